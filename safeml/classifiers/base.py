@@ -1,0 +1,58 @@
+"""The protocol of a model under test. Legend: N images, H W C pixels, K classes.
+
+Pixels are given in one convention everywhere: RGB (or grey), float32 in 0..1 or uint8 in 0..255, at the size of the data.
+What the model itself wants (size, channel order, value range) is its `InputSpec`, and the classifier applies it, so that
+attacks and corruptions work on the pixels that a camera would deliver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The input contract of a model.
+
+    low, high: the model's values for pixel 0 and pixel 255; the map between is linear.
+    outputs: what the file's last layer gives; safeml itself always works on logits.
+    class_order: class id of each of the model's K outputs, or None where output k is class k.
+    """
+
+    height: int
+    width: int
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    low: float = 0.0
+    high: float = 1.0
+    outputs: Literal["logits", "probabilities"] = "logits"
+    class_order: tuple[int, ...] | None = None
+
+
+class Classifier(Protocol):
+    """A trained image classifier under test."""
+
+    name: str
+    spec: InputSpec
+    classes: int
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] uint8, or float32 in 0..1 -> finite float32 [N, K]."""
+        ...
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] -> float32 [N, F], the input of the last weighted layer."""
+        ...
+
+
+class DifferentiableClassifier(Classifier, Protocol):
+    """A classifier whose logits are a TensorFlow graph, for attacks by gradient."""
+
+    def logits(self, pixels: Any) -> Any:
+        """tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, K]; differentiable, inference mode."""
+        ...

@@ -1,0 +1,119 @@
+"""Images with what is known about them. Legend: N images, H W C pixels, K classes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from safeml.errors import ConfigError, InputRefused
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A labelled set of images.
+
+    images: uint8 [N, H, W, C], RGB or grey, 0..255.
+    labels: int64 [N], 0..K-1.
+    class_names: K names.
+    tracks: int64 [N] or None; equal numbers are frames of one physical sign.
+    frames_per_sign: where tracks are unknown, the declared mean number of frames of one sign in this set (>= 1;
+        1 declares that images are independent); None: not declared.
+    boxes: float32 [N, 4] or None; x1, y1, x2, y2 of the sign in pixels of `images`.
+    original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
+    groups: group column name -> str [N].
+    ids: int64 [N]; the number of each image in its source, so that a subset still names what it shows.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    tracks: np.ndarray | None = None
+    frames_per_sign: float | None = None
+    boxes: np.ndarray | None = None
+    original_size: np.ndarray | None = None
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    ids: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+            raise InputRefused(
+                f"{self.name}: images are {images.dtype} {list(images.shape)}; expected uint8 [N, H, W, 1 or 3]."
+            )
+        if len(images) == 0:
+            raise InputRefused(f"{self.name}: there are no images; expected at least one.")
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+            raise InputRefused(
+                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}; expected one integer for each of the {len(images)} images."
+            )
+        wrong = (labels < 0) | (labels >= len(self.class_names))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputRefused(
+                f"{self.name}: image {row} has class id {labels[row]}; with {len(self.class_names)} classes, ids are 0-{len(self.class_names) - 1}."
+            )
+        if len(set(self.class_names)) != len(self.class_names) or not all(self.class_names):
+            raise ConfigError(f"{self.name}: class names are empty or repeat; give each class its own name.")
+        if self.frames_per_sign is not None and not 1 <= self.frames_per_sign < float("inf"):
+            raise ConfigError(f"{self.name}: frames_per_sign is {self.frames_per_sign}; expected a number of at least 1.")
+        columns = {"tracks": self.tracks, "boxes": self.boxes, "original_size": self.original_size, "ids": self.ids}
+        for column, values in {**columns, **self.groups}.items():
+            if values is not None and len(values) != len(images):
+                raise InputRefused(f"{self.name}: {column} has {len(values)} rows; there are {len(images)} images.")
+        if self.ids is None:
+            object.__setattr__(self, "ids", np.arange(len(images), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over pixels, labels, names, tracks and declared clustering: what a verdict depends on."""
+        digest = hashlib.sha256(repr((self.images.shape, self.class_names, self.frames_per_sign)).encode())
+        for array in (self.images, self.labels.astype("<i8"), self.tracks, self.boxes):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        for column in sorted(self.groups):
+            digest.update(column.encode())
+            digest.update("\0".join(map(str, self.groups[column])).encode())
+        return digest.hexdigest()
+
+    def take(self, indices: np.ndarray) -> ImageDataset:
+        """The images at `indices` (int [M]), in that order, with all their columns; clustering is kept as declared."""
+
+        def pick(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[indices]
+
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            tracks=pick(self.tracks),
+            boxes=pick(self.boxes),
+            original_size=pick(self.original_size),
+            groups={column: values[indices] for column, values in self.groups.items()},
+            ids=pick(self.ids),
+        )
+
+    def sample(self, count: int, seed: int) -> ImageDataset:
+        """A simple random sample of `count` images without replacement, in source order.
+
+        The declared cluster size shrinks with it: of a sign with f frames among N images, a sample of n keeps on average
+        1 + (f - 1)(n - 1)/(N - 1) frames beside any kept one (itself included), which is the worst-case design effect.
+        """
+        if count >= len(self):
+            return self
+        rng = np.random.default_rng([seed, 0x5A])
+        chosen = self.take(np.sort(rng.choice(len(self), size=count, replace=False)))
+        if self.frames_per_sign is None:
+            return chosen
+        frames = 1 + (self.frames_per_sign - 1) * (count - 1) / (len(self) - 1)
+        return replace(chosen, frames_per_sign=frames)

@@ -1,0 +1,350 @@
+"""The records that everything is derived from: plain, versioned, serialisable.
+
+Audits write these, gates decide from them, reports draw them. No record knows a threshold but `Gate`,
+and none holds an array. A number that could not be measured is `value=None` with a status and a reason:
+it is never a number that looks good.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Scalar = bool | int | float | str | None
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("is not finite; an unmeasured number is None with a status")
+    return value
+
+
+Finite = Annotated[float, AfterValidator(_finite)]
+
+
+class Record(BaseModel):
+    """A frozen record; an unknown field is an error, so that a typing mistake is never evidence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Metric(Record):
+    """One measured number with its interval.
+
+    `name` is a dotted id (`clean_accuracy`, `robust_accuracy.linf_4`), stable between runs.
+    `value`, `low` and `high` are in `unit`; proportions are 0..1. `low`/`high` are None where no interval could be
+    given honestly: then no gate passes on the value.
+    `n` counts images (or whatever was counted), `signs` independent units behind them.
+    `clustering` says how frames of one sign were accounted for; `census` is a complete count that has no sampling error.
+    """
+
+    name: str
+    title: str
+    value: Finite | None
+    status: Literal["ok", "undefined", "error"] = "ok"
+    reason: str = ""
+    low: Finite | None = None
+    high: Finite | None = None
+    level: float = 0.95
+    method: str = ""
+    n: int = 0
+    signs: Finite | None = None
+    design_effect: Finite | None = None
+    clustering: Literal["tracks", "declared", "independent", "census", "unknown"] = "unknown"
+    direction: Literal["up", "down"] = "up"
+    unit: Literal["proportion", "count", "ratio", "cost"] = "proportion"
+    slice: str = "all"
+
+    @model_validator(mode="after")
+    def _value_matches_status(self) -> Metric:
+        if (self.status == "ok") != (self.value is not None):
+            raise ValueError(f"metric {self.name}: a value is given exactly when the status is ok")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"metric {self.name}: a metric without a value states its reason")
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"metric {self.name}: an interval has both ends or none")
+        return self
+
+
+class Finding(Record):
+    """Something that a reader should know, with its evidence and what to do about it."""
+
+    code: str
+    severity: Literal["info", "warning", "serious"]
+    message: str
+    remedy: str = ""
+    evidence: dict[str, Scalar] = {}
+
+
+class Column(Record):
+    key: str
+    label: str
+    kind: Literal["text", "number", "percent", "id"] = "text"
+
+
+class Table(Record):
+    """Rows of scalars; a cell that was not measured is None."""
+
+    id: str
+    title: str
+    columns: list[Column]
+    rows: list[list[Scalar]]
+    caption: str = ""
+    fold: bool = False
+
+
+class Series(Record):
+    """One line of a curve. `low` and `high`, where given, are a band of the same length."""
+
+    name: str
+    x: list[Finite]
+    y: list[Finite]
+    low: list[Finite] | None = None
+    high: list[Finite] | None = None
+    role: Literal["main", "context", "bound"] = "context"
+
+
+class Curve(Record):
+    id: str
+    title: str
+    x_label: str
+    y_label: str
+    series: list[Series]
+    percent: bool = False
+    x_ticks: list[tuple[Finite, str]] = []
+    caption: str = ""
+    reading: list[str] = []
+
+
+class Bars(Record):
+    """Counts or values by category, in category order; `compare` is a second series drawn as an outline."""
+
+    id: str
+    title: str
+    labels: list[str]
+    values: list[Finite]
+    compare: list[Finite] | None = None
+    value_label: str = ""
+    compare_label: str = ""
+    caption: str = ""
+    reading: list[str] = []
+
+
+class Dot(Record):
+    label: str
+    value: Finite | None
+    low: Finite | None = None
+    high: Finite | None = None
+    n: int = 0
+    compare: Finite | None = None
+
+
+class DotPlot(Record):
+    """A proportion with its interval for each of many groups, weakest first."""
+
+    id: str
+    title: str
+    dots: list[Dot]
+    overall: Finite | None = None
+    caption: str = ""
+    reading: list[str] = []
+
+
+class Matrix(Record):
+    """Counts by row and column class (row = true, column = predicted); a percent of the row is drawn beside them."""
+
+    id: str
+    title: str
+    row_labels: list[str]
+    column_labels: list[str]
+    values: list[list[int]]
+    caption: str = ""
+    reading: list[str] = []
+
+
+class Panel(Record):
+    """One picture: `png` is base64 of a PNG that safeml encoded itself, never the user's bytes."""
+
+    label: str
+    png: str
+    width: int
+    height: int
+    kind: Literal["image", "change"] = "image"
+
+
+class GalleryItem(Record):
+    panels: list[Panel]
+    true_name: str
+    true_confidence: Finite | None = None
+    predicted_name: str = ""
+    predicted_confidence: Finite | None = None
+    index: int | None = None
+    note: str = ""
+
+
+class Gallery(Record):
+    id: str
+    title: str
+    items: list[GalleryItem]
+    caption: str = ""
+
+
+Figure = Annotated[Table | Curve | Bars | DotPlot | Matrix | Gallery, Field(union_mode="smart")]
+
+
+class Fact(Record):
+    """One of the (at most five) facts at the head of a stage page."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+class Card(Record):
+    """How a stage shows itself on the index: one number in words and the figure to draw small."""
+
+    headline: str
+    text: str
+    figure_id: str = ""
+
+
+class Provenance(Record):
+    """What a stage's numbers belong to."""
+
+    model: str
+    data: str
+    settings: dict[str, Any]
+    seed: int
+    key: str = ""
+
+
+class StageResult(Record):
+    """What one stage measured. `status` is about the stage itself, never about a limit."""
+
+    stage: str
+    title: str
+    status: Literal["ok", "error", "skipped"] = "ok"
+    reason: str = ""
+    tested: str = ""
+    on_what: str = ""
+    facts: list[Fact] = []
+    metrics: list[Metric] = []
+    findings: list[Finding] = []
+    figures: list[Figure] = []
+    meaning: list[str] = []
+    worst_cases: Gallery | None = None
+    limits: list[str] = []
+    not_tested: list[Fact] = []
+    reproduce: list[str] = []
+    card: Card | None = None
+    provenance: Provenance | None = None
+
+    @model_validator(mode="after")
+    def _reason_given(self) -> StageResult:
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"stage {self.stage}: a stage that is {self.status} states its reason")
+        return self
+
+
+class Waiver(Record):
+    """A failed or open gate that somebody answers for, until a date (ISO, UTC)."""
+
+    owner: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    until: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+
+class Gate(Record):
+    """One requirement: the pessimistic end of the metric's interval against a limit."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)
+    title: str = ""
+    stage: str
+    metric: str
+    slice: str = "all"
+    op: Literal[">=", "<=", "=="]
+    threshold: Finite
+    min_n: int = Field(default=1, ge=1)
+    rationale: str = ""
+    owner: str = ""
+    waiver: Waiver | None = None
+
+
+GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
+
+
+class GateResult(Record):
+    """A gate's decision. `message` is one sentence; `needs_signs` counts further signs that would settle an open gate."""
+
+    gate: Gate
+    status: GateStatus
+    message: str
+    metric: Metric | None = None
+    margin: Finite | None = None
+    needs_signs: int | None = None
+    decided_without_waiver: GateStatus | None = None
+
+
+class Verdict(Record):
+    """The whole decision; gates stand worst first."""
+
+    status: Literal["passed", "failed", "not_proven", "incomplete"]
+    exit_code: int
+    sentence: str
+    detail: str = ""
+    gates: list[GateResult]
+
+
+class ModelIdentity(Record):
+    name: str
+    fingerprint: str
+    input: dict[str, Any]
+    parameters: int
+    notes: list[str] = []
+
+
+class DataIdentity(Record):
+    role: Literal["test", "train", "valid"]
+    name: str
+    fingerprint: str
+    images: int
+    classes: int
+    signs: Finite | None = None
+    clustering: str = "unknown"
+
+
+class Run(Record):
+    """Everything about one run that a second run of the same thing repeats to the byte.
+
+    Times, durations and the machine live in `RunTimes`, in a file of their own.
+    """
+
+    schema_version: Literal[1] = 1
+    safeml_version: str
+    title: str = "Safety report"
+    responsible: str = ""
+    profile: str = "full"
+    model: ModelIdentity
+    data: list[DataIdentity]
+    stages: list[StageResult]
+    gates: list[Gate]
+    verdict: Verdict
+    versions: dict[str, str]
+    configuration: dict[str, Any]
+    command: list[str] = []
+
+
+class RunTimes(Record):
+    """When and where a run happened (`run.json`); never part of the evidence."""
+
+    started: str
+    finished: str
+    seconds: dict[str, Finite] = {}
+    hardware: dict[str, str] = {}
+    model_file_sha256: str = ""
+    code_commit: str = ""
+    notes: list[str] = []
