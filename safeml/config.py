@@ -169,6 +169,19 @@ class AugmentSettings(Settings):
     contrast: Finite = Field(default=0.3, ge=0, le=0.9)
 
 
+class TrainingData(Settings):
+    """What a model is trained on and, apart from it, what its checkpoint is chosen on."""
+
+    train: DataSettings
+    valid: DataSettings
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.train == self.valid:
+            raise ValueError("[data.train] and [data.valid] are the same; a checkpoint is chosen on other images")
+        return self
+
+
 class Recipe(Settings):
     """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder."""
 
@@ -176,7 +189,7 @@ class Recipe(Settings):
     architecture: Literal["lenet", "resnet18"]
     width: int = Field(default=16, ge=4, le=64)
     dropout: Finite = Field(default=0.0, ge=0, lt=1)
-    data: DataRoles
+    data: TrainingData
     epochs: int = Field(ge=1, le=1000)
     batch: int = Field(default=128, ge=1, le=4096)
     learning_rate: Finite = Field(default=2e-3, gt=0, le=1)
@@ -224,10 +237,8 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
 
 
 def load_recipe(path: Path) -> Recipe:
-    recipe = _validate(Recipe, read_toml(path), str(path))
-    if recipe.data.train is None or recipe.data.valid is None:
-        raise ConfigError(f"{path}: [data.train] or [data.valid] is missing; training needs both, and they must differ.")
-    return recipe
+    """The recipe in the file at `path`."""
+    return _validate(Recipe, read_toml(path), str(path))
 
 
 def suggest(word: str, known: list[str]) -> str:
