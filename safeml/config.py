@@ -49,9 +49,18 @@ class InputSettings(Settings):
 
 
 class ModelSettings(Settings):
-    path: str
+    """The model under test: a file (or the folder that `safeml train` wrote), or a recipe that `safeml run` trains first."""
+
+    path: str = ""
+    recipe: str = ""
     name: str = ""
     input: InputSettings = InputSettings()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.path) == bool(self.recipe):
+            raise ValueError("give either path (a trained model) or recipe (what to train), and not both")
+        return self
 
 
 class DataSettings(Settings):
@@ -153,7 +162,6 @@ class Config(Settings):
     title: str = "Safety report"
     model: ModelSettings
     data: DataRoles
-    train_recipe: str = ""
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
     gates: tuple[Gate, ...] = ()

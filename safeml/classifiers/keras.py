@@ -132,6 +132,10 @@ def wrap(
         raise InputRefused(
             f"{where}: gives outputs of shape {list(shape)}; with {len(class_names)} classes, expected [None, {len(class_names)}]."
         )
+    # Looking at outputs is not enough: a ReLU turns NaN into 0 on this backend, and the model looks merely weak.
+    broken = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
+    if broken:
+        raise InputRefused(f"{where}: the weights of {broken[0]} are not finite; the file is damaged or its training diverged.")
     fingerprint, parameters = model_fingerprint(model), int(model.count_params())
     probe = _probe(spec)
     found = np.asarray(model(probe, training=False), np.float32)
@@ -236,7 +240,7 @@ def _check_outputs(classifier: KerasClassifier, where: str) -> None:
     images[0], images[1] = 0, 255
     first, second = classifier.predict_logits(images), classifier.predict_logits(images)
     if not np.isfinite(first).all():
-        raise InputRefused(f"{where}: gives outputs that are not finite on black, white or noise images; its weights are broken.")
+        raise InputRefused(f"{where}: gives outputs that are not finite on black, white or noise images; its arithmetic overflows.")
     if not np.array_equal(first, second):
         raise InputRefused(
             f"{where}: gives other outputs for the same images each time; a model under test is deterministic at inference."

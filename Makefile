@@ -1,0 +1,36 @@
+# make report: from a fresh clone to an HTML safety report. make test: the tests. Only Python 3.11+ and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export TF_CPP_MIN_LOG_LEVEL = 3
+
+.PHONY: report test fast check bench clean
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'Python 3.11 to 3.13 is needed; set PYTHON=...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Succeeds when the report was made, whatever the verdict; `safeml run` without --exit-zero is the gate.
+report: $(READY)
+	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --exit-zero
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+fast: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,102 @@
+"""`safeml init`, `safeml audit` and `safeml run`: from a trained model, or a recipe, to a verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from safeml.errors import ConfigError
+
+CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
+DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
+PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
+OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
+EXIT_ZERO = typer.Option("--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(init)
+    app.command()(audit)
+    app.command()(run)
+
+
+def init(
+    model: Annotated[str, typer.Option(help="The trained model: a .keras file or a folder of `safeml train`.")],
+    data: Annotated[str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
+    frames_per_sign: Annotated[
+        float | None, typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write settings with the default gates; from then on they are yours."""
+    from safeml.defaults import new_config
+    from safeml.store import atomic_write
+
+    if out.exists() and not force:
+        raise ConfigError(f"{out}: exists already; choose another name with --out, or replace it with --force.")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
+    atomic_write(out, new_config(model, data, frames_per_sign))
+    typer.echo(f"{out} written. Next: safeml audit --config {out}")
+
+
+def audit(
+    config: Annotated[Path, CONFIG] = Path("safeml.toml"),
+    model: Annotated[Path | None, typer.Option(help="Audit this model instead of the configured one.")] = None,
+    data_root: Annotated[Path | None, DATA_ROOT] = None,
+    profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
+    out: Annotated[Path | None, OUT] = None,
+    exit_zero: Annotated[bool, EXIT_ZERO] = False,
+) -> None:
+    """Audit a trained model: stages, gates, verdict and HTML report."""
+    from safeml.config import load_config
+
+    settings = load_config(config)
+    if model is None and not settings.model.path:
+        raise ConfigError(f"{config}: names a recipe and no trained model; `safeml run` trains it first.")
+    path = model or config.parent / settings.model.path
+    _audit(config, path, data_root, profile, out, exit_zero)
+
+
+def run(
+    config: Annotated[Path, CONFIG] = Path("safeml.toml"),
+    data_root: Annotated[Path | None, DATA_ROOT] = None,
+    profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
+    out: Annotated[Path | None, OUT] = None,
+    exit_zero: Annotated[bool, EXIT_ZERO] = False,
+) -> None:
+    """The whole chain: train the recipe, if the settings name one and its model is not there yet, then audit."""
+    from safeml.config import load_config
+
+    settings = load_config(config)
+    if settings.model.recipe:
+        from safeml.cli.training import train_recipe
+
+        recipe = config.parent / settings.model.recipe
+        folder = config.parent / settings.run.reports / "trained" / recipe.parent.name
+        path = train_recipe(recipe, data_root, folder)
+    else:
+        path = config.parent / settings.model.path
+    _audit(config, path, data_root, profile, out, exit_zero)
+
+
+def _audit(
+    config: Path, model: Path, data_root: Path | None, profile: str, out: Path | None, exit_zero: bool
+) -> None:
+    from safeml import pipeline
+    from safeml.cli.show import progress_bar, show_verdict
+    from safeml.config import load_config
+    from safeml.report.write import write_report
+
+    place = pipeline.Place(config.parent, data_root or config.parent)
+    command = ("safeml", *(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]))
+    with progress_bar() as progress:
+        result, times, folder = pipeline.audit(load_config(config), place, model, out, profile, command, progress)
+    write_report(result, folder, times)
+    show_verdict(result, folder)
+    raise typer.Exit(0 if exit_zero else result.verdict.exit_code)

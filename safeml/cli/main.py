@@ -1,0 +1,85 @@
+"""The console script: commands, exit codes, and one sentence instead of a traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import typer
+
+from safeml.cli import audit, data, results, training
+from safeml.errors import ExitCode, SafemlError
+
+app = typer.Typer(
+    name="safeml",
+    help="Robustness and safety audits of image classifiers. The exit code is the verdict: 0 passed, 1 a gate failed, "
+    "2 usage or configuration, 3 not proven, 4 evidence missing, 5 an input was refused.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for group in (audit, training, results):
+    group.register(app)
+app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+) -> None:
+    os.environ["SAFEML_DEBUG"] = "1" if debug else ""
+    if version:
+        from safeml.version import __version__
+
+        typer.echo(f"safeml {__version__}")
+        raise typer.Exit
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that files are closed and temporary ones removed on the way out."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def main() -> None:
+    """Run a command and leave with the verdict as exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        code = app(standalone_mode=False)
+    except SafemlError as error:
+        code = _say(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say("interrupted; finished stages are kept, and the same command goes on from there.", ExitCode.INTERRUPTED)
+    except _Terminated:
+        code = _say("terminated; finished stages are kept, and the same command goes on from there.", ExitCode.TERMINATED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.PASSED
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        code = ExitCode.USAGE
+    sys.stdout.flush()
+    sys.exit(int(code or 0))
+
+
+def _say(message: str, code: ExitCode) -> ExitCode:
+    if os.environ.get("SAFEML_DEBUG"):
+        traceback.print_exc()
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
+    print(f"safeml: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors reach the terminal
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`safeml gate`, `safeml report` and `safeml schema`: everything that needs results and no framework."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = typer.Argument(help="A results.json, or the run folder that holds it.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(gate)
+    app.command()(report)
+    app.command()(schema)
+
+
+def gate(
+    results: Annotated[Path, RESULTS],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Decide by the gates in these settings instead of the recorded ones.")
+    ] = None,
+) -> None:
+    """Decide again from recorded evidence; the exit code is the verdict. Nothing is written."""
+    from safeml.cli.show import show_verdict
+    from safeml.config import load_config
+    from safeml.gates import decide
+    from safeml.store import read_run
+
+    run = read_run(results)
+    gates = load_config(config).gates if config else run.gates
+    verdict = decide(run.stages, gates, today=datetime.now(UTC).date().isoformat())
+    run = run.model_copy(update={"gates": list(gates), "verdict": verdict})
+    show_verdict(run, None)
+    raise typer.Exit(run.verdict.exit_code)
+
+
+def report(
+    results: Annotated[Path, RESULTS],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write; default: beside the results.")] = None,
+) -> None:
+    """Draw the report again from recorded results, without model, data or framework."""
+    from safeml.report.write import write_report
+    from safeml.store import atomic_write, make_folder, read_run, read_times, to_json
+
+    run = read_run(results)
+    times = read_times(results)
+    folder = make_folder(out) if out else (results if results.is_dir() else results.parent)
+    if out:
+        atomic_write(folder / "results.json", to_json(run))
+        if times:
+            atomic_write(folder / "run.json", to_json(times))
+    write_report(run, folder, times)
+    typer.echo(folder / "index.html")
+
+
+def schema() -> None:
+    """Print the JSON Schema of results.json."""
+    from safeml.results import Run
+
+    typer.echo(json.dumps(Run.model_json_schema(), indent=1, sort_keys=True))

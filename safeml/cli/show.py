@@ -1,0 +1,63 @@
+"""What a command shows while it works and when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from safeml.audits.base import Progress
+from safeml.results import GateResult, Run
+
+MARKS = {"pass": "passed", "fail": "FAILED", "not_proven": "not proven", "error": "ERROR", "skipped": "missing", "waived": "waived"}
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere a line for each new step. Both on standard error."""
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def line(step: str, done: int, total: int) -> None:
+            if step not in seen:
+                seen.add(step)
+                typer.echo(f"  {step}", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, int] = {}
+
+        def bar(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield bar
+
+
+def show_verdict(run: Run, folder: Path | None) -> None:
+    """The verdict, a line a gate, and where the report is."""
+    for result in run.verdict.gates:
+        typer.echo(_plain(f"  {MARKS[result.status]:<11} {_title(result)}: {result.message}"))
+    typer.echo("")
+    typer.echo(_plain(f"{run.verdict.status.replace('_', ' ').upper()} (exit code {run.verdict.exit_code})"))
+    typer.echo(_plain(run.verdict.sentence))
+    if folder:
+        typer.echo(f"Report: {folder / 'index.html'}")
+
+
+def _title(result: GateResult) -> str:
+    return result.gate.title or result.gate.id
+
+
+def _plain(text: str) -> str:
+    """No control characters reach the terminal, whatever a class is called."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,46 @@
+"""`safeml train`: a recipe becomes checkpoints, a manifest and a training report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(train)
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.toml.")],
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")] = None,
+) -> None:
+    """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
+    from safeml.audits.training import report_of
+    from safeml.pipeline import read_manifest
+    from safeml.report.write import write_stage_report
+
+    folder = train_recipe(recipe, data_root, out or recipe.parent)
+    page = write_stage_report(report_of(read_manifest(folder)), folder)
+    typer.echo(f"Report: {page}")
+
+
+def train_recipe(recipe: Path, data_root: Path | None, out: Path) -> Path:
+    """Train into `out`, a line an epoch, and return it; an earlier result of the same recipe is kept."""
+    from safeml.pipeline import train as fit_recipe
+
+    typer.echo(f"Training {recipe} into {out}", err=True)
+    return fit_recipe(recipe, data_root, out, _show_epoch)
+
+
+def _show_epoch(epoch: dict[str, Any]) -> None:
+    typer.echo(
+        f"epoch {epoch['epoch']:3d}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}  "
+        f"val_loss {epoch['val_loss']:.4f}  val_accuracy {epoch['val_accuracy']:.4f}",
+        err=True,
+    )

@@ -1,0 +1,323 @@
+"""From settings to a verdict: load, run each stage unless it is done, decide, record. One loop, one row a stage."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safeml import gates as deciding
+from safeml.audits.base import AuditInputs, Progress, silent
+from safeml.config import Config, DataSettings, load_recipe
+from safeml.data.dataset import ImageDataset
+from safeml.data.groups import add_pixel_groups
+from safeml.data.load import load_dataset
+from safeml.errors import ConfigError, InputRefused, SafemlError
+from safeml.results import DataIdentity, Finding, ModelIdentity, Run, RunTimes, StageResult
+from safeml.store import (
+    atomic_write,
+    content_key,
+    file_sha256,
+    load_stage,
+    make_folder,
+    save_stage,
+    to_json,
+)
+from safeml.version import __version__
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row a stage: `module.run(inputs, settings, ...)` measures it, `[stages.NAME]` configures it."""
+
+    name: str
+    title: str
+    module: str
+
+
+STAGES = (
+    Stage("training", "Training", "safeml.audits.training"),
+    Stage("performance", "Performance", "safeml.audits.performance"),
+    Stage("balance", "Class balance", "safeml.audits.balance"),
+    Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
+)
+RENDERED_IMAGES = 4300
+PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "adversarial-robustness-toolbox", "pillow")
+QUICK = {
+    "performance": {"bootstrap": 200},
+    "adversarial": {
+        "images": 256,
+        "steps": 10,
+        "threats": [{"norm": "linf", "epsilon": e} for e in ("1/255", "4/255")] + [{"norm": "l2", "epsilon": 0.5}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where relative paths of the settings start: the settings' own folder, or the data folder given by hand."""
+
+    base: Path
+    data_root: Path
+
+    def data(self, settings: DataSettings) -> ImageDataset:
+        """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
+        options: dict[str, Any] = {
+            "npz": {},
+            "gtsrb": {"split": settings.split, "size": settings.size},
+            "folder": {"size": settings.size},
+            "rendered": {"images": settings.images or RENDERED_IMAGES, "seed": settings.seed, "size": settings.size},
+        }[settings.kind]
+        path = str(self.data_root / settings.path) if settings.path else ""
+        data = load_dataset(settings.kind, path, **options)
+        if settings.frames_per_sign is not None and data.frames_per_sign is None:
+            data = replace(data, frames_per_sign=settings.frames_per_sign)
+        if settings.images is not None and settings.kind != "rendered":
+            data = data.sample(settings.images, settings.seed)
+        return add_pixel_groups(data)
+
+
+def quick(config: Config) -> Config:
+    """The quick profile: fewer images, steps and threats, the same stages and the same gates."""
+    stages = {
+        name: getattr(config.stages, name).model_validate(
+            {**getattr(config.stages, name).model_dump(mode="json"), **changes}
+        )
+        for name, changes in QUICK.items()
+    }
+    return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
+
+
+def train(recipe_path: Path, data_root: Path | None, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> Path:
+    """Train the recipe into `out` and return the folder; a folder that already holds its result is kept."""
+    recipe = load_recipe(recipe_path)
+    place = Place(recipe_path.parent, data_root or recipe_path.parent)
+    manifest = read_manifest(out)
+    if manifest is not None and manifest.get("recipe") == recipe.model_dump(mode="json"):
+        if (out / str(manifest["chosen"]["file"])).is_file():
+            return out
+    training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
+    from safeml.training.fit import fit
+
+    make_folder(out)
+    fit(recipe, training, choosing, out, on_epoch)
+    return out
+
+
+def audit(
+    config: Config,
+    place: Place,
+    model_path: Path,
+    folder: Path | None,
+    profile: str = "full",
+    command: tuple[str, ...] = (),
+    progress: Progress = silent,
+) -> tuple[Run, RunTimes, Path]:
+    """Run every enabled stage on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
+
+    Returns the run, its times and its folder. Finished stages of the same model, data and settings are not run again.
+    """
+    started = datetime.now(UTC)
+    if profile == "quick":
+        config = quick(config)
+    test = place.data(config.data.test)
+    train_data = place.data(config.data.train) if config.data.train else None
+    valid = place.data(config.data.valid) if config.data.valid else None
+    for other in (train_data, valid):
+        if other is not None and other.fingerprint == test.fingerprint:
+            raise ConfigError(f"data.test and the training data are the same images ({test.name}); a verdict needs its own.")
+    from safeml.classifiers.keras import load_keras
+
+    file, manifest = model_file(model_path)
+    classifier = load_keras(file, config.model.input, test.class_names, config.model.name or _model_name(file))
+    digest = file_sha256(file)
+    identity = ModelIdentity(
+        name=classifier.name,
+        fingerprint=classifier.fingerprint,
+        input=dict(vars(classifier.spec)),
+        parameters=classifier.parameters,
+        notes=list(classifier.notes),
+    )
+    data = [
+        _identity(role, dataset)
+        for role, dataset in (("test", test), ("train", train_data), ("valid", valid))
+        if dataset is not None
+    ]
+    evidence = {
+        "version": __version__,
+        "model": identity.model_dump(mode="json"),
+        "data": [entry.model_dump(mode="json") for entry in data],
+        "seed": config.run.seed,
+    }
+    if folder is None:
+        whole = content_key({**evidence, "configuration": config.model_dump(mode="json"), "profile": profile})
+        folder = place.base / config.run.reports / f"{_slug(classifier.name)}-{profile}-{whole[:10]}"
+    make_folder(folder)
+    inputs = AuditInputs(classifier, test, train_data, valid, config.run.seed, progress)
+    stages, seconds = [], {}
+    for number, stage in enumerate(STAGES):
+        progress(stage.title, number, len(STAGES))
+        began = time.monotonic()
+        stages.append(_run_stage(stage, inputs, config, manifest, evidence, folder))
+        seconds[stage.name] = round(time.monotonic() - began, 3)
+    progress("Verdict", len(STAGES), len(STAGES))
+    if file_sha256(file) != digest:
+        raise InputRefused(f"{file}: changed while it was audited; the run is void, run it again.")
+    verdict = deciding.decide(stages, config.gates, today=started.date().isoformat())
+    run = Run(
+        safeml_version=__version__,
+        title=config.title,
+        responsible=config.run.responsible,
+        profile=profile,
+        model=identity,
+        data=data,
+        stages=stages,
+        gates=list(config.gates),
+        verdict=verdict,
+        versions=_versions(),
+        configuration=config.model_dump(mode="json"),
+        command=list(command),
+    )
+    times = RunTimes(
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=seconds,
+        hardware=_hardware(),
+        model_file_sha256=digest,
+        code_commit=_commit(place.base),
+    )
+    atomic_write(folder / "results.json", to_json(run))
+    atomic_write(folder / "run.json", to_json(times))
+    return run, times, folder
+
+
+def model_file(path: Path) -> tuple[Path, dict[str, Any] | None]:
+    """The model file that `path` names, and the manifest of its training where there is one.
+
+    A folder that `safeml train` wrote stands for its chosen checkpoint.
+    """
+    if not path.is_dir():
+        manifest = read_manifest(path.parent)
+        chosen = (manifest or {}).get("chosen", {}).get("file")
+        return path, manifest if chosen == path.name else None
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise InputRefused(f"{path}: is a folder without training.json; give a .keras file or a folder of `safeml train`.")
+    try:
+        file = path / Path(str(manifest["chosen"]["file"])).name
+    except (KeyError, TypeError) as error:
+        raise InputRefused(f"{path / 'training.json'}: names no chosen checkpoint; train again.") from error
+    return file, manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """`training.json` in `folder`, or None where there is none."""
+    path = folder / "training.json"
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputRefused(f"{path}: is not valid JSON ({str(error)[:120]}); expected the manifest of `safeml train`.") from error
+    if not isinstance(manifest, dict):
+        raise InputRefused(f"{path}: is not a manifest of `safeml train`; expected a JSON object.")
+    return manifest
+
+
+def _run_stage(
+    stage: Stage,
+    inputs: AuditInputs,
+    config: Config,
+    manifest: dict[str, Any] | None,
+    evidence: dict[str, Any],
+    folder: Path,
+) -> StageResult:
+    settings = getattr(config.stages, stage.name)
+    if not settings.enabled:
+        reason = f"[stages.{stage.name}] enabled = false in the configuration"
+        return StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
+    parts = {**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")}
+    extra = {}
+    if stage.name == "training":
+        extra = {"manifest": manifest}
+        parts["manifest"] = manifest
+    key = content_key(parts)
+    done = load_stage(folder, stage.name, key)
+    if done is not None:
+        return done
+    try:
+        result = importlib.import_module(stage.module).run(inputs, settings, **extra)
+    except Exception as error:
+        (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
+        kind = "" if isinstance(error, SafemlError) else f"{type(error).__name__}: "
+        reason = f"{kind}{(str(error).splitlines() or ['no message'])[0][:300]}"
+        finding = Finding(code="stage-crashed", severity="serious", message=reason, remedy=f"See {stage.name}.log.")
+        return StageResult(
+            stage=stage.name, title=stage.title, status="error", reason=reason, findings=[finding]
+        )
+    if result.provenance is not None:
+        result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
+    save_stage(folder, result, key)
+    return result
+
+
+def _identity(role: str, data: ImageDataset) -> DataIdentity:
+    if data.tracks is not None:
+        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
+    elif data.frames_per_sign is not None:
+        signs, clustering = len(data) / data.frames_per_sign, f"declared, {data.frames_per_sign:g} frames a sign"
+    else:
+        signs, clustering = None, "unknown"
+    return DataIdentity(
+        role=role,  # type: ignore[arg-type]
+        name=data.name,
+        fingerprint=data.fingerprint,
+        images=len(data),
+        classes=data.classes,
+        signs=signs,
+        clustering=clustering,
+    )
+
+
+def _model_name(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-") or "model"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, str]:
+    return {"system": platform.system(), "machine": platform.machine(), "cores": str(os.cpu_count() or 0)}
+
+
+def _commit(folder: Path) -> str:
+    """The commit of the checkout that the settings stand in, '+' where it has local changes; '' outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=10, check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
