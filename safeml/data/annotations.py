@@ -1,0 +1,156 @@
+"""What stands beside images: CSV rows, boxes, track numbers, class names. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from safeml.errors import InputRefused
+from safeml.limits import LIMITS, Limits
+
+BOX_COLUMNS = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a CSV file; `where` is `file:line`, for messages."""
+
+    where: str
+    cells: dict[str, str]
+
+    def integer(self, column: str) -> int:
+        """The non-negative whole number in `column`."""
+        text = self.cells[column].strip()
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            shown = text[:40] or "an empty cell"
+            raise InputRefused(
+                f"{self.where}: {column} is {shown}; expected a whole number of at most 9 digits."
+            )
+        return int(text)
+
+    def class_id(self, classes: int) -> int:
+        """The class id in the column `ClassId`, 0..classes-1."""
+        label = self.integer("ClassId")
+        if label >= classes:
+            raise InputRefused(
+                f"{self.where}: class id {label} is out of range; there are {classes} classes, so ids are 0-{classes - 1}."
+            )
+        return label
+
+
+def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) -> list[Row]:
+    """The rows of a CSV file with a header, separated by `;` or `,` (whichever the header uses).
+
+    A byte-order mark and any line ending are accepted; empty lines are skipped.
+
+    Raises:
+        InputRefused: the file cannot be read, is too large, is not UTF-8, lacks a required column, or has a row with
+            another number of cells than the header.
+    """
+    try:
+        if path.stat().st_size > limits.table_bytes:
+            raise InputRefused(
+                f"{path}: is larger than {limits.table_bytes:,} bytes; expected a table of labels."
+            )
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputRefused(f"{path}: cannot be read ({error.strerror}); expected a CSV file.") from error
+    except UnicodeDecodeError as error:
+        raise InputRefused(f"{path}: is not UTF-8 text; save it as UTF-8 CSV.") from error
+    first_line = text.split("\n", 1)[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=";" if ";" in first_line else ",", strict=True
+    )
+    rows: list[Row] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in required if name not in header]
+        if missing or len(set(header)) != len(header):
+            problem = f"has no column {missing[0]}" if missing else "names a column twice"
+            raise InputRefused(f"{path}:1: {problem}; expected a header with {', '.join(required)}.")
+        for cells in reader:
+            if not cells:
+                continue
+            where = f"{path}:{reader.line_num}"
+            if len(cells) != len(header):
+                raise InputRefused(f"{where}: has {len(cells)} cells; the header has {len(header)}.")
+            rows.append(Row(where, dict(zip(header, cells, strict=True))))
+            if len(rows) > limits.images:
+                raise InputRefused(
+                    f"{where}: there are more than {limits.images:,} rows, which is the limit."
+                )
+    except csv.Error as error:
+        raise InputRefused(f"{path}:{reader.line_num}: is not valid CSV ({error}).") from error
+    if not rows:
+        raise InputRefused(f"{path}: has no rows below its header; expected at least one.")
+    return rows
+
+
+def read_class_names(path: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
+    """K class names from a CSV file with the columns ClassId and SignName; each id of 0..K-1 stands once."""
+    rows = read_rows(path, ("ClassId", "SignName"))
+    if len(rows) > limits.classes:
+        raise InputRefused(f"{path}: has {len(rows):,} classes; the limit is {limits.classes:,}.")
+    names: dict[int, str] = {}
+    for row in rows:
+        label = row.class_id(len(rows))
+        if label in names:
+            raise InputRefused(
+                f"{row.where}: class id {label} stands twice; expected each id of 0-{len(rows) - 1} once."
+            )
+        names[label] = row.cells["SignName"].strip()
+    return tuple(names[label] for label in range(len(rows)))
+
+
+def track_numbers(labels: np.ndarray, tracks: np.ndarray, source: str, limits: Limits = LIMITS) -> np.ndarray:
+    """One number for each pair of class and track: label x 10^9 + track, the same for every file and loader.
+
+    GTSRB restarts its track numbers in each class, so the pair, not the number, is one physical sign. Where numbers
+    do not restart, the pair names the same signs.
+
+    Args:
+        labels: int [N], 0..K-1.
+        tracks: int [N], 0..`limits.track_number`.
+
+    Returns:
+        int64 [N].
+    """
+    if len(tracks) and (int(tracks.min()) < 0 or int(tracks.max()) > limits.track_number):
+        raise InputRefused(
+            f"{source}: track numbers leave the range 0-{limits.track_number:,}; number the tracks anew."
+        )
+    return labels.astype(np.int64) * (limits.track_number + 1) + tracks.astype(np.int64)
+
+
+def scale_boxes(
+    boxes: np.ndarray, original_size: np.ndarray, height: int, width: int, source: str
+) -> np.ndarray:
+    """Boxes in pixels of the original images, in pixels of the same images resized to height x width.
+
+    Args:
+        boxes: int [N, 4]; x1, y1, x2, y2 with 0 <= x1 < x2 <= original width, and so for y.
+        original_size: int [N, 2]; height and width.
+
+    Returns:
+        float32 [N, 4].
+
+    Raises:
+        InputRefused: a box is empty, reversed or leaves its image.
+    """
+    edges = boxes.astype(np.float64)
+    high, wide = original_size[:, 0].astype(np.float64), original_size[:, 1].astype(np.float64)
+    x1, y1, x2, y2 = edges.T
+    wrong = ~((x1 >= 0) & (x1 < x2) & (x2 <= wide) & (y1 >= 0) & (y1 < y2) & (y2 <= high))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        box = ", ".join(str(int(edge)) for edge in boxes[row])
+        raise InputRefused(
+            f"{source}: the region of interest of image {row} is ({box}) in an image of {int(wide[row])} x {int(high[row])} "
+            f"pixels; expected x1 < x2 and y1 < y2 inside the image."
+        )
+    scale = np.stack([width / wide, height / high, width / wide, height / high], axis=1)
+    return (edges * scale).astype(np.float32)

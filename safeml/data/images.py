@@ -1,0 +1,140 @@
+"""Safe decoding of image files. Legend: N images, H W C pixels.
+
+How each kind of pixel becomes 8-bit RGB:
+
+    8-bit RGB                  as it is (16-bit RGB PNG: its upper 8 bits)
+    8-bit grey, 1-bit          the value in all three channels
+    16-bit grey                value / 257, rounded, in all three channels
+    palette                    looked up
+    any transparency           composited over mid-grey (128), so that neither hidden pixels nor a bright or dark ground show
+    CMYK, YCbCr, Lab           Pillow's conversion, without the colour profile
+    floating point             refused: its range is not declared
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from safeml.errors import InputRefused
+from safeml.limits import LIMITS, Limits
+
+# Decoders by content, not by file name; all others of Pillow's some forty are attack surface.
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP")
+_GROUND = (128, 128, 128, 255)
+# What Pillow's decoders are known to raise on damaged files.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """The file `name` of a label list, which must lie inside the folder `root`, links resolved."""
+    base = root.resolve()
+    try:
+        target = (base / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputRefused(
+            f"{root}: the file name {name[:80]!r} cannot be resolved; expected a path inside the folder."
+        ) from error
+    if not target.is_relative_to(base):
+        raise InputRefused(
+            f"{root}: the file name {name[:80]!r} leads out of the data folder; expected a path inside it."
+        )
+    return target
+
+
+def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
+    """The image in the file at `path` as 8-bit RGB, turned upright by its EXIF orientation.
+
+    Raises:
+        InputRefused: not a regular file, too large (file or pixels), not PNG, JPEG, PPM, BMP or WebP by content,
+            more than one frame, floating point, truncated or damaged.
+    """
+    try:
+        if not path.is_file():
+            raise InputRefused(f"{path}: there is no such file; expected an image.")
+        if path.stat().st_size > limits.image_file_bytes:
+            raise InputRefused(
+                f"{path}: is larger than {limits.image_file_bytes:,} bytes, the limit for an image."
+            )
+        with warnings.catch_warnings():
+            # Pillow only warns between one and two times its own bound, and the caller would see nothing.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > limits.image_pixels:
+                    raise InputRefused(
+                        f"{path}: declares {image.width} x {image.height} pixels; the limit is {limits.image_pixels:,} pixels."
+                    )
+                if getattr(image, "n_frames", 1) != 1:
+                    raise InputRefused(f"{path}: has more than one frame; expected a still image.")
+                return _to_rgb(ImageOps.exif_transpose(image), path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputRefused(
+            f"{path}: declares too many pixels; the limit is {limits.image_pixels:,} pixels."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputRefused(
+            f"{path}: is not an image by its content; expected {', '.join(FORMATS)}."
+        ) from error
+    except _DAMAGED as error:
+        raise InputRefused(
+            f"{path}: cannot be decoded (damaged or truncated); replace or remove the file."
+        ) from error
+
+
+def read_pixels(paths: Sequence[Path], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All images at `paths`, each resized as a whole to size x size (Pillow, bilinear).
+
+    Returns:
+        uint8 [N, size, size, 3] RGB, and int32 [N, 2] with height and width before resizing.
+
+    Raises:
+        InputRefused: there are more images than the limits allow, or one of them is refused by `read_image`.
+    """
+    check_room(len(paths), size)
+    pixels = np.empty((len(paths), size, size, 3), np.uint8)
+    original_size = np.empty((len(paths), 2), np.int32)
+    for index, path in enumerate(paths):
+        image = read_image(path)
+        original_size[index] = image.height, image.width
+        pixels[index] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return pixels, original_size
+
+
+def check_room(images: int, size: int, limits: Limits = LIMITS) -> None:
+    """Refuse a set of `images` images of size x size RGB pixels that exceeds the limits."""
+    if images > limits.images or images * size * size * 3 > limits.array_bytes:
+        raise InputRefused(
+            f"{images:,} images of {size} x {size} pixels are too many; the limits are {limits.images:,} images and "
+            f"{limits.array_bytes:,} bytes of pixels."
+        )
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """8-bit RGB by the rules at the top of this file."""
+    if image.mode == "F":
+        raise InputRefused(f"{path}: has floating-point pixels of undeclared range; expected 8 or 16 bits.")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputRefused(f"{path}: has pixels outside 0..65535; expected 8 or 16 bits.")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, _GROUND), opaque).convert("RGB")
+    return image.convert("RGB")

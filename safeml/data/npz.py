@@ -1,0 +1,217 @@
+"""Images from one .npz file, checked before they are read. Legend: N images, H W C pixels, K classes.
+
+    images       uint8 [N, H, W, C], RGB or grey              required
+    labels       integer [N], 0..K-1                          required
+    track_id     integer [N]; with the label, one physical sign
+    roi          integer [N, 4]; x1, y1, x2, y2 in pixels of the ORIGINAL image, needs width and height
+    width,height integer [N]; of the original images, in pixels
+    file_index   integer [N]; the number of each image in its source
+    class_names  text [K]
+
+Other arrays are left unread. An .npz file is a zip archive of arrays, each with a header that declares type and shape;
+all headers are read and weighed before any array is, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import difflib
+import struct
+import tokenize
+import zipfile
+import zlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from safeml.data.annotations import read_class_names, scale_boxes, track_numbers
+from safeml.data.dataset import ImageDataset
+from safeml.errors import ConfigError, InputRefused
+from safeml.limits import LIMITS, Limits
+
+KEYS = ("images", "labels", "track_id", "roi", "width", "height", "file_index", "class_names")
+LABEL_FILE = "labels.csv"
+# What zipfile, zlib and numpy's header parser are known to raise on damaged files.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an array claims to be."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def load(
+    path: str | Path,
+    name: str | None = None,
+    class_names: tuple[str, ...] | None = None,
+    frames_per_sign: float | None = None,
+) -> ImageDataset:
+    """The images in the .npz file at `path`.
+
+    Class names are `class_names`, else the file's own, else those of a labels.csv (ClassId,SignName) beside it, else
+    "class 0" to the highest label that occurs.
+
+    Raises:
+        ConfigError: there is no such file.
+        InputRefused: the file is damaged, too large, or its arrays are not what the table above says.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"{file}: there is no such file; expected an .npz file with images and labels.")
+    arrays = read_arrays(file)
+    images, labels = arrays["images"], arrays["labels"]
+    if images.dtype != np.uint8:
+        raise InputRefused(f"{file}: {_wrong_pixels(images)}")
+    if 0 in images.shape[1:]:
+        raise InputRefused(f"{file}: images are {list(images.shape)}; expected [N, H, W, C] with pixels.")
+    for key in ("labels", "track_id", "roi", "width", "height", "file_index"):
+        if key in arrays:
+            _check_integers(file, key, arrays[key], (len(images), 4) if key == "roi" else (len(images),))
+    original_size = None
+    if "width" in arrays and "height" in arrays:
+        sides = np.stack([arrays["height"], arrays["width"]], axis=1)
+        if int(sides.min()) < 1 or int(sides.max()) > LIMITS.image_pixels:
+            raise InputRefused(
+                f"{file}: width or height leaves 1-{LIMITS.image_pixels:,}; expected pixels of the original images."
+            )
+        original_size = sides.astype(np.int32)
+    if "roi" in arrays and original_size is None:
+        raise InputRefused(
+            f"{file}: has roi but not width and height; roi is in pixels of the original images, so give all."
+        )
+    boxes = None
+    if original_size is not None and "roi" in arrays and images.ndim == 4:
+        boxes = scale_boxes(arrays["roi"], original_size, images.shape[1], images.shape[2], str(file))
+    return ImageDataset(
+        name=name or file.stem,
+        images=images,
+        labels=labels.astype(np.int64),
+        class_names=class_names or _names(file, arrays),
+        tracks=track_numbers(labels, arrays["track_id"], str(file)) if "track_id" in arrays else None,
+        frames_per_sign=frames_per_sign,
+        boxes=boxes,
+        original_size=original_size,
+        ids=arrays["file_index"].astype(np.int64) if "file_index" in arrays else None,
+    )
+
+
+def read_arrays(path: Path, limits: Limits = LIMITS) -> dict[str, np.ndarray]:
+    """The arrays of `KEYS` in the .npz file at `path`, after all their headers were found sound and in bounds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            headers = _read_headers(archive, path, limits)
+            arrays = {}
+            for key, header in headers.items():
+                with archive.open(header.member) as stream:
+                    arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+            return arrays
+    except _DAMAGED as error:
+        raise InputRefused(
+            f"{path}: is damaged or not an .npz file; write it anew with numpy.savez_compressed."
+        ) from error
+
+
+def _read_headers(archive: zipfile.ZipFile, path: Path, limits: Limits) -> dict[str, _Header]:
+    members = archive.infolist()
+    if len(members) > limits.array_members:
+        raise InputRefused(f"{path}: has {len(members)} entries; the limit is {limits.array_members}.")
+    by_name = {member.filename.removesuffix(".npy"): member for member in members}
+    if len(by_name) != len(members):
+        raise InputRefused(f"{path}: names an array twice; expected each once.")
+    for key in ("images", "labels"):
+        if key not in by_name:
+            near = difflib.get_close_matches(key, by_name, n=1)
+            hint = f'; rename "{near[0]}"?' if near else "; expected the arrays images and labels."
+            raise InputRefused(f"{path}: has no array {key}{hint}")
+    wanted = {key: by_name[key] for key in KEYS if key in by_name}
+    # The archive's own claim first: not one byte is inflated for a file that claims too much.
+    total = sum(member.file_size for member in wanted.values())
+    if total > limits.array_bytes:
+        raise InputRefused(
+            f"{path}: declares {total:,} bytes of arrays; the limit is {limits.array_bytes:,} bytes."
+        )
+    headers = {}
+    for key, member in wanted.items():
+        with archive.open(member) as stream:
+            headers[key] = _read_header(stream, member, f"{path}: the array {key}")
+    rows = headers["images"].shape[0] if headers["images"].shape else 0
+    if rows > limits.images:
+        raise InputRefused(f"{path}: has {rows:,} images; the limit is {limits.images:,}.")
+    for key, header in headers.items():
+        if key != "class_names" and (not header.shape or header.shape[0] != rows):
+            found = header.shape[0] if header.shape else "no"
+            raise InputRefused(f"{path}: {key} has {found} rows; there are {rows} images.")
+    return headers
+
+
+def _read_header(stream: IO[bytes], member: zipfile.ZipInfo, where: str) -> _Header:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise InputRefused(f"{where} has format version {version[0]}.{version[1]}; expected 1.0 or 2.0.")
+    if dtype.hasobject or dtype.fields is not None or dtype.kind not in "biufUS":
+        raise InputRefused(
+            f"{where} holds {dtype.kind!r} objects or records; expected numbers or text, never pickled data."
+        )
+    # A shape far beyond the stored bytes would make numpy reserve that memory before it finds out.
+    declared, stored = prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+    if min(shape, default=0) < 0 or declared != stored:
+        raise InputRefused(
+            f"{where} declares {declared:,} bytes but stores {stored:,}; the file is damaged or hostile."
+        )
+    return _Header(member, shape, dtype)
+
+
+def _wrong_pixels(images: np.ndarray) -> str:
+    if images.dtype.kind == "f" and images.size and np.isfinite(images).all():
+        found = f"images are {images.dtype} from {images.min():g} to {images.max():g}"
+    else:
+        found = f"images are {images.dtype}" + (
+            " with values that are not finite" if images.dtype.kind == "f" else ""
+        )
+    return f"{found}; expected uint8 from 0 to 255, so store the original 8-bit pixels."
+
+
+def _check_integers(file: Path, key: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    if values.dtype.kind not in "iu" or values.shape != shape:
+        raise InputRefused(
+            f"{file}: {key} is {values.dtype} {list(values.shape)}; expected integers {list(shape)}."
+        )
+
+
+def _names(file: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    if "class_names" in arrays:
+        names = arrays["class_names"]
+        if names.dtype.kind != "U" or names.ndim != 1:
+            raise InputRefused(
+                f"{file}: class_names is {names.dtype} {list(names.shape)}; expected text [K]."
+            )
+        return tuple(str(name) for name in names)
+    if (file.parent / LABEL_FILE).is_file():
+        return read_class_names(file.parent / LABEL_FILE)
+    highest = int(arrays["labels"].max()) if arrays["labels"].size else 0
+    if highest >= LIMITS.classes:
+        raise InputRefused(f"{file}: has class id {highest:,}; the limit is {LIMITS.classes:,} classes.")
+    return tuple(f"class {label}" for label in range(highest + 1))

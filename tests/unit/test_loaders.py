@@ -1,0 +1,641 @@
+"""Loaders against files that the tests write themselves, against damage, and against the real GTSRB where it is there."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from safeml.data import folder, gtsrb, npz
+from safeml.data.annotations import read_class_names, read_rows, scale_boxes, track_numbers
+from safeml.data.images import read_image, read_pixels, resolve_inside
+from safeml.data.load import LOADERS, load_dataset, options_of
+from safeml.data.signs import CLASS_NAMES, CRITICAL_CLASSES, FAMILIES, families
+from safeml.errors import ConfigError, InputRefused, SafemlError
+from safeml.limits import Limits
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
+
+
+def shared(name: str) -> Path:
+    """A folder of the shared data, or a skip that says what is absent."""
+    path = Path(os.environ.get("SAFEML_SHARED", REPOSITORY.parent / "shared")) / "data" / name
+    if not path.is_dir():
+        pytest.skip(f"the shared data folder {name} is not on this machine (set SAFEML_SHARED)")
+    return path
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def official_training(root: Path, line_end: str = "\n", mark: str = "") -> Path:
+    """Two classes, two tracks each, two frames each; track numbers restart in each class."""
+    for label in (0, 7):
+        images = root / "GTSRB" / "Final_Training" / "Images" / f"{label:05d}"
+        rows = [HEADER]
+        for track in (0, 1):
+            for frame in (0, 1):
+                name = f"{track:05d}_{frame:05d}.ppm"
+                save(images / name, noise(40, 50, seed=100 * label + 10 * track + frame))
+                rows.append(f"{name};50;40;5;4;45;36;{label}")
+        (images / f"GT-{label:05d}.csv").write_bytes((mark + line_end.join(rows) + line_end).encode())
+    return root
+
+
+def official_test(root: Path) -> Path:
+    images = root / "GTSRB" / "Final_Test" / "Images"
+    rows = [HEADER]
+    for number, label in ((6, 18), (88, 22)):
+        save(images / f"{number:05d}.ppm", noise(30, 30, seed=number))
+        rows.append(f"{number:05d}.ppm;30;30;5;5;25;25;{label}")
+    (images / gtsrb.UNLABELLED).write_text("\n".join(row.rpartition(";")[0] for row in rows))
+    (root / gtsrb.TEST_LABELS).write_text("\n".join(rows))
+    return root
+
+
+def write_npz(path: Path, **changes: object) -> Path:
+    """Six sound 8 x 8 images; a change of None leaves an array out."""
+    arrays: dict[str, object] = {
+        "images": np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8),
+        "labels": np.array([0, 0, 0, 1, 1, 1]),
+        "track_id": np.array([0, 0, 1, 0, 0, 1]),
+        "width": np.full(6, 40),
+        "height": np.full(6, 20),
+        "roi": np.tile([10, 5, 30, 15], (6, 1)),
+    }
+    arrays.update(changes)
+    np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})  # type: ignore[arg-type]
+    return path
+
+
+# --- facts about the signs
+
+
+def test_sign_facts_cover_the_43_classes():
+    assert len(CLASS_NAMES) == len(FAMILIES) == len(set(CLASS_NAMES)) == 43
+    assert all(
+        FAMILIES[CLASS_NAMES.index(f"Speed limit ({speed}km/h)")] == "speed limit"
+        for speed in (20, 30, 50, 60, 70, 80, 100, 120)
+    )
+    assert FAMILIES.count("speed limit") == 8
+    assert all(
+        (family == "end of restriction") == name.startswith("End of")
+        for name, family in zip(CLASS_NAMES, FAMILIES, strict=True)
+    )
+    assert set(CRITICAL_CLASSES) < set(CLASS_NAMES)
+    assert families(("Stop", "Yield")) == ("right of way", "right of way")
+    assert families(("Stop", "class 1")) is None
+
+
+def test_class_names_equal_the_published_list():
+    assert read_class_names(shared("gtsrb") / "labels.csv") == CLASS_NAMES
+
+
+# --- CSV
+
+
+@pytest.mark.parametrize("separator", [";", ","])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv_dialects_read_the_same(tmp_path, separator, line_end, mark):
+    file = tmp_path / "a.csv"
+    file.write_bytes(
+        (mark + line_end.join(separator.join(row) for row in (("a", "b"), ("1", "2"))) + line_end).encode()
+    )
+    (row,) = read_rows(file, ("a", "b"))
+    assert (row.integer("a"), row.integer("b"), row.where) == (1, 2, f"{file}:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a;b\n1;2;3\n", r"a\.csv:2: has 3 cells; the header has 2"),
+        (b"a;b\n1;2\n1\n", r"a\.csv:3: has 1 cells"),
+        (b"a;c\n1;2\n", r"a\.csv:1: has no column b"),
+        (b"a;b;a\n1;2;3\n", "names a column twice"),
+        (b"a;b\n", "no rows below its header"),
+        (b"", "has no column a"),
+        (b"a;b\n\xff;2\n", "not UTF-8"),
+        (b"a;b\n1\x00;2\n", "a.csv"),
+    ],
+)
+def test_bad_csv_is_refused_with_its_line(tmp_path, text, message):
+    (tmp_path / "a.csv").write_bytes(text)
+    with pytest.raises(InputRefused, match=message):
+        [row.integer("a") for row in read_rows(tmp_path / "a.csv", ("a", "b"))]
+
+
+@pytest.mark.parametrize("cell", ["-1", "1.5", "", "1_0", "x", "nan", "9" * 30])
+def test_a_cell_that_is_no_whole_number_is_refused(tmp_path, cell):
+    (tmp_path / "a.csv").write_text(f"a;b\n{cell};2\n")
+    (row,) = read_rows(tmp_path / "a.csv", ("a",))
+    with pytest.raises(InputRefused, match=r"a\.csv:2: a is "):
+        row.integer("a")
+
+
+def test_class_names_must_number_the_classes_once(tmp_path):
+    (tmp_path / "a.csv").write_text("ClassId,SignName\n1,b\n0,a\n")
+    assert read_class_names(tmp_path / "a.csv") == ("a", "b")
+    (tmp_path / "a.csv").write_text("ClassId,SignName\n0,b\n0,a\n")
+    with pytest.raises(InputRefused, match="stands twice"):
+        read_class_names(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("ClassId,SignName\n0,b\n2,a\n")
+    with pytest.raises(InputRefused, match=r"a\.csv:3: class id 2 is out of range"):
+        read_class_names(tmp_path / "a.csv")
+
+
+def test_boxes_scale_with_their_images():
+    scaled = scale_boxes(np.array([[10, 5, 30, 15]]), np.array([[20, 40]]), 32, 32, "x")
+    np.testing.assert_allclose(scaled, [[8, 8, 24, 24]])
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 5, 5, 9), (0, 0, 41, 9), (0, 0, 9, 21), (-1, 0, 9, 9)])
+def test_boxes_outside_their_images_are_refused(box):
+    with pytest.raises(InputRefused, match="region of interest of image 0"):
+        scale_boxes(np.array([box]), np.array([[20, 40]]), 32, 32, "x")
+
+
+def test_track_numbers_of_two_classes_never_meet():
+    labels, tracks = np.repeat(np.arange(43), 100), np.tile(np.arange(100), 43)
+    assert len(np.unique(track_numbers(labels, tracks, "x"))) == 4300
+    with pytest.raises(InputRefused, match="track numbers leave the range"):
+        track_numbers(np.array([0]), np.array([-1]), "x")
+
+
+# --- one image file
+
+
+@pytest.mark.parametrize("suffix", ["png", "ppm", "bmp"])
+def test_lossless_formats_give_back_their_pixels(tmp_path, suffix):
+    pixels = noise(9, 7)
+    np.testing.assert_array_equal(np.asarray(read_image(save(tmp_path / f"a.{suffix}", pixels))), pixels)
+
+
+def test_format_is_found_by_content_not_by_name(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(4, 4)).save(buffer, "GIF")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    with pytest.raises(InputRefused, match="is not an image by its content"):
+        read_image(tmp_path / "a.png")
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    expected = np.round(values / 257).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.png"))[..., 0], expected)
+
+
+def test_transparent_pixels_show_mid_grey_not_what_hides_beneath(tmp_path):
+    pixels = np.zeros((1, 2, 4), np.uint8)
+    pixels[0, 0] = (255, 0, 0, 0)
+    pixels[0, 1] = (255, 0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.asarray(read_image(tmp_path / "a.png")).tolist() == [[[128, 128, 128], [255, 0, 0]]]
+
+
+def test_palette_transparency_and_cmyk_become_rgb(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.save(tmp_path / "p.png", transparency=0)
+    assert np.asarray(read_image(tmp_path / "p.png")).tolist() == [[[128, 128, 128], [0, 255, 0]]]
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "c.jpg")
+    assert np.asarray(read_image(tmp_path / "c.jpg")).min() >= 250
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    pixels = noise(4, 6)
+    save(tmp_path / "a.png", pixels, exif=exif)
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.png")), np.rot90(pixels, -1))
+
+
+def test_animations_are_refused(tmp_path):
+    frames = [Image.fromarray(noise(4, 4, seed)) for seed in (0, 1)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputRefused, match="more than one frame"):
+        read_image(tmp_path / "a.png")
+
+
+def test_size_bounds_hold_before_decoding(tmp_path):
+    path = save(tmp_path / "a.png", noise(20, 20))
+    with pytest.raises(InputRefused, match="20 x 20 pixels; the limit is 399"):
+        read_image(path, Limits(image_pixels=399))
+    with pytest.raises(InputRefused, match="larger than 10 bytes"):
+        read_image(path, Limits(image_file_bytes=10))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(12_000, 12_000), (60_000, 60_000)]
+)  # Pillow warns of one, raises at the other
+def test_a_header_that_declares_a_bomb_is_refused(tmp_path, width, height):
+    (tmp_path / "a.ppm").write_bytes(f"P6 {width} {height} 255\n".encode() + bytes(100))
+    with pytest.raises(InputRefused, match="pixels"):
+        read_image(tmp_path / "a.ppm")
+
+
+def test_truncated_missing_and_special_files_are_refused(tmp_path):
+    path = save(tmp_path / "a.png", noise(30, 30))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputRefused, match="damaged or truncated"):
+        read_image(path)
+    for absent in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(InputRefused, match="no such file"):
+            read_image(absent)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), suffix=st.sampled_from(["png", "jpeg", "ppm", "bmp", "webp"]))
+def test_damaged_image_bytes_are_read_or_refused_never_a_crash(tmp_path, data, suffix):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(6, 6)).save(buffer, suffix)
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "a").write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
+    try:
+        image = read_image(tmp_path / "a")
+    except InputRefused:
+        return
+    assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "a/../../secret.png", "link/secret.png"])
+def test_label_files_cannot_point_out_of_the_folder(tmp_path, name):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path)
+    with pytest.raises(InputRefused, match="leads out of the data folder"):
+        resolve_inside(tmp_path / "data", name)
+    assert resolve_inside(tmp_path / "data", "a/b.png") == (tmp_path / "data" / "a" / "b.png").resolve()
+
+
+# --- GTSRB layouts
+
+
+@pytest.mark.parametrize(("line_end", "mark"), [("\n", ""), ("\r\n", "\ufeff")])
+def test_official_training_layout(tmp_path, line_end, mark):
+    dataset = gtsrb.load(official_training(tmp_path, line_end, mark), "train", size=25)
+    assert dataset.labels.tolist() == [0] * 4 + [7] * 4
+    assert dataset.class_names == CLASS_NAMES
+    assert dataset.tracks is not None
+    assert len(np.unique(dataset.tracks)) == 4
+    np.testing.assert_allclose(dataset.boxes, np.tile([2.5, 2.5, 22.5, 22.5], (8, 1)))
+    np.testing.assert_array_equal(dataset.original_size, np.tile([40, 50], (8, 1)))
+    expected = Image.fromarray(noise(40, 50, seed=711)).resize((25, 25), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(dataset.images[-1], np.asarray(expected))
+
+
+@pytest.mark.parametrize("inner", ["", "GTSRB"])
+def test_the_folder_above_or_itself_may_be_given(tmp_path, inner):
+    official_test(official_training(tmp_path))
+    assert len(gtsrb.load(tmp_path / inner, "train")) == 8
+    assert len(gtsrb.load(tmp_path / inner, "test")) == 2
+
+
+@pytest.mark.parametrize("place", [".", "GTSRB", "GTSRB/Final_Test", "GTSRB/Final_Test/Images"])
+def test_test_labels_may_lie_beside_or_above_the_images(tmp_path, place):
+    official_test(tmp_path)
+    (tmp_path / gtsrb.TEST_LABELS).rename(tmp_path / place / gtsrb.TEST_LABELS)
+    dataset = gtsrb.load(tmp_path, "test")
+    assert dataset.labels.tolist() == [18, 22]
+    assert dataset.tracks is None
+    assert dataset.ids is not None
+    assert dataset.ids.tolist() == [6, 88]
+
+
+def test_the_unlabelled_test_csv_is_not_taken_for_labels(tmp_path):
+    official_test(tmp_path)
+    (tmp_path / gtsrb.TEST_LABELS).unlink()
+    with pytest.raises(InputRefused, match="has no ClassId and is not labels"):
+        gtsrb.load(tmp_path, "test")
+
+
+def kaggle(
+    root: Path, path: str = "Train/20/00020_00003_00000.png", width: int = 30, label: int = 20
+) -> Path:
+    save(root / "Train/20/00020_00003_00000.png", noise(30, 30))
+    head = "Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path"
+    (root / "Train.csv").write_text(f"{head}\n{width},30,5,5,25,25,{label},{path}\n")
+    return root
+
+
+def test_kaggle_layout_numbers_tracks_like_the_official_one(tmp_path):
+    dataset = gtsrb.load(kaggle(tmp_path), "train")
+    assert dataset.tracks is not None
+    assert dataset.tracks.tolist() == track_numbers(np.array([20]), np.array([3]), "x").tolist()
+    assert dataset.labels.tolist() == [20]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": 43}, r"Train\.csv:2: class id 43 is out of range; there are 43 classes, so ids are 0-42"),
+        ({"width": 31}, r"Train\.csv:2: says 31 x 30 pixels, but 00020_00003_00000\.png has 30 x 30"),
+        ({"path": "../a.png"}, "leads out of the data folder"),
+        ({"path": "Train/20/00020_00004_00000.png"}, "1 images have no label"),
+        ({"path": "Train/20/x.png"}, "1 images have no label"),
+    ],
+)
+def test_labels_that_do_not_fit_the_files_are_refused(tmp_path, change, message):
+    with pytest.raises(InputRefused, match=message):
+        gtsrb.load(kaggle(tmp_path, **change), "train")
+
+
+def test_a_cut_label_file_is_noticed(tmp_path):
+    official_training(tmp_path)
+    labels = tmp_path / "GTSRB/Final_Training/Images/00007/GT-00007.csv"
+    labels.write_text("\n".join(labels.read_text().splitlines()[:-1]))
+    with pytest.raises(InputRefused, match=r"1 images have no label, first 00001_00001\.ppm"):
+        gtsrb.load(tmp_path, "train")
+
+
+def test_a_class_folder_with_another_class_inside_is_refused(tmp_path):
+    official_training(tmp_path)
+    labels = tmp_path / "GTSRB/Final_Training/Images/00007/GT-00007.csv"
+    labels.write_text(labels.read_text().replace(";36;7", ";36;8", 1))
+    with pytest.raises(InputRefused, match=r"GT-00007\.csv:2: class id 8 stands in the folder 00007"):
+        gtsrb.load(tmp_path, "train")
+
+
+def test_validation_comes_from_whole_training_tracks(tmp_path):
+    official_training(tmp_path)
+    train, valid = (gtsrb.load(tmp_path, split, valid_fraction=0.5) for split in ("train", "valid"))
+    assert len(train) == len(valid) == 4
+    assert not set(train.tracks) & set(valid.tracks)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="publishes no validation set"):
+        gtsrb.load(tmp_path, "valid")
+
+
+def test_absent_layouts_and_bad_settings_are_configuration_errors(tmp_path):
+    for split, options in (
+        ("train", {}),
+        ("test", {}),
+        ("dev", {}),
+        ("train", {"size": 0}),
+        ("train", {"valid_fraction": 1.0}),
+    ):
+        with pytest.raises(ConfigError):
+            gtsrb.load(tmp_path, split, **options)
+
+
+# --- npz
+
+
+def test_npz_keeps_every_column(tmp_path):
+    dataset = npz.load(write_npz(tmp_path / "set.npz", file_index=np.arange(6) * 7))
+    assert dataset.name == "set"
+    assert dataset.class_names == ("class 0", "class 1")
+    assert dataset.tracks is not None
+    assert len(np.unique(dataset.tracks)) == 4
+    np.testing.assert_allclose(dataset.boxes, np.tile([2, 2, 6, 6], (6, 1)))
+    np.testing.assert_array_equal(dataset.original_size, np.tile([20, 40], (6, 1)))
+    np.testing.assert_array_equal(dataset.ids, np.arange(6) * 7)
+
+
+def test_npz_class_names_by_precedence(tmp_path):
+    (tmp_path / "labels.csv").write_text("ClassId,SignName\n0,Stop\n1,Yield\n2,No entry\n")
+    assert npz.load(write_npz(tmp_path / "a.npz")).class_names == ("Stop", "Yield", "No entry")
+    assert npz.load(write_npz(tmp_path / "b.npz", class_names=np.array(["x", "y"]))).class_names == ("x", "y")
+    assert npz.load(tmp_path / "b.npz", class_names=("p", "q")).class_names == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"images": np.linspace(0, 0.5, 6 * 192, dtype=np.float32).reshape(6, 8, 8, 3)},
+            r"float32 from 0 to 0\.5; expected uint8",
+        ),
+        ({"images": np.full((6, 8, 8, 3), np.nan)}, "not finite"),
+        ({"images": np.zeros((6, 8, 8), np.uint8)}, r"expected uint8 \[N, H, W, 1 or 3\]"),
+        ({"images": np.zeros((6, 0, 8, 3), np.uint8)}, "with pixels"),
+        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "rows"),
+        ({"labels": np.arange(5)}, "labels has 5 rows; there are 6 images"),
+        ({"labels": np.zeros(6)}, "labels is float64"),
+        ({"labels": np.array([0, 0, 0, 0, 0, -1])}, "class id -1"),
+        ({"labels": None, "lables": np.zeros(6, int)}, 'has no array labels; rename "lables"'),
+        ({"labels": np.array([{}] * 6, object)}, "never pickled data"),
+        ({"labels": np.zeros(6, [("a", int)])}, "never pickled data"),
+        ({"labels": np.array(3)}, "labels has no rows"),
+        ({"labels": np.full(6, 10**9)}, "the limit is 10,000 classes"),
+        ({"track_id": np.zeros((6, 2), int)}, "track_id is int64"),
+        ({"track_id": np.full(6, -1)}, "track numbers leave the range"),
+        ({"width": None}, "roi is in pixels of the original images"),
+        ({"width": np.zeros(6, int)}, "width or height leaves"),
+        ({"roi": np.tile([30, 5, 10, 15], (6, 1))}, "region of interest of image 0"),
+        ({"class_names": np.array([1, 2])}, "expected text"),
+    ],
+)
+def test_unsound_npz_is_refused(tmp_path, changes, message):
+    with pytest.raises(InputRefused, match=message):
+        npz.load(write_npz(tmp_path / "a.npz", **changes))
+
+
+def test_npz_bounds_hold_before_reading(tmp_path):
+    bomb = write_npz(tmp_path / "a.npz", images=np.zeros((6, 500, 500, 3), np.uint8))
+    assert bomb.stat().st_size < 50_000
+    with pytest.raises(InputRefused, match=r"declares 4,50\d,\d+ bytes of arrays; the limit is 1,000,000"):
+        npz.read_arrays(bomb, Limits(array_bytes=1_000_000))
+    with pytest.raises(InputRefused, match="has 6 images; the limit is 5"):
+        npz.read_arrays(bomb, Limits(images=5))
+    with pytest.raises(InputRefused, match="entries"):
+        npz.read_arrays(bomb, Limits(array_members=3))
+
+
+def npy(shape: str, payload: bytes, descr: str = "|u1") -> bytes:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + payload
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", "(2, 1000000000000)", "(-3, -4)", "(6, 8, 8, 4)"])
+def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, shape):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy(shape, bytes(6 * 192)))
+        archive.writestr("labels.npy", npy("(6,)", bytes(6)))
+    with pytest.raises(InputRefused, match="damaged or hostile"):
+        npz.load(tmp_path / "a.npz")
+
+
+def test_an_array_named_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
+        archive.writestr("labels.npy", npy("(6,)", bytes(6)))
+        archive.writestr("labels", npy("(6,)", bytes(6)))
+    with pytest.raises(InputRefused, match="names an array twice"):
+        npz.load(tmp_path / "a.npz")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_npz_bytes_are_read_or_refused_never_a_crash(tmp_path, data):
+    sound = write_npz(tmp_path / "sound.npz").read_bytes()
+    damaged = bytearray(sound)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "a.npz").write_bytes(damaged[: data.draw(st.integers(len(sound) // 2, len(sound)))])
+    try:
+        dataset = npz.load(tmp_path / "a.npz")
+    except SafemlError:
+        return
+    # The archive's check sums guard the pixels: what is read is what was written.
+    np.testing.assert_array_equal(dataset.images, npz.load(tmp_path / "sound.npz").images)
+
+
+# --- folders
+
+
+def class_folders(root: Path, names: tuple[str, ...]) -> Path:
+    for index, name in enumerate(names):
+        save(root / name / "a.png", np.full((4, 4, 3), index, np.uint8))
+        save(root / name / "b.jpg", np.full((4, 4, 3), index, np.uint8))
+    return root
+
+
+def test_folder_classes_by_name_or_number(tmp_path):
+    named = folder.load(class_folders(tmp_path / "named", ("yield", "stop")), size=8)
+    assert named.class_names == ("stop", "yield")
+    assert named.images[:, 0, 0, 0].tolist() == [1, 1, 0, 0]
+    assert named.images.shape == (4, 8, 8, 3)
+    numbered = folder.load(class_folders(tmp_path / "numbered", tuple(str(k) for k in range(11))))
+    assert numbered.labels.tolist() == np.repeat(np.arange(11), 2).tolist()  # 10 after 9, not after 1
+    assert numbered.images[::2, 0, 0, 0].tolist() == list(range(11))
+
+
+def test_folder_class_names_give_the_order_of_the_outputs(tmp_path):
+    root = class_folders(tmp_path, ("yield", "stop"))
+    dataset = folder.load(root, class_names=("yield", "bump", "stop"))
+    assert dataset.labels.tolist() == [0, 0, 2, 2]
+    assert dataset.images[::2, 0, 0, 0].tolist() == [0, 1]  # yield was drawn with 0, stop with 1
+    with pytest.raises(ConfigError, match="folder yield is not one of the 2 class names"):
+        folder.load(root, class_names=("bump", "stop"))
+
+
+def test_numbered_folders_with_a_gap_are_not_renumbered(tmp_path):
+    root = class_folders(tmp_path, ("0", "2"))
+    with pytest.raises(ConfigError, match="folder 2 is out of range for 2 classes"):
+        folder.load(root)
+    (root / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n")
+    assert folder.load(root).labels.tolist() == [0, 0, 2, 2]
+    class_folders(root, ("00",))
+    with pytest.raises(ConfigError, match="two folders name the same class id"):
+        folder.load(root)
+
+
+def test_unreadable_files_are_counted_named_and_left_out_only_when_allowed(tmp_path, caplog):
+    root = class_folders(tmp_path, ("a", "b"))
+    (root / "a" / "bad.png").write_bytes(b"no image")
+    (root / "b" / "odd.gif").write_bytes(b"GIF89a")
+    with pytest.raises(
+        InputRefused, match=r"2 of 6 files are not readable images \(allowed: 0\); first: .*bad\.png"
+    ):
+        folder.load(root)
+    with pytest.raises(InputRefused, match=r"allowed: 1"):
+        folder.load(root, max_refused=1)
+    dataset = folder.load(root, max_refused=2)
+    assert dataset.labels.tolist() == [0, 0, 1, 1]
+    assert "bad.png" in caplog.text
+    assert "odd.gif" in caplog.text
+
+
+def test_folder_links_and_nesting_are_refused(tmp_path):
+    outside = save(tmp_path / "outside.png", noise(4, 4))
+    root = class_folders(tmp_path / "set", ("a",))
+    (root / "a" / "c.png").symlink_to(outside)
+    with pytest.raises(InputRefused, match="leads out"):
+        folder.load(root)
+    (root / "a" / "c.png").unlink()
+    (root / "a" / "deeper").mkdir()
+    with pytest.raises(InputRefused, match="folder in a class folder"):
+        folder.load(root)
+    with pytest.raises(ConfigError, match="no such folder"):
+        folder.load(tmp_path / "none")
+
+
+# --- the registry
+
+
+def test_load_dataset_reaches_every_file_loader(tmp_path):
+    assert len(load_dataset("npz", write_npz(tmp_path / "a.npz"), frames_per_sign=2)) == 6
+    assert len(load_dataset("gtsrb", official_training(tmp_path / "g"), split="train")) == 8
+    assert len(load_dataset("folder", class_folders(tmp_path / "f", ("a",)), size=8)) == 2
+    assert set(LOADERS) == {"gtsrb", "npz", "folder", "rendered"}
+    assert "split" in options_of("gtsrb")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "options", "message"),
+    [
+        ("gtrsb", "x", {}, 'data kind "gtrsb" is unknown; did you mean "gtsrb"?'),
+        ("zzz", "x", {}, "known are gtsrb, npz, folder, rendered"),
+        ("npz", "x", {"split": "test"}, "has no option split"),
+        ("npz", "", {}, "needs path, which is not given"),
+        ("gtsrb", "x", {}, "needs split, which is not given"),
+        ("npz", "absent.npz", {}, "there is no such file"),
+    ],
+)
+def test_load_dataset_names_what_is_wrong(kind, path, options, message):
+    with pytest.raises(ConfigError) as raised:
+        load_dataset(kind, path, **options)
+    assert message in str(raised.value)
+
+
+# --- the real data
+
+
+def test_the_real_npz_files_hold_what_their_readme_says():
+    root = shared("gtsrb")
+    valid, test = npz.load(root / "valid.npz"), npz.load(root / "test.npz")
+    train = npz.load(root / "train.npz")
+    assert (len(train), len(valid), len(test)) == (34469, 4740, 6315)
+    assert train.tracks is not None
+    assert valid.tracks is not None
+    assert (len(np.unique(train.tracks)), len(np.unique(valid.tracks))) == (1149, 158)
+    assert not np.intersect1d(train.tracks, valid.tracks).size
+    assert train.class_names == valid.class_names == test.class_names == CLASS_NAMES
+    assert test.tracks is None
+    sample = gtsrb.load(shared("gtsrb_official_layout_sample"), "train")
+    assert sample.tracks is not None
+    assert (len(sample), len(np.unique(sample.tracks))) == (430, 86)
+    # Ten frames a class (2, 8, 14, 20, 26 of two tracks): the same sign, frame and pixels in both sources.
+    with np.load(root / "train.npz") as arrays:
+        frames = arrays["frame_id"]
+    where = {
+        (int(track), int(frame)): row
+        for row, (track, frame) in enumerate(zip(train.tracks, frames, strict=True))
+    }
+    rows = [where[int(track), (2, 8, 14, 20, 26)[index % 5]] for index, track in enumerate(sample.tracks)]
+    np.testing.assert_array_equal(train.images[rows], sample.images)
+    np.testing.assert_array_equal(train.original_size[rows], sample.original_size)  # type: ignore[index]
+    np.testing.assert_allclose(train.boxes[rows], sample.boxes)  # type: ignore[index]
+
+
+def test_the_official_test_sample_equals_the_real_npz():
+    test = npz.load(shared("gtsrb") / "test.npz")
+    sample = gtsrb.load(shared("gtsrb_official_layout_sample"), "test")
+    assert len(sample) == 215
+    rows = np.searchsorted(test.ids, sample.ids)  # type: ignore[type-var]
+    np.testing.assert_array_equal(test.ids[rows], sample.ids)  # type: ignore[index]
+    np.testing.assert_array_equal(test.images[rows], sample.images)
+    np.testing.assert_array_equal(test.labels[rows], sample.labels)
+
+
+def test_read_pixels_refuses_more_than_the_limits():
+    with pytest.raises(InputRefused, match="are too many"):
+        read_pixels([Path("x")] * 1000, 4096)
