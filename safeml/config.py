@@ -64,6 +64,8 @@ class ModelSettings(Settings):
 
 
 class DataSettings(Settings):
+    """Where images come from. `valid_fraction` splits the official GTSRB training signs, whole, into train and valid."""
+
     kind: Literal["npz", "gtsrb", "folder", "rendered"]
     path: str = ""
     split: Literal["train", "valid", "test"] = "test"
@@ -71,6 +73,7 @@ class DataSettings(Settings):
     images: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=2**32)
     size: int = Field(default=32, ge=16, le=512)
+    valid_fraction: Finite = Field(default=0.0, ge=0, lt=1)
 
 
 class DataRoles(Settings):

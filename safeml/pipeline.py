@@ -74,7 +74,7 @@ class Place:
         """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
         options: dict[str, Any] = {
             "npz": {},
-            "gtsrb": {"split": settings.split, "size": settings.size},
+            "gtsrb": {"split": settings.split, "size": settings.size, "valid_fraction": settings.valid_fraction},
             "folder": {"size": settings.size},
             "rendered": {"images": settings.images or RENDERED_IMAGES, "seed": settings.seed, "size": settings.size},
         }[settings.kind]

@@ -1,0 +1,54 @@
+"""Records: what is not measured is not a number, and what is written is what the published schema says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from safeml.results import Metric, Run, StageResult
+from safeml.store import to_json
+
+
+def test_the_published_schema_is_the_one_of_the_code() -> None:
+    assert json.loads(Path("docs/results.schema.json").read_text()) == Run.model_json_schema()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_not_finite_is_no_measurement(value: float) -> None:
+    with pytest.raises(ValidationError):
+        Metric(name="a", title="A", value=value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": None},
+        {"value": 0.5, "status": "undefined", "reason": "r"},
+        {"value": None, "status": "undefined"},
+        {"value": 0.5, "low": 0.4},
+        {"value": 0.5, "unknown_field": 1},
+    ],
+)
+def test_a_metric_that_contradicts_itself_is_refused(fields: dict) -> None:
+    with pytest.raises(ValidationError):
+        Metric(name="a", title="A", **fields)
+
+
+def test_a_stage_that_did_not_run_says_why() -> None:
+    with pytest.raises(ValidationError):
+        StageResult(stage="a", title="A", status="skipped")
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.text(), numbers, st.integers(0, 10**9), st.none() | st.tuples(numbers, numbers))
+def test_a_metric_survives_its_json(name: str, value: float, n: int, ends: tuple[float, float] | None) -> None:
+    low, high = ends or (None, None)
+    metric = Metric(name=name, title=name, value=value, low=low, high=high, n=n)
+    assert Metric.model_validate(json.loads(to_json(metric))) == metric
