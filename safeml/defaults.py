@@ -22,11 +22,11 @@ GATES = (
         "A stop sign read as priority road is not one error among others. " + NO_AUTHORITY,
     ),
     (
-        "shared-duplicates", "Test images that also stand in training", "balance", "shared_duplicates", "train", "==", 0,
+        "shared-duplicates", "Test images that also stand in training", "balance", "shared_duplicates", "split:train", "==", 0,
         "A shared image measures memory, not recognition: none is allowed.",
     ),
     (
-        "shared-tracks", "Signs that stand in training and test", "balance", "shared_tracks", "train", "==", 0,
+        "shared-tracks", "Signs that stand in training and test", "balance", "shared_tracks", "split:train", "==", 0,
         "Frames of one sign on both sides measure memory: none is allowed. Remove this gate where tracks are not published.",
     ),
     (

@@ -1,0 +1,51 @@
+"""Pictures for a report, as records. Legend: H W C pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from safeml.errors import StageError
+from safeml.results import Panel
+
+
+def panel(label: str, image: np.ndarray, kind: Literal["image", "change"] = "image") -> Panel:
+    """One picture as a PNG that Pillow encodes from the pixels alone.
+
+    image: uint8 [H, W, 1 or 3], 0..255, grey or RGB. Equal pixels give equal bytes: no date and no other metadata.
+    Raises StageError for any other array.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise StageError(
+            f"panel {label}: the image is {image.dtype} {list(image.shape)}; expected uint8 [H, W, 1 or 3]."
+        )
+    buffer = io.BytesIO()
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", optimize=True)
+    height, width = image.shape[:2]
+    png = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Panel(label=label, png=png, width=width, height=height, kind=kind)
+
+
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Float pixels 0..1 of any shape as uint8 0..255, rounded to the nearest grey level and clipped."""
+    return np.clip(np.rint(pixels * 255.0), 0, 255).astype(np.uint8)
+
+
+def change_panel(label: str, clean: np.ndarray, attacked: np.ndarray, epsilon: float) -> Panel:
+    """The change d = attacked - clean as a picture: grey 128 is no change, black and white are -epsilon and +epsilon.
+
+    clean, attacked: float [H, W, 1 or 3], 0..1. epsilon: the change that fills the range, > 0, in pixel units of 0..1.
+    """
+    if not epsilon > 0:
+        raise StageError(f"panel {label}: epsilon is {epsilon}; expected a positive number.")
+    if clean.shape != attacked.shape:
+        raise StageError(
+            f"panel {label}: the images are {list(clean.shape)} and {list(attacked.shape)}; expected one shape."
+        )
+    change = attacked.astype(np.float64) - clean.astype(np.float64)
+    return panel(label, to_uint8((128.0 + change * (127.0 / epsilon)) / 255.0), kind="change")

@@ -1,0 +1,247 @@
+"""What the test set shares with the data that the model was trained and chosen on: pictures and physical signs.
+
+Legend: N images. The splits are called test, train and valid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from safeml.data.dataset import ImageDataset
+from safeml.metrics.duplicates import (
+    MAX_COMPARISONS,
+    NEAR_DISTANCE,
+    NO_COPY,
+    difference_hash,
+    earlier_copies,
+    first_copies,
+    near_copies,
+    with_another_label,
+)
+from safeml.results import Column, Finding, Metric, Scalar, Table
+from safeml.wording import counted
+
+ROWS = 200
+HASH_SIZE = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split by its role, with the digest of each image (ASCII [N])."""
+
+    role: str
+    data: ImageDataset
+    digests: np.ndarray
+
+
+def leakage_metrics(splits: list[Split]) -> list[Metric]:
+    """Test images and test signs that stand in train or valid too: complete counts, overall and by split.
+
+    The first of `splits` is the test set. Overall both are undefined unless the training data is given, and the count of
+    signs unless every given split knows its tracks by the same numbers.
+    """
+    test, others = splits[0], splits[1:]
+    known = any(split.role == "train" for split in others)
+    absent = "the training data is not given, so what it shares with the test set is unknown"
+    metrics = [_duplicates_within(test)]
+    for name, title, measure in (
+        ("shared_duplicates", "Test images that stand in another split too", _shared_images),
+        ("shared_tracks", "Test signs that stand in another split too", _shared_signs),
+    ):
+        metrics.append(
+            measure(name, title, test, others, "all") if known else _undefined(name, title, absent, "all")
+        )
+        metrics += [
+            measure(name, f"{title}: {split.role}", test, [split], f"split:{split.role}") for split in others
+        ]
+    return metrics
+
+
+def copies_table(splits: list[Split]) -> Table:
+    """Every image of one split that is byte-identical to one of another split, or to an earlier one of the test set."""
+    rows: list[list[Scalar]] = []
+    for first, second in combinations(splits, 2):
+        rows += _copy_rows(first, second, first_copies(first.digests, second.digests))
+    rows += _copy_rows(splits[0], splits[0], earlier_copies(splits[0].digests))
+    text = {"split": "Split", "id": "Image", "class": "Class"}
+    return Table(
+        id="copies",
+        title="Byte-identical images",
+        columns=[
+            *(
+                Column(key=key, label=label, kind="id" if key == "id" else "text")
+                for key, label in text.items()
+            ),
+            *(
+                Column(
+                    key=f"other_{key}", label=f"Other {label.lower()}", kind="id" if key == "id" else "text"
+                )
+                for key, label in text.items()
+            ),
+            Column(key="labels", label="Labels"),
+        ],
+        rows=rows[:ROWS],
+        caption=f"{min(len(rows), ROWS)} of {counted(len(rows), 'pair')}; of several equal images of the other split the first is named. "
+        "Image is the number in its source.",
+    )
+
+
+def near_table(splits: list[Split]) -> tuple[Table, list[str]]:
+    """How many images have a near copy in another split, and the pairs of splits that were too large to compare."""
+    sizes = [min(split.data.images.shape[1:3]) for split in splits]
+    hashes = [
+        difference_hash(split.data.images) if size >= HASH_SIZE else None
+        for split, size in zip(splits, sizes, strict=True)
+    ]
+    rows: list[list[Scalar]] = []
+    skipped = []
+    for (one, one_hash), (two, two_hash) in combinations(zip(splits, hashes, strict=True), 2):
+        if one_hash is None or two_hash is None or len(one_hash) * len(two_hash) > MAX_COMPARISONS:
+            skipped.append(f"{one.role} and {two.role}")
+            rows.append([one.role, two.role, None, None])
+            continue
+        near = near_copies(one_hash, two_hash)
+        found = (near != NO_COPY) & (first_copies(one.digests, two.digests) == NO_COPY)
+        same = one.data.labels[found] == two.data.labels[near[found]]
+        rows.append([one.role, two.role, int(found.sum()), int(same.sum())])
+    table = Table(
+        id="near-copies",
+        title="Candidates for near copies",
+        columns=[
+            Column(key="split", label="Images of"),
+            Column(key="other", label="with a look-alike in"),
+            Column(key="near", label="Candidates", kind="number"),
+            Column(key="same", label="of them, nearest has the same class", kind="number"),
+        ],
+        rows=rows,
+        caption=f"Images whose 64-bit difference hash differs in at most {NEAR_DISTANCE} bits, identical images left out. "
+        "A candidate is a reason to look, not a proof.",
+    )
+    return table, skipped
+
+
+def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: list[str]) -> list[Finding]:
+    """What a reader must know about copies, signs on both sides (`leaks`, of `leakage_metrics`), and contradicting labels."""
+    findings = []
+    for split in splits[1:]:
+        where = f"split:{split.role}"
+        for metric in (metric for metric in leaks if metric.slice == where and metric.value):
+            what = "image" if metric.name == "shared_duplicates" else "sign"
+            findings.append(
+                Finding(
+                    code=f"{metric.name.replace('_', '-')}-{split.role}",
+                    severity="serious",
+                    message=f"{counted(int(metric.value or 0), what)} of the test set also stand in the {split.role} split.",
+                    remedy="Take them out of one of the two, and measure again.",
+                    evidence={"shared": int(metric.value or 0), "test": metric.n},
+                )
+            )
+    digests = np.concatenate([split.digests for split in splits])
+    labels = np.concatenate([_names(split) for split in splits])
+    conflicts = int(with_another_label(digests, np.unique(labels, return_inverse=True)[1]).sum())
+    if conflicts:
+        findings.append(
+            Finding(
+                code="contradicting-labels",
+                severity="serious",
+                message=f"{counted(conflicts, 'image')} in all splits have byte-identical pixels but another class than their copy.",
+                remedy="Correct the labels; one of each pair is wrong.",
+                evidence={"images": conflicts},
+            )
+        )
+    findings += [
+        Finding(
+            code="near-copies-skipped",
+            severity="info",
+            message=f"Near copies between {pair} were not looked for: more than {MAX_COMPARISONS:,} pairs, or images under {HASH_SIZE} pixels.",
+        )
+        for pair in near_skipped
+    ]
+    return findings
+
+
+def _duplicates_within(test: Split) -> Metric:
+    copies = int((earlier_copies(test.digests) != NO_COPY).sum())
+    return _census("test_duplicates", "Test images that repeat an earlier one", copies, len(test.data), "all")
+
+
+def _shared_images(name: str, title: str, test: Split, others: list[Split], where: str) -> Metric:
+    shared = np.isin(test.digests, np.concatenate([split.digests for split in others]))
+    return _census(name, title, int(shared.sum()), len(test.data), where)
+
+
+def _shared_signs(name: str, title: str, test: Split, others: list[Split], where: str) -> Metric:
+    shared: set[int] = set()
+    for split in [test, *others]:
+        if split.data.tracks is None:
+            return _undefined(name, title, f"the tracks of the {split.role} split are not known", where)
+    classes = _class_of_track(test)
+    for split in others:
+        both = {track: name for track, name in _class_of_track(split).items() if track in classes}
+        apart = sum(classes[track] != other for track, other in both.items())
+        if apart:
+            reason = f"{counted(apart, 'track number')} of test and {split.role} stand for different classes, so the two number their tracks apart"
+            return _undefined(name, title, reason, where)
+        shared |= set(both)
+    return _census(name, title, len(shared), len(classes), where)
+
+
+def _class_of_track(split: Split) -> dict[int, str]:
+    """The class name of each track of a split whose tracks are known."""
+    tracks, first = (
+        np.unique(split.data.tracks, return_index=True) if split.data.tracks is not None else ((), ())
+    )
+    return {
+        int(track): split.data.class_names[split.data.labels[row]]
+        for track, row in zip(tracks, first, strict=True)
+    }
+
+
+def _names(split: Split) -> np.ndarray:
+    names: np.ndarray = np.array(split.data.class_names)[split.data.labels]
+    return names
+
+
+def _copy_rows(one: Split, two: Split, copies: np.ndarray) -> list[list[Scalar]]:
+    rows: list[list[Scalar]] = []
+    for index in np.flatnonzero(copies != NO_COPY).tolist():
+        here, there = _shown(one, index), _shown(two, int(copies[index]))
+        rows.append([*here, *there, "agree" if here[-1] == there[-1] else "differ"])
+    return rows
+
+
+def _shown(split: Split, index: int) -> list[Scalar]:
+    number = index if split.data.ids is None else int(split.data.ids[index])
+    return [split.role, number, split.data.class_names[int(split.data.labels[index])]]
+
+
+def _census(name: str, title: str, count: int, n: int, where: str) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        value=count,
+        low=count,
+        high=count,
+        n=n,
+        method="complete count",
+        clustering="census",
+        direction="down",
+        unit="count",
+        slice=where,
+    )
+
+
+def _undefined(name: str, title: str, reason: str, where: str) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        value=None,
+        status="undefined",
+        reason=reason,
+        direction="down",
+        unit="count",
+        slice=where,
+    )

@@ -1,0 +1,153 @@
+"""Intervals against scipy, closed forms, and simulated models that stand exactly at a limit."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from safeml.statistics import (
+    bootstrap_metric,
+    further_signs,
+    holm,
+    mean_metric,
+    paired_difference_metric,
+    proportion_metric,
+)
+from safeml.statistics.clusters import clusters_of, design_effect
+from safeml.statistics.exact import clopper_pearson
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "gate_error_rates.py"
+
+
+def hits_of(wrong: int, n: int) -> np.ndarray:
+    return np.arange(n) >= wrong
+
+
+@pytest.mark.parametrize(("wrong", "n"), [(0, 50), (1, 50), (7, 120), (120, 120), (3, 12630)])
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_independent_images_get_scipys_exact_interval(wrong, n, level):
+    expected = stats.binomtest(n - wrong, n).proportion_ci(level, method="exact")
+    for knowledge in ({"frames_per_sign": 1}, {"tracks": np.arange(n)}):
+        metric = proportion_metric("a", "A", hits_of(wrong, n), level=level, **knowledge)
+        assert (metric.low, metric.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert metric.design_effect == pytest.approx(1)
+        assert metric.signs == n
+
+
+@pytest.mark.parametrize("knowledge", [{"tracks": np.repeat(np.arange(421), 30)}, {"frames_per_sign": 30}])
+def test_without_errors_the_bound_is_the_closed_form_of_the_number_of_signs(knowledge):
+    metric = proportion_metric("a", "A", np.ones(421 * 30, bool), **knowledge)
+    assert metric.low == pytest.approx(0.025 ** (1 / 421))
+    assert (metric.value, metric.high) == (1, 1)
+    nothing = proportion_metric("a", "A", np.zeros(421 * 30, bool), **knowledge)
+    assert nothing.high == pytest.approx(1 - 0.025 ** (1 / 421))
+
+
+@pytest.mark.parametrize("wrong_signs", [0, 1, 4, 30, 60])
+def test_signs_that_are_wholly_right_or_wrong_count_once_each(wrong_signs):
+    hits = np.repeat(hits_of(wrong_signs, 60), 30)
+    expected = stats.binomtest(60 - wrong_signs, 60).proportion_ci(0.95, method="exact")
+    metric = proportion_metric("a", "A", hits, tracks=np.repeat(np.arange(60), 30))
+    assert (metric.low, metric.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert metric.design_effect == pytest.approx(30)
+
+
+def test_a_mean_of_two_values_is_a_proportion():
+    values = 0.4 * hits_of(9, 200)
+    expected = stats.binomtest(191, 200).proportion_ci(0.95, method="exact")
+    metric = mean_metric("c", "C", values, upper=0.4, frames_per_sign=1, direction="down", unit="cost")
+    assert (metric.value, metric.low, metric.high) == pytest.approx(
+        (0.382, 0.4 * expected.low, 0.4 * expected.high)
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "rho"), [("beta", 0.0), ("beta", 0.5), ("mixture", 0.5), ("mixture", 0.9), ("beta", 1.0)]
+)
+@pytest.mark.parametrize(("signs", "rate"), [(50, 0.05), (100, 0.01), (150, 0.1)])
+def test_a_model_at_the_limit_rarely_passes(model, rho, signs, rate):
+    benchmark = load_benchmark()
+    sizes = benchmark.sizes_of("equal", signs)
+    counts = benchmark.errors(np.random.default_rng(3), model, rho, rate, sizes, 400).astype(int)
+    clusters = clusters_of("a", int(sizes.sum()), np.repeat(np.arange(signs), 30), None)
+    passes = 0
+    for row in counts:
+        wrong = (np.arange(30) < row[:, None]).ravel().astype(float)
+        passes += clopper_pearson(wrong.mean(), len(wrong) / design_effect(wrong, clusters))[1] <= rate
+    assert passes / len(counts) <= 0.05
+
+
+def test_the_plain_estimate_that_the_guard_replaces_passes_far_too_often():
+    case = load_benchmark().one_case("equal", 50, 0.01, "mixture", 0.5, 500)
+    assert case["pass_plain"] > 0.3
+    assert case["pass_ours"] <= 0.05
+
+
+def test_the_benchmark_simulates_the_design_effect_that_is_used():
+    benchmark = load_benchmark()
+    sizes = benchmark.sizes_of("5 to 55", 60)
+    counts = benchmark.errors(np.random.default_rng(5), "beta", 0.3, 0.06, sizes, 20)
+    tracks = np.repeat(np.arange(60), sizes.astype(int))
+    clusters = clusters_of("a", len(tracks), tracks, None)
+    first = np.concatenate([np.arange(size) for size in sizes])
+    for row, size in zip(counts, benchmark.effective_size(counts, sizes, True), strict=True):
+        wrong = (first < row[tracks]).astype(float)
+        assert len(tracks) / design_effect(wrong, clusters) == pytest.approx(size)
+
+
+def test_the_bootstrap_of_a_mean_is_the_t_interval_of_the_signs():
+    values = np.random.default_rng(0).normal(size=300)
+    tracks = np.repeat(np.arange(300), 4)
+    metric = bootstrap_metric(
+        "m", "M", lambda rows: np.repeat(values, 4)[rows].mean(), 1200, tracks=tracks,
+        direction="up", unit="ratio", seed=1, resamples=4000,
+    )  # fmt: skip
+    t = stats.t.interval(0.95, 299, values.mean(), stats.sem(values))
+    assert metric.value == pytest.approx(values.mean())
+    assert (metric.low, metric.high) == pytest.approx(t, abs=0.012)
+
+
+def test_declared_frames_give_the_width_of_as_many_independent_signs():
+    values = np.random.default_rng(0).normal(size=1200)
+    metric = bootstrap_metric(
+        "m", "M", lambda rows: values[rows].mean(), 1200, frames_per_sign=12,
+        direction="up", unit="ratio", seed=1, resamples=4000,
+    )  # fmt: skip
+    half = stats.t.ppf(0.975, 99) * values.std(ddof=1) / np.sqrt(99)
+    assert metric.high - metric.low == pytest.approx(2 * half, rel=0.05)
+    assert metric.low < values.mean() < metric.high
+
+
+def test_a_paired_drop_covers_the_truth_at_its_level():
+    rng = np.random.default_rng(2)
+    lost_rate, won_rate, misses = 0.04, 0.01, 0
+    for _ in range(400):
+        draw = np.repeat(rng.random(200), 5)  # 200 signs, of which each is lost or won as a whole
+        lost, won = draw < lost_rate, draw > 1 - won_rate
+        metric = paired_difference_metric("d", "D", ~won, ~lost, tracks=np.repeat(np.arange(200), 5))
+        misses += not metric.low <= lost_rate - won_rate <= metric.high
+    assert misses / 400 <= 0.05
+
+
+def test_further_signs_are_the_fewest_that_settle():
+    metric = proportion_metric("a", "A", hits_of(4, 100), frames_per_sign=1)
+    further = further_signs(metric, 0.95, ">=", 0.95)
+    assert clopper_pearson(0.96, 100 + further)[0] >= 0.95 > clopper_pearson(0.96, 99 + further)[0]
+
+
+def test_holm_rejects_what_its_paper_says():
+    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
+    assert holm([0.01, float("nan")], 0.05) == [True, False]
+    assert holm([0.03, float("nan")], 0.05) == [False, False]
+    assert holm([], 0.05) == []
+
+
+def load_benchmark():
+    spec = importlib.util.spec_from_file_location("gate_error_rates", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,312 @@
+"""The truth table of gates: every state, every exit code, every comparison."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from safeml.errors import ConfigError
+from safeml.gates import decide
+from safeml.results import Gate, Metric, StageResult, Verdict, Waiver
+from safeml.statistics import further_signs
+
+TODAY = "2026-06-15"
+
+
+def metric(value=0.9, low=0.88, high=0.92, **fields) -> Metric:
+    given = {"name": "acc", "title": "Accuracy", "n": 1000, "signs": 100.0, "clustering": "tracks"} | fields
+    return Metric(value=value, low=low, high=high, **given)
+
+
+def stage(*metrics, name="clean", **fields) -> StageResult:
+    return StageResult(**({"stage": name, "title": name.title(), "metrics": list(metrics)} | fields))
+
+
+def gate(threshold=0.8, op=">=", **fields) -> Gate:
+    return Gate(**({"id": "g", "stage": "clean", "metric": "acc", "op": op, "threshold": threshold} | fields))
+
+
+def waiver(until="2026-12-31") -> Waiver:
+    return Waiver(owner="R. Owner", reason="Known and accepted", until=until)
+
+
+def only(metric_or_stage, asked) -> tuple[str, int]:
+    stages = [metric_or_stage if isinstance(metric_or_stage, StageResult) else stage(metric_or_stage)]
+    verdict = decide(stages, [asked], TODAY)
+    return verdict.gates[0].status, verdict.exit_code
+
+
+UP = metric(0.5, 0.25, 0.75)
+DOWN = metric(0.5, 0.25, 0.75, direction="down")
+CENSUS = metric(2.0, 2.0, 2.0, unit="count", clustering="census", direction="down")
+
+
+@pytest.mark.parametrize(
+    ("measured", "op", "threshold", "status", "margin"),
+    [
+        (UP, ">=", 0.125, "pass", 0.125),
+        (UP, ">=", 0.25, "pass", 0.0),
+        (UP, ">=", 0.2500001, "not_proven", -1e-7),
+        (UP, ">=", 0.75, "not_proven", -0.5),
+        (UP, ">=", 0.7500001, "fail", -0.5000001),
+        (DOWN, "<=", 0.875, "pass", 0.125),
+        (DOWN, "<=", 0.75, "pass", 0.0),
+        (DOWN, "<=", 0.7499999, "not_proven", -1e-7),
+        (DOWN, "<=", 0.25, "not_proven", -0.5),
+        (DOWN, "<=", 0.2499999, "fail", -0.5000001),
+        (CENSUS, "==", 2, "pass", 0.0),
+        (CENSUS, "==", 1.9999999, "fail", -1e-7),
+        (CENSUS, "==", 2.0000001, "fail", -1e-7),
+        (CENSUS, "<=", 2, "pass", 0.0),
+        (UP, "==", 0.25, "not_proven", -0.5),
+        (UP, "==", 0.75, "not_proven", -0.5),
+        (UP, "==", 0.5, "not_proven", -0.25),
+        (metric(2.0, 2.0, 2.0), "==", 2, "not_proven", 0.0),
+        (metric(2.0, 2.0, 3.0, clustering="census"), "==", 2, "not_proven", -1.0),
+        (metric(2.0, 1.0, 2.0, clustering="census"), "==", 2, "not_proven", -1.0),
+    ],
+)
+def test_the_whole_interval_decides(measured, op, threshold, status, margin):
+    result = decide([stage(measured)], [gate(threshold, op)], TODAY).gates[0]
+    assert result.status == status
+    assert result.margin == pytest.approx(margin, abs=1e-12)
+    assert result.metric == measured
+
+
+UNDEFINED = metric(None, None, None, status="undefined", reason="no images of this class")
+NAN = float("nan")
+STATES = {
+    "pass": (stage(metric()), gate()),
+    "fail": (stage(metric()), gate(0.95)),
+    "open": (stage(metric()), gate(0.9)),
+    "no interval": (stage(metric(0.99, None, None, clustering="unknown")), gate()),
+    "too few": (stage(metric()), gate(min_n=1001)),
+    "just enough": (stage(metric()), gate(min_n=1000)),
+    "undefined": (stage(UNDEFINED), gate()),
+    "metric error": (stage(metric(None, None, None, status="error", reason="crashed")), gate()),
+    "no metric": (stage(), gate()),
+    "no slice": (stage(metric()), gate(slice="night")),
+    "right slice": (stage(metric(), metric(0.3, 0.2, 0.4, slice="night")), gate(slice="night")),
+    "two metrics": (stage(metric(), metric()), gate()),
+    "stage error": (stage(metric(), status="error", reason="out of memory"), gate()),
+    "stage skipped": (stage(metric(), status="skipped", reason="no training data"), gate()),
+    "stage not run": (stage(metric(), name="other"), gate()),
+    "nan value": (
+        stage().model_copy(update={"metrics": [metric().model_copy(update={"value": NAN})]}),
+        gate(),
+    ),
+    "nan low": (stage().model_copy(update={"metrics": [metric().model_copy(update={"low": NAN})]}), gate()),
+    "infinite low": (
+        stage().model_copy(update={"metrics": [metric().model_copy(update={"low": float("inf")})]}),
+        gate(),
+    ),
+    "nan limit": (stage(metric()), gate().model_copy(update={"threshold": NAN})),
+    "one end": (stage().model_copy(update={"metrics": [metric().model_copy(update={"high": None})]}), gate()),
+    "low above value": (stage(metric(0.9, 0.91, 0.92)), gate()),
+    "high below value": (stage(metric(0.9, 0.85, 0.89)), gate()),
+    "weak level": (stage(metric(level=0.949)), gate()),
+    "strong level": (stage(metric(level=0.99)), gate()),
+    "waived fail": (stage(metric()), gate(0.95, waiver=waiver())),
+    "waived open": (stage(metric()), gate(0.9, waiver=waiver())),
+    "waived skipped": (stage(name="other"), gate(waiver=waiver())),
+    "waived error": (stage(UNDEFINED), gate(waiver=waiver())),
+    "waived pass": (stage(metric()), gate(waiver=waiver())),
+    "waived on its last day": (stage(metric()), gate(0.95, waiver=waiver(TODAY))),
+    "expired fail": (stage(metric()), gate(0.95, waiver=waiver("2026-06-14"))),
+    "expired open": (stage(metric()), gate(0.9, waiver=waiver("2026-06-14"))),
+    "expired skipped": (stage(name="other"), gate(waiver=waiver("2026-06-14"))),
+    "expired error": (stage(UNDEFINED), gate(waiver=waiver("2026-06-14"))),
+    "expired pass": (stage(metric()), gate(waiver=waiver("2026-06-14"))),
+}
+EXPECTED = {
+    "pass": ("pass", 0), "fail": ("fail", 1), "open": ("not_proven", 3), "no interval": ("not_proven", 3),
+    "too few": ("not_proven", 3), "just enough": ("pass", 0), "undefined": ("error", 4), "metric error": ("error", 4),
+    "no metric": ("error", 4), "no slice": ("error", 4), "right slice": ("fail", 1), "two metrics": ("error", 4),
+    "stage error": ("error", 4), "stage skipped": ("skipped", 4), "stage not run": ("skipped", 4), "nan value": ("error", 4),
+    "nan low": ("error", 4), "infinite low": ("error", 4), "nan limit": ("error", 4), "one end": ("error", 4),
+    "low above value": ("error", 4), "high below value": ("error", 4), "weak level": ("error", 4),
+    "strong level": ("pass", 0), "waived fail": ("waived", 0), "waived open": ("waived", 0),
+    "waived skipped": ("waived", 0), "waived error": ("error", 4), "waived pass": ("pass", 0),
+    "waived on its last day": ("waived", 0), "expired fail": ("fail", 1), "expired open": ("fail", 1),
+    "expired skipped": ("skipped", 4), "expired error": ("error", 4), "expired pass": ("pass", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_has_its_status_and_exit_code(state):
+    found, asked = STATES[state]
+    assert only(found, asked) == EXPECTED[state]
+
+
+def test_two_records_of_one_stage_are_an_error():
+    assert decide([stage(metric()), stage(metric())], [gate()], TODAY).gates[0].status == "error"
+
+
+def test_a_crashed_stage_that_no_gate_reads_leaves_the_verdict_incomplete():
+    crashed = stage(name="ood", status="error", reason="out of memory")
+    verdict = decide([stage(metric()), crashed], [gate()], TODAY)
+    assert (verdict.status, verdict.exit_code, verdict.gates[0].status) == ("incomplete", 4, "pass")
+    assert verdict.sentence == "The stage ood failed, so the evidence is incomplete: out of memory."
+    failed = decide([stage(metric()), crashed], [gate(0.95)], TODAY)
+    assert (failed.status, failed.exit_code) == ("incomplete", 4)
+    assert "no gate reads: Ood" in failed.detail
+
+
+def test_a_skipped_stage_that_no_gate_reads_is_named_and_passes():
+    verdict = decide([stage(metric()), stage(name="ood", status="skipped", reason="off")], [gate()], TODAY)
+    assert verdict.exit_code == 0
+    assert "Not tested: Ood." in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.combinations(["pass", "waived fail", "fail", "open", "undefined"], 2))
+)
+def test_the_graver_exit_code_wins(first, second):
+    gravest = {"pass": 0, "waived fail": 0, "open": 3, "fail": 1, "undefined": 4}
+    rank = [0, 3, 1, 4]
+    stages, gates = [], []
+    for name in (first, second):
+        found, asked = STATES[name]
+        stages.append(found.model_copy(update={"stage": name}))
+        gates.append(asked.model_copy(update={"id": name.replace(" ", "-"), "stage": name}))
+    expected = max(gravest[first], gravest[second], key=rank.index)
+    verdict = decide(stages, gates, TODAY)
+    assert verdict.exit_code == expected
+    assert verdict.status == {0: "passed", 1: "failed", 3: "not_proven", 4: "incomplete"}[expected]
+
+
+def test_gates_stand_worst_first_and_unmeasured_last_within_a_state():
+    names = ["pass", "fail", "undefined", "open", "no interval", "stage not run", "waived fail"]
+    stages = [STATES[name][0].model_copy(update={"stage": name}) for name in names if name != "stage not run"]
+    gates = [
+        STATES[name][1].model_copy(update={"id": name.replace(" ", "-"), "stage": name}) for name in names
+    ]
+    gates.append(gates[1].model_copy(update={"id": "worse-fail", "threshold": 0.99}))
+    order = [result.gate.id for result in decide(stages, gates, TODAY).gates]
+    assert order == [
+        "worse-fail",
+        "fail",
+        "undefined",
+        "open",
+        "no-interval",
+        "stage-not-run",
+        "waived-fail",
+        "pass",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "today", "message"),
+    [
+        ([], TODAY, "there are none"),
+        ([gate(), gate()], TODAY, "the id g stands more than once"),
+        ([gate()], "2026-13-01", "today: '2026-13-01' is not a date"),
+        ([gate(waiver=waiver("2026-02-30"))], TODAY, r"gates\.g\.waiver\.until: '2026-02-30' is not a date"),
+        ([gate(op="<=")], TODAY, r"gates\.g: op is <=, but higher is better for acc; use >= or =="),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(gates, today, message):
+    with pytest.raises(ConfigError, match=message):
+        decide([stage(metric())], gates, today)
+
+
+def test_a_floor_under_a_metric_that_should_be_low_is_refused():
+    with pytest.raises(ConfigError, match=r"op is >=, but lower is better for acc; use <= or =="):
+        decide([stage(DOWN)], [gate()], TODAY)
+
+
+def test_the_sentence_names_condition_value_interval_and_limit():
+    linf = metric(0.412, 0.382, 0.443, title="Accuracy under L∞ 4/255")
+    verdict = decide([stage(linf)], [gate(0.45)], TODAY)
+    assert verdict.sentence == (
+        "Accuracy under L∞ 4/255: 41.2\u202f%, 95\u202f% interval 38.2 to 44.3\u202f%; the limit is 45\u202f%."
+    )
+
+
+def test_the_detail_lists_the_other_gates_by_state():
+    gates = [
+        gate(0.95, id="a", title="A"),
+        gate(0.9, id="b", title="B"),
+        gate(slice="night", id="c"),
+        gate(id="d", title="D"),
+    ]
+    gates += [gate(stage="ood", id="e", title="E"), gate(0.99, id="f", title="F", waiver=waiver())]
+    verdict = decide([stage(metric())], gates, TODAY)
+    assert verdict.sentence.startswith("A: 90.0")
+    assert (
+        verdict.detail == "Without usable evidence: acc (night). Not proven: B. Not measured: E. Waived: F."
+    )
+
+
+def test_a_pass_names_its_scope_and_its_nearest_gate():
+    gates = [
+        gate(0.8, id="far"),
+        gate(0.87, id="near", title="Near"),
+        gate(0.95, id="w", title="Late", waiver=waiver()),
+    ]
+    verdict = decide([stage(metric(), on_what="600 clean images.")], gates, TODAY)
+    assert verdict.sentence.startswith("2 gates pass and 1 waived; nearest to its limit: Near: 90.0")
+    assert verdict.detail == "Waived: Late. This holds for what was tested: Clean (600 clean images)."
+
+
+def test_waivers_alone_are_not_called_a_pass_on_evidence():
+    verdict = decide([stage(metric())], [gate(0.95, waiver=waiver())], TODAY)
+    assert (verdict.exit_code, verdict.sentence) == (0, "No gate passes on its evidence: 1 gate waived.")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("no interval", "declare frames_per_sign, 1 if every image shows another sign"),
+        ("too few", "1,000 images are too few; the gate asks for 1,001"),
+        ("stage skipped", "skipped: no training data."),
+        ("undefined", "Accuracy is not measured: no images of this class."),
+        ("no slice", "recorded no acc for night"),
+        ("waived fail", "Waived by R. Owner until 2026-12-31: Known and accepted."),
+        ("waived error", "cannot be waived"),
+        ("waived pass", "Its waiver is not needed."),
+        ("expired fail", "The waiver of R. Owner expired on 2026-06-14."),
+    ],
+)
+def test_the_message_says_why_and_what_to_do(state, words):
+    found, asked = STATES[state]
+    result = decide([found], [asked], TODAY).gates[0]
+    assert words in result.message
+    assert (result.decided_without_waiver is not None) == (asked.waiver is not None)
+
+
+def test_a_value_without_interval_for_another_reason_says_that_reason():
+    flat = metric(0.0, None, None, method="none: every resample gives the same value")
+    message = decide([stage(flat)], [gate()], TODAY).gates[0].message
+    assert "it has no interval (every resample gives the same value)." in message
+    assert "frames_per_sign" not in message
+
+
+def test_an_open_gate_says_how_many_signs_settle_it():
+    half = metric(0.9, 0.85, 0.95, unit="ratio")
+    result = decide([stage(half)], [gate(0.875)], TODAY).gates[0]
+    assert result.needs_signs == further_signs(half, 0.875, ">=") == 301
+    assert "about 301 further signs would settle it" in result.message
+    on_the_limit = decide([stage(half)], [gate(0.9)], TODAY).gates[0]
+    assert on_the_limit.needs_signs is None
+    assert "no practical number of further signs" in on_the_limit.message
+
+
+def test_too_few_images_are_counted_in_signs():
+    result = decide([stage(metric())], [gate(min_n=1005)], TODAY).gates[0]
+    assert result.needs_signs == 1  # 5 more images at 10 images for each sign
+
+
+def test_the_verdict_survives_json():
+    verdict = decide(
+        [found for found, _ in [STATES["open"]]], [gate(0.9), gate(0.95, id="h", waiver=waiver())], TODAY
+    )
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+def test_deciding_imports_no_arrays():
+    code = "import sys, safeml.gates; sys.exit('numpy' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
