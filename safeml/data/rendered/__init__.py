@@ -7,7 +7,7 @@
     approach    size and pose over a track   light                    weather, lens, sensor
     scene       one sign, filmed             tracks                   the data set
 
-numpy, scipy and Pillow only. The pictures are synthetic: they exercise every part of safeml, and say nothing about a real road.
+numpy and Pillow only. The pictures are synthetic: they exercise every part of safeml, and say nothing about a real road.
 """
 
 from safeml.data.rendered.tracks import render

@@ -1,0 +1,151 @@
+"""How often does a model exactly at a gate's limit pass? Nominal: 2.5 %, one tail of a 95 % interval.
+
+Simulates error counts of signs, asks `safeml.statistics` for the interval, and counts passes, for accuracy at limits of
+90, 95 and 99 %. Frames of one sign (30 each, or of unequal numbers) are correlated in two ways with the same correlation rho:
+`beta` draws each sign's error rate from a beta distribution; `mixture` makes a few signs mostly wrong and leaves
+scattered errors on the rest, which is what fools an estimated design effect. Beside our estimate stands the plain one of
+Korn and Graubard, and the declared worst case without tracks. Width is given relative to the interval that knows
+the true design effect.
+
+Run: python benchmarks/gate_error_rates.py [--repeats 2000]
+Legend: R repeats, C signs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.special import betaincinv, stdtrit
+
+RESULTS = Path(__file__).parent / "results" / "gate_error_rates.json"
+FRAMES = 30
+TAIL = 0.975
+SIGNS = (50, 100, 200, 280, 368, 420)
+ERROR_RATES = (0.10, 0.05, 0.01)
+CORRELATIONS = (
+    ("beta", 0.0),
+    ("beta", 0.2),
+    ("beta", 0.5),
+    ("beta", 0.9),
+    ("beta", 1.0),
+    ("mixture", 0.2),
+    ("mixture", 0.5),
+    ("mixture", 0.9),
+)
+
+
+def sizes_of(kind: str, signs: int) -> np.ndarray:
+    """Frames of each sign: float [C], the same for each repeat."""
+    rng = np.random.default_rng(signs)
+    if kind == "equal":
+        return np.full(signs, float(FRAMES))
+    if kind == "5 to 55":
+        return rng.integers(5, 56, signs).astype(float)
+    return np.clip(rng.lognormal(3, 0.8, signs), 1, 150).round()
+
+
+def errors(
+    rng: np.random.Generator, model: str, rho: float, rate: float, sizes: np.ndarray, repeats: int
+) -> np.ndarray:
+    """Error counts float [R, C] of frames that err at `rate` and correlate with `rho` within a sign."""
+    shape, frames = (repeats, len(sizes)), sizes.astype(int)
+    wrong = rng.random(shape) < rate
+    if rho == 0:
+        return rng.binomial(frames, rate, shape).astype(float)
+    if rho == 1:
+        return wrong * sizes
+    if model == "beta":
+        spread = 1 / rho - 1
+        return rng.binomial(frames, rng.beta(rate * spread, (1 - rate) * spread, shape)).astype(float)
+    copied = np.sqrt(rho)
+    return rng.binomial(frames, (1 - copied) * rate + copied * wrong).astype(float)
+
+
+def effective_size(wrong: np.ndarray, sizes: np.ndarray, guarded: bool) -> np.ndarray:
+    """`safeml.statistics.clusters.design_effect` for R repeats at once; unguarded: the plain estimate. Tested to agree."""
+    n, signs = sizes.sum(), len(sizes)
+    worst = (sizes**2).sum() / n
+    rate = wrong.sum(axis=1) / n
+    between = ((wrong - rate[:, None] * sizes) ** 2).sum(axis=1)
+    binomial = n * rate * (1 - rate)
+    few_signs = (stdtrit(signs - 1, TAIL) / stdtrit(n - 1, TAIL)) ** 2
+    if guarded:
+        effect = (between + worst**2) / (binomial + worst)
+        effect = np.maximum(effect, np.minimum(effect * few_signs, worst))
+    else:
+        effect = np.where(binomial > 0, between / np.where(binomial > 0, binomial, 1) * few_signs, worst)
+    return n / np.maximum(effect, 1)
+
+
+def ends(rate: np.ndarray, size: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Clopper-Pearson ends of the error rate [R] at an effective size."""
+    hits, misses = rate * size, (1 - rate) * size
+    low = np.where(hits > 0, betaincinv(np.maximum(hits, 1e-12), misses + 1, 1 - TAIL), 0)
+    high = np.where(misses > 0, betaincinv(hits + 1, np.maximum(misses, 1e-12), TAIL), 1)
+    return low, high
+
+
+def one_case(kind: str, signs: int, rate: float, model: str, rho: float, repeats: int) -> dict:
+    """Pass rates at the limit, and widths relative to the known design effect, of one setting."""
+    sizes = sizes_of(kind, signs)
+    n = sizes.sum()
+    rng = np.random.default_rng([signs, round(1000 * rate), round(10 * rho), model == "beta", len(kind)])
+    wrong = errors(rng, model, rho, rate, sizes, repeats)
+    measured = wrong.sum(axis=1) / n
+    known = n / (1 + rho * ((sizes**2).sum() / n - 1))
+    low, high = ends(measured, known)
+    case = {"sizes": kind, "signs": signs, "limit": 1 - rate, "errors": model, "rho": rho}
+    for name, size in (
+        ("ours", effective_size(wrong, sizes, True)),
+        ("plain", effective_size(wrong, sizes, False)),
+        ("declared", float(signs)),
+    ):
+        ours_low, ours_high = ends(measured, size)
+        case[f"pass_{name}"] = float(np.mean(ours_high <= rate))
+        case[f"width_{name}"] = float(np.mean((ours_high - ours_low) / (high - low)))
+    return case
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=2000)
+    repeats = parser.parse_args().repeats
+    cases = [
+        one_case(kind, signs, rate, model, rho, repeats)
+        for kind in ("equal", "5 to 55", "lognormal")
+        for signs in SIGNS
+        for rate in ERROR_RATES
+        for model, rho in CORRELATIONS
+    ]
+    summary = {}
+    for name in ("ours", "plain", "declared"):
+        worst = max(cases, key=lambda case: case[f"pass_{name}"])
+        summary[name] = {
+            "highest_pass_rate": worst[f"pass_{name}"],
+            "there": {key: worst[key] for key in ("sizes", "signs", "limit", "errors", "rho")},
+            "share_of_cases_above_5_percent": float(np.mean([case[f"pass_{name}"] > 0.05 for case in cases])),
+            "mean_width_ratio_by_rho": {
+                str(rho): round(
+                    float(np.mean([case[f"width_{name}"] for case in cases if case["rho"] == rho])), 3
+                )
+                for rho in (0.0, 0.2, 0.5, 0.9, 1.0)
+            },
+        }
+    rounded = [{key: round(x, 4) if isinstance(x, float) else x for key, x in case.items()} for case in cases]
+    RESULTS.parent.mkdir(exist_ok=True)
+    document = {
+        "repeats": repeats,
+        "frames": FRAMES,
+        "nominal": 1 - TAIL,
+        "summary": summary,
+        "cases": rounded,
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()
