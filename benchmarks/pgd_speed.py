@@ -37,6 +37,7 @@ RESULT = Path(__file__).parent / "results" / "pgd_speed.json"
 STEPS, ROUNDS = 20, 3
 BATCHES = (64, 128, 256)
 IMAGES = 256
+TARGET = {"of_the_limit": 0.9, "faster_than_art": 2.0}
 THREAT = Threat(norm="linf", epsilon=1e-6)
 
 
@@ -135,11 +136,14 @@ def main(model: str, data: str) -> None:
             }
             for clock in ("wall", "cpu")
         }
-        rows.append({"batch": batch, "survivors": survivors, "seconds": best, "ratio": ratio})
+        met = {name: ratio["cpu"][name] >= least for name, least in TARGET.items()}
+        rows.append(
+            {"batch": batch, "survivors": survivors, "seconds": best, "ratio": ratio, "met_in_cpu_time": met}
+        )
         print(f"batch {batch}: {json.dumps(ratio['cpu'])} (CPU time), survivors {survivors:.3f}", flush=True)
 
     record = {
-        "claim": "PGD-20 spends at least 0.9 of its time in the model's own gradients, and is twice as fast as ART's",
+        "target": TARGET,
         "model": {"parameters": classifier.parameters, "fingerprint": classifier.fingerprint},
         "images": len(images),
         "steps": STEPS,

@@ -138,7 +138,9 @@ def test_the_first_misclassified_iterate_is_the_first(network):
     """With as many steps as an image needed it breaks; with one step fewer it does not (same path, fixed step size)."""
     outcome = run_pgd(network, 0.08, step_size=0.01)
     steps = outcome.first_step
-    for needed in (n for n in np.unique(steps[steps > 1]) if n >= 3):
+    several = np.unique(steps[steps >= 3])
+    assert len(several) >= 3
+    for needed in several:
         rows = np.flatnonzero(steps == needed)
         shorter = run_pgd(network, 0.08, rows, step_size=0.01, steps=int(needed) - 2)
         exactly = run_pgd(network, 0.08, rows, step_size=0.01, steps=int(needed) - 1)

@@ -286,11 +286,11 @@ def test_a_value_without_interval_for_another_reason_says_that_reason():
 
 
 def test_an_open_gate_says_how_many_signs_settle_it():
-    half = metric(0.9, 0.85, 0.95, unit="ratio")
-    result = decide([stage(half)], [gate(0.875)], TODAY).gates[0]
-    assert result.needs_signs == further_signs(half, 0.875, ">=") == 301
-    assert "about 301 further signs would settle it" in result.message
-    on_the_limit = decide([stage(half)], [gate(0.9)], TODAY).gates[0]
+    half = metric(0.5, 0.25, 0.75, unit="ratio")
+    result = decide([stage(half)], [gate(0.375)], TODAY).gates[0]
+    assert result.needs_signs == further_signs(half, 0.375, ">=") == 300
+    assert "about 300 further signs would settle it" in result.message
+    on_the_limit = decide([stage(half)], [gate(0.5)], TODAY).gates[0]
     assert on_the_limit.needs_signs is None
     assert "no practical number of further signs" in on_the_limit.message
 

@@ -1,0 +1,277 @@
+"""Decide a release from recorded evidence: (stages, gates, date) -> verdict. Pure: no files, no clock, no arrays.
+
+A gate reads the end of its metric's interval that is worse for the model:
+
+    pass        the whole interval is on the right side (>=: low >= limit; <=: high <= limit; ==: a complete count equals it)
+    fail        the whole interval is on the wrong side, or the gate's waiver has expired
+    not_proven  anything between, fewer images than `min_n`, or a value without an interval
+    error       the stage crashed; the metric is absent, undefined, recorded twice or contradicts itself
+    skipped     the stage was not run
+    waived      somebody answers, until a date, for a gate that fails, is open or was skipped
+
+Doubt never passes. Broken evidence (`error`) cannot be waived: nobody can answer for a number that does not exist; a stage
+that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well, which
+is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
+need no correction for multiple testing (intersection-union test; R. L. Berger, "Multiparameter hypothesis testing and
+acceptance sampling", Technometrics, 1982). An open or failed gate is no proof that it is the only one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Literal
+
+from safeml.errors import PRECEDENCE, ConfigError, ExitCode
+from safeml.results import Gate, GateResult, GateStatus, Metric, StageResult, Verdict
+from safeml.verdict_text import title_of, verdict_words
+from safeml.wording import counted, interval, limit_quantity, number, quantity
+
+# Worst first, as gates are listed.
+ORDER: tuple[GateStatus, ...] = ("fail", "error", "not_proven", "skipped", "waived", "pass")
+EXIT_CODE: dict[GateStatus, ExitCode] = {
+    "fail": ExitCode.FAILED,
+    "error": ExitCode.INCOMPLETE,
+    "not_proven": ExitCode.NOT_PROVEN,
+    "skipped": ExitCode.INCOMPLETE,
+    "waived": ExitCode.PASSED,
+    "pass": ExitCode.PASSED,
+}
+VERDICT: dict[ExitCode, Literal["passed", "failed", "not_proven", "incomplete"]] = {
+    ExitCode.PASSED: "passed",
+    ExitCode.FAILED: "failed",
+    ExitCode.NOT_PROVEN: "not_proven",
+    ExitCode.INCOMPLETE: "incomplete",
+}
+LEAST_LEVEL = 0.95
+# Ends and value are computed apart, so they may disagree by rounding.
+ROUNDING = 1e-9
+
+
+def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> Verdict:
+    """Decide each gate, and the release, from what the stages recorded.
+
+    today: ISO date (UTC), against which waivers expire; a waiver holds on its last day.
+    Raises: ConfigError for no gates, a repeated gate id, a date that does not exist, or a gate that asks a metric for the
+    wrong direction.
+    """
+    _check(gates)
+    day = _date(today, "today")
+    results = [_waive(_decide(stages, gate), day) for gate in gates]
+    results.sort(key=_worst_first)
+    crashed = sorted((stage for stage in stages if stage.status == "error"), key=lambda stage: stage.stage)
+    codes = {EXIT_CODE[result.status] for result in results}
+    if crashed:
+        codes.add(ExitCode.INCOMPLETE)
+    code = next(code for code in PRECEDENCE if code in codes)
+    sentence, detail = verdict_words(results, stages, crashed)
+    return Verdict(status=VERDICT[code], exit_code=int(code), sentence=sentence, detail=detail, gates=results)
+
+
+def _check(gates: Sequence[Gate]) -> None:
+    if not gates:
+        raise ConfigError(
+            "gates: there are none; expected at least one, because a release without a limit proves nothing."
+        )
+    repeated = [gate_id for gate_id, count in Counter(gate.id for gate in gates).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"gates: the id {repeated[0]} stands more than once; give each gate its own id.")
+
+
+def _date(text: str, where: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{where}: {text!r} is not a date; expected YYYY-MM-DD.") from None
+
+
+def _worst_first(result: GateResult) -> tuple[int, bool, float, str]:
+    unmeasured = result.margin is None
+    return ORDER.index(result.status), unmeasured, result.margin or 0.0, result.gate.id
+
+
+def _waive(result: GateResult, today: date) -> GateResult:
+    """Apply the gate's waiver, if it has one."""
+    waiver = result.gate.waiver
+    if waiver is None:
+        return result
+    expired = today > _date(waiver.until, f"gates.{result.gate.id}.waiver.until")
+    status = result.status
+    if status == "pass":
+        note = "Its waiver is not needed."
+    elif status == "error":
+        note = "Its waiver does not hold: missing or broken evidence cannot be waived."
+    elif not expired:
+        status = "waived"
+        note = f"Waived by {waiver.owner} until {waiver.until}: {waiver.reason.rstrip('.')}."
+    else:
+        status = "skipped" if status == "skipped" else "fail"
+        note = f"The waiver of {waiver.owner} expired on {waiver.until}."
+    message = f"{result.message} {note}"
+    return result.model_copy(
+        update={"status": status, "message": message, "decided_without_waiver": result.status}
+    )
+
+
+def _decide(stages: Sequence[StageResult], gate: Gate) -> GateResult:
+    """The gate's state without its waiver."""
+    found = [stage for stage in stages if stage.stage == gate.stage]
+    if not found:
+        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was not run")
+    if len(found) > 1:
+        return _unmeasured(gate, "error", f"the stage {gate.stage} is recorded {counted(len(found), 'time')}")
+    stage = found[0]
+    if stage.status == "skipped":
+        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was skipped: {stage.reason}")
+    if stage.status == "error":
+        return _unmeasured(gate, "error", f"the stage {gate.stage} failed: {stage.reason}")
+    metrics = [metric for metric in stage.metrics if (metric.name, metric.slice) == (gate.metric, gate.slice)]
+    where = gate.metric if gate.slice == "all" else f"{gate.metric} for {gate.slice}"
+    if not metrics:
+        return _unmeasured(gate, "error", f"the stage {gate.stage} recorded no {where}")
+    if len(metrics) > 1:
+        return _unmeasured(
+            gate, "error", f"the stage {gate.stage} recorded {where} {counted(len(metrics), 'time')}"
+        )
+    return _decide_on(gate, metrics[0])
+
+
+def _decide_on(gate: Gate, metric: Metric) -> GateResult:
+    """The gate's state on its one metric."""
+    wrong = {"up": "<=", "down": ">="}[metric.direction]
+    if gate.op == wrong:
+        better = "higher" if metric.direction == "up" else "lower"
+        right = ">=" if wrong == "<=" else "<="
+        raise ConfigError(
+            f"gates.{gate.id}: op is {wrong}, but {better} is better for {gate.metric}; use {right} or ==."
+        )
+    broken = _contradiction(gate, metric)
+    if broken:
+        return _unmeasured(gate, "error", broken, title_of(gate, metric))
+    if metric.low is None or metric.high is None:
+        return _without_interval(gate, metric)
+    status = _side(gate, metric, metric.low, metric.high)
+    margin = _margin(gate, metric.low, metric.high)
+    measured = f"{_measured(gate, metric)}; {_limit(gate, metric)}."
+    if metric.n < gate.min_n:
+        needs = _signs_for(metric, gate.min_n)
+        why = f" {counted(metric.n, 'image')} are too few; the gate asks for {number(gate.min_n)}."
+        return GateResult(
+            gate=gate,
+            status="not_proven",
+            message=measured + why,
+            metric=metric,
+            margin=margin,
+            needs_signs=needs,
+        )
+    if status != "not_proven":
+        return GateResult(gate=gate, status=status, message=measured, metric=metric, margin=margin)
+    needs = _further_signs(gate, metric)
+    return GateResult(
+        gate=gate,
+        status=status,
+        message=measured + _settles(gate, needs),
+        metric=metric,
+        margin=margin,
+        needs_signs=needs,
+    )
+
+
+def _side(gate: Gate, metric: Metric, low: float, high: float) -> GateStatus:
+    """On which side of the limit the whole interval lies."""
+    limit = gate.threshold
+    if gate.op == ">=":
+        passes, fails = low >= limit, high < limit
+    elif gate.op == "<=":
+        passes, fails = high <= limit, low > limit
+    else:
+        passes = metric.clustering == "census" and low == high == metric.value == limit
+        fails = high < limit or low > limit
+    return "pass" if passes else "fail" if fails else "not_proven"
+
+
+def _margin(gate: Gate, low: float, high: float) -> float:
+    """Signed distance of the worse end to the limit; positive is good."""
+    if gate.op == ">=":
+        return low - gate.threshold
+    if gate.op == "<=":
+        return gate.threshold - high
+    return -max(abs(low - gate.threshold), abs(high - gate.threshold))
+
+
+def _contradiction(gate: Gate, metric: Metric) -> str:
+    """Why the metric is no evidence, or nothing. Records are checked when they are made; this holds for any other."""
+    if metric.status != "ok":
+        return metric.reason or f"its status is {metric.status}"
+    numbers = [gate.threshold, metric.level, metric.value, metric.low, metric.high]
+    if metric.value is None or not all(math.isfinite(x) for x in numbers if x is not None):
+        return "its value, interval or limit is not a finite number"
+    if (metric.low is None) != (metric.high is None):
+        return "its interval has one end"
+    if metric.level < LEAST_LEVEL:
+        return f"its interval holds at {quantity(metric.level, 'proportion')}; gates read 95 % or more"
+    if metric.low is not None and metric.high is not None:
+        slack = ROUNDING * max(1.0, abs(metric.value))
+        if not metric.low - slack <= metric.value <= metric.high + slack:
+            return "its value lies outside its own interval"
+    return ""
+
+
+def _unmeasured(gate: Gate, status: GateStatus, why: str, title: str = "") -> GateResult:
+    """A gate without a usable number; a metric that contradicts itself is not carried into the verdict."""
+    message = f"{title or title_of(gate)} is not measured: {why.rstrip('.')}."
+    return GateResult(gate=gate, status=status, message=message)
+
+
+def _without_interval(gate: Gate, metric: Metric) -> GateResult:
+    if metric.clustering == "unknown":
+        why = (
+            "it has no interval, because it is neither known nor declared which images show one sign; "
+            "declare frames_per_sign, 1 if every image shows another sign"
+        )
+    else:
+        why = "it has no interval" + (f" ({metric.method.removeprefix('none: ')})" if metric.method else "")
+    return GateResult(
+        gate=gate,
+        status="not_proven",
+        message=f"{_measured(gate, metric)}; {_limit(gate, metric)}; {why}.",
+        metric=metric,
+    )
+
+
+def _measured(gate: Gate, metric: Metric) -> str:
+    """Title, value and interval, without a full stop."""
+    value = quantity(metric.value, metric.unit, gate.threshold)
+    text = f"{title_of(gate, metric)}: {value}"
+    if metric.low is None or metric.low == metric.high:
+        return text
+    level = limit_quantity(metric.level, "proportion")
+    return f"{text}, {level} interval {interval(metric.low, metric.high, gate.threshold, metric.unit)}"
+
+
+def _limit(gate: Gate, metric: Metric) -> str:
+    return f"the limit is {limit_quantity(gate.threshold, metric.unit)}"
+
+
+def _settles(gate: Gate, needs: int | None) -> str:
+    if gate.op == "==":
+        return " Equality is settled by a complete count alone."
+    if needs is None:
+        return " The interval holds the limit; no practical number of further signs settles it at this value."
+    return f" The interval holds the limit; about {counted(needs, 'further sign')} would settle it at this value."
+
+
+def _signs_for(metric: Metric, images: int) -> int | None:
+    """Further signs until the metric counts `images` images, at its present number of images for each sign."""
+    if not metric.signs or not metric.n:
+        return None
+    return math.ceil((images - metric.n) * metric.signs / metric.n)
+
+
+def _further_signs(gate: Gate, metric: Metric) -> int | None:
+    # Only an open gate needs numpy and scipy: the command line starts without them.
+    from safeml.statistics.planning import further_signs
+
+    return further_signs(metric, gate.threshold, gate.op)

@@ -1,0 +1,72 @@
+"""The verdict in words: one sentence that names the worst gate, and the rest of the story. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safeml.results import Gate, GateResult, GateStatus, Metric, StageResult
+from safeml.wording import counted
+
+# How a list of gates in this state is introduced after the sentence about the worst.
+ALSO: tuple[tuple[GateStatus, str], ...] = (
+    ("fail", "Failed"),
+    ("error", "Without usable evidence"),
+    ("not_proven", "Not proven"),
+    ("skipped", "Not measured"),
+    ("waived", "Waived"),
+)
+
+
+def title_of(gate: Gate, metric: Metric | None = None) -> str:
+    """What the gate is about: its own title, else the metric's, else the metric's name; and the slice."""
+    title = gate.title or (metric.title if metric is not None else "") or gate.metric
+    return title if gate.slice == "all" or gate.title else f"{title} ({gate.slice})"
+
+
+def verdict_words(
+    results: Sequence[GateResult], stages: Sequence[StageResult], crashed: Sequence[StageResult]
+) -> tuple[str, str]:
+    """Sentence and detail of a verdict whose gates stand worst first."""
+    worst = results[0]
+    settled = worst.status in ("pass", "waived")
+    if settled and crashed:
+        sentence = f"The stage {crashed[0].stage} failed, so the evidence is incomplete: {crashed[0].reason.rstrip('.')}."
+        named = crashed[1:]
+    else:
+        sentence = _all_pass(results) if settled else worst.message
+        named = crashed
+    detail = [_others(status, label, results if settled else results[1:]) for status, label in ALSO]
+    read = {result.gate.stage for result in results}
+    unread = [stage.title for stage in named if stage.stage not in read]
+    if unread:
+        detail.append(f"Failed stages that no gate reads: {'; '.join(unread)}.")
+    if settled and not crashed:
+        detail.append(_scope(stages))
+    return sentence, " ".join(part for part in detail if part)
+
+
+def _all_pass(results: Sequence[GateResult]) -> str:
+    waived = sum(result.status == "waived" for result in results)
+    passed = len(results) - waived
+    if not passed:
+        return f"No gate passes on its evidence: {counted(waived, 'gate')} waived."
+    closest = next(result for result in results if result.status == "pass")
+    count = f"{counted(passed, 'gate passes', 'gates pass')}" + (f" and {waived} waived" if waived else "")
+    return f"{count}; nearest to its limit: {closest.message}"
+
+
+def _others(status: GateStatus, label: str, results: Sequence[GateResult]) -> str:
+    titles = [title_of(result.gate, result.metric) for result in results if result.status == status]
+    return f"{label}: {'; '.join(titles)}." if titles else ""
+
+
+def _scope(stages: Sequence[StageResult]) -> str:
+    """What a pass is about: the stages that ran, and those that did not."""
+    ran = sorted(
+        f"{stage.title} ({stage.on_what.rstrip('.')})" if stage.on_what else stage.title
+        for stage in stages
+        if stage.status == "ok"
+    )
+    left_out = sorted(stage.title for stage in stages if stage.status == "skipped")
+    text = f"This holds for what was tested: {'; '.join(ran)}." if ran else ""
+    return text + (f" Not tested: {'; '.join(left_out)}." if left_out else "")
