@@ -128,7 +128,7 @@ class AdversarialSettings(Settings):
     attacks: tuple[Literal["fgsm", "pgd"], ...] = Field(default=("fgsm", "pgd"), min_length=1)
     steps: int = Field(default=20, ge=1, le=10_000)
     restarts: int = Field(default=1, ge=1, le=100)
-    batch: int = Field(default=128, ge=1, le=8192)
+    batch: int = Field(default=64, ge=1, le=8192)
     threats: tuple[Threat, ...] = (
         Threat(norm="linf", epsilon=1 / 255),
         Threat(norm="linf", epsilon=2 / 255),

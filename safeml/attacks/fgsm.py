@@ -1,0 +1,24 @@
+"""FGSM: one step of size epsilon along the normalised gradient, from the clean image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safeml.attacks.base import AttackOutcome, Budget
+from safeml.attacks.descent import attack
+from safeml.classifiers.base import DifferentiableClassifier
+from safeml.config import Threat
+
+
+def fgsm(
+    classifier: DifferentiableClassifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threat: Threat,
+    budget: Budget,
+    ids: np.ndarray,
+) -> AttackOutcome:
+    """I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples", 2015."""
+    return attack(
+        classifier, images, labels, threat, steps=1, step_size=threat.epsilon, batch=budget.batch, ids=ids
+    )
