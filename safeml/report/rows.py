@@ -1,0 +1,157 @@
+"""Gates, metrics, tables and galleries as rows of text for the templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safeml.report.glyph import draw_glyph
+from safeml.report.states import GATE_STATES
+from safeml.results import Gallery, GateResult, Metric, Panel, Scalar, StageResult, Table
+from safeml.verdict_text import title_of
+from safeml.wording import NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
+
+SIGNS = {">=": "≥", "<=": "≤", "==": "="}
+GALLERY_PIXELS, CHANGE_PIXELS, MOST_PICTURES = 96, 64, 24
+
+
+def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
+    """One row of the gates table."""
+    gate, metric = result.gate, result.metric
+    unit = metric.unit if metric else "proportion"
+    measured = metric is not None and metric.value is not None
+    return {
+        "state": GATE_STATES[result.status],
+        "title": title_of(gate, metric),
+        "stage": stage_title,
+        "id": gate.id,
+        "note": _note(result),
+        "value": quantity(metric.value, unit, gate.threshold) if metric and measured else NOT_MEASURED,
+        "interval": _interval(metric, gate.threshold) if metric and measured else "",
+        "limit": f"{SIGNS[gate.op]} {limit_quantity(gate.threshold, unit)}",
+        "glyph": draw_glyph(result),
+        "n": number(metric.n) if metric else "–",
+        "signs": f"{counted(round(metric.signs), 'sign')}" if metric and metric.signs else "",
+        "needs": f"needs {number(result.needs_signs)} more signs" if result.needs_signs else "",
+    }
+
+
+def _note(result: GateResult) -> str:
+    """Why a gate without a plain number is where it is; a waiver always shows who answers for it."""
+    if result.status in ("error", "skipped") or result.gate.waiver is not None:
+        return result.message
+    return result.gate.rationale
+
+
+def _interval(metric: Metric, limit: float | None = None) -> str:
+    if metric.clustering == "census":
+        return "complete count"
+    return interval(metric.low, metric.high, limit, metric.unit)
+
+
+def metric_table(metrics: list[Metric]) -> dict[str, Any]:
+    """Metrics as a table: what, value, interval, images, signs, how."""
+    heads = [_head("Metric"), *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")), _head("Interval by")]
+    return {"heads": heads, "rows": [_metric_row(metric) for metric in metrics], "caption": ""}
+
+
+def _metric_row(metric: Metric) -> list[dict[str, Any]]:
+    name = metric.name if metric.slice == "all" else f"{metric.name} · {metric.slice}"
+    if metric.value is None:
+        value, ends = metric.status, metric.reason
+    else:
+        value, ends = quantity(metric.value, metric.unit), _interval(metric)
+    signs = "" if metric.signs is None else number(round(metric.signs, 1))
+    return [
+        _cell(metric.title, sub=name),
+        _cell(value, True),
+        _cell(ends, metric.value is not None),
+        _cell(number(metric.n), True),
+        _cell(signs, True),
+        _cell(metric.method),
+    ]
+
+
+def table_view(table: Table) -> dict[str, Any]:
+    """A recorded table as text, numbers right."""
+    right = [column.kind in ("number", "percent") for column in table.columns]
+    return {
+        "heads": [_head(column.label, r) for column, r in zip(table.columns, right, strict=True)],
+        "rows": [
+            [_cell(_text(value, column.kind), r) for value, column, r in zip(row, table.columns, right, strict=True)]
+            for row in table.rows
+        ],
+        "caption": table.caption,
+    }
+
+
+def _text(value: Scalar, kind: str) -> str:
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if kind == "percent":
+        return percent(value)
+    return str(value) if kind == "id" else number(value)
+
+
+def gallery_view(gallery: Gallery) -> dict[str, Any]:
+    """Pictures at whole multiples of their own pixels; at most 24 pictures' worth of items on a page."""
+    items, pictures = [], 0
+    for item in gallery.items:
+        pictures += len(item.panels)
+        if pictures > MOST_PICTURES * 3:
+            break
+        items.append(
+            {
+                "panels": [_panel(panel) for panel in item.panels],
+                "true_name": item.true_name,
+                "true_confidence": _confidence(item.true_confidence),
+                "predicted_name": item.predicted_name,
+                "predicted_confidence": _confidence(item.predicted_confidence),
+                "index": "" if item.index is None else f"#{item.index}",
+                "note": item.note,
+            }
+        )
+    return {"title": gallery.title, "items": items, "caption": gallery.caption}
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    pixels = CHANGE_PIXELS if panel.kind == "change" else GALLERY_PIXELS
+    factor = max(1, pixels // panel.width)
+    return {
+        "label": panel.label,
+        "png": panel.png,
+        "width": factor * panel.width,
+        "height": factor * panel.height,
+        "alt": panel.label,
+    }
+
+
+def _confidence(value: float | None) -> str:
+    return "" if value is None else f" {value:.2f}"
+
+
+def finding_rows(stage: StageResult) -> list[dict[str, Any]]:
+    """Findings, the serious ones first."""
+    from safeml.report.states import FINDING_STATES
+
+    order = list(reversed(FINDING_STATES))
+    return [
+        {
+            "state": FINDING_STATES[finding.severity],
+            "message": finding.message,
+            "remedy": finding.remedy,
+            "evidence": "; ".join(f"{key.replace('_', ' ')}: {_text(v, 'number')}" for key, v in finding.evidence.items()),
+        }
+        for finding in sorted(stage.findings, key=lambda finding: order.index(finding.severity))
+    ]
+
+
+def _head(label: str, right: bool = False) -> dict[str, Any]:
+    return {"label": label, "right": right}
+
+
+def _cell(text: str, right: bool = False, sub: str = "") -> dict[str, Any]:
+    return {"text": text, "right": right, "sub": sub}

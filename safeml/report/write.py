@@ -1,0 +1,39 @@
+"""Write a run's report into its folder: pages, JUnit, Markdown and checksums, each file whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from safeml.errors import StageError
+from safeml.report.html import render_index, render_stage
+from safeml.report.junit import junit
+from safeml.report.markdown import summary
+from safeml.results import Run, RunTimes
+from safeml.store import atomic_write, file_sha256, to_json
+
+CHECKSUMS = "SHA256SUMS"
+
+
+def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
+    """Write index.html, a page a stage, junit.xml, summary.md and SHA256SUMS into `folder`; return their paths."""
+    results_hash = hashlib.sha256(to_json(run).encode()).hexdigest()
+    texts = {
+        "index.html": render_index(run, results_hash, times),
+        **{f"{stage.stage}.html": render_stage(run, stage, results_hash, times) for stage in run.stages},
+        "junit.xml": junit(run),
+        "summary.md": summary(run),
+    }
+    return _write(folder, texts)
+
+
+def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
+    try:
+        for name, text in texts.items():
+            atomic_write(folder / name, text)
+        listed = [*texts, *(name for name in ("results.json", "run.json") if (folder / name).is_file())]
+        lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(listed)]
+        atomic_write(folder / CHECKSUMS, "".join(lines))
+    except OSError as error:
+        raise StageError(f"{folder}: the report cannot be written ({error.strerror}); results.json is kept.") from error
+    return [folder / name for name in (*texts, CHECKSUMS)]
