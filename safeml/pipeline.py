@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -14,16 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from safeml import gates as deciding
 from safeml.audits.base import AuditInputs, Progress, silent
-from safeml.config import Config, DataSettings, load_recipe
+from safeml.classifiers.base import Classifier
+from safeml.config import Config, DataSettings, InputSettings, TrainingSettings, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
-from safeml.errors import ConfigError, InputRefused, SafemlError
-from safeml.results import DataIdentity, Finding, ModelIdentity, Run, RunTimes, StageResult
+from safeml.errors import ConfigError, ExitCode, InputRefused, SafemlError
+from safeml.results import DataIdentity, Finding, ModelIdentity, Run, RunTimes, StageResult, Verdict
 from safeml.store import (
     atomic_write,
     content_key,
@@ -52,8 +56,10 @@ STAGES = (
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
 )
 RENDERED_IMAGES = 4300
+Role = Literal["test", "train", "valid"]
+MEASURING = ("attacks", "audits", "classifiers", "data", "metrics", "statistics")
 PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "adversarial-robustness-toolbox", "pillow")
-QUICK = {
+QUICK: dict[str, dict[str, Any]] = {
     "performance": {"bootstrap": 200},
     "adversarial": {
         "images": 256,
@@ -114,6 +120,35 @@ def train(recipe_path: Path, data_root: Path | None, out: Path, on_epoch: Callab
     return out
 
 
+def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run:
+    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing."""
+    recipe = load_recipe(recipe_path)
+    place = Place(recipe_path.parent, data_root or recipe_path.parent)
+    training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
+    from safeml.audits import training as stage
+    from safeml.classifiers.keras import load_keras
+
+    file, manifest = model_file(folder)
+    classifier = load_keras(file, InputSettings(), choosing.class_names, recipe.name)
+    # No test image is read here; one validation image stands in, for the names of the classes.
+    inputs = AuditInputs(classifier, choosing.take(np.arange(1)), training, choosing, recipe.seed)
+    result = stage.run(inputs, TrainingSettings(), manifest)
+    verdict = Verdict(
+        status="incomplete", exit_code=int(ExitCode.INCOMPLETE), sentence="Training decides no gate.", gates=[]
+    )
+    return Run(
+        safeml_version=__version__,
+        title=f"Training of {recipe.name}",
+        model=_model_identity(classifier),
+        data=[_identity("train", training), _identity("valid", choosing)],
+        stages=[result],
+        gates=[],
+        verdict=verdict,
+        versions=_versions(),
+        configuration=recipe.model_dump(mode="json"),
+    )
+
+
 def audit(
     config: Config,
     place: Place,
@@ -141,20 +176,12 @@ def audit(
     file, manifest = model_file(model_path)
     classifier = load_keras(file, config.model.input, test.class_names, config.model.name or _model_name(file))
     digest = file_sha256(file)
-    identity = ModelIdentity(
-        name=classifier.name,
-        fingerprint=classifier.fingerprint,
-        input=dict(vars(classifier.spec)),
-        parameters=classifier.parameters,
-        notes=list(classifier.notes),
-    )
-    data = [
-        _identity(role, dataset)
-        for role, dataset in (("test", test), ("train", train_data), ("valid", valid))
-        if dataset is not None
-    ]
+    identity = _model_identity(classifier)
+    roles: tuple[tuple[Role, ImageDataset | None], ...] = (("test", test), ("train", train_data), ("valid", valid))
+    data = [_identity(role, dataset) for role, dataset in roles if dataset is not None]
     evidence = {
         "version": __version__,
+        "code": _measuring_code(),
         "model": identity.model_dump(mode="json"),
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
@@ -256,7 +283,7 @@ def _run_stage(
     if done is not None:
         return done
     try:
-        result = importlib.import_module(stage.module).run(inputs, settings, **extra)
+        result: StageResult = importlib.import_module(stage.module).run(inputs, settings, **extra)
     except Exception as error:
         (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
         kind = "" if isinstance(error, SafemlError) else f"{type(error).__name__}: "
@@ -271,7 +298,17 @@ def _run_stage(
     return result
 
 
-def _identity(role: str, data: ImageDataset) -> DataIdentity:
+def _model_identity(classifier: Classifier) -> ModelIdentity:
+    return ModelIdentity(
+        name=classifier.name,
+        fingerprint=classifier.fingerprint,
+        input=dict(vars(classifier.spec)),
+        parameters=classifier.parameters,
+        notes=list(classifier.notes),
+    )
+
+
+def _identity(role: Role, data: ImageDataset) -> DataIdentity:
     if data.tracks is not None:
         signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
     elif data.frames_per_sign is not None:
@@ -279,7 +316,7 @@ def _identity(role: str, data: ImageDataset) -> DataIdentity:
     else:
         signs, clustering = None, "unknown"
     return DataIdentity(
-        role=role,  # type: ignore[arg-type]
+        role=role,
         name=data.name,
         fingerprint=data.fingerprint,
         images=len(data),
@@ -295,6 +332,16 @@ def _model_name(file: Path) -> str:
 
 def _slug(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-") or "model"
+
+
+def _measuring_code() -> str:
+    """sha256 of the code that measures: numbers of other code are measured again, whatever the version says."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for room in MEASURING:
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -101,7 +101,8 @@ def load_stage(folder: Path, stage: str, key: str) -> StageResult | None:
 def read_run(path: Path) -> Run:
     """The results at `path` (a `results.json` or its folder). Raises InputRefused where they are not whole."""
     file = path / "results.json" if path.is_dir() else path
-    return _read(file, Run, "results.json as `safeml audit` writes it")
+    run: Run = _read(file, Run, "results.json as `safeml audit` writes it")
+    return run
 
 
 def read_times(path: Path) -> RunTimes | None:

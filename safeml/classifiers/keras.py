@@ -6,7 +6,7 @@ import os
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -142,7 +142,7 @@ def wrap(
     logits_model, notes = _without_softmax(model)
     if notes and np.abs(_softmax(np.asarray(logits_model(probe, training=False), np.float32)) - found).max() > 1e-5:
         raise InputRefused(f"{where}: its softmax head could not be taken off exactly; give a model that ends in logits.")
-    outputs = "probabilities" if notes or _are_probabilities(found) else "logits"
+    outputs: Literal["logits", "probabilities"] = "probabilities" if notes or _are_probabilities(found) else "logits"
     if settings.outputs not in (None, outputs):
         raise InputRefused(f'{where}: gives {outputs}; model.input.outputs says "{settings.outputs}".')
     takes_log = outputs == "probabilities" and not notes
@@ -190,7 +190,7 @@ def _contract(model: Any, settings: InputSettings, where: str) -> InputSpec:
             raise InputRefused(f"{where}: leaves the input {side} open; set model.input.{side} in the configuration.")
         if fixed is not None and wanted is not None and fixed != wanted:
             raise InputRefused(f"{where}: takes images of {side} {fixed}; model.input.{side} says {wanted}.")
-        sizes.append(int(fixed or wanted))
+        sizes.append(int(fixed if fixed is not None else wanted or 0))
     order = settings.class_order
     if order is not None and sorted(order) != list(range(len(order))):
         raise ConfigError(f"model.input.class_order names {len(order)} classes, but not each of 0-{len(order) - 1} once.")

@@ -42,7 +42,7 @@ def preview(
 
     if kind not in ("npz", "gtsrb", "folder", "rendered"):
         raise ConfigError(f'"{kind}" is not a kind of data; known are: npz, gtsrb, folder, rendered.')
-    data = Place(Path(), Path()).data(DataSettings(kind=kind, path=path, seed=seed))  # type: ignore[arg-type]
+    data = Place(Path(), Path()).data(DataSettings(kind=kind, path=path, seed=seed))
     chosen = data.sample(images, seed)
     order = np.argsort(chosen.labels, kind="stable")
     contact_sheet(chosen.images[order], columns=min(len(chosen), 20), scale=2).save(out)

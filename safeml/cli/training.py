@@ -21,13 +21,11 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")] = None,
 ) -> None:
     """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
-    from safeml.audits.training import report_of
-    from safeml.pipeline import read_manifest
-    from safeml.report.write import write_stage_report
+    from safeml.pipeline import training_run
+    from safeml.report.write import write_page
 
     folder = train_recipe(recipe, data_root, out or recipe.parent)
-    page = write_stage_report(report_of(read_manifest(folder)), folder)
-    typer.echo(f"Report: {page}")
+    typer.echo(f"Report: {write_page(training_run(recipe, data_root, folder), folder)}")
 
 
 def train_recipe(recipe: Path, data_root: Path | None, out: Path) -> Path:

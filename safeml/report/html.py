@@ -56,8 +56,10 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
     )
 
 
-def render_stage(run: Run, stage: StageResult, results_hash: str, times: RunTimes | None) -> str:
-    """The page of one stage, in its seven fixed blocks."""
+def render_stage(
+    run: Run, stage: StageResult, results_hash: str, times: RunTimes | None, alone: bool = False
+) -> str:
+    """The page of one stage, in its seven fixed blocks; `alone`: there is no index to link to."""
     gates = stage_gates(run, stage)
     state = stage_state(stage, gates)
     whole = [metric for metric in stage.metrics if metric.slice == "all"]
@@ -68,6 +70,7 @@ def render_stage(run: Run, stage: StageResult, results_hash: str, times: RunTime
         results_hash,
         times,
         current=stage.stage,
+        alone=alone,
         kind="stage",
         page_title=stage.title,
         word=state.word,
@@ -90,7 +93,7 @@ def render_stage(run: Run, stage: StageResult, results_hash: str, times: RunTime
     )
 
 
-def _page(template: str, run: Run, results_hash: str, times: RunTimes | None, *, current: str, **context: Any) -> str:
+def _page(template: str, run: Run, results_hash: str, times: RunTimes | None, *, current: str, alone: bool = False, **context: Any) -> str:
     style = _style()
     return (
         _environment()
@@ -98,7 +101,8 @@ def _page(template: str, run: Run, results_hash: str, times: RunTimes | None, *,
         .render(
             style=Markup(style),  # our own file, not the user's
             style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            nav=[_nav(run, stage, current) for stage in run.stages],
+            nav=[] if alone else [_nav(run, stage, current) for stage in run.stages],
+            alone=alone,
             report_title=run.title,
             profile=run.profile,
             results_hash=short_hash(results_hash),
@@ -209,8 +213,19 @@ def _figure(figure: Any) -> dict[str, Any]:
         return {**view, "table": rows.table_view(figure), "folded": figure.fold}
     if isinstance(figure, Gallery):
         return {**view, "gallery": rows.gallery_view(figure)}
-    draw = {Curve: draw_curve, Bars: draw_bars, DotPlot: draw_dots, Matrix: draw_matrix}[type(figure)]
-    return {**view, "wide": draw(figure, WIDE), "narrow": draw(figure, NARROW)}
+    return {**view, "wide": _draw(figure, WIDE), "narrow": _draw(figure, NARROW)}
+
+
+def _draw(figure: Curve | Bars | DotPlot | Matrix, width: int) -> Markup:
+    match figure:
+        case Curve():
+            return draw_curve(figure, width)
+        case Bars():
+            return draw_bars(figure, width)
+        case DotPlot():
+            return draw_dots(figure, width)
+        case Matrix():
+            return draw_matrix(figure, width)
 
 
 def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:

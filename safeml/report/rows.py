@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.report.glyph import draw_glyph
-from safeml.report.states import GATE_STATES
+from safeml.report.states import FINDING_STATES, GATE_STATES
 from safeml.results import Gallery, GateResult, Metric, Panel, Scalar, StageResult, Table
 from safeml.verdict_text import title_of
 from safeml.wording import NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
@@ -56,15 +56,14 @@ def metric_table(metrics: list[Metric]) -> dict[str, Any]:
 
 def _metric_row(metric: Metric) -> list[dict[str, Any]]:
     name = metric.name if metric.slice == "all" else f"{metric.name} · {metric.slice}"
-    if metric.value is None:
-        value, ends = metric.status, metric.reason
-    else:
-        value, ends = quantity(metric.value, metric.unit), _interval(metric)
+    measured = metric.value is not None
+    value = quantity(metric.value, metric.unit) if measured else str(metric.status)
+    ends = _interval(metric) if measured else metric.reason
     signs = "" if metric.signs is None else number(round(metric.signs, 1))
     return [
         _cell(metric.title, sub=name),
         _cell(value, True),
-        _cell(ends, metric.value is not None),
+        _cell(ends, measured),
         _cell(number(metric.n), True),
         _cell(signs, True),
         _cell(metric.method),
@@ -114,7 +113,7 @@ def gallery_view(gallery: Gallery) -> dict[str, Any]:
                 "note": item.note,
             }
         )
-    return {"title": gallery.title, "items": items, "caption": gallery.caption}
+    return {"title": gallery.title, "entries": items, "caption": gallery.caption}
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
@@ -135,8 +134,6 @@ def _confidence(value: float | None) -> str:
 
 def finding_rows(stage: StageResult) -> list[dict[str, Any]]:
     """Findings, the serious ones first."""
-    from safeml.report.states import FINDING_STATES
-
     order = list(reversed(FINDING_STATES))
     return [
         {

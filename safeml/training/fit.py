@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def _publish(
     chosen = folder / best["file"]
     partial = folder / f".{best['file']}.tmp.keras"
     model.save(partial)
+    _compress(partial)
     partial.replace(chosen)
     manifest = {
         "recipe": recipe.model_dump(mode="json"),
@@ -117,6 +119,15 @@ def _publish(
     partial.write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / MANIFEST)
     return chosen
+
+
+def _compress(archive: Path) -> None:
+    """Deflate the members, which Keras stores as they are; it reads both."""
+    with zipfile.ZipFile(archive) as stored:
+        members = [(name, stored.read(name)) for name in stored.namelist()]
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated:
+        for name, content in members:
+            deflated.writestr(name, content)
 
 
 def _identity(data: ImageDataset) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""The verdict as JUnit XML: a suite a stage, a case a gate. What has not passed is a failure or an error, never `skipped`.
+
+Readers of JUnit count a skipped case as not failing; missing evidence is not that, so it is an error of type "missing".
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from safeml.results import GateResult, Run, StageResult
+
+FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ELEMENT = {
+    "fail": ("failure", "fail"),
+    "not_proven": ("failure", "not_proven"),
+    "error": ("error", "error"),
+    "skipped": ("error", "missing"),
+}
+
+
+def junit(run: Run) -> str:
+    """The verdict as XML; some case fails or errs exactly when the exit code is not 0."""
+    root = ET.Element("testsuites", name=_clean(run.title))
+    stages = {stage.stage: stage for stage in run.stages}
+    for name in dict.fromkeys([*stages, *(result.gate.stage for result in run.verdict.gates)]):
+        gates = [result for result in run.verdict.gates if result.gate.stage == name]
+        suite = ET.SubElement(root, "testsuite", name=_clean(name))
+        for result in gates:
+            _case(suite, result)
+        stage = stages.get(name)
+        if stage is not None and stage.status == "error" and not gates:
+            _crashed(suite, stage)
+        _count(suite, list(suite))
+    _count(root, [case for suite in root for case in suite])
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ET.Element, result: GateResult) -> None:
+    gate, metric = result.gate, result.metric
+    case = ET.SubElement(suite, "testcase", classname=f"safeml.{_clean(gate.stage)}", name=_clean(gate.id))
+    properties = ET.SubElement(case, "properties")
+    values: dict[str, object] = {
+        "title": gate.title, "metric": gate.metric, "slice": gate.slice, "op": gate.op, "limit": gate.threshold, "status": result.status,
+    }  # fmt: skip
+    if metric is not None:
+        values |= {name: getattr(metric, name) for name in ("value", "low", "high", "level", "n", "signs")}
+    for name, value in values.items():
+        ET.SubElement(properties, "property", name=name, value="" if value is None else _clean(str(value)))
+    if result.status in ELEMENT:
+        tag, kind = ELEMENT[result.status]
+        ET.SubElement(case, tag, type=kind, message=_clean(result.message))
+    elif result.status == "waived":
+        ET.SubElement(case, "system-out").text = _clean(f"WAIVED. {result.message}")
+
+
+def _crashed(suite: ET.Element, stage: StageResult) -> None:
+    case = ET.SubElement(suite, "testcase", classname=f"safeml.{_clean(stage.stage)}", name=f"stage {_clean(stage.stage)}")
+    ET.SubElement(case, "error", type="error", message=_clean(stage.reason))
+
+
+def _count(element: ET.Element, cases: list[ET.Element]) -> None:
+    element.set("tests", str(len(cases)))
+    element.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    element.set("errors", str(sum(case.find("error") is not None for case in cases)))
+
+
+def _clean(text: str) -> str:
+    """XML 1.0 has no way to write most control characters, not even escaped."""
+    return FORBIDDEN.sub("\ufffd", text)

@@ -1,0 +1,50 @@
+"""Text that reaches a reader: control and bidi characters made visible, names cut, hashes and times shortened."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+
+LONGEST_NAME = 200
+# Controls, format characters (bidi, zero width), surrogates, private use and unassigned; line and paragraph separators.
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def visible(text: str, limit: int = LONGEST_NAME) -> str:
+    """The text with every character that a reader would not see as a mark `⟨U+202E⟩`, cut in the middle at `limit`."""
+    if len(text) > limit:
+        half = (limit - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return "".join(_shown(c) for c in text)
+
+
+def _shown(c: str) -> str:
+    if c in "\n\t":
+        return " "
+    return f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in HIDDEN else c
+
+
+def short_hash(sha256: str) -> str:
+    """The ends of a hash: `9f2c 41d7 … b8e1`."""
+    return f"{sha256[:4]} {sha256[4:8]} … {sha256[-4:]}" if len(sha256) > 16 else sha256 or "not recorded"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `0.8 s`, `42 s`, `41 min 12 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def when(iso: str) -> str:
+    """An ISO time as `2026-11-21 07:20 UTC`; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or 'local time'}"
