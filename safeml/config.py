@@ -44,7 +44,9 @@ class InputSettings(Settings):
     @model_validator(mode="after")
     def _range_is_wide(self) -> Self:
         if self.range[0] == self.range[1]:
-            raise ValueError("range has equal ends; expected the model's values for pixels 0 and 255, such as [0, 1]")
+            raise ValueError(
+                "range has equal ends; expected the model's values for pixels 0 and 255, such as [0, 1]"
+            )
         return self
 
 
@@ -96,9 +98,13 @@ class Threat(Settings):
     @model_validator(mode="after")
     def _epsilon_in_pixel_units(self) -> Self:
         if self.epsilon <= 0:
-            raise ValueError(f"epsilon is {self.epsilon:g}; expected a positive number in pixel units of 0..1")
+            raise ValueError(
+                f"epsilon is {self.epsilon:g}; expected a positive number in pixel units of 0..1"
+            )
         if self.norm == "linf" and self.epsilon > 1:
-            raise ValueError(f'epsilon is {self.epsilon:g}; pixels are 0..1 here, so write "{self.epsilon:g}/255"')
+            raise ValueError(
+                f'epsilon is {self.epsilon:g}; pixels are 0..1 here, so write "{self.epsilon:g}/255"'
+            )
         return self
 
     @property
@@ -178,6 +184,7 @@ class AugmentSettings(Settings):
     zoom: Finite = Field(default=0.1, ge=0, le=0.5)
     brightness: Finite = Field(default=0.2, ge=0, le=0.9)
     contrast: Finite = Field(default=0.3, ge=0, le=0.9)
+    blur_sigma: Finite = Field(default=0.0, ge=0, le=3)
 
 
 class TrainingData(Settings):
@@ -189,12 +196,18 @@ class TrainingData(Settings):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         if self.train == self.valid:
-            raise ValueError("[data.train] and [data.valid] are the same; a checkpoint is chosen on other images")
+            raise ValueError(
+                "[data.train] and [data.valid] are the same; a checkpoint is chosen on other images"
+            )
         return self
 
 
 class Recipe(Settings):
-    """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder."""
+    """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder.
+
+    weight_average: momentum of a moving average of the weights, which is then what is validated and saved; 0 for none.
+    bn_momentum: 0.9 suits fits of a few hundred steps; a long fit gets steadier statistics from more.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     architecture: Literal["lenet", "resnet18"]
@@ -206,6 +219,8 @@ class Recipe(Settings):
     learning_rate: Finite = Field(default=2e-3, gt=0, le=1)
     label_smoothing: Finite = Field(default=0.0, ge=0, lt=1)
     weight_decay: Finite = Field(default=0.0, ge=0, lt=1)
+    weight_average: Finite = Field(default=0.0, ge=0, lt=1)
+    bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
     augment: AugmentSettings = AugmentSettings()
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     save_best_only: bool = True
@@ -235,15 +250,21 @@ def load_config(path: Path) -> Config:
 def parse_config(values: dict[str, Any], where: str) -> Config:
     config = _validate(Config, values, where)
     if not config.gates:
-        raise ConfigError(f"{where}: has no [[gates]]; a verdict needs at least one, and `safeml init` writes the defaults.")
+        raise ConfigError(
+            f"{where}: has no [[gates]]; a verdict needs at least one, and `safeml init` writes the defaults."
+        )
     ids = [gate.id for gate in config.gates]
     for gate_id in ids:
         if ids.count(gate_id) > 1:
-            raise ConfigError(f'{where}: the gate id "{gate_id}" is used {ids.count(gate_id)} times; ids must differ.')
+            raise ConfigError(
+                f'{where}: the gate id "{gate_id}" is used {ids.count(gate_id)} times; ids must differ.'
+            )
     stages = list(StageSettings.model_fields)
     for gate in config.gates:
         if gate.stage not in stages:
-            raise ConfigError(f'{where}: gate "{gate.id}" reads the stage "{gate.stage}"{suggest(gate.stage, stages)}.')
+            raise ConfigError(
+                f'{where}: gate "{gate.id}" reads the stage "{gate.stage}"{suggest(gate.stage, stages)}.'
+            )
     return config
 
 
@@ -272,7 +293,11 @@ def _validate(model: type[_Model], values: dict[str, Any], where: str) -> _Model
         else:
             reason = first["msg"].removeprefix("Value error, ")
             shown = first.get("input")
-            found = f" (found {shown!r})" if isinstance(shown, str | int | float) and first["type"] != "value_error" else ""
+            found = (
+                f" (found {shown!r})"
+                if isinstance(shown, str | int | float) and first["type"] != "value_error"
+                else ""
+            )
             message = f"{where}: {place or 'the file'}: {reason}{found}"
         raise ConfigError(message.rstrip(".") + ("" if message.endswith("?") else ".")) from None
 

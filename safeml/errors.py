@@ -2,7 +2,6 @@
 
     SafemlError
     ├── ConfigError          2   a setting, a flag or a file of settings is wrong
-    │   └── MissingPackage   2   an optional package is needed and absent
     ├── StageError           4   a stage could not produce its evidence
     └── InputRefused         5   a model, a data file or a results file is not what it claims to be
 
@@ -46,13 +45,6 @@ class ConfigError(SafemlError):
     """A setting or a flag is wrong."""
 
     exit_code = ExitCode.USAGE
-
-
-class MissingPackage(ConfigError):
-    """An optional package is needed for what was asked."""
-
-    def __init__(self, package: str, purpose: str, install: str):
-        super().__init__(f"{purpose} needs the package {package}, which is not installed; {install}.")
 
 
 class StageError(SafemlError):

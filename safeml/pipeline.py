@@ -64,7 +64,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "adversarial": {
         "images": 256,
         "steps": 10,
-        "threats": [{"norm": "linf", "epsilon": e} for e in ("1/255", "4/255")] + [{"norm": "l2", "epsilon": 0.5}],
+        "threats": [{"norm": "linf", "epsilon": e} for e in ("1/255", "4/255")]
+        + [{"norm": "l2", "epsilon": 0.5}],
     },
 }
 
@@ -78,14 +79,22 @@ class Place:
 
     def data(self, settings: DataSettings) -> ImageDataset:
         """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
-        options: dict[str, Any] = {
+        by_kind: dict[str, dict[str, Any]] = {
             "npz": {},
-            "gtsrb": {"split": settings.split, "size": settings.size, "valid_fraction": settings.valid_fraction},
+            "gtsrb": {
+                "split": settings.split,
+                "size": settings.size,
+                "valid_fraction": settings.valid_fraction,
+            },
             "folder": {"size": settings.size},
-            "rendered": {"images": settings.images or RENDERED_IMAGES, "seed": settings.seed, "size": settings.size},
-        }[settings.kind]
+            "rendered": {
+                "images": settings.images or RENDERED_IMAGES,
+                "seed": settings.seed,
+                "size": settings.size,
+            },
+        }
         path = str(self.data_root / settings.path) if settings.path else ""
-        data = load_dataset(settings.kind, path, **options)
+        data = load_dataset(settings.kind, path, **by_kind[settings.kind])
         if settings.frames_per_sign is not None and data.frames_per_sign is None:
             data = replace(data, frames_per_sign=settings.frames_per_sign)
         if settings.images is not None and settings.kind != "rendered":
@@ -104,14 +113,16 @@ def quick(config: Config) -> Config:
     return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
 
 
-def train(recipe_path: Path, data_root: Path | None, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> Path:
+def train(
+    recipe_path: Path, data_root: Path | None, out: Path, on_epoch: Callable[[dict[str, Any]], None]
+) -> Path:
     """Train the recipe into `out` and return the folder; a folder that already holds its result is kept."""
     recipe = load_recipe(recipe_path)
     place = Place(recipe_path.parent, data_root or recipe_path.parent)
     manifest = read_manifest(out)
-    if manifest is not None and manifest.get("recipe") == recipe.model_dump(mode="json"):
-        if (out / str(manifest["chosen"]["file"])).is_file():
-            return out
+    same = manifest is not None and manifest.get("recipe") == recipe.model_dump(mode="json")
+    if same and model_file(out)[0].is_file():
+        return out
     training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
     from safeml.training.fit import fit
 
@@ -134,7 +145,10 @@ def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run
     inputs = AuditInputs(classifier, choosing.take(np.arange(1)), training, choosing, recipe.seed)
     result = stage.run(inputs, TrainingSettings(), manifest)
     verdict = Verdict(
-        status="incomplete", exit_code=int(ExitCode.INCOMPLETE), sentence="Training decides no gate.", gates=[]
+        status="incomplete",
+        exit_code=int(ExitCode.INCOMPLETE),
+        sentence="Training decides no gate.",
+        gates=[],
     )
     return Run(
         safeml_version=__version__,
@@ -170,14 +184,22 @@ def audit(
     valid = place.data(config.data.valid) if config.data.valid else None
     for other in (train_data, valid):
         if other is not None and other.fingerprint == test.fingerprint:
-            raise ConfigError(f"data.test and the training data are the same images ({test.name}); a verdict needs its own.")
+            raise ConfigError(
+                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
+            )
     from safeml.classifiers.keras import load_keras
 
     file, manifest = model_file(model_path)
-    classifier = load_keras(file, config.model.input, test.class_names, config.model.name or _model_name(file))
+    classifier = load_keras(
+        file, config.model.input, test.class_names, config.model.name or _model_name(file)
+    )
     digest = file_sha256(file)
     identity = _model_identity(classifier)
-    roles: tuple[tuple[Role, ImageDataset | None], ...] = (("test", test), ("train", train_data), ("valid", valid))
+    roles: tuple[tuple[Role, ImageDataset | None], ...] = (
+        ("test", test),
+        ("train", train_data),
+        ("valid", valid),
+    )
     data = [_identity(role, dataset) for role, dataset in roles if dataset is not None]
     evidence = {
         "version": __version__,
@@ -239,7 +261,9 @@ def model_file(path: Path) -> tuple[Path, dict[str, Any] | None]:
         return path, manifest if chosen == path.name else None
     manifest = read_manifest(path)
     if manifest is None:
-        raise InputRefused(f"{path}: is a folder without training.json; give a .keras file or a folder of `safeml train`.")
+        raise InputRefused(
+            f"{path}: is a folder without training.json; give a .keras file or a folder of `safeml train`."
+        )
     try:
         file = path / Path(str(manifest["chosen"]["file"])).name
     except (KeyError, TypeError) as error:
@@ -255,7 +279,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputRefused(f"{path}: is not valid JSON ({str(error)[:120]}); expected the manifest of `safeml train`.") from error
+        raise InputRefused(
+            f"{path}: is not valid JSON ({str(error)[:120]}); expected the manifest of `safeml train`."
+        ) from error
     if not isinstance(manifest, dict):
         raise InputRefused(f"{path}: is not a manifest of `safeml train`; expected a JSON object.")
     return manifest
@@ -288,7 +314,9 @@ def _run_stage(
         (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
         kind = "" if isinstance(error, SafemlError) else f"{type(error).__name__}: "
         reason = f"{kind}{(str(error).splitlines() or ['no message'])[0][:300]}"
-        finding = Finding(code="stage-crashed", severity="serious", message=reason, remedy=f"See {stage.name}.log.")
+        finding = Finding(
+            code="stage-crashed", severity="serious", message=reason, remedy=f"See {stage.name}.log."
+        )
         return StageResult(
             stage=stage.name, title=stage.title, status="error", reason=reason, findings=[finding]
         )
@@ -312,7 +340,10 @@ def _identity(role: Role, data: ImageDataset) -> DataIdentity:
     if data.tracks is not None:
         signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
     elif data.frames_per_sign is not None:
-        signs, clustering = len(data) / data.frames_per_sign, f"declared, {data.frames_per_sign:g} frames a sign"
+        signs, clustering = (
+            len(data) / data.frames_per_sign,
+            f"declared, {data.frames_per_sign:g} frames a sign",
+        )
     else:
         signs, clustering = None, "unknown"
     return DataIdentity(
@@ -331,7 +362,10 @@ def _model_name(file: Path) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-") or "model"
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-")
+        or "model"
+    )
 
 
 def _measuring_code() -> str:
@@ -363,7 +397,11 @@ def _commit(folder: Path) -> str:
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=10, check=False,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

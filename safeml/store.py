@@ -70,7 +70,9 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}); choose another with --out.") from error
+        raise ConfigError(
+            f"{path}: cannot be made a folder ({error.strerror}); choose another with --out."
+        ) from error
     if not os.access(path, os.W_OK):
         raise ConfigError(f"{path}: is not writable; choose another folder with --out.")
     return path
@@ -81,9 +83,14 @@ def save_stage(folder: Path, result: StageResult, key: str) -> None:
     text = to_json(result)
     envelope = {"key": key, "sha256": hashlib.sha256(text.encode()).hexdigest(), "result": json.loads(text)}
     try:
-        atomic_write(make_folder(folder / "stages") / f"{result.stage}.json", json.dumps(envelope, sort_keys=True) + "\n")
+        atomic_write(
+            make_folder(folder / "stages") / f"{result.stage}.json",
+            json.dumps(envelope, sort_keys=True) + "\n",
+        )
     except OSError as error:
-        raise StageError(f"{folder}: the stage {result.stage} cannot be written ({error.strerror}).") from error
+        raise StageError(
+            f"{folder}: the stage {result.stage} cannot be written ({error.strerror})."
+        ) from error
 
 
 def load_stage(folder: Path, stage: str, key: str) -> StageResult | None:
@@ -118,7 +125,9 @@ def _read(file: Path, model: type[Any], expected: str) -> Any:
         values = json.loads(file.read_bytes(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
         found = values.get("schema_version", 1) if isinstance(values, dict) else 1
         if isinstance(found, int) and found > 1:
-            raise InputRefused(f"{file}: has schema version {found}, which is newer than this safeml; upgrade safeml.")
+            raise InputRefused(
+                f"{file}: has schema version {found}, which is newer than this safeml; upgrade safeml."
+            )
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]

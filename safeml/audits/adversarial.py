@@ -10,6 +10,7 @@ from safeml.audits.adversarial_figures import (
     check_table,
     class_plot,
     security_curves,
+    threat_words,
     worst_cases,
 )
 from safeml.audits.adversarial_measure import CleanSample, Measured, clean_sample, measure
@@ -53,7 +54,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     total = len(settings.attacks) * len(settings.threats)
     for threat in settings.threats:
         for name in settings.attacks:
-            inputs.progress(f"{name} at {threat.label}", len(robust), total)
+            inputs.progress(f"{name} at {threat_words(threat)}", len(robust), total)
             measured = achieve(name, threat, everything)
             robust[name, threat] = measured.robust
             findings += [_invalid(name, threat, problem) for problem in measured.problems]
@@ -115,7 +116,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         ],
         card=Card(
             headline=percent(headline.value),
-            text=f"accuracy under the worst attack at {main.label}, 95 % interval {interval(headline.low, headline.high)}",
+            text=f"accuracy under the worst attack at {threat_words(main)}, 95 % interval {interval(headline.low, headline.high)}",
             figure_id=main_curve.id,
         ),
         provenance=Provenance(
@@ -169,14 +170,14 @@ def _metrics(
     ]
     for threat, hits in worst.items():
         name = f"robust_accuracy.{threat.label}"
-        metrics.append(accuracy(name, f"Robust accuracy at {threat.label}, worst case", hits))
+        metrics.append(accuracy(name, f"Robust accuracy at {threat_words(threat)}, worst case", hits))
         metrics += [
-            accuracy(f"{name}.{attack}", f"Accuracy under {attack} at {threat.label}", alone)
+            accuracy(f"{name}.{attack.upper()}", f"Accuracy under {attack} at {threat_words(threat)}", alone)
             for (attack, at), alone in robust.items()
             if at == threat
         ]
     rate = f"attack_success_rate.{main.label}"
-    title = f"Attack success rate at {main.label}, worst case"
+    title = f"Attack success rate at {threat_words(main)}, worst case"
     if not clean.right.any():
         reason = "no image is classified correctly, so there is nothing to attack"
         metrics.append(
@@ -240,7 +241,7 @@ def _invalid(attack: str, threat: Threat, problem: str) -> Finding:
     return Finding(
         code="attack_invalid",
         severity="serious",
-        message=f"{attack} at {threat.label}: {problem}.",
+        message=f"{attack} at {threat_words(threat)}: {problem}.",
         remedy="Mend the attack; the images stay counted as attacked until then.",
         evidence={"attack": attack, "threat": threat.label},
     )
@@ -261,7 +262,7 @@ def _facts(sample: ImageDataset, settings: AdversarialSettings, metrics: dict[st
         Fact(
             label="Threat model",
             value="evasion by small pixel changes",
-            detail=f"NIST AI 100-2e2025: evasion; {', '.join(threat.label for threat in settings.threats)}",
+            detail=f"NIST AI 100-2e2025: evasion; {'; '.join(threat_words(threat) for threat in settings.threats)}",
         ),
         Fact(label="Knowledge", value="white box", detail="MITRE ATLAS AML.T0043.000"),
         Fact(
@@ -276,7 +277,7 @@ def _facts(sample: ImageDataset, settings: AdversarialSettings, metrics: dict[st
 
 def _meaning(main: Threat, worst: Metric, attacks: int) -> list[str]:
     return [
-        f"Under the worst of {counted(attacks, 'attack')} ({main.label}) the model keeps {percent(worst.value)} accuracy, "
+        f"Under the worst of {counted(attacks, 'attack')} ({threat_words(main)}) the model keeps {percent(worst.value)} accuracy, "
         f"95 % interval {interval(worst.low, worst.high)}.",
         "The worst case is taken image by image: an image counts as robust when no attack broke it.",
         "True robustness is at most what is measured here. The interval covers the choice of images, not stronger attacks.",

@@ -57,7 +57,9 @@ class KerasClassifier:
             last = [layer for layer in self.model.layers if layer.weights][-1]
             self._functions["feature_model"] = keras.Model(self.model.inputs[0], last.input)
         model = self._functions["feature_model"]
-        found = self._in_batches("features", lambda pixels: model(self._inputs(pixels), training=False), images)
+        found = self._in_batches(
+            "features", lambda pixels: model(self._inputs(pixels), training=False), images
+        )
         return found.reshape(len(images), -1)
 
     def _inputs(self, pixels: Any) -> Any:
@@ -93,10 +95,14 @@ class KerasClassifier:
 
 def as_pixels(images: np.ndarray) -> np.ndarray:
     """uint8 images as float32 in 0..1; float images unchanged but for their type."""
-    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
+    return (
+        images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
+    )
 
 
-def load_keras(path: Path, settings: InputSettings, class_names: tuple[str, ...], name: str = "") -> KerasClassifier:
+def load_keras(
+    path: Path, settings: InputSettings, class_names: tuple[str, ...], name: str = ""
+) -> KerasClassifier:
     """Load a `.keras` file in safe mode and check that it is a usable classifier of these classes.
 
     Raises InputRefused where the file is damaged or is not a `.keras` archive, where it needs code or custom objects, where
@@ -109,7 +115,9 @@ def load_keras(path: Path, settings: InputSettings, class_names: tuple[str, ...]
     version = tuple(int(part) for part in keras.__version__.split(".")[:3])
     if version < KERAS_FLOOR:
         floor = ".".join(map(str, KERAS_FLOOR))
-        raise ConfigError(f"keras {keras.__version__} is installed; loading model files needs {floor} or later.")
+        raise ConfigError(
+            f"keras {keras.__version__} is installed; loading model files needs {floor} or later."
+        )
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # any failure of the loader is a property of the file
@@ -135,14 +143,23 @@ def wrap(
     # Looking at outputs is not enough: a ReLU turns NaN into 0 on this backend, and the model looks merely weak.
     broken = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if broken:
-        raise InputRefused(f"{where}: the weights of {broken[0]} are not finite; the file is damaged or its training diverged.")
+        raise InputRefused(
+            f"{where}: the weights of {broken[0]} are not finite; the file is damaged or its training diverged."
+        )
     fingerprint, parameters = model_fingerprint(model), int(model.count_params())
     probe = _probe(spec)
     found = np.asarray(model(probe, training=False), np.float32)
     logits_model, notes = _without_softmax(model)
-    if notes and np.abs(_softmax(np.asarray(logits_model(probe, training=False), np.float32)) - found).max() > 1e-5:
-        raise InputRefused(f"{where}: its softmax head could not be taken off exactly; give a model that ends in logits.")
-    outputs: Literal["logits", "probabilities"] = "probabilities" if notes or _are_probabilities(found) else "logits"
+    if (
+        notes
+        and np.abs(_softmax(np.asarray(logits_model(probe, training=False), np.float32)) - found).max() > 1e-5
+    ):
+        raise InputRefused(
+            f"{where}: its softmax head could not be taken off exactly; give a model that ends in logits."
+        )
+    outputs: Literal["logits", "probabilities"] = (
+        "probabilities" if notes or _are_probabilities(found) else "logits"
+    )
     if settings.outputs not in (None, outputs):
         raise InputRefused(f'{where}: gives {outputs}; model.input.outputs says "{settings.outputs}".')
     takes_log = outputs == "probabilities" and not notes
@@ -162,23 +179,33 @@ def _check_archive(path: Path) -> None:
     if not path.is_file():
         raise InputRefused(f"{path}: is not a regular file; expected a Keras model (.keras).")
     if not zipfile.is_zipfile(path):
-        raise InputRefused(f"{path}: is damaged or is not a .keras archive; expected what `model.save('x.keras')` writes.")
+        raise InputRefused(
+            f"{path}: is damaged or is not a .keras archive; expected what `model.save('x.keras')` writes."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputRefused(f"{path}: is a damaged archive ({error}); save or copy the model again.") from error
+        raise InputRefused(
+            f"{path}: is a damaged archive ({error}); save or copy the model again."
+        ) from error
     if damaged:
-        raise InputRefused(f"{path}: is damaged: the member {damaged} does not match its checksum; copy the model again.")
+        raise InputRefused(
+            f"{path}: is damaged: the member {damaged} does not match its checksum; copy the model again."
+        )
     if set(names) != MEMBERS or len(names) != len(MEMBERS):
-        raise InputRefused(f"{path}: holds {len(names)} members; a .keras archive holds exactly {', '.join(sorted(MEMBERS))}.")
+        raise InputRefused(
+            f"{path}: holds {len(names)} members; a .keras archive holds exactly {', '.join(sorted(MEMBERS))}."
+        )
 
 
 def _contract(model: Any, settings: InputSettings, where: str) -> InputSpec:
     shape = model.inputs[0].shape
     if len(shape) != 4:
-        raise InputRefused(f"{where}: takes inputs of shape {list(shape)}; expected images [None, height, width, channels].")
+        raise InputRefused(
+            f"{where}: takes inputs of shape {list(shape)}; expected images [None, height, width, channels]."
+        )
     channels = 1 if settings.channels == "grey" else 3
     if shape[3] not in (None, channels):
         raise InputRefused(
@@ -187,15 +214,21 @@ def _contract(model: Any, settings: InputSettings, where: str) -> InputSpec:
     sizes = []
     for side, fixed, wanted in (("height", shape[1], settings.height), ("width", shape[2], settings.width)):
         if fixed is None and wanted is None:
-            raise InputRefused(f"{where}: leaves the input {side} open; set model.input.{side} in the configuration.")
+            raise InputRefused(
+                f"{where}: leaves the input {side} open; set model.input.{side} in the configuration."
+            )
         if fixed is not None and wanted is not None and fixed != wanted:
             raise InputRefused(f"{where}: takes images of {side} {fixed}; model.input.{side} says {wanted}.")
         sizes.append(int(fixed if fixed is not None else wanted or 0))
     order = settings.class_order
     if order is not None and sorted(order) != list(range(len(order))):
-        raise ConfigError(f"model.input.class_order names {len(order)} classes, but not each of 0-{len(order) - 1} once.")
+        raise ConfigError(
+            f"model.input.class_order names {len(order)} classes, but not each of 0-{len(order) - 1} once."
+        )
     if order is not None and len(order) != model.outputs[0].shape[-1]:
-        raise ConfigError(f"model.input.class_order has {len(order)} entries; the model has {model.outputs[0].shape[-1]} outputs.")
+        raise ConfigError(
+            f"model.input.class_order has {len(order)} entries; the model has {model.outputs[0].shape[-1]} outputs."
+        )
     low, high = settings.range
     return InputSpec(sizes[0], sizes[1], settings.channels, low, high, settings.outputs or "logits", order)
 
@@ -207,7 +240,9 @@ def _without_softmax(model: Any) -> tuple[Any, tuple[str, ...]]:
     last = model.layers[-1]
     is_softmax = getattr(last, "activation", None) is keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
-        return keras.Model(model.inputs[0], last.input), (f'the softmax layer "{last.name}" was taken off; the logits are exact',)
+        return keras.Model(model.inputs[0], last.input), (
+            f'the softmax layer "{last.name}" was taken off; the logits are exact',
+        )
     if isinstance(last, keras.layers.Dense) and is_softmax:
         linear = keras.layers.Dense.from_config({**last.get_config(), "activation": "linear"})
         outputs = linear(last.input)
@@ -240,7 +275,9 @@ def _check_outputs(classifier: KerasClassifier, where: str) -> None:
     images[0], images[1] = 0, 255
     first, second = classifier.predict_logits(images), classifier.predict_logits(images)
     if not np.isfinite(first).all():
-        raise InputRefused(f"{where}: gives outputs that are not finite on black, white or noise images; its arithmetic overflows.")
+        raise InputRefused(
+            f"{where}: gives outputs that are not finite on black, white or noise images; its arithmetic overflows."
+        )
     if not np.array_equal(first, second):
         raise InputRefused(
             f"{where}: gives other outputs for the same images each time; a model under test is deterministic at inference."

@@ -14,7 +14,9 @@ CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
 PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
 OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
-EXIT_ZERO = typer.Option("--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed.")
+EXIT_ZERO = typer.Option(
+    "--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,11 +27,16 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    model: Annotated[str, typer.Option(help="The trained model: a .keras file or a folder of `safeml train`.")],
-    data: Annotated[str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")],
+    model: Annotated[
+        str, typer.Option(help="The trained model: a .keras file or a folder of `safeml train`.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
     frames_per_sign: Annotated[
-        float | None, typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids.")
+        float | None,
+        typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -38,7 +45,9 @@ def init(
     from safeml.store import atomic_write
 
     if out.exists() and not force:
-        raise ConfigError(f"{out}: exists already; choose another name with --out, or replace it with --force.")
+        raise ConfigError(
+            f"{out}: exists already; choose another name with --out, or replace it with --force."
+        )
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
     atomic_write(out, new_config(model, data, frames_per_sign))
@@ -47,7 +56,9 @@ def init(
 
 def audit(
     config: Annotated[Path, CONFIG] = Path("safeml.toml"),
-    model: Annotated[Path | None, typer.Option(help="Audit this model instead of the configured one.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Audit this model instead of the configured one.")
+    ] = None,
     data_root: Annotated[Path | None, DATA_ROOT] = None,
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
@@ -96,7 +107,9 @@ def _audit(
     place = pipeline.Place(config.parent, data_root or config.parent)
     command = ("safeml", *(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]))
     with progress_bar() as progress:
-        result, times, folder = pipeline.audit(load_config(config), place, model, out, profile, command, progress)
+        result, times, folder = pipeline.audit(
+            load_config(config), place, model, out, profile, command, progress
+        )
     write_report(result, folder, times)
     show_verdict(result, folder)
     raise typer.Exit(0 if exit_zero else result.verdict.exit_code)

@@ -28,7 +28,9 @@ def fetch(
 def preview(
     kind: Annotated[str, typer.Argument(help="npz, gtsrb, folder or rendered.")],
     path: Annotated[str, typer.Argument(help="Where the data are; nothing for rendered signs.")] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("contact_sheet.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path(
+        "contact_sheet.png"
+    ),
     images: Annotated[int, typer.Option(min=1, max=2000, help="How many images to show.")] = 172,
     seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
 ) -> None:

@@ -57,9 +57,15 @@ def main() -> None:
     except SafemlError as error:
         code = _say(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _say("interrupted; finished stages are kept, and the same command goes on from there.", ExitCode.INTERRUPTED)
+        code = _say(
+            "interrupted; finished stages are kept, and the same command goes on from there.",
+            ExitCode.INTERRUPTED,
+        )
     except _Terminated:
-        code = _say("terminated; finished stages are kept, and the same command goes on from there.", ExitCode.TERMINATED)
+        code = _say(
+            "terminated; finished stages are kept, and the same command goes on from there.",
+            ExitCode.TERMINATED,
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.PASSED

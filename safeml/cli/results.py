@@ -22,7 +22,10 @@ def register(app: typer.Typer) -> None:
 def gate(
     results: Annotated[Path, RESULTS],
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Decide by the gates in these settings instead of the recorded ones.")
+        Path | None,
+        typer.Option(
+            "--config", "-c", help="Decide by the gates in these settings instead of the recorded ones."
+        ),
     ] = None,
 ) -> None:
     """Decide again from recorded evidence; the exit code is the verdict. Nothing is written."""
@@ -41,7 +44,9 @@ def gate(
 
 def report(
     results: Annotated[Path, RESULTS],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write; default: beside the results.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to write; default: beside the results.")
+    ] = None,
 ) -> None:
     """Draw the report again from recorded results, without model, data or framework."""
     from safeml.report.write import write_report

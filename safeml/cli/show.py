@@ -12,7 +12,14 @@ import typer
 from safeml.audits.base import Progress
 from safeml.results import GateResult, Run
 
-MARKS = {"pass": "passed", "fail": "FAILED", "not_proven": "not proven", "error": "ERROR", "skipped": "missing", "waived": "waived"}
+MARKS = {
+    "pass": "passed",
+    "fail": "FAILED",
+    "not_proven": "not proven",
+    "error": "ERROR",
+    "skipped": "missing",
+    "waived": "waived",
+}
 
 
 @contextmanager
@@ -29,9 +36,15 @@ def progress_bar() -> Iterator[Progress]:
         yield line
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, int] = {}
 

@@ -16,9 +16,12 @@ def register(app: typer.Typer) -> None:
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe.toml.")],
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
+        Path | None,
+        typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")
+    ] = None,
 ) -> None:
     """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
     from safeml.pipeline import training_run

@@ -59,11 +59,20 @@ class ImageDataset:
         if len(set(self.class_names)) != len(self.class_names) or not all(self.class_names):
             raise ConfigError(f"{self.name}: class names are empty or repeat; give each class its own name.")
         if self.frames_per_sign is not None and not 1 <= self.frames_per_sign < float("inf"):
-            raise ConfigError(f"{self.name}: frames_per_sign is {self.frames_per_sign}; expected a number of at least 1.")
-        columns = {"tracks": self.tracks, "boxes": self.boxes, "original_size": self.original_size, "ids": self.ids}
+            raise ConfigError(
+                f"{self.name}: frames_per_sign is {self.frames_per_sign}; expected a number of at least 1."
+            )
+        columns = {
+            "tracks": self.tracks,
+            "boxes": self.boxes,
+            "original_size": self.original_size,
+            "ids": self.ids,
+        }
         for column, values in {**columns, **self.groups}.items():
             if values is not None and len(values) != len(images):
-                raise InputRefused(f"{self.name}: {column} has {len(values)} rows; there are {len(images)} images.")
+                raise InputRefused(
+                    f"{self.name}: {column} has {len(values)} rows; there are {len(images)} images."
+                )
         if self.ids is None:
             object.__setattr__(self, "ids", np.arange(len(images), dtype=np.int64))
 

@@ -27,7 +27,11 @@ def draw_glyph(result: GateResult) -> Markup:
     colour = STATUS_CLASS[result.status]
     if metric is None or metric.value is None:
         return _frame(
-            colour, "not measured", '<line class="dotted" x1="12" x2="236" y1="15" y2="15"/>', _limit(), _words("not measured")
+            colour,
+            "not measured",
+            '<line class="dotted" x1="12" x2="236" y1="15" y2="15"/>',
+            _limit(),
+            _words("not measured"),
         )
     low = metric.value if metric.low is None else metric.low
     high = metric.value if metric.high is None else metric.high
@@ -38,7 +42,9 @@ def draw_glyph(result: GateResult) -> Markup:
     left, at, right = sorted(MIDDLE + REACH * offset / scale for offset in offsets)
     at = MIDDLE + REACH * offsets[1] / scale
     parts = [
-        "" if result.gate.op == "==" else f'<rect class="zone" x="{MIDDLE}" y="5" width="{REACH}" height="20"/>',
+        ""
+        if result.gate.op == "=="
+        else f'<rect class="zone" x="{MIDDLE}" y="5" width="{REACH}" height="20"/>',
         f'<line class="axis" x1="12" x2="236" y1="{AXIS}" y2="{AXIS}"/>',
         *(
             f'<line class="axis" x1="{_n(MIDDLE + k * REACH / 2)}" x2="{_n(MIDDLE + k * REACH / 2)}" y1="13" y2="17"/>'
@@ -49,7 +55,11 @@ def draw_glyph(result: GateResult) -> Markup:
         _mark(result.status, at),
         f'<text x="236" y="36" text-anchor="end">±{number(scale)}{NARROW_SPACE + "pp" if unit == 100 else ""}</text>',
     ]
-    label = f"value {offsets[1]:+.3g} from the limit, interval {offsets[0]:+.3g} to {offsets[2]:+.3g}".replace("-", MINUS)
+    label = (
+        f"value {offsets[1]:+.3g} from the limit, interval {offsets[0]:+.3g} to {offsets[2]:+.3g}".replace(
+            "-", MINUS
+        )
+    )
     return _frame(colour, label, *parts)
 
 
@@ -70,7 +80,9 @@ def _bar(status: str, left: float, right: float) -> str:
         left, right = (left + right) / 2 - 1.5, (left + right) / 2 + 1.5
     x, width = _n(left), _n(right - left)
     if status != "not_proven":
-        caps = "".join(f'<line class="cap" x1="{_n(e)}" x2="{_n(e)}" y1="10" y2="20"/>' for e in (left, right))
+        caps = "".join(
+            f'<line class="cap" x1="{_n(e)}" x2="{_n(e)}" y1="10" y2="20"/>' for e in (left, right)
+        )
         return f'<rect class="bar" x="{x}" y="12" width="{width}" height="6"/>{caps}'
     hatches = "".join(
         f'<line class="hatch" x1="{_n(h)}" x2="{_n(min(h + 4, right))}" y1="19" y2="{_n(19 - 2 * (min(h + 4, right) - h))}"/>'

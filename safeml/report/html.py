@@ -15,14 +15,29 @@ from safeml.report import rows
 from safeml.report.charts import draw_bars, draw_card, draw_curve, draw_dots, draw_matrix
 from safeml.report.states import VERDICT_STATES, counts, stage_gates, stage_state
 from safeml.report.text import duration, short_hash, visible, when
-from safeml.results import Bars, Curve, DotPlot, Fact, Gallery, Matrix, Run, RunTimes, StageResult, Table
+from safeml.results import (
+    Bars,
+    Curve,
+    DotPlot,
+    Fact,
+    Gallery,
+    Matrix,
+    Metric,
+    Run,
+    RunTimes,
+    StageResult,
+    Table,
+)
 from safeml.store import content_key
 from safeml.wording import NARROW_SPACE, counted, number
 
 WIDE, NARROW = 760, 358
 LONGEST_TEXT = 2000
 ALWAYS_UNTESTED = (
-    Fact(label="The device", value="No target device was attached: latency, power and the camera are not measured."),
+    Fact(
+        label="The device",
+        value="No target device was attached: latency, power and the camera are not measured.",
+    ),
     Fact(label="Other places and times", value="Nothing here extends beyond the images that were tested."),
 )
 
@@ -62,8 +77,11 @@ def render_stage(
     """The page of one stage, in its seven fixed blocks; `alone`: there is no index to link to."""
     gates = stage_gates(run, stage)
     state = stage_state(stage, gates)
-    whole = [metric for metric in stage.metrics if metric.slice == "all"]
-    slices = [metric for metric in stage.metrics if metric.slice != "all"]
+    read = {(result.gate.metric, result.gate.slice) for result in gates}
+    whole = [
+        metric for metric in stage.metrics if _is_headline(metric) or (metric.name, metric.slice) in read
+    ]
+    slices = [metric for metric in stage.metrics if metric not in whole]
     return _page(
         "stage.html",
         run,
@@ -82,18 +100,39 @@ def render_stage(
         tested=stage.tested or stage.reason or "Not recorded by this stage.",
         on_what=stage.on_what or "Not recorded by this stage.",
         metrics=rows.metric_table(whole) if whole else None,
-        slices={"title": counted(len(slices), "more number") + " by slice", **rows.metric_table(slices)} if slices else None,
+        slices={
+            "title": counted(len(slices), "more number") + " by slice or part",
+            **rows.metric_table(slices),
+        }
+        if slices
+        else None,
         findings=rows.finding_rows(stage),
         figures=[_figure(figure) for figure in stage.figures],
         meaning=stage.meaning,
         limits=stage.limits,
-        worst_cases=rows.gallery_view(stage.worst_cases) if stage.worst_cases and stage.worst_cases.items else None,
+        worst_cases=rows.gallery_view(stage.worst_cases)
+        if stage.worst_cases and stage.worst_cases.items
+        else None,
         reproduce=stage.reproduce,
         provenance=_provenance(stage),
     )
 
 
-def _page(template: str, run: Run, results_hash: str, times: RunTimes | None, *, current: str, alone: bool = False, **context: Any) -> str:
+def _is_headline(metric: Metric) -> bool:
+    """Numbers of a slice, and parts of a number (`robust_accuracy.linf_4.pgd`), are folded away."""
+    return metric.slice == "all" and metric.name.count(".") < 2
+
+
+def _page(
+    template: str,
+    run: Run,
+    results_hash: str,
+    times: RunTimes | None,
+    *,
+    current: str,
+    alone: bool = False,
+    **context: Any,
+) -> str:
     style = _style()
     return (
         _environment()
@@ -132,14 +171,20 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """Every plain string passes here before it is escaped; what we drew ourselves passes unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return value if value.isascii() and value.isprintable() and len(value) < LONGEST_TEXT else _visible_or_picture(value)
+        return (
+            value
+            if value.isascii() and value.isprintable() and len(value) < LONGEST_TEXT
+            else _visible_or_picture(value)
+        )
     return value
 
 
 def _visible_or_picture(value: str) -> str:
     """A picture's base64 is longer than any text may be and is plain by construction."""
-    return value if value.isascii() and value.isprintable() and " " not in value and value.startswith("iVBOR") else visible(
-        value, LONGEST_TEXT
+    return (
+        value
+        if value.isascii() and value.isprintable() and " " not in value and value.startswith("iVBOR")
+        else visible(value, LONGEST_TEXT)
     )
 
 
@@ -151,24 +196,47 @@ def _style() -> str:
 
 def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
     state = stage_state(stage, stage_gates(run, stage))
-    return {"href": f"{stage.stage}.html", "title": stage.title, "state": state, "current": stage.stage == current}
+    return {
+        "href": f"{stage.stage}.html",
+        "title": stage.title,
+        "state": state,
+        "current": stage.stage == current,
+    }
 
 
 def _identity(run: Run, times: RunTimes | None) -> list[Fact]:
     test = next(entry for entry in run.data if entry.role == "test")
-    signs = f"about {number(round(test.signs))} signs ({test.clustering})" if test.signs else "clustering of frames unknown"
+    signs = (
+        f"about {number(round(test.signs))} signs ({test.clustering})"
+        if test.signs
+        else "clustering of frames unknown"
+    )
     commit = f" · {times.code_commit}" if times and times.code_commit else ""
     return [
         Fact(label="Model", value=run.model.name, detail=f"sha256 {short_hash(run.model.fingerprint)}"),
-        Fact(label="Data", value=f"{test.name}, {number(test.images)} images, {test.classes} classes", detail=signs),
-        Fact(label="Run", value=when(times.started) if times else "date not recorded", detail=f"safeml {run.safeml_version}{commit}"),
-        Fact(label="Responsible", value=run.responsible or "nobody named", detail="set run.responsible" if not run.responsible else ""),
+        Fact(
+            label="Data",
+            value=f"{test.name}, {number(test.images)} images, {test.classes} classes",
+            detail=signs,
+        ),
+        Fact(
+            label="Run",
+            value=when(times.started) if times else "date not recorded",
+            detail=f"safeml {run.safeml_version}{commit}",
+        ),
+        Fact(
+            label="Responsible",
+            value=run.responsible or "nobody named",
+            detail="set run.responsible" if not run.responsible else "",
+        ),
     ]
 
 
 def _not_tested(run: Run) -> list[Fact]:
     skipped = [
-        Fact(label=stage.title, value=stage.reason) for stage in run.stages if stage.status in ("skipped", "error")
+        Fact(label=stage.title, value=stage.reason)
+        for stage in run.stages
+        if stage.status in ("skipped", "error")
     ]
     named = [fact for stage in run.stages for fact in stage.not_tested]
     seen: dict[str, Fact] = {}
@@ -207,7 +275,7 @@ def _stage_sentence(stage: StageResult, gates: list[Any]) -> str:
 def _figure(figure: Any) -> dict[str, Any]:
     view: dict[str, Any] = {
         "title": figure.title, "hint": "", "folded": False, "table": None, "gallery": None,
-        "wide": "", "narrow": "", "reading": getattr(figure, "reading", []), "caption": figure.caption,
+        "wide": "", "narrow": "", "reading": [*getattr(figure, "reading", []), *([figure.caption] if figure.caption else [])],
     }  # fmt: skip
     if isinstance(figure, Table):
         return {**view, "table": rows.table_view(figure), "folded": figure.fold}
@@ -239,17 +307,35 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
         )
     )
     facts += [
-        Fact(label=f"Data, {entry.role}", value=short_hash(entry.fingerprint), detail=f"{entry.name}, {number(entry.images)} images")
+        Fact(
+            label=f"Data, {entry.role}",
+            value=short_hash(entry.fingerprint),
+            detail=f"{entry.name}, {number(entry.images)} images",
+        )
         for entry in run.data
     ]
-    facts.append(Fact(label="Configuration", value=short_hash(content_key(run.configuration)), detail=f"{run.profile} profile"))
+    facts.append(
+        Fact(
+            label="Configuration",
+            value=short_hash(content_key(run.configuration)),
+            detail=f"{run.profile} profile",
+        )
+    )
     facts.append(Fact(label="Seed", value=str(run.configuration.get("run", {}).get("seed", "not recorded"))))
-    facts.append(Fact(label="Software", value=", ".join(f"{name} {version}" for name, version in run.versions.items())))
+    facts.append(
+        Fact(label="Software", value=", ".join(f"{name} {version}" for name, version in run.versions.items()))
+    )
     if times:
         facts.append(Fact(label="Hardware", value=", ".join(f"{k} {v}" for k, v in times.hardware.items())))
         slowest = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.seconds.items())
         facts.append(Fact(label="Duration", value=duration(sum(times.seconds.values())), detail=slowest))
-        facts.append(Fact(label="Model file", value=short_hash(times.model_file_sha256), detail="sha256 of the file itself"))
+        facts.append(
+            Fact(
+                label="Model file",
+                value=short_hash(times.model_file_sha256),
+                detail="sha256 of the file itself",
+            )
+        )
     return facts
 
 

@@ -56,7 +56,9 @@ def _case(suite: ET.Element, result: GateResult) -> None:
 
 
 def _crashed(suite: ET.Element, stage: StageResult) -> None:
-    case = ET.SubElement(suite, "testcase", classname=f"safeml.{_clean(stage.stage)}", name=f"stage {_clean(stage.stage)}")
+    case = ET.SubElement(
+        suite, "testcase", classname=f"safeml.{_clean(stage.stage)}", name=f"stage {_clean(stage.stage)}"
+    )
     ET.SubElement(case, "error", type="error", message=_clean(stage.reason))
 
 

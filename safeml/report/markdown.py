@@ -32,7 +32,13 @@ def summary(run: Run) -> str:
     ]
     for result in run.verdict.gates:
         row = gate_row(result, titles.get(result.gate.stage, result.gate.stage))
-        cells = (row["value"], row["interval"], row["limit"], row["n"], row["signs"].removesuffix("s").removesuffix(" sign"))
+        cells = (
+            row["value"],
+            row["interval"],
+            row["limit"],
+            row["n"],
+            row["signs"].removesuffix("s").removesuffix(" sign"),
+        )
         name = f"{_escape(row['title'])} ({_escape(row['id'])})"
         lines.append(f"| {row['state'].word} | {name} | {' | '.join(_escape(cell) for cell in cells)} |")
     untested = [fact.label for stage in run.stages for fact in stage.not_tested]

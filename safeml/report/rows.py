@@ -25,6 +25,7 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
         "stage": stage_title,
         "id": gate.id,
         "note": _note(result),
+        "rationale": result.gate.rationale,
         "value": quantity(metric.value, unit, gate.threshold) if metric and measured else NOT_MEASURED,
         "interval": _interval(metric, gate.threshold) if metric and measured else "",
         "limit": f"{SIGNS[gate.op]} {limit_quantity(gate.threshold, unit)}",
@@ -37,9 +38,7 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
 
 def _note(result: GateResult) -> str:
     """Why a gate without a plain number is where it is; a waiver always shows who answers for it."""
-    if result.status in ("error", "skipped") or result.gate.waiver is not None:
-        return result.message
-    return result.gate.rationale
+    return result.message if result.status in ("error", "skipped") or result.gate.waiver is not None else ""
 
 
 def _interval(metric: Metric, limit: float | None = None) -> str:
@@ -50,7 +49,11 @@ def _interval(metric: Metric, limit: float | None = None) -> str:
 
 def metric_table(metrics: list[Metric]) -> dict[str, Any]:
     """Metrics as a table: what, value, interval, images, signs, how."""
-    heads = [_head("Metric"), *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")), _head("Interval by")]
+    heads = [
+        _head("Metric"),
+        *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")),
+        _head("Interval by"),
+    ]
     return {"heads": heads, "rows": [_metric_row(metric) for metric in metrics], "caption": ""}
 
 
@@ -76,7 +79,10 @@ def table_view(table: Table) -> dict[str, Any]:
     return {
         "heads": [_head(column.label, r) for column, r in zip(table.columns, right, strict=True)],
         "rows": [
-            [_cell(_text(value, column.kind), r) for value, column, r in zip(row, table.columns, right, strict=True)]
+            [
+                _cell(_text(value, column.kind), r)
+                for value, column, r in zip(row, table.columns, right, strict=True)
+            ]
             for row in table.rows
         ],
         "caption": table.caption,
@@ -140,7 +146,9 @@ def finding_rows(stage: StageResult) -> list[dict[str, Any]]:
             "state": FINDING_STATES[finding.severity],
             "message": finding.message,
             "remedy": finding.remedy,
-            "evidence": "; ".join(f"{key.replace('_', ' ')}: {_text(v, 'number')}" for key, v in finding.evidence.items()),
+            "evidence": "; ".join(
+                f"{key.replace('_', ' ')}: {_text(v, 'number')}" for key, v in finding.evidence.items()
+            ),
         }
         for finding in sorted(stage.findings, key=lambda finding: order.index(finding.severity))
     ]

@@ -44,5 +44,7 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
         lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(listed)]
         atomic_write(folder / CHECKSUMS, "".join(lines))
     except OSError as error:
-        raise StageError(f"{folder}: the report cannot be written ({error.strerror}); results.json is kept.") from error
+        raise StageError(
+            f"{folder}: the report cannot be written ({error.strerror}); results.json is kept."
+        ) from error
     return [folder / name for name in (*texts, CHECKSUMS)]

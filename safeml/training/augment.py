@@ -17,6 +17,9 @@ def augmentation(settings: AugmentSettings, seed: int) -> keras.Sequential:
             layers.RandomTranslation(settings.shift, settings.shift, seed=seed, **geometry),
             layers.RandomRotation(turn, seed=seed + 1, **geometry),
             layers.RandomZoom(settings.zoom, seed=seed + 2, **geometry),
+            layers.RandomGaussianBlur(0.5, 5, sigma=settings.blur_sigma, value_range=(0, 1), seed=seed + 5)
+            if settings.blur_sigma
+            else layers.Identity(),
             layers.RandomContrast(settings.contrast, value_range=(0, 1), seed=seed + 3),
             layers.RandomBrightness(settings.brightness, value_range=(0, 1), seed=seed + 4),
         ],

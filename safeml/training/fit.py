@@ -21,7 +21,10 @@ from safeml.training.architectures import ARCHITECTURES
 from safeml.training.augment import augmentation
 
 MANIFEST = "training.json"
-CHECKPOINT_NAMES = {"val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras", "val_loss": "{epoch:02d}-{val_loss:.4f}.keras"}
+CHECKPOINT_NAMES = {
+    "val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras",
+    "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
+}
 
 
 def fit(
@@ -38,14 +41,27 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     height, width = train.images.shape[1:3]
-    model = ARCHITECTURES[recipe.architecture](height, width, train.classes, base=recipe.width, dropout=recipe.dropout)
+    model = ARCHITECTURES[recipe.architecture](
+        height,
+        width,
+        train.classes,
+        base=recipe.width,
+        dropout=recipe.dropout,
+        bn_momentum=recipe.bn_momentum,
+    )
+    averaged = recipe.weight_average > 0
     steps = -(-len(train) // recipe.batch) * recipe.epochs
     warmup = max(1, steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20, steps - warmup, warmup_target=recipe.learning_rate, warmup_steps=warmup
     )
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
+        optimizer=keras.optimizers.AdamW(
+            schedule,
+            weight_decay=recipe.weight_decay,
+            use_ema=averaged,
+            ema_momentum=recipe.weight_average or 0.99,
+        ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
     )
@@ -62,7 +78,13 @@ def fit(
         validation_data=_batches(valid, recipe.batch, None, recipe.seed),
         epochs=recipe.epochs,
         verbose=0,
-        callbacks=[history, saver, keras.callbacks.TerminateOnNaN()],
+        # The average is swapped in before validation and saving, so it must come before the saver.
+        callbacks=[
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaged else []),
+            history,
+            saver,
+            keras.callbacks.TerminateOnNaN(),
+        ],
     )
     if len(history.epochs) < recipe.epochs:
         raise StageError(
@@ -116,7 +138,9 @@ def _publish(
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
     }
     partial = folder / f".{MANIFEST}.tmp"
-    partial.write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
     partial.replace(folder / MANIFEST)
     return chosen
 
@@ -146,5 +170,7 @@ def _batches(data: ImageDataset, batch: int, augment: AugmentSettings | None, se
     batches = batches.batch(batch).map(prepare)
     if augment is not None:
         layers = augmentation(augment, seed)
-        batches = batches.map(lambda images, labels: (layers(images, training=True), labels), num_parallel_calls=2)
+        batches = batches.map(
+            lambda images, labels: (layers(images, training=True), labels), num_parallel_calls=2
+        )
     return batches.prefetch(2)

@@ -13,7 +13,9 @@ from safeml.results import Metric, StageResult
 from safeml.store import atomic_write, content_key, load_stage, read_run, save_stage
 
 RESULT = StageResult(
-    stage="performance", title="Performance", metrics=[Metric(name="a", title="A", value=0.5, low=0.4, high=0.6, n=10)]
+    stage="performance",
+    title="Performance",
+    metrics=[Metric(name="a", title="A", value=0.5, low=0.4, high=0.6, n=10)],
 )
 CALLS = ("fdopen", "fsync", "chmod", "replace", "open")
 
@@ -23,7 +25,9 @@ def _nothing_but(folder: Path, *names: str) -> bool:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()]
+)
 def test_a_failure_at_any_call_leaves_the_old_file_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
 ) -> None:

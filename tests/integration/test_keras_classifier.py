@@ -18,7 +18,13 @@ pytestmark = pytest.mark.slow
 NAMES = ("a", "b", "c")
 
 
-def dense_model(activation: str | None = None, outputs: int = 3, size: int = 8, channels: int = 3, softmax_layer: bool = False):
+def dense_model(
+    activation: str | None = None,
+    outputs: int = 3,
+    size: int = 8,
+    channels: int = 3,
+    softmax_layer: bool = False,
+):
     import keras
 
     keras.utils.set_random_seed(3)
@@ -74,17 +80,23 @@ def test_a_large_logit_survives_where_its_softmax_is_exactly_one() -> None:
         (InputSettings(channels="bgr", range=(-1, 1)), lambda x: x[..., ::-1] / 127.5 - 1),
     ],
 )
-def test_the_contract_feeds_the_model_what_its_author_fed_it(settings: InputSettings, by_hand: object) -> None:
+def test_the_contract_feeds_the_model_what_its_author_fed_it(
+    settings: InputSettings, by_hand: object
+) -> None:
     model = dense_model()
     expected = np.asarray(model(by_hand(images().astype(np.float32))))  # type: ignore[operator]
-    assert np.allclose(wrap(model, settings, NAMES, "m").predict_logits(images()), expected, rtol=1e-4, atol=1e-4)
+    assert np.allclose(
+        wrap(model, settings, NAMES, "m").predict_logits(images()), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_grey_uses_luma_and_class_order_moves_columns() -> None:
     grey = dense_model(channels=1)
     luma = (images() @ np.array([0.2989, 0.587, 0.114]))[..., None] / 255
     expected = np.asarray(grey(luma.astype(np.float32)))
-    assert np.allclose(wrap(grey, InputSettings(channels="grey"), NAMES, "m").predict_logits(images()), expected, atol=1e-4)
+    assert np.allclose(
+        wrap(grey, InputSettings(channels="grey"), NAMES, "m").predict_logits(images()), expected, atol=1e-4
+    )
     model = dense_model()
     plain = wrap(model, InputSettings(), NAMES, "m").predict_logits(images())
     moved = wrap(model, InputSettings(class_order=(2, 0, 1)), NAMES, "m").predict_logits(images())
@@ -96,7 +108,9 @@ def test_another_image_size_is_resized_as_pillow_does() -> None:
 
     model = dense_model(size=8)
     large = images(size=16)
-    resized = np.stack([np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.BILINEAR)) for x in large])
+    resized = np.stack(
+        [np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.BILINEAR)) for x in large]
+    )
     classifier = wrap(model, InputSettings(), NAMES, "m")
     assert np.allclose(classifier.predict_logits(large), classifier.predict_logits(resized), atol=0.02)
 
@@ -179,7 +193,12 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "extra.keras", "w") as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("../evil", "x")
-    cases = {"absent.keras": "no such file", "empty.keras": "damaged", "text.keras": "not a .keras", "extra.keras": "members"}
+    cases = {
+        "absent.keras": "no such file",
+        "empty.keras": "damaged",
+        "text.keras": "not a .keras",
+        "extra.keras": "members",
+    }
     for name, message in cases.items():
         with pytest.raises(InputRefused, match=message):
             load_keras(tmp_path / name, InputSettings(), NAMES)

@@ -93,7 +93,15 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(project: Path) -> None:
     }  # fmt: skip
     names = {path.name for path in (project / "first").iterdir()}
     pages = {f"{stage.stage}.html" for stage in run.stages}
-    assert {"index.html", "junit.xml", "summary.md", "SHA256SUMS", "results.json", "run.json", *pages} <= names
+    assert {
+        "index.html",
+        "junit.xml",
+        "summary.md",
+        "SHA256SUMS",
+        "results.json",
+        "run.json",
+        *pages,
+    } <= names
     assert run.verdict.sentence in (project / "first" / "summary.md").read_text()
 
 
@@ -128,7 +136,9 @@ def test_the_gate_command_decides_by_other_limits_without_the_model(project: Pat
     assert safeml("gate", project / "first").returncode == 1
     lenient = write_project(tmp_path, threshold=0.0)
     assert safeml("gate", project / "first", "--config", lenient).returncode == 0
-    missing = write_project(tmp_path, 0.0, '[[gates]]\nid = "x"\nstage = "balance"\nmetric = "nope"\nop = ">="\nthreshold = 0\n')
+    missing = write_project(
+        tmp_path, 0.0, '[[gates]]\nid = "x"\nstage = "balance"\nmetric = "nope"\nop = ">="\nthreshold = 0\n'
+    )
     assert safeml("gate", project / "first", "--config", missing).returncode == 4
 
 
@@ -201,7 +211,16 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_ends_cleanly_and_goes_on(project: Path, number: int, code: int) -> None:
     out = project / f"interrupted-{code}"
-    command = [sys.executable, "-m", "safeml.cli.main", "run", "--config", str(project / "safeml.toml"), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "safeml.cli.main",
+        "run",
+        "--config",
+        str(project / "safeml.toml"),
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
     deadline = time.monotonic() + 240
     while not (out / "stages" / "performance.json").exists() and time.monotonic() < deadline:
@@ -214,5 +233,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(project: Path, number: int,
         assert not (out / "results.json").exists()
     assert not list(out.rglob("*.tmp"))
     assert safeml("run", "--config", project / "safeml.toml", "--out", out).returncode == 1
-    found, expected = (json.loads((folder / "results.json").read_text()) for folder in (out, project / "first"))
+    found, expected = (
+        json.loads((folder / "results.json").read_text()) for folder in (out, project / "first")
+    )
     assert found["stages"] == expected["stages"]

@@ -38,7 +38,10 @@ def test_the_defaults_that_init_writes_are_valid_settings(tmp_path: Path) -> Non
         ({"gates": [{**GATE, "threshold": float("nan")}]}, "gates.0.threshold"),
         ({"gates": [{**GATE, "threshold": float("inf")}]}, "gates.0.threshold"),
         ({"gates": [{**GATE, "treshold": 1}]}, 'did you mean "threshold"?'),
-        ({"gates": [{**GATE, "waiver": {"owner": "", "reason": "x", "until": "2026-01-01"}}]}, "waiver.owner"),
+        (
+            {"gates": [{**GATE, "waiver": {"owner": "", "reason": "x", "until": "2026-01-01"}}]},
+            "waiver.owner",
+        ),
         ({"model": {}}, "path"),
         ({"model": {"path": "a", "recipe": "b"}}, "not both"),
         ({"data": {"test": {"kind": "csv"}}}, "data.test.kind"),
@@ -59,7 +62,13 @@ def test_a_wrong_setting_is_named(change: dict, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("norm", "epsilon", "message"),
-    [("linf", 8, '"8/255"'), ("linf", 0, "positive"), ("l2", -0.5, "positive"), ("linf", "4/0", "fraction"), ("l2", "x", "fraction")],
+    [
+        ("linf", 8, '"8/255"'),
+        ("linf", 0, "positive"),
+        ("l2", -0.5, "positive"),
+        ("linf", "4/0", "fraction"),
+        ("l2", "x", "fraction"),
+    ],
 )
 def test_an_epsilon_in_wrong_units_is_refused(norm: str, epsilon: object, message: str) -> None:
     values = {**GOOD, "stages": {"adversarial": {"threats": [{"norm": norm, "epsilon": epsilon}]}}}
@@ -76,7 +85,15 @@ def test_a_fraction_is_its_value() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xff\xfe\x00", b"a = ", b"a = 1\na = 2", b"[" * 100_000, b"a = " + b"[" * 50_000, b"a = " + b"9" * 5000, b"\x00"],
+    [
+        b"\xff\xfe\x00",
+        b"a = ",
+        b"a = 1\na = 2",
+        b"[" * 100_000,
+        b"a = " + b"[" * 50_000,
+        b"a = " + b"9" * 5000,
+        b"\x00",
+    ],
 )
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "safeml.toml"
@@ -95,7 +112,9 @@ def test_a_folder_and_a_huge_file_are_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_settings_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_are_settings_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     path = tmp_path_factory.mktemp("toml") / "safeml.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError):
@@ -106,7 +125,8 @@ def test_a_recipe_never_chooses_on_its_training_images(tmp_path: Path) -> None:
     data = 'kind = "npz"\npath = "a.npz"\n'
     path = tmp_path / "recipe.toml"
     path.write_text(
-        f'name = "x"\narchitecture = "lenet"\nepochs = 1\n[data.train]\n{data}[data.valid]\n{data}', encoding="utf-8"
+        f'name = "x"\narchitecture = "lenet"\nepochs = 1\n[data.train]\n{data}[data.valid]\n{data}',
+        encoding="utf-8",
     )
     with pytest.raises(ConfigError, match="the same"):
         load_recipe(path)

@@ -13,7 +13,15 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sk
 
 @pytest.mark.parametrize(
     "module",
-    ["safeml", "safeml.cli.main", "safeml.config", "safeml.gates", "safeml.results", "safeml.store", "safeml.report.write"],
+    [
+        "safeml",
+        "safeml.cli.main",
+        "safeml.config",
+        "safeml.gates",
+        "safeml.results",
+        "safeml.store",
+        "safeml.report.write",
+    ],
 )
 def test_a_fresh_interpreter_imports_no_framework(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
@@ -43,6 +51,8 @@ def test_help_takes_under_half_a_second() -> None:
 
 def test_importing_safeml_writes_nothing_and_is_quick() -> None:
     began = time.process_time()
-    found = subprocess.run([sys.executable, "-c", "import safeml"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", "import safeml"], capture_output=True, text=True, check=True
+    )
     assert (found.stdout, found.stderr) == ("", "")
     assert time.process_time() - began < 1

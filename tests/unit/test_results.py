@@ -48,7 +48,9 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.text(), numbers, st.integers(0, 10**9), st.none() | st.tuples(numbers, numbers))
-def test_a_metric_survives_its_json(name: str, value: float, n: int, ends: tuple[float, float] | None) -> None:
+def test_a_metric_survives_its_json(
+    name: str, value: float, n: int, ends: tuple[float, float] | None
+) -> None:
     low, high = ends or (None, None)
     metric = Metric(name=name, title=name, value=value, low=low, high=high, n=n)
     assert Metric.model_validate(json.loads(to_json(metric))) == metric

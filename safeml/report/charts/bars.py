@@ -52,7 +52,16 @@ def _columns(bars: Bars, width: int, most: float) -> tuple[list[str], float]:
     for column, (label, value) in enumerate(zip(bars.labels, bars.values, strict=True)):
         x = left + step * column
         tall = height * max(value, 0) / scale[-1]
-        parts.append(svg.rect("fill", x + step * 0.12, top + height - tall, step * 0.76, tall, f"{label}: {svg.short(value)}"))
+        parts.append(
+            svg.rect(
+                "fill",
+                x + step * 0.12,
+                top + height - tall,
+                step * 0.76,
+                tall,
+                f"{label}: {svg.short(value)}",
+            )
+        )
         if bars.compare is not None:
             y = top + height * (1 - max(bars.compare[column], 0) / scale[-1])
             parts.append(svg.line("limit", x + 1, y, x + step - 1, y))

@@ -32,14 +32,20 @@ def _curve(curve: Curve) -> list[str]:
     wide, tall = (max(xs) - min(xs)) or 1, (high - low) or 1
     parts = []
     for line in sorted(lines, key=lambda line: line.role == "main"):
-        points = [(2 + 178 * (x - min(xs)) / wide, 61 - 58 * (y - low) / tall) for x, y in sorted(zip(line.x, line.y, strict=True))]
+        points = [
+            (2 + 178 * (x - min(xs)) / wide, 61 - 58 * (y - low) / tall)
+            for x, y in sorted(zip(line.x, line.y, strict=True))
+        ]
         parts.append(svg.path(line.role, points))
     return [svg.line("grid", 0, 62, WIDTH, 62), *parts]
 
 
 def _bars(values: list[float]) -> list[str]:
     step, most = WIDTH / len(values), max(values) or 1
-    return [svg.rect("fill", step * k + 0.5, 62 - 58 * max(v, 0) / most, step * 0.8, 58 * max(v, 0) / most) for k, v in enumerate(values)]
+    return [
+        svg.rect("fill", step * k + 0.5, 62 - 58 * max(v, 0) / most, step * 0.8, 58 * max(v, 0) / most)
+        for k, v in enumerate(values)
+    ]
 
 
 def _dots(plot: DotPlot) -> list[str]:
@@ -49,12 +55,16 @@ def _dots(plot: DotPlot) -> list[str]:
     for k, (low, value, high) in enumerate(values):
         x = step * (k + 0.5)
         if low is not None and high is not None:
-            parts.append(svg.rect("band", x - 1.5, 62 - 58 * min(high, 1), 3, 58 * (min(high, 1) - max(low, 0))))
+            parts.append(
+                svg.rect("band", x - 1.5, 62 - 58 * min(high, 1), 3, 58 * (min(high, 1) - max(low, 0)))
+            )
         parts.append(svg.circle("dot", x, 62 - 58 * (value or 0), 1.6))
     return [svg.line("grid", 0, 62, WIDTH, 62), *parts]
 
 
 def _hatched() -> list[str]:
     return [svg.rect("hatch-box", 0.5, 0.5, WIDTH - 1, HEIGHT - 1)] + [
-        svg.line("hatch", x, HEIGHT - 1, min(x + HEIGHT - 2, WIDTH), max(1, HEIGHT - 1 - (WIDTH - x))) for x in range(-56, WIDTH, 8) if x >= 0
+        svg.line("hatch", x, HEIGHT - 1, min(x + HEIGHT - 2, WIDTH), max(1, HEIGHT - 1 - (WIDTH - x)))
+        for x in range(-56, WIDTH, 8)
+        if x >= 0
     ]

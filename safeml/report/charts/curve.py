@@ -26,7 +26,11 @@ def draw_curve(curve: Curve, width: int) -> Markup:
     x_low, x_high = _span([x for line in series for x in line.x])
     values = [y for line in series for y in (*line.y, *(line.low or []), *(line.high or []))]
     factor = 100 if curve.percent else 1
-    y_ticks = [0, 25, 50, 75, 100] if curve.percent and min(values) < 0.5 else svg.ticks(*_span([factor * y for y in values]), 4)
+    y_ticks = (
+        [0, 25, 50, 75, 100]
+        if curve.percent and min(values) < 0.5
+        else svg.ticks(*_span([factor * y for y in values]), 4)
+    )
 
     def x_at(x: float) -> float:
         return left + plot_width * (x - x_low) / (x_high - x_low)
@@ -38,7 +42,10 @@ def draw_curve(curve: Curve, width: int) -> Markup:
     parts = [svg.text(0, 12, unit)]
     for tick in y_ticks:
         y = y_at(tick / factor)
-        parts += [svg.line("grid", left, y, left + plot_width, y), svg.text(left - 6, y + 4, svg.short(tick), "end")]
+        parts += [
+            svg.line("grid", left, y, left + plot_width, y),
+            svg.text(left - 6, y + 4, svg.short(tick), "end"),
+        ]
     last = -1e9
     for value, label in curve.x_ticks or [(x, svg.short(x)) for x in svg.ticks(x_low, x_high)]:
         if x_low <= value <= x_high and x_at(value) - last > 34:

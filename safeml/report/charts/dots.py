@@ -23,9 +23,13 @@ def draw_dots(plot: DotPlot, width: int) -> Markup:
         x = column * (each + 24)
         parts += _column(plot.dots[column * rows : (column + 1) * rows], plot.overall, x, each, rows)
     measured = [dot for dot in plot.dots if dot.value is not None]
-    weakest = f"weakest {measured[0].label} {100 * (measured[0].value or 0):.1f} %" if measured else NOT_MEASURED
+    weakest = (
+        f"weakest {measured[0].label} {100 * (measured[0].value or 0):.1f} %" if measured else NOT_MEASURED
+    )
     overall = "" if plot.overall is None else f", overall {100 * plot.overall:.1f} %"
-    return svg.frame(width, TOP + ROW * rows + 12, f"{plot.title}: {len(plot.dots)} groups, {weakest}{overall}", parts)
+    return svg.frame(
+        width, TOP + ROW * rows + 12, f"{plot.title}: {len(plot.dots)} groups, {weakest}{overall}", parts
+    )
 
 
 def _column(dots: list[Dot], overall: float | None, x: float, width: float, rows: int) -> list[str]:
@@ -41,7 +45,9 @@ def _column(dots: list[Dot], overall: float | None, x: float, width: float, rows
         parts.append(svg.line("bound", at, TOP - 6, at, bottom))
     for row, dot in enumerate(dots):
         y = TOP + ROW * row + ROW / 2
-        parts.append(svg.text(left - 8, y + 4, dot.label, "end", limit=int((left - x - 8) / svg.CHARACTER) + 1))
+        parts.append(
+            svg.text(left - 8, y + 4, dot.label, "end", limit=int((left - x - 8) / svg.CHARACTER) + 1)
+        )
         if dot.value is None:
             parts.append(svg.text(left + 4, y + 4, NOT_MEASURED, css="t muted-t"))
             continue

@@ -31,7 +31,9 @@ def line(css: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def rect(css: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
-    shape = f'<rect class="{css}" x="{n(x)}" y="{n(y)}" width="{n(max(width, 0))}" height="{n(max(height, 0))}"'
+    shape = (
+        f'<rect class="{css}" x="{n(x)}" y="{n(y)}" width="{n(max(width, 0))}" height="{n(max(height, 0))}"'
+    )
     return f"{shape}><title>{escape(visible(title))}</title></rect>" if title else f"{shape}/>"
 
 
@@ -71,4 +73,6 @@ def short(x: float) -> str:
 
 
 def nothing(width: float) -> Markup:
-    return frame(width, 40, "nothing to draw", [text(0, 24, "Nothing was recorded to draw.", css="t muted-t")])
+    return frame(
+        width, 40, "nothing to draw", [text(0, 24, "Nothing was recorded to draw.", css="t muted-t")]
+    )
