@@ -14,7 +14,7 @@ from markupsafe import Markup
 from safeml.report import rows
 from safeml.report.charts import draw_bars, draw_card, draw_curve, draw_dots, draw_matrix
 from safeml.report.states import VERDICT_STATES, counts, stage_gates, stage_state
-from safeml.report.text import duration, short_hash, visible, when
+from safeml.report.text import LONGEST_TEXT, duration, short_hash, visible, when
 from safeml.results import (
     Bars,
     Curve,
@@ -32,7 +32,6 @@ from safeml.store import content_key
 from safeml.wording import NARROW_SPACE, counted, number
 
 WIDE, NARROW = 760, 358
-LONGEST_TEXT = 2000
 ALWAYS_UNTESTED = (
     Fact(
         label="The device",
@@ -113,7 +112,7 @@ def render_stage(
         worst_cases=rows.gallery_view(stage.worst_cases)
         if stage.worst_cases and stage.worst_cases.items
         else None,
-        reproduce=stage.reproduce,
+        reproduce=[" ".join(run.command), *stage.reproduce] if run.command else stage.reproduce,
         provenance=_provenance(stage),
     )
 

@@ -5,12 +5,11 @@ Readers of JUnit count a skipped case as not failing; missing evidence is not th
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree as ET
 
+from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import GateResult, Run, StageResult
 
-FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ELEMENT = {
     "fail": ("failure", "fail"),
     "not_proven": ("failure", "not_proven"),
@@ -69,5 +68,5 @@ def _count(element: ET.Element, cases: list[ET.Element]) -> None:
 
 
 def _clean(text: str) -> str:
-    """XML 1.0 has no way to write most control characters, not even escaped."""
-    return FORBIDDEN.sub("\ufffd", text)
+    """XML 1.0 has no way to write most control characters, not even escaped: they become visible marks."""
+    return visible(text, LONGEST_TEXT)

@@ -6,7 +6,7 @@ import re
 
 from safeml.report.rows import gate_row
 from safeml.report.states import VERDICT_STATES
-from safeml.report.text import short_hash, visible
+from safeml.report.text import LONGEST_NAME, LONGEST_TEXT, short_hash, visible
 from safeml.results import Run
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~<>&@$:-])")
@@ -21,9 +21,9 @@ def summary(run: Run) -> str:
     lines = [
         f"## {_escape(run.title)}: {VERDICT_STATES[run.verdict.status].word.upper()} (exit code {run.verdict.exit_code})",
         "",
-        _escape(run.verdict.sentence, 2000),
+        _escape(run.verdict.sentence, LONGEST_TEXT),
         "",
-        *([_escape(run.verdict.detail, 2000), ""] if run.verdict.detail else []),
+        *([_escape(run.verdict.detail, LONGEST_TEXT), ""] if run.verdict.detail else []),
         f"Model {_escape(run.model.name)} (`{short_hash(run.model.fingerprint)}`), data {_escape(test.name)} "
         f"(`{short_hash(test.fingerprint)}`), {_escape(run.profile)} profile, safeml {_escape(run.safeml_version)}.",
         "",
@@ -48,7 +48,7 @@ def summary(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str, limit: int = 200) -> str:
+def _escape(text: str, limit: int = LONGEST_NAME) -> str:
     shown = visible(text, limit)
     return shown if PLAIN.fullmatch(shown) else SPECIAL.sub(_entity, shown)
 

@@ -54,7 +54,7 @@ def metric_table(metrics: list[Metric]) -> dict[str, Any]:
         *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")),
         _head("Interval by"),
     ]
-    return {"heads": heads, "rows": [_metric_row(metric) for metric in metrics], "caption": ""}
+    return {"heads": heads, "rows": [_metric_row(metric) for metric in metrics], "caption": "", "css": "metrics"}
 
 
 def _metric_row(metric: Metric) -> list[dict[str, Any]]:
@@ -86,6 +86,7 @@ def table_view(table: Table) -> dict[str, Any]:
             for row in table.rows
         ],
         "caption": table.caption,
+        "css": "",
     }
 
 

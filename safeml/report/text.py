@@ -6,6 +6,7 @@ import unicodedata
 from datetime import datetime
 
 LONGEST_NAME = 200
+LONGEST_TEXT = 2000
 # Controls, format characters (bidi, zero width), surrogates, private use and unassigned; line and paragraph separators.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
