@@ -147,6 +147,10 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
         raise ConfigError(
             f"gates.{gate.id}: op is {wrong}, but {better} is better for {gate.metric}; use {right} or ==."
         )
+    if metric.unit == "proportion" and gate.op != "==" and 1 < abs(gate.threshold) < math.inf:
+        raise ConfigError(
+            f"gates.{gate.id}: threshold is {gate.threshold:g}; {gate.metric} is a proportion, so write {gate.threshold / 100:g}."
+        )
     broken = _contradiction(gate, metric)
     if broken:
         return _unmeasured(gate, "error", broken, title_of(gate, metric))

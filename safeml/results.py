@@ -107,6 +107,13 @@ class Series(Record):
     high: list[Finite] | None = None
     role: Literal["main", "context", "bound"] = "context"
 
+    @model_validator(mode="after")
+    def _same_length(self) -> Series:
+        given = [values for values in (self.y, self.low, self.high) if values is not None]
+        if any(len(values) != len(self.x) for values in given) or (self.low is None) != (self.high is None):
+            raise ValueError(f"series {self.name}: x, y and the ends of the band differ in length")
+        return self
+
 
 class Curve(Record):
     id: str
@@ -132,6 +139,12 @@ class Bars(Record):
     compare_label: str = ""
     caption: str = ""
     reading: list[str] = []
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Bars:
+        if any(len(values) != len(self.labels) for values in (self.values, self.compare or self.values)):
+            raise ValueError(f"bars {self.id}: labels and values differ in number")
+        return self
 
 
 class Dot(Record):
@@ -164,6 +177,14 @@ class Matrix(Record):
     values: list[list[int]]
     caption: str = ""
     reading: list[str] = []
+
+    @model_validator(mode="after")
+    def _same_shape(self) -> Matrix:
+        if len(self.values) != len(self.row_labels) or any(
+            len(row) != len(self.column_labels) for row in self.values
+        ):
+            raise ValueError(f"matrix {self.id}: labels and values differ in number")
+        return self
 
 
 class Panel(Record):

@@ -70,12 +70,22 @@ TIMES = RunTimes(
 def metric(name: str, value: float | None = 0.97, half: float = 0.01, **fields: Any) -> Metric:
     ends = {} if value is None else {"low": value - half, "high": value + half}
     state = {"status": "undefined", "reason": "there is no image of this class"} if value is None else {}
-    made = {"title": f"The {name}", "n": 6315, "signs": 421.0, "clustering": "declared", "method": "exact", **ends, **state}
+    made = {
+        "title": f"The {name}",
+        "n": 6315,
+        "signs": 421.0,
+        "clustering": "declared",
+        "method": "exact",
+        **ends,
+        **state,
+    }
     return Metric(name=name, value=value, **{**made, **fields})  # type: ignore[arg-type]
 
 
 def gate(gate_id: str, name: str, stage: str = "performance", threshold: float = 0.95, **fields: Any) -> Gate:
-    return Gate(id=gate_id, stage=stage, metric=name, op=">=", threshold=threshold, rationale="A reason.", **fields)
+    return Gate(
+        id=gate_id, stage=stage, metric=name, op=">=", threshold=threshold, rationale="A reason.", **fields
+    )
 
 
 def waiver(until: str = "2027-01-01") -> Waiver:
@@ -98,11 +108,25 @@ def stage(name: str, **fields: Any) -> StageResult:
 
 
 def run_of(stages: list[StageResult], gates: list[Gate], **fields: Any) -> Run:
-    identity = ModelIdentity(name="m.keras", fingerprint="9f2c41d7" * 8, input={"height": 32, "width": 32}, parameters=708123)
-    test = DataIdentity(
-        role="test", name="test", fingerprint="ab" * 32, images=6315, classes=43, signs=421, clustering="declared"
+    identity = ModelIdentity(
+        name="m.keras", fingerprint="9f2c41d7" * 8, input={"height": 32, "width": 32}, parameters=708123
     )
-    made = {"safeml_version": "0.1.0", "model": identity, "data": [test], "versions": {"python": "3.11"}, "configuration": {}}
+    test = DataIdentity(
+        role="test",
+        name="test",
+        fingerprint="ab" * 32,
+        images=6315,
+        classes=43,
+        signs=421,
+        clustering="declared",
+    )
+    made = {
+        "safeml_version": "0.1.0",
+        "model": identity,
+        "data": [test],
+        "versions": {"python": "3.11"},
+        "configuration": {},
+    }
     return Run(stages=stages, gates=gates, verdict=decide(stages, gates, TODAY), **{**made, **fields})
 
 
@@ -119,7 +143,9 @@ def run_with(state: str) -> Run:
 def picture(seed: int, size: int = 32) -> str:
     """Base64 of a small noisy drawing: as hard to compress as a photograph."""
     noise = random.Random(seed)
-    image = Image.frombytes("RGB", (size, size), bytes(noise.randrange(90, 170) for _ in range(size * size * 3)))
+    image = Image.frombytes(
+        "RGB", (size, size), bytes(noise.randrange(90, 170) for _ in range(size * size * 3))
+    )
     ImageDraw.Draw(image).ellipse((4, 4, size - 5, size - 5), outline=(200, 30, 30), width=3)
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=True)
@@ -132,7 +158,9 @@ def gallery(names: list[str], items: int = 24) -> Gallery:
         for k, kinds in enumerate([(("clean", "image"), ("attacked", "image"), ("change", "change"))] * items)
     ]  # fmt: skip
     made = [
-        GalleryItem(panels=p, true_name=names[k % len(names)], true_confidence=0.9, predicted_name=names[-1], index=k)
+        GalleryItem(
+            panels=p, true_name=names[k % len(names)], true_confidence=0.9, predicted_name=names[-1], index=k
+        )
         for k, p in enumerate(panels)
     ]
     return Gallery(id="worst", title="Most confident mistakes", items=made, caption="Grey is zero.")
@@ -142,11 +170,20 @@ def figures(names: list[str]) -> list[Figure]:
     x = [0.0, 1.0, 2.0, 4.0, 8.0]
     y = [0.98, 0.9, 0.7, 0.41, 0.11]
     band = {"low": [v - 0.03 for v in y], "high": [min(1, v + 0.03) for v in y]}
-    series = [Series(name="worst case", x=x, y=y, role="main", **band), Series(name=names[0], x=x, y=[math.sqrt(v) for v in y])]
+    series = [
+        Series(name="worst case", x=x, y=y, role="main", **band),
+        Series(name=names[0], x=x, y=[math.sqrt(v) for v in y]),
+    ]
     many = (names * 43)[:43]
     counts = [[90 if r == c else (r * 7 + c * 3) % 97 // 90 for c in range(43)] for r in range(43)]
     dots = [
-        Dot(label=name, value=None if k == 0 else k / 43, low=max(0, k / 43 - 0.1), high=min(1, k / 43 + 0.1), compare=0.99)
+        Dot(
+            label=name,
+            value=None if k == 0 else k / 43,
+            low=max(0, k / 43 - 0.1),
+            high=min(1, k / 43 + 0.1),
+            compare=0.99,
+        )
         for k, name in enumerate(many)
     ]
     return [
@@ -169,9 +206,20 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         tested=f"Whether {word} is right.",
         on_what=f"6,315 images of {word}.",
         facts=[Fact(label="Images", value="6,315", detail=word)] * 5,
-        metrics=[metric("clean_accuracy"), metric("low", 0.8), metric("open", 0.95), metric("undefined", None, title=word)],
+        metrics=[
+            metric("clean_accuracy"),
+            metric("low", 0.8),
+            metric("open", 0.95),
+            metric("undefined", None, title=word),
+        ],
         findings=[
-            Finding(code="a", severity=severity, message=f"Found {word}.", remedy=word, evidence={"name": word, "n": 3})
+            Finding(
+                code="a",
+                severity=severity,
+                message=f"Found {word}.",
+                remedy=word,
+                evidence={"name": word, "n": 3},
+            )
             for severity in ("info", "warning", "serious")
         ],
         figures=figures(names),
@@ -198,9 +246,17 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         gate("missing", "anything", stage="training"),
         gate("waived", "low", waiver=Waiver(owner=word[:500], reason=word[:500], until="2027-01-01")),
     ]
-    identity = ModelIdentity(name=word, fingerprint="9f" * 32, input={"height": 32}, parameters=1, notes=[word])
+    identity = ModelIdentity(
+        name=word, fingerprint="9f" * 32, input={"height": 32}, parameters=1, notes=[word]
+    )
     test = DataIdentity(role="test", name=word, fingerprint="ab" * 32, images=10, classes=43, signs=None)
-    fields = {"title": word, "responsible": word, "model": identity, "data": [test], "command": ["safeml", word]}
+    fields = {
+        "title": word,
+        "responsible": word,
+        "model": identity,
+        "data": [test],
+        "command": ["safeml", word],
+    }
     assert {s.stage for s in stages} == set(StageSettings.model_fields)
     return run_of(stages, gates, **fields), TIMES
 

@@ -10,6 +10,7 @@ from safeml.audits.masking import Check
 from safeml.audits.weakest import group_recall
 from safeml.config import AdversarialSettings, Threat
 from safeml.data.dataset import ImageDataset
+from safeml.metrics.classification import softmax
 from safeml.metrics.perturbation import perturbation_size
 from safeml.results import Column, Curve, Dot, DotPlot, Gallery, GalleryItem, Metric, Scalar, Series, Table
 
@@ -59,16 +60,16 @@ def security_curves(settings: AdversarialSettings, metrics: dict[str, Metric]) -
 
 
 def _series(name: str, x: list[float], points: list[Metric], metrics: dict[str, Metric], role: str) -> Series:
-    points = [metrics["clean_accuracy_attacked_sample"], *points]
-    low = [point.low for point in points if point.low is not None]
-    high = [point.high for point in points if point.high is not None]
-    banded = role == "main" and len(low) == len(points)
+    """The measured points of one line; what was not measured is left out of it."""
+    clean = metrics["clean_accuracy_attacked_sample"]
+    measured = [(at, point) for at, point in zip(x, [clean, *points], strict=True) if point.value is not None]
+    banded = role == "main" and all(point.low is not None for _, point in measured)
     return Series(
         name=name,
-        x=x,
-        y=[point.value for point in points if point.value is not None],
-        low=low if banded else None,
-        high=high if banded else None,
+        x=[at for at, _ in measured],
+        y=[point.value for _, point in measured if point.value is not None],
+        low=[point.low for _, point in measured if point.low is not None] if banded else None,
+        high=[point.high for _, point in measured if point.high is not None] if banded else None,
         role="main" if role == "main" else "context",
     )
 
@@ -142,7 +143,7 @@ def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main
 def worst_cases(sample: ImageDataset, clean: CleanSample, attacks: list[Measured], main: Threat) -> Gallery:
     """The most confident wrong answers among images that are right when clean: at most one a class."""
     found = np.stack([measured.logits for measured in attacks])
-    confidence = _softmax(found).max(axis=2)
+    confidence = softmax(found).max(axis=2)
     wrong = clean.right & np.isfinite(found).all(axis=2) & (found.argmax(axis=2) != sample.labels)
     best = np.where(wrong, confidence, -1.0).argmax(axis=0)
     rows = np.arange(len(sample))
@@ -158,7 +159,7 @@ def worst_cases(sample: ImageDataset, clean: CleanSample, attacks: list[Measured
     if main.norm == "l2" and chosen:
         shown = np.stack(list(attacked.values()))
         scale = max(float(perturbation_size(clean.images[chosen], shown, "linf").max()), 1e-6)
-    certain = _softmax(clean.logits)
+    certain = softmax(clean.logits)
     items = []
     for row in chosen:
         label, answer = int(sample.labels[row]), int(found[best[row], row].argmax())
@@ -182,10 +183,3 @@ def worst_cases(sample: ImageDataset, clean: CleanSample, attacks: list[Measured
         items=items,
         caption=f"Clean, attacked, and the change (grey is none, black and white are ±{scale * 255:.3g}/255).",
     )
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis in float64; every entry of a row that is not finite is 1/K."""
-    safe = np.where(np.isfinite(logits).all(axis=-1, keepdims=True), logits, 0.0).astype(np.float64)
-    powers = np.exp(safe - safe.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

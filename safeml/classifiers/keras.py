@@ -14,6 +14,7 @@ from safeml.classifiers.base import InputSpec
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.config import InputSettings
 from safeml.errors import ConfigError, InputRefused
+from safeml.metrics.classification import softmax
 
 KERAS_FLOOR = (3, 15, 1)  # the first release without the known ways around safe mode
 BATCH = 256
@@ -152,7 +153,7 @@ def wrap(
     logits_model, notes = _without_softmax(model)
     if (
         notes
-        and np.abs(_softmax(np.asarray(logits_model(probe, training=False), np.float32)) - found).max() > 1e-5
+        and np.abs(softmax(np.asarray(logits_model(probe, training=False), np.float32)) - found).max() > 1e-5
     ):
         raise InputRefused(
             f"{where}: its softmax head could not be taken off exactly; give a model that ends in logits."
@@ -262,11 +263,6 @@ def _probe(spec: InputSpec) -> np.ndarray:
 
 def _are_probabilities(outputs: np.ndarray) -> bool:
     return bool((outputs >= 0).all() and np.abs(outputs.sum(axis=1) - 1).max() < 1e-3)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _check_outputs(classifier: KerasClassifier, where: str) -> None:

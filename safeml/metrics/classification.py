@@ -49,10 +49,11 @@ def predictions(logits: np.ndarray) -> Predictions:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float64 [N, K] of finite logits [N, K]; stable for logits of any size."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True).astype(np.float64)
-    exponentials = np.exp(shifted)
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    """Probabilities float64 [..., K] of logits [..., K], stable for logits of any size; 1/K where a row is not finite."""
+    finite = np.isfinite(logits).all(axis=-1, keepdims=True)
+    safe = np.where(finite, logits, 0.0).astype(np.float64)
+    powers = np.exp(safe - safe.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
 
 

@@ -54,7 +54,12 @@ def metric_table(metrics: list[Metric]) -> dict[str, Any]:
         *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")),
         _head("Interval by"),
     ]
-    return {"heads": heads, "rows": [_metric_row(metric) for metric in metrics], "caption": "", "css": "metrics"}
+    return {
+        "heads": heads,
+        "rows": [_metric_row(metric) for metric in metrics],
+        "caption": "",
+        "css": "metrics",
+    }
 
 
 def _metric_row(metric: Metric) -> list[dict[str, Any]]:

@@ -310,3 +310,8 @@ def test_the_verdict_survives_json():
 def test_deciding_imports_no_arrays():
     code = "import sys, safeml.gates; sys.exit('numpy' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_limit_in_percent_by_mistake_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match=r"threshold is 95; .* so write 0\.95"):
+        decide([stage(metric())], [gate(threshold=95.0)], TODAY)

@@ -32,9 +32,14 @@ def test_every_view_tells_the_same(state: str, tmp_path: Path) -> None:
     assert run.verdict.exit_code == code
 
     html = (tmp_path / "index.html").read_text()
-    colour = {"i-pass": "pass", "i-fail": "fail", "i-unsure": "unsure", "i-error": "error"}.get(symbol, "none")
-    assert f'<title>{verdict} · ' in html
-    assert f'<span class="state {colour}"><svg class="icon" aria-hidden="true"><use href="#{symbol}"/></svg>{word}</span>' in html
+    colour = {"i-pass": "pass", "i-fail": "fail", "i-unsure": "unsure", "i-error": "error"}.get(
+        symbol, "none"
+    )
+    assert f"<title>{verdict} · " in html
+    assert (
+        f'<span class="state {colour}"><svg class="icon" aria-hidden="true"><use href="#{symbol}"/></svg>{word}</span>'
+        in html
+    )
     assert f"exit code {code}" in html
 
     case = ET.parse(tmp_path / "junit.xml").find("testsuite/testcase")
@@ -59,7 +64,10 @@ def test_junit_fails_exactly_when_the_exit_code_does(state: str, tmp_path: Path)
 
 
 def test_a_crashed_stage_that_no_gate_reads_is_an_error_everywhere(tmp_path: Path) -> None:
-    stages = [stage("performance", metrics=[metric("a")]), stage("balance", status="error", reason="it broke")]
+    stages = [
+        stage("performance", metrics=[metric("a")]),
+        stage("balance", status="error", reason="it broke"),
+    ]
     run = run_of(stages, [gate_of("a", "a")])
     write_report(run, tmp_path, None)
     assert run.verdict.exit_code == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from safeml.results import Metric, Run, StageResult
+from safeml.results import Bars, Matrix, Metric, Run, Series, StageResult
 from safeml.store import to_json
 
 
@@ -54,3 +55,17 @@ def test_a_metric_survives_its_json(
     low, high = ends or (None, None)
     metric = Metric(name=name, title=name, value=value, low=low, high=high, n=n)
     assert Metric.model_validate(json.loads(to_json(metric))) == metric
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Series(name="a", x=[0, 1], y=[1]),
+        lambda: Series(name="a", x=[0], y=[1], low=[0]),
+        lambda: Bars(id="b", title="B", labels=["a"], values=[1, 2]),
+        lambda: Matrix(id="m", title="M", row_labels=["a"], column_labels=["a", "b"], values=[[1]]),
+    ],
+)
+def test_a_figure_whose_parts_do_not_match_is_refused(build: Callable[[], object]) -> None:
+    with pytest.raises(ValidationError, match="differ"):
+        build()

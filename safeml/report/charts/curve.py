@@ -1,103 +1,191 @@
-"""Lines: bold blue for what matters, with its band; faint for context; dotted for bounds; labels at the line ends."""
+"""Lines with their band: the bold series is the claim, the faint ones are context, a dotted one is a bound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from itertools import chain
 
 from markupsafe import Markup
 
-from safeml.report.charts import svg
+from safeml.report.charts.svg import (
+    BOLD,
+    LABEL_GAP,
+    Scale,
+    circle,
+    drawable,
+    drawing,
+    fit,
+    line,
+    nothing,
+    polyline,
+    round_ticks,
+    shorten,
+    spread,
+    text_width,
+    words,
+)
 from safeml.results import Curve, Series
-from safeml.wording import NARROW_SPACE
+from safeml.wording import PERCENT, number, percent
 
-CSS = {"main": "main", "context": "context", "bound": "bound"}
-LABEL_GAP = 15
-Scale = Callable[[float], float]
+HEAD, FOOT = 34.0, 42.0
+MOST_MARKED = 30
+LISTED = 8
+DRAWN_ORDER = {"context": 0, "bound": 1, "main": 2}
 
 
 def draw_curve(curve: Curve, width: int) -> Markup:
-    """The curve at `width` pixels."""
-    series = [line for line in curve.series if line.x]
-    if not series:
-        return svg.nothing(width)
-    wide = width > 500
-    left, right, top, height = 36, (190 if wide else 110), 28, (280 if wide else 220)
-    plot_width, bottom = width - left - right, top + height
-    x_low, x_high = _span([x for line in series for x in line.x])
-    values = [y for line in series for y in (*line.y, *(line.low or []), *(line.high or []))]
-    factor = 100 if curve.percent else 1
-    y_ticks = (
-        [0, 25, 50, 75, 100]
-        if curve.percent and min(values) < 0.5
-        else svg.ticks(*_span([factor * y for y in values]), 4)
-    )
-
-    def x_at(x: float) -> float:
-        return left + plot_width * (x - x_low) / (x_high - x_low)
-
-    def y_at(y: float) -> float:
-        return bottom - height * (factor * y - y_ticks[0]) / ((y_ticks[-1] - y_ticks[0]) or 1)
-
-    unit = f"{curve.y_label},{NARROW_SPACE}%" if curve.percent else curve.y_label
-    parts = [svg.text(0, 12, unit)]
-    for tick in y_ticks:
-        y = y_at(tick / factor)
-        parts += [
-            svg.line("grid", left, y, left + plot_width, y),
-            svg.text(left - 6, y + 4, svg.short(tick), "end"),
-        ]
-    last = -1e9
-    for value, label in curve.x_ticks or [(x, svg.short(x)) for x in svg.ticks(x_low, x_high)]:
-        if x_low <= value <= x_high and x_at(value) - last > 34:
-            last = x_at(value)
-            parts.append(svg.text(last, bottom + 18, label, "middle", limit=10))
-    parts.append(svg.text(left + plot_width, bottom + 36, curve.x_label, "end"))
-    for line in sorted(series, key=lambda line: line.role == "main"):
-        parts += _line(line, x_at, y_at)
-    parts += _labels(series, x_at, y_at, factor, top, width, curve.percent)
-    ends = "; ".join(f"{line.name} ends at {svg.short(round(factor * line.y[-1], 3))}" for line in series)
-    return svg.frame(width, bottom + 44, f"{curve.title}: {ends}", parts)
+    """Draw the curve `width` px wide; the axis holds every value and band, a percent axis at least 0 to 100."""
+    lines = complete(curve)
+    if not lines:
+        return nothing(width, curve.title)
+    if not within_reach(lines):
+        return nothing(width, curve.title, "the values are too large or too near to draw")
+    height = 340.0 if width >= 600 else 290.0
+    ticks = y_ticks(curve, lines)
+    labels = [_end_label(curve, series, (0.3 if width >= 600 else 0.38) * width) for series in lines]
+    left = max(text_width(_tick(curve, tick)) for tick in ticks) + 8
+    right = width - max(map(_label_width, lines, labels)) - 18
+    x = x_scale(lines, left, right)
+    y = Scale(ticks[0], ticks[-1], height - FOOT, HEAD)
+    parts = [words(0, 12, fit(f"{curve.y_label}, %" if curve.percent else curve.y_label, width))]
+    for tick in ticks:
+        parts.append(line(left, y.at(tick), right, y.at(tick), "axis" if tick == ticks[0] else "grid"))
+        parts.append(words(left - 8, y.at(tick) + 4, _tick(curve, tick), anchor="end"))
+    parts += _x_axis(curve, x, y.start)
+    parts.append(words(left, height - 6, fit(curve.x_label, width - left)))
+    parts += [_band(series, x, y) for series in lines if banded(series)]
+    parts += chain.from_iterable(_line(curve, series, x, y) for series in lines)
+    parts += _end_labels(lines, labels, x, y)
+    missing = [shorten(series.name, 24) for series in curve.series if series not in lines]
+    if missing:
+        height += 18
+        parts.append(words(0, height - 5, fit(f"not drawn, points are missing: {', '.join(missing)}", width)))
+    return drawing(width, height, describe(curve), parts)
 
 
-def _line(line: Series, x_at: Scale, y_at: Scale) -> list[str]:
-    points = sorted(zip(line.x, line.y, strict=True))
-    drawn = [(x_at(x), y_at(y)) for x, y in points]
-    parts = []
-    if line.low and line.high:
-        order = sorted(range(len(line.x)), key=line.x.__getitem__)
-        upper = [(x_at(line.x[k]), y_at(line.high[k])) for k in order]
-        lower = [(x_at(line.x[k]), y_at(line.low[k])) for k in reversed(order)]
-        parts.append(svg.path("band", [*upper, *lower], closed=True))
-    parts.append(svg.path(CSS[line.role], drawn))
-    if line.role == "main" and len(drawn) <= 12:
-        parts += [svg.circle("dot", x, y, 3) for x, y in drawn]
-    return parts
+def complete(curve: Curve) -> list[Series]:
+    """The series that have a y for each x, the bold one last, so that it is drawn on top."""
+    whole = [series for series in curve.series if series.x and len(series.x) == len(series.y)]
+    return sorted(whole, key=lambda series: DRAWN_ORDER[series.role])
 
 
-def _labels(
-    series: list[Series], x_at: Scale, y_at: Scale, factor: int, top: float, width: int, percent: bool
-) -> list[str]:
-    """Names and last values at the line ends, pushed apart so that none hides another."""
-    ends = []
-    for line in series:
-        x, y = max(zip(line.x, line.y, strict=True))
-        value = f"{factor * y:.1f}" if percent else f"{y:.3g}"
-        ends.append((y_at(y), x_at(x), line, value))
-    ends.sort(key=lambda end: end[0])
-    parts, last = [], top - LABEL_GAP
-    for y, x, line, value in ends:
-        place = max(y, last + LABEL_GAP)
-        last = place
-        at = x + 14
-        room = int((width - at) / svg.CHARACTER) - len(value) - 1
-        name = line.name if len(line.name) <= room else line.name[: max(room - 1, 1)] + "…"
-        parts += [
-            svg.line("leader", x + 3, y, at - 3, place),
-            svg.text(at, place + 4, f"{name} {value}", css="t strong" if line.role == "main" else "t"),
-        ]
-    return parts
+def within_reach(lines: list[Series]) -> bool:
+    """Whether axes can hold the values."""
+    return drawable([x for series in lines for x in series.x]) and drawable(_values(lines))
 
 
-def _span(values: list[float]) -> tuple[float, float]:
+def banded(series: Series) -> bool:
+    return len(series.low or []) == len(series.high or []) == len(series.y)
+
+
+def y_ticks(curve: Curve, lines: list[Series]) -> list[float]:
+    """Ticks of an axis that holds all values; it starts at 0 unless all values lie in its upper half."""
+    values = _values(lines)
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if curve.percent:
+        low, high = min(low, 0.0), max(high, 1.0)
+        return [0.0, 0.25, 0.5, 0.75, 1.0] if (low, high) == (0.0, 1.0) else round_ticks(low, high)
+    return round_ticks(0.0 if 0 < low <= high / 2 else low, high)
+
+
+def x_scale(lines: list[Series], start: float, end: float) -> Scale:
+    xs = [x for series in lines for x in series.x]
+    return Scale(min(xs), max(xs), start, end)
+
+
+def band_points(series: Series, x: Scale, y: Scale) -> list[tuple[float, float]]:
+    """The outline of the band: along its upper edge, and back along its lower one."""
+    there = [(x.at(a), y.at(b)) for a, b in zip(series.x, series.high or [], strict=True)]
+    back = [(x.at(a), y.at(b)) for a, b in zip(series.x, series.low or [], strict=True)]
+    return there + back[::-1]
+
+
+def describe(curve: Curve) -> str:
+    """The curve in words: every point of a short series, the ends and extremes of a long one; the bold series first."""
+    lines = complete(curve)[::-1][:6]
+    said = [f"{shorten(series.name, 40)}: {_numbers(curve, series)}" for series in lines]
+    return f"{shorten(curve.title, 80)}. {'; '.join(said) or 'nothing to draw'}"
+
+
+def _numbers(curve: Curve, series: Series) -> str:
+    points = [f"{_value(curve, b)} at {_x_name(curve, a)}" for a, b in zip(series.x, series.y, strict=True)]
+    if len(points) <= LISTED:
+        return ", ".join(points)
+    between = f"{_value(curve, min(series.y))} and {_value(curve, max(series.y))}"
+    return f"from {points[0]} to {points[-1]}, between {between}"
+
+
+def _band(series: Series, x: Scale, y: Scale) -> Markup:
+    if len(series.x) > 1:
+        return polyline(band_points(series, x, y), "band")
+    (at, high), (_, low) = band_points(series, x, y)
+    return line(at, high, at, low, "interval")
+
+
+def _line(curve: Curve, series: Series, x: Scale, y: Scale) -> list[Markup]:
+    points = [(x.at(a), y.at(b)) for a, b in zip(series.x, series.y, strict=True)]
+    title = f"{shorten(series.name, 80)}: {_numbers(curve, series)}"
+    parts = [polyline(points, series.role, title)] if len(points) > 1 else []
+    if len(points) == 1 or (series.role == "main" and len(points) <= MOST_MARKED):
+        css = "dot" if series.role == "main" else "faint"
+        parts += [circle(a, b, 3, css) for a, b in points]
+    return parts
+
+
+def _end_labels(lines: list[Series], labels: list[str], x: Scale, y: Scale) -> list[Markup]:
+    """Names at the line ends, pushed apart, with leaders; the bold and the dotted line come first where room is short."""
+    room = int((y.start - y.end) / LABEL_GAP) + 1
+    named = list(zip(lines, labels, strict=True))[::-1][:room]
+    places = spread([y.at(series.y[-1]) for series, _ in named], y.end, y.start)
+    parts = []
+    for (series, label), place in zip(named, places, strict=True):
+        css = "strong" if series.role == "main" else "words"
+        parts.append(line(x.at(series.x[-1]) + 4, y.at(series.y[-1]), x.end + 14, place, "leader"))
+        parts.append(words(x.end + 18, place + 4, label, css, title=series.name))
+    if len(named) < len(lines):
+        parts.append(
+            words(x.end, y.end - 12, f"{len(lines) - len(named)} lines without a name", anchor="end")
+        )
+    return parts
+
+
+def _x_axis(curve: Curve, x: Scale, base: float) -> list[Markup]:
+    """Ticks where there is room for their words: the last one in any case, the others from the left."""
+    ticks = curve.x_ticks or [(tick, number(tick)) for tick in round_ticks(x.low, x.high)]
+    ticks = sorted((tick, shorten(name, 12)) for tick, name in ticks if x.low <= tick <= x.high)
+    halves = [text_width(name) / 2 + 3 for _, name in ticks]
+    parts, taken = [], -math.inf
+    for (tick, name), half in zip(ticks, halves, strict=True):
+        at, is_last = x.at(tick), tick == ticks[-1][0]
+        if at - half < taken or (not is_last and at + half > x.at(ticks[-1][0]) - halves[-1]):
+            continue
+        taken = at + half
+        parts += [line(at, base, at, base + 4, "axis"), words(at, base + 17, name, anchor="middle")]
+    return parts
+
+
+def _end_label(curve: Curve, series: Series, room: float) -> str:
+    value = _value(curve, series.y[-1]).removesuffix(PERCENT)
+    room = room / BOLD if series.role == "main" else room
+    return f"{fit(series.name, room - text_width(value + ' '), 40)} {fit(value, room)}"
+
+
+def _label_width(series: Series, label: str) -> float:
+    return text_width(label) * (BOLD if series.role == "main" else 1)
+
+
+def _values(lines: list[Series]) -> list[float]:
+    bands = [value for s in lines if banded(s) for value in (*(s.low or []), *(s.high or []))]
+    return [*(value for s in lines for value in s.y), *bands]
+
+
+def _tick(curve: Curve, tick: float) -> str:
+    return shorten(f"{100 * tick:.6g}" if curve.percent else number(tick), 12)
+
+
+def _value(curve: Curve, value: float) -> str:
+    return percent(value) if curve.percent else number(value)
+
+
+def _x_name(curve: Curve, at: float) -> str:
+    return next((shorten(name, 20) for tick, name in curve.x_ticks if tick == at), number(at))

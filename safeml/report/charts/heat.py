@@ -1,61 +1,159 @@
-"""A confusion matrix: dark means worse. Right answers stay neutral, so that the mistakes stand out."""
+"""A confusion matrix as a heat map of row percent. Right answers are only outlined, so that errors stand out.
+
+K row and column classes. A dark cell is a frequent confusion; an empty one never happened; a dotted row had no images.
+"""
 
 from __future__ import annotations
 
+import math
+
 from markupsafe import Markup
 
-from safeml.report.charts import svg
+from safeml.report.charts.svg import (
+    drawing,
+    fit,
+    line,
+    nothing,
+    path,
+    px,
+    rect,
+    shorten,
+    text_width,
+    thinned,
+    words,
+)
 from safeml.results import Matrix
+from safeml.wording import number, percent
 
-STEPS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4)
-NUMBERS_UP_TO = 12
+HEAD, FOOT = 38.0, 46.0
+LARGEST_CELL, TALLEST = 44.0, 640.0
+NUMBERED = 26.0
+NAMED = 12
+MOST_TITLED = 220
+MOST_DRAWN = 2000
+STEPS = (0.02, 0.05, 0.10, 0.20, 0.50)
+FIRST_LEVEL = 2
 
 
 def draw_matrix(matrix: Matrix, width: int) -> Markup:
-    """The matrix at `width` pixels. Only cells with a count are drawn: most of a good model's matrix is empty."""
+    """Draw the matrix `width` px wide; cells carry their row percent where it fits, confusions a title."""
     rows, columns = len(matrix.row_labels), len(matrix.column_labels)
     if not rows or not columns:
-        return svg.nothing(width)
-    left, top = 34, 40
-    size = min((width - left - 4) / columns, 40)
-    square = rows == columns or matrix.row_labels == matrix.column_labels[:rows]
-    parts = [svg.text(left, 12, "predicted class →"), svg.text(0, 30, "true ↓")]
-    parts.append(svg.rect("field", left, top, size * columns, size * rows))
-    every = max(1, round(16 / size + 0.49))
-    for index in range(0, max(rows, columns), every):
-        along = size * (index + 0.5)
-        if index < columns:
-            parts.append(svg.text(left + along, top - 5, f"{index:02d}", "middle", "t small"))
-        if index < rows:
-            parts.append(svg.text(left - 5, top + along + 4, f"{index:02d}", "end", "t small"))
-    wrong = 0
-    for row, counts in enumerate(matrix.values):
-        total = sum(counts)
-        for column, count in enumerate(counts):
-            if not count:
-                continue
-            share = count / total
-            right = square and row == column
-            wrong += 0 if right else count
-            css = "right" if right else f"h{max(1, sum(share >= step for step in STEPS))}"
-            title = (
-                ""
-                if right
-                else f"{matrix.row_labels[row]} read as {matrix.column_labels[column]}: {count} of {total}"
-            )
-            x, y = left + size * column, top + size * row
-            parts.append(svg.rect(css, x, y, size, size, title))
-            if columns <= NUMBERS_UP_TO:
-                high = not right and css in ("h5", "h6", "h7")
-                parts.append(
-                    svg.text(
-                        x + size / 2, y + size / 2 + 4, str(count), "middle", "t on-high" if high else "t"
-                    )
-                )
-    total = sum(map(sum, matrix.values))
-    return svg.frame(
-        width,
-        top + size * rows + 4,
-        f"{matrix.title}: {total - wrong} of {total} on the diagonal, {wrong} mistakes",
-        parts,
-    )
+        return nothing(width, matrix.title)
+    if len(matrix.values) != rows or any(len(row) != columns for row in matrix.values):
+        return nothing(width, matrix.title, "names and counts differ in number")
+    names = _row_names(matrix, width)
+    left = math.ceil(max(map(text_width, names))) + 10
+    cell = min(LARGEST_CELL, (width - left - 4) / columns, TALLEST / rows)
+    cell = math.floor(cell) if cell >= 2 else cell  # whole px keep the cells sharp and the file small
+    right, bottom = left + cell * columns, HEAD + cell * rows
+    every = thinned(max(rows, columns), cell, text_width("00") + 2)
+    parts = [words(0, 12, fit("rows: true, columns: predicted; % of the row", width))]
+    for k in range(0, rows, every):
+        y = HEAD + cell * (k + 0.5)
+        parts.append(words(left - 6, y + 4, names[k], anchor="end", title=shorten(matrix.row_labels[k], 60)))
+    for k in range(0, columns, every):
+        name = shorten(matrix.column_labels[k], 60)
+        parts.append(words(left + cell * (k + 0.5), HEAD - 8, f"{k:02d}", anchor="middle", title=name))
+    parts += [line(left, HEAD + cell * k, right, HEAD + cell * k, "grid") for k in _guides(rows)]
+    parts += [line(left + cell * k, HEAD, left + cell * k, bottom, "grid") for k in _guides(columns)]
+    parts += _no_images(matrix, left, right, cell)
+    parts += _right_answers(matrix, left, cell)
+    parts += _confusions(matrix, left, cell)
+    parts += _ramp(left, bottom + 16, width)
+    height = bottom + FOOT
+    found = len(confusions(matrix))
+    if found > MOST_DRAWN:
+        height += 18
+        note = f"drawn: the {number(MOST_DRAWN)} largest of {number(found)} confusions"
+        parts.append(words(0, height - 6, fit(note, width)))
+    return drawing(width, height, describe(matrix), parts)
+
+
+def level(share: float) -> int:
+    """The step of the heat ramp, 2 to 7, for a share of the row."""
+    return FIRST_LEVEL + sum(share >= step for step in STEPS)
+
+
+def confusions(matrix: Matrix) -> list[tuple[int, int, int, float]]:
+    """Row, column, count and share of the row of each wrong answer that was given, largest share first."""
+    found = [
+        (i, j, count, count / sum(row))
+        for i, row in enumerate(matrix.values)
+        for j, count in enumerate(row)
+        if count > 0 and matrix.row_labels[i] != matrix.column_labels[j]
+    ]
+    return sorted(found, key=lambda cell: -cell[3])
+
+
+def describe(matrix: Matrix) -> str:
+    """The matrix in words: how many answers, how many wrong, and the three largest confusions."""
+    wrong = confusions(matrix)
+    worst = [
+        f"{shorten(matrix.row_labels[i], 30)} as {shorten(matrix.column_labels[j], 30)} "
+        f"{number(count)} times ({percent(share)})"
+        for i, j, count, share in wrong[:3]
+    ]
+    answers, errors = sum(map(sum, matrix.values)), sum(cell[2] for cell in wrong)
+    largest = f"; largest: {', '.join(worst)}" if worst else ""
+    return f"{shorten(matrix.title, 80)}. {number(answers)} answers, {number(errors)} wrong{largest}"
+
+
+def _row_names(matrix: Matrix, width: int) -> list[str]:
+    if len(matrix.row_labels) > NAMED:
+        return [f"{k:02d}" for k in range(len(matrix.row_labels))]
+    return [fit(f"{k:02d} {name}", 0.3 * width, 30) for k, name in enumerate(matrix.row_labels)]
+
+
+def _guides(count: int) -> range:
+    """Hairlines that lead the eye: every cell of a small matrix, every fifth of a large one."""
+    return range(0, count + 1, 1 if count <= NAMED else 5 * math.ceil(count / 100))
+
+
+def _no_images(matrix: Matrix, left: float, right: float, cell: float) -> list[Markup]:
+    middles = [HEAD + cell * (i + 0.5) for i, row in enumerate(matrix.values) if not any(row)]
+    return [line(left, y, right, y, "absent") for y in middles]
+
+
+def _right_answers(matrix: Matrix, left: float, cell: float) -> list[Markup]:
+    outlines, shares = [], []
+    side = cell - 2 if cell > 4 else cell
+    for i, name in enumerate(matrix.row_labels):
+        total = sum(matrix.values[i])
+        for j in [j for j, other in enumerate(matrix.column_labels) if other == name and total]:
+            x, y = left + cell * j, HEAD + cell * i
+            edge = (cell - side) / 2
+            outlines.append(f"M{px(x + edge)} {px(y + edge)}h{px(side)}v{px(side)}h{px(-side)}z")
+            if cell >= NUMBERED:
+                share = f"{100 * matrix.values[i][j] / total:.0f}"
+                shares.append(words(x + cell / 2, y + cell / 2 + 4, share, anchor="middle"))
+    return [path("".join(outlines), "right"), *shares] if outlines else []
+
+
+def _confusions(matrix: Matrix, left: float, cell: float) -> list[Markup]:
+    """The largest ones with a title; the rest as one path for each step, so that the picture stays small."""
+    side = cell - 1 if cell > 4 else cell
+    parts: list[Markup] = []
+    rest: dict[int, list[str]] = {}
+    for rank, (i, j, count, share) in enumerate(confusions(matrix)[:MOST_DRAWN]):
+        x, y, step = left + cell * j, HEAD + cell * i, level(share)
+        if rank >= MOST_TITLED:
+            rest.setdefault(step, []).append(f"M{px(x)} {px(y)}h{px(side)}v{px(side)}h{px(-side)}z")
+            continue
+        parts.append(rect(x, y, side, side, f"h{step}", f"{i:02d} as {j:02d}: {count} ({percent(share)})"))
+        if cell >= NUMBERED:
+            ink = "high" if step >= 5 else "value"
+            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+            parts.append(words(x + cell / 2, y + cell / 2 + 4, text, ink, "middle"))
+    return parts + [path("".join(squares), f"h{step}") for step, squares in sorted(rest.items())]
+
+
+def _ramp(left: float, y: float, width: int) -> list[Markup]:
+    """The steps of the ramp, each with the percent at which it begins."""
+    pitch = min(52.0, (width - left - 50) / (len(STEPS) + 1))
+    parts = [words(left - 6, y + 10, "%", anchor="end")]
+    for k, start in enumerate((0.0, *STEPS)):
+        x = left + pitch * k
+        parts.append(rect(x, y, pitch - 4, 8, f"h{FIRST_LEVEL + k}"))
+        parts.append(words(x, y + 22, f"{100 * start:.0f}{'+' if k == len(STEPS) else ''}"))
+    return parts

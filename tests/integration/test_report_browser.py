@@ -1,0 +1,94 @@
+"""The pages in a real browser without network: the verdict is there, nothing is requested, nothing scrolls sideways."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from safeml.report.write import write_report
+from tests.sample_run import hostile_run, sample_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium"
+    ),
+]
+FLAGS = (
+    (
+        "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync "
+        "--disable-component-update --hide-scrollbars --host-resolver-rules=MAP\\ *\\ ~NOTFOUND"
+    )
+    .replace("\\ ", "\0")
+    .split()
+)
+
+
+def chromium(folder: Path, *arguments: str) -> str:
+    flags = [flag.replace("\0", " ") for flag in FLAGS]
+    command = [str(CHROMIUM), *flags, f"--user-data-dir={folder / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture(scope="module", params=[sample_run, hostile_run], ids=["sample", "hostile"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    run, times = request.param()
+    write_report(run, folder, times)
+    (folder / "sentence.txt").write_text(run.verdict.sentence)
+    return folder
+
+
+@pytest.mark.parametrize("page", ["index.html", "performance.html"])
+def test_the_verdict_is_in_the_page_and_nothing_is_requested(report: Path, page: str, tmp_path: Path) -> None:
+    log = tmp_path / "net.json"
+    dom = chromium(tmp_path, f"--log-net-log={log}", "--dump-dom", f"file://{report / page}")
+    assert 'class="word fail"' in dom or 'class="word error"' in dom
+    assert "exit code 1" in dom or "exit code 4" in dom or page != "index.html"
+    text = log.read_text()
+    try:
+        events = json.loads(text)["events"]
+    except ValueError:  # the browser may leave without closing the list
+        events = json.loads(text.rstrip().rstrip(",") + "]}")["events"]
+    urls = {event.get("params", {}).get("url", "") for event in events}
+    outside = [url for url in urls if re.match(r"(https?|wss?|ftp):", url) and not _browser_itself(url)]
+    assert not outside
+
+
+def _browser_itself(url: str) -> bool:
+    """What a starting Chromium asks on its own account, page or no page."""
+    return "google" in url or "gvt1" in url or "chrome" in url
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_screen(report: Path, width: int, tmp_path: Path) -> None:
+    for page in sorted(report.glob("*.html")):
+        frame = tmp_path / "frame.html"
+        frame.write_text(
+            f'<body><iframe id="f" width="{width}" height="900" src="file://{page}"></iframe>'
+            '<p id="w"></p><script>f.onload=()=>{w.textContent="wide:"+f.contentDocument.documentElement.scrollWidth}</script>'
+        )
+        dom = chromium(
+            tmp_path,
+            "--allow-file-access-from-files",
+            "--disable-web-security",
+            "--dump-dom",
+            f"file://{frame}",
+        )
+        found = re.search(r"wide:(\d+)", dom)
+        assert found, page.name
+        assert int(found.group(1)) <= width, page.name
+
+
+def test_the_page_prints(report: Path, tmp_path: Path) -> None:
+    target = tmp_path / "index.pdf"
+    chromium(
+        tmp_path, f"--print-to-pdf={target}", "--no-pdf-header-footer", f"file://{report / 'index.html'}"
+    )
+    assert target.read_bytes().startswith(b"%PDF")
