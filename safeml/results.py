@@ -26,6 +26,16 @@ def _finite(value: float) -> float:
 Finite = Annotated[float, AfterValidator(_finite)]
 
 
+def _not_the_index(name: str) -> str:
+    if name == "index":
+        raise ValueError("is the name of the verdict's page")
+    return name
+
+
+# A stage's name becomes a file name and a link.
+StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), AfterValidator(_not_the_index)]
+
+
 class Record(BaseModel):
     """A frozen record; an unknown field is an error, so that a typing mistake is never evidence."""
 
@@ -246,7 +256,7 @@ class Provenance(Record):
 class StageResult(Record):
     """What one stage measured. `status` is about the stage itself, never about a limit."""
 
-    stage: str
+    stage: StageName
     title: str
     status: Literal["ok", "error", "skipped"] = "ok"
     reason: str = ""
@@ -357,6 +367,18 @@ class Run(Record):
     versions: dict[str, str]
     configuration: dict[str, Any]
     command: list[str] = []
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Run:
+        for what, names in (("stage", [s.stage for s in self.stages]), ("data", [d.role for d in self.data])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a {what} is recorded twice")
+        return self
+
+    @property
+    def test_data(self) -> DataIdentity | None:
+        """The data that the verdict is spoken on; training alone has none."""
+        return next((entry for entry in self.data if entry.role == "test"), None)
 
 
 class RunTimes(Record):

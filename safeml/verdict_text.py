@@ -26,8 +26,13 @@ def title_of(gate: Gate, metric: Metric | None = None) -> str:
 def verdict_words(
     results: Sequence[GateResult], stages: Sequence[StageResult], crashed: Sequence[StageResult]
 ) -> tuple[str, str]:
-    """Sentence and detail of a verdict whose gates stand worst first."""
-    worst = results[0]
+    """Sentence and detail of a verdict whose gates stand worst first; missing evidence is named before a failure.
+
+    A verdict is incomplete where evidence is missing, whatever else failed, and its sentence says what its word says.
+    """
+    missing = [result for result in results if result.status in ("error", "skipped")]
+    worst = missing[0] if missing else results[0]
+    others = [result for result in results if result is not worst]
     settled = worst.status in ("pass", "waived")
     if settled and crashed:
         sentence = f"The stage {crashed[0].stage} failed, so the evidence is incomplete: {crashed[0].reason.rstrip('.')}."
@@ -35,7 +40,7 @@ def verdict_words(
     else:
         sentence = _all_pass(results) if settled else worst.message
         named = crashed
-    detail = [_others(status, label, results if settled else results[1:]) for status, label in ALSO]
+    detail = [_others(status, label, results if settled else others) for status, label in ALSO]
     read = {result.gate.stage for result in results}
     unread = [stage.title for stage in named if stage.stage not in read]
     if unread:

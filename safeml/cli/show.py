@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from safeml.audits.base import Progress
-from safeml.results import GateResult, Run
+from safeml.results import Run
 
 MARKS = {
     "pass": "passed",
@@ -59,16 +59,12 @@ def progress_bar() -> Iterator[Progress]:
 def show_verdict(run: Run, folder: Path | None) -> None:
     """The verdict, a line a gate, and where the report is."""
     for result in run.verdict.gates:
-        typer.echo(_plain(f"  {MARKS[result.status]:<11} {_title(result)}: {result.message}"))
+        typer.echo(_plain(f"  {MARKS[result.status]:<11} {result.message}"))
     typer.echo("")
     typer.echo(_plain(f"{run.verdict.status.replace('_', ' ').upper()} (exit code {run.verdict.exit_code})"))
     typer.echo(_plain(run.verdict.sentence))
     if folder:
         typer.echo(f"Report: {folder / 'index.html'}")
-
-
-def _title(result: GateResult) -> str:
-    return result.gate.title or result.gate.id
 
 
 def _plain(text: str) -> str:

@@ -19,8 +19,8 @@ class ImageDataset:
     labels: int64 [N], 0..K-1.
     class_names: K names.
     tracks: int64 [N] or None; equal numbers are frames of one physical sign.
-    frames_per_sign: where tracks are unknown, the declared mean number of frames of one sign in this set (>= 1;
-        1 declares that images are independent); None: not declared.
+    frames_per_sign: where tracks are unknown, the declared number of frames of one sign in this set (>= 1; 1 declares that
+        images are independent); where signs differ much in their m frames, declare sum(m^2) / sum(m). None: not declared.
     boxes: float32 [N, 4] or None; x1, y1, x2, y2 of the sign in pixels of `images`.
     original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
     groups: group column name -> str [N].

@@ -18,6 +18,7 @@ from safeml.report.text import LONGEST_TEXT, duration, short_hash, visible, when
 from safeml.results import (
     Bars,
     Curve,
+    DataIdentity,
     DotPlot,
     Fact,
     Gallery,
@@ -204,20 +205,10 @@ def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
 
 
 def _identity(run: Run, times: RunTimes | None) -> list[Fact]:
-    test = next(entry for entry in run.data if entry.role == "test")
-    signs = (
-        f"about {number(round(test.signs))} signs ({test.clustering})"
-        if test.signs
-        else "clustering of frames unknown"
-    )
     commit = f" · {times.code_commit}" if times and times.code_commit else ""
     return [
         Fact(label="Model", value=run.model.name, detail=f"sha256 {short_hash(run.model.fingerprint)}"),
-        Fact(
-            label="Data",
-            value=f"{test.name}, {number(test.images)} images, {test.classes} classes",
-            detail=signs,
-        ),
+        _data_fact(run.test_data),
         Fact(
             label="Run",
             value=when(times.started) if times else "date not recorded",
@@ -229,6 +220,19 @@ def _identity(run: Run, times: RunTimes | None) -> list[Fact]:
             detail="set run.responsible" if not run.responsible else "",
         ),
     ]
+
+
+def _data_fact(test: DataIdentity | None) -> Fact:
+    if test is None:
+        return Fact(label="Data", value="no test data recorded")
+    signs = (
+        f"about {number(round(test.signs))} signs ({test.clustering})"
+        if test.signs
+        else "clustering of frames unknown"
+    )
+    return Fact(
+        label="Data", value=f"{test.name}, {number(test.images)} images, {test.classes} classes", detail=signs
+    )
 
 
 def _not_tested(run: Run) -> list[Fact]:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import GateResult, Run, StageResult
+from safeml.verdict_text import title_of
 
 ELEMENT = {
     "fail": ("failure", "fail"),
@@ -21,15 +22,15 @@ ELEMENT = {
 def junit(run: Run) -> str:
     """The verdict as XML; some case fails or errs exactly when the exit code is not 0."""
     root = ET.Element("testsuites", name=_clean(run.title))
-    stages = {stage.stage: stage for stage in run.stages}
-    for name in dict.fromkeys([*stages, *(result.gate.stage for result in run.verdict.gates)]):
+    names = [stage.stage for stage in run.stages] + [result.gate.stage for result in run.verdict.gates]
+    for name in dict.fromkeys(names):
         gates = [result for result in run.verdict.gates if result.gate.stage == name]
         suite = ET.SubElement(root, "testsuite", name=_clean(name))
         for result in gates:
             _case(suite, result)
-        stage = stages.get(name)
-        if stage is not None and stage.status == "error" and not gates:
-            _crashed(suite, stage)
+        for stage in run.stages:
+            if (stage.stage, stage.status) == (name, "error") and not gates:
+                _crashed(suite, stage)
         _count(suite, list(suite))
     _count(root, [case for suite in root for case in suite])
     ET.indent(root)
@@ -41,7 +42,7 @@ def _case(suite: ET.Element, result: GateResult) -> None:
     case = ET.SubElement(suite, "testcase", classname=f"safeml.{_clean(gate.stage)}", name=_clean(gate.id))
     properties = ET.SubElement(case, "properties")
     values: dict[str, object] = {
-        "title": gate.title, "metric": gate.metric, "slice": gate.slice, "op": gate.op, "limit": gate.threshold, "status": result.status,
+        "title": title_of(gate, metric), "metric": gate.metric, "slice": gate.slice, "op": gate.op, "limit": gate.threshold, "status": result.status,
     }  # fmt: skip
     if metric is not None:
         values |= {name: getattr(metric, name) for name in ("value", "low", "high", "level", "n", "signs")}

@@ -9,20 +9,22 @@ LONGEST_NAME = 200
 LONGEST_TEXT = 2000
 # Controls, format characters (bidi, zero width), surrogates, private use and unassigned; line and paragraph separators.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters and symbols that are drawn as nothing: the Hangul fillers, the grapheme joiner and the empty Braille cell.
+BLANK = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
 
 
 def visible(text: str, limit: int = LONGEST_NAME) -> str:
     """The text with every character that a reader would not see as a mark `⟨U+202E⟩`, cut in the middle at `limit`."""
     if len(text) > limit:
         half = (limit - 1) // 2
-        text = f"{text[:half]}…{text[-half:]}"
+        text = f"{text[:half]}…{text[len(text) - half :]}"
     return "".join(_shown(c) for c in text)
 
 
 def _shown(c: str) -> str:
     if c in "\n\t":
         return " "
-    return f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in HIDDEN else c
+    return f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in HIDDEN or c in BLANK else c
 
 
 def short_hash(sha256: str) -> str:

@@ -235,10 +235,8 @@ def test_the_detail_lists_the_other_gates_by_state():
     ]
     gates += [gate(stage="ood", id="e", title="E"), gate(0.99, id="f", title="F", waiver=waiver())]
     verdict = decide([stage(metric())], gates, TODAY)
-    assert verdict.sentence.startswith("A: 90.0")
-    assert (
-        verdict.detail == "Without usable evidence: acc (night). Not proven: B. Not measured: E. Waived: F."
-    )
+    assert verdict.sentence.startswith("acc (night) is not measured")
+    assert verdict.detail == "Failed: A. Not proven: B. Not measured: E. Waived: F."
 
 
 def test_a_pass_names_its_scope_and_its_nearest_gate():
@@ -315,3 +313,12 @@ def test_deciding_imports_no_arrays():
 def test_a_limit_in_percent_by_mistake_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"threshold is 95; .* so write 0\.95"):
         decide([stage(metric())], [gate(threshold=95.0)], TODAY)
+
+
+def test_the_sentence_of_an_incomplete_verdict_names_the_missing_evidence() -> None:
+    gates = [gate(0.99), gate(id="gone", metric="nothing")]
+    verdict = decide([stage(metric())], gates, TODAY)
+    assert (verdict.status, verdict.exit_code) == ("incomplete", 4)
+    assert verdict.gates[0].status == "fail"
+    assert "nothing" in verdict.sentence
+    assert "Failed: Accuracy" in verdict.detail

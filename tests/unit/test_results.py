@@ -69,3 +69,9 @@ def test_a_metric_survives_its_json(
 def test_a_figure_whose_parts_do_not_match_is_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ValidationError, match="differ"):
         build()
+
+
+@pytest.mark.parametrize("name", ["../escaped", "index", "", "A", "a/b", "x" * 41, ".hidden"])
+def test_a_stage_name_that_is_no_page_name_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        StageResult(stage=name, title="A")
