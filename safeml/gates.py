@@ -25,7 +25,7 @@ from datetime import date
 from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
-from safeml.results import Gate, GateResult, GateStatus, Metric, StageResult, Verdict
+from safeml.results import Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
 from safeml.verdict_text import title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
@@ -68,6 +68,16 @@ def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> 
     code = next(code for code in PRECEDENCE if code in codes)
     sentence, detail = verdict_words(results, stages, crashed)
     return Verdict(status=VERDICT[code], exit_code=int(code), sentence=sentence, detail=detail, gates=results)
+
+
+def follows(run: Run, today: str) -> bool:
+    """Whether the recorded verdict is the one that the recorded evidence and gates give on that day."""
+    again = decide(run.stages, run.gates, today)
+    recorded = run.verdict
+    states = [(result.gate.id, result.status) for result in recorded.gates]
+    return (recorded.status, recorded.exit_code) == (again.status, again.exit_code) and states == [
+        (result.gate.id, result.status) for result in again.gates
+    ]
 
 
 def _check(gates: Sequence[Gate]) -> None:

@@ -201,9 +201,9 @@ class Panel(Record):
     """One picture: `png` is base64 of a PNG that safeml encoded itself, never the user's bytes."""
 
     label: str
-    png: str
-    width: int
-    height: int
+    png: str = Field(pattern=r"^iVBORw0KGgo[A-Za-z0-9+/]+={0,2}$", max_length=2_000_000)
+    width: int = Field(ge=1, le=1024)
+    height: int = Field(ge=1, le=1024)
     kind: Literal["image", "change"] = "image"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,8 @@ from safeml.errors import ConfigError
 CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
 PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
+# The folders of an absolute path say who ran it and where; its last part says what.
+ABSOLUTE = re.compile(r"(?:^|(?<==))/(?:[^/]*/)*")
 OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed."
@@ -105,7 +108,7 @@ def _audit(
     from safeml.report.write import write_report
 
     place = pipeline.Place(config.parent, data_root or config.parent)
-    command = ("safeml", *(Path(a).name if a.startswith("/") else a for a in sys.argv[1:]))
+    command = ("safeml", *(ABSOLUTE.sub("", argument) for argument in sys.argv[1:]))
     with progress_bar() as progress:
         result, times, folder = pipeline.audit(
             load_config(config), place, model, out, profile, command, progress

@@ -49,11 +49,19 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report again from recorded results, without model, data or framework."""
+    from safeml.errors import InputRefused
+    from safeml.gates import follows
     from safeml.report.write import write_report
     from safeml.store import atomic_write, make_folder, read_run, read_times, to_json
 
     run = read_run(results)
     times = read_times(results)
+    day = times.started[:10] if times else datetime.now(UTC).date().isoformat()
+    if not follows(run, day):
+        raise InputRefused(
+            f"{results}: its verdict does not follow from its evidence and gates on {day}; it was edited, so audit again "
+            "or see `safeml gate`."
+        )
     folder = make_folder(out) if out else (results if results.is_dir() else results.parent)
     if out:
         atomic_write(folder / "results.json", to_json(run))

@@ -7,7 +7,7 @@ import math
 from markupsafe import Markup
 
 from safeml.results import GateResult
-from safeml.wording import MINUS, NARROW_SPACE, number
+from safeml.wording import NARROW_SPACE, interval, limit_quantity, number, quantity
 
 WIDTH, HEIGHT, MIDDLE, AXIS, REACH = 248, 38, 124, 15, 112
 INSIDE = 0.93
@@ -38,6 +38,8 @@ def draw_glyph(result: GateResult) -> Markup:
     mirrored = -1 if result.gate.op == "<=" or metric.direction == "down" else 1
     unit = 100 if metric.unit == "proportion" else 1
     offsets = [mirrored * unit * (x - result.gate.threshold) for x in (low, metric.value, high)]
+    if result.gate.op == "==":
+        offsets = [-abs(offset) for offset in offsets]  # any other value is worse
     scale = _scale(max(map(abs, offsets)))
     left, at, right = sorted(MIDDLE + REACH * offset / scale for offset in offsets)
     at = MIDDLE + REACH * offsets[1] / scale
@@ -51,15 +53,13 @@ def draw_glyph(result: GateResult) -> Markup:
             for k in (-2, -1, 1, 2)
         ),
         _limit(),
-        _bar(result.status, left, right) if metric.low is not None else "",
-        _mark(result.status, at),
+        _bar(result.decided_without_waiver or result.status, left, right) if metric.low is not None else "",
+        _mark(result.decided_without_waiver or result.status, at),
         f'<text x="236" y="36" text-anchor="end">±{number(scale)}{NARROW_SPACE + "pp" if unit == 100 else ""}</text>',
     ]
-    label = (
-        f"value {offsets[1]:+.3g} from the limit, interval {offsets[0]:+.3g} to {offsets[2]:+.3g}".replace(
-            "-", MINUS
-        )
-    )
+    limit = result.gate.threshold
+    ends = "" if metric.low is None else f", interval {interval(low, high, limit, metric.unit)}"
+    label = f"{quantity(metric.value, metric.unit, limit)}{ends}, limit {limit_quantity(limit, metric.unit)}"
     return _frame(colour, label, *parts)
 
 

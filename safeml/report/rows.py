@@ -67,7 +67,7 @@ def _metric_row(metric: Metric) -> list[dict[str, Any]]:
     measured = metric.value is not None
     value = quantity(metric.value, metric.unit) if measured else str(metric.status)
     ends = _interval(metric) if measured else metric.reason
-    signs = "" if metric.signs is None else number(round(metric.signs, 1))
+    signs = "" if metric.signs is None else number(round(metric.signs))
     return [
         _cell(metric.title, sub=name),
         _cell(value, True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from safeml.errors import StageError
@@ -13,11 +14,15 @@ from safeml.results import Run, RunTimes
 from safeml.store import atomic_write, file_sha256, to_json
 
 CHECKSUMS = "SHA256SUMS"
+PAGE = re.compile(r"[a-z][a-z0-9_-]*\.html")
 
 
 def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     """Write index.html, a page a stage, junit.xml, summary.md and SHA256SUMS into `folder`; return their paths."""
-    results_hash = hashlib.sha256(to_json(run).encode()).hexdigest()
+    recorded = folder / "results.json"
+    results_hash = (
+        file_sha256(recorded) if recorded.is_file() else hashlib.sha256(to_json(run).encode()).hexdigest()
+    )
     texts = {
         "index.html": render_index(run, results_hash, times),
         **{f"{stage.stage}.html": render_stage(run, stage, results_hash, times) for stage in run.stages},
@@ -38,8 +43,11 @@ def write_page(run: Run, folder: Path) -> Path:
 
 def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
     try:
+        stale = _pages_before(folder) - texts.keys()
         for name, text in texts.items():
             atomic_write(folder / name, text)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
         listed = [*texts, *(name for name in ("results.json", "run.json") if (folder / name).is_file())]
         lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(listed)]
         atomic_write(folder / CHECKSUMS, "".join(lines))
@@ -48,3 +56,12 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
             f"{folder}: the report cannot be written ({error.strerror}); results.json is kept."
         ) from error
     return [folder / name for name in (*texts, CHECKSUMS)]
+
+
+def _pages_before(folder: Path) -> set[str]:
+    """The pages that an earlier report listed: one that is not drawn again would show another run."""
+    listed = folder / CHECKSUMS
+    names = (
+        [line[66:] for line in listed.read_text(encoding="utf-8").splitlines()] if listed.is_file() else []
+    )
+    return {name for name in names if PAGE.fullmatch(name)}
