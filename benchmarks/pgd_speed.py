@@ -1,5 +1,6 @@
 """PGD-20 against its physical limit (20 forward and backward passes) and against ART's PGD-20.
 
+    python benchmarks/pgd_speed.py                           # models/lenet-gtsrb on rendered signs
     python benchmarks/pgd_speed.py MODEL.keras IMAGES.npz
 
 All contestants run in one process, by turns, best of three, on the same images, batch size and model. The epsilon is so
@@ -32,6 +33,7 @@ from safeml.attacks.descent import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.classifiers.keras import load_keras
 from safeml.config import InputSettings, Threat
+from safeml.data.rendered import render
 
 RESULT = Path(__file__).parent / "results" / "pgd_speed.json"
 STEPS, ROUNDS = 20, 3
@@ -113,12 +115,20 @@ def best_times(runs: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]
     return best
 
 
-def main(model: str, data: str) -> None:
+def load(data: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels float32 0..1 and labels of the file, or of rendered signs."""
+    if data is None:
+        signs = render(4300, seed=3)
+        return signs.images.astype(np.float32) / np.float32(255), signs.labels
+    with np.load(data) as arrays:
+        return arrays["images"].astype(np.float32) / np.float32(255), arrays["labels"]
+
+
+def main(model: str, data: str | None) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     classifier = load_keras(Path(model), InputSettings(), tuple(str(number) for number in range(43)))
-    with np.load(data) as arrays:
-        pixels, labels = arrays["images"].astype(np.float32) / np.float32(255), arrays["labels"]
+    pixels, labels = load(data)
     # Only images that are right when clean: the engine does not attack the others, which would flatter it.
     right = np.flatnonzero(classifier.predict_logits(pixels).argmax(axis=1) == labels)[:IMAGES]
     images, labels = pixels[right], labels[right].astype(np.int32)
@@ -144,7 +154,12 @@ def main(model: str, data: str) -> None:
 
     record = {
         "target": TARGET,
-        "model": {"parameters": classifier.parameters, "fingerprint": classifier.fingerprint},
+        "data": (data and Path(data).name) or "rendered signs",
+        "model": {
+            "name": Path(model).parent.name,
+            "parameters": classifier.parameters,
+            "fingerprint": classifier.fingerprint,
+        },
         "images": len(images),
         "steps": STEPS,
         "threads": 1,
@@ -167,6 +182,7 @@ def _rounded(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (1, 3):
         raise SystemExit(__doc__)
-    main(sys.argv[1], sys.argv[2])
+    [default] = (Path(__file__).parent.parent / "models" / "lenet-gtsrb").glob("*.keras")
+    main(*(sys.argv[1:] or (str(default), None)))
