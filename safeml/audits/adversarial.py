@@ -172,7 +172,7 @@ def _metrics(
         name = f"robust_accuracy.{threat.label}"
         metrics.append(accuracy(name, f"Robust accuracy at {threat_words(threat)}, worst case", hits))
         metrics += [
-            accuracy(f"{name}.{attack.upper()}", f"Accuracy under {attack} at {threat_words(threat)}", alone)
+            accuracy(f"{name}.{attack}", f"Accuracy under {attack.upper()} at {threat_words(threat)}", alone)
             for (attack, at), alone in robust.items()
             if at == threat
         ]
