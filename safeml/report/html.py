@@ -79,7 +79,7 @@ def render_stage(
     state = stage_state(stage, gates)
     read = {(result.gate.metric, result.gate.slice) for result in gates}
     whole = [
-        metric for metric in stage.metrics if _is_headline(metric) or (metric.name, metric.slice) in read
+        metric for metric in stage.metrics if _is_headline(metric, stage) or (metric.name, metric.slice) in read
     ]
     slices = [metric for metric in stage.metrics if metric not in whole]
     return _page(
@@ -118,9 +118,10 @@ def render_stage(
     )
 
 
-def _is_headline(metric: Metric) -> bool:
-    """Numbers of a slice, and parts of a number (`robust_accuracy.linf_4.pgd`), are folded away."""
-    return metric.slice == "all" and metric.name.count(".") < 2
+def _is_headline(metric: Metric, stage: StageResult) -> bool:
+    """Numbers of a slice, and parts of another number (`robust_accuracy.linf_4` and its `.pgd`), are folded away."""
+    part = any(metric.name.startswith(f"{other.name}.") for other in stage.metrics)
+    return metric.slice == "all" and not part
 
 
 def _page(
