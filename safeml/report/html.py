@@ -79,7 +79,9 @@ def render_stage(
     state = stage_state(stage, gates)
     read = {(result.gate.metric, result.gate.slice) for result in gates}
     whole = [
-        metric for metric in stage.metrics if _is_headline(metric, stage) or (metric.name, metric.slice) in read
+        metric
+        for metric in stage.metrics
+        if _is_headline(metric, stage) or (metric.name, metric.slice) in read
     ]
     slices = [metric for metric in stage.metrics if metric not in whole]
     return _page(

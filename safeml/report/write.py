@@ -19,6 +19,9 @@ PAGE = re.compile(r"[a-z][a-z0-9_-]*\.html")
 
 def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     """Write index.html, a page a stage, junit.xml, summary.md and SHA256SUMS into `folder`; return their paths."""
+    # Drawn is what is recorded: its mappings are in the order of the file, today and when it is read again.
+    run = Run.model_validate_json(to_json(run))
+    times = times and RunTimes.model_validate_json(to_json(times))
     recorded = folder / "results.json"
     results_hash = (
         file_sha256(recorded) if recorded.is_file() else hashlib.sha256(to_json(run).encode()).hexdigest()

@@ -248,8 +248,7 @@ def test_agrees_with_art_on_a_reference_model():
         labels = arrays["labels"][chosen].astype(np.int64)
     classifier = load_keras(models[-1], InputSettings(), tuple(str(number) for number in range(43)))
     own, art = survivors_of_both(classifier, images, labels, Threat(norm="linf", epsilon=2 / 255), steps=20)
-    assert own <= art + 0.005
-    assert abs(own - art) <= 0.005
+    assert abs(round(1000 * own) - round(1000 * art)) <= 5  # 0.5 percentage points, in whole images
 
 
 def test_agrees_with_art_on_a_small_network(network):
