@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import json
-import os
-import platform
-import subprocess
 import time
 import traceback
 from collections.abc import Callable
@@ -20,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from safeml import gates as deciding
+from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress, silent
 from safeml.classifiers.base import Classifier
 from safeml.config import Config, DataSettings, InputSettings, TrainingSettings, load_recipe
@@ -57,8 +54,6 @@ STAGES = (
 )
 RENDERED_IMAGES = 4300
 Role = Literal["test", "train", "valid"]
-MEASURING = ("attacks", "audits", "classifiers", "data", "metrics", "statistics")
-PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "adversarial-robustness-toolbox", "pillow")
 QUICK: dict[str, dict[str, Any]] = {
     "performance": {"bootstrap": 200},
     "adversarial": {
@@ -158,7 +153,7 @@ def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run
         stages=[result],
         gates=[],
         verdict=verdict,
-        versions=_versions(),
+        versions=provenance.versions(),
         configuration=recipe.model_dump(mode="json"),
     )
 
@@ -203,7 +198,7 @@ def audit(
     data = [_identity(role, dataset) for role, dataset in roles if dataset is not None]
     evidence = {
         "version": __version__,
-        "code": _measuring_code(),
+        "code": provenance.measuring_code(),
         "model": identity.model_dump(mode="json"),
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
@@ -233,7 +228,7 @@ def audit(
         stages=stages,
         gates=list(config.gates),
         verdict=verdict,
-        versions=_versions(),
+        versions=provenance.versions(),
         configuration=config.model_dump(mode="json"),
         command=list(command),
     )
@@ -241,9 +236,9 @@ def audit(
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
-        hardware=_hardware(),
+        hardware=provenance.hardware(),
         model_file_sha256=digest,
-        code_commit=_commit(place.base),
+        code_commit=provenance.commit(place.base),
     )
     atomic_write(folder / "results.json", to_json(run))
     atomic_write(folder / "run.json", to_json(times))
@@ -366,43 +361,3 @@ def _slug(name: str) -> str:
         "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-")
         or "model"
     )
-
-
-def _measuring_code() -> str:
-    """sha256 of the code that measures: numbers of other code are measured again, whatever the version says."""
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for room in MEASURING:
-        for file in sorted((package / room).rglob("*.py")):
-            digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _hardware() -> dict[str, str]:
-    return {"system": platform.system(), "machine": platform.machine(), "cores": str(os.cpu_count() or 0)}
-
-
-def _commit(folder: Path) -> str:
-    """The commit of the checkout that the settings stand in, '+' where it has local changes; '' outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
