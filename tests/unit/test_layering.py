@@ -56,3 +56,12 @@ def test_importing_safeml_writes_nothing_and_is_quick() -> None:
     )
     assert (found.stdout, found.stderr) == ("", "")
     assert time.process_time() - began < 1
+
+
+def test_every_public_name_is_there() -> None:
+    import safeml
+
+    assert {name for name in safeml.__all__ if getattr(safeml, name) is None} == set()
+    assert sorted(safeml.__all__) == sorted(dir(safeml))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = safeml.nothing
