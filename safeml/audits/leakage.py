@@ -45,7 +45,7 @@ def leakage_metrics(splits: list[Split]) -> list[Metric]:
     """
     test, others = splits[0], splits[1:]
     known = any(split.role == "train" for split in others)
-    absent = "the training data is not given, so what it shares with the test set is unknown"
+    absent = "no [data.train] is configured, so what the training data share with the test set is unknown"
     metrics = [_duplicates_within(test)]
     for name, title, measure in (
         ("shared_duplicates", "Test images that stand in another split too", _shared_images),
@@ -57,6 +57,8 @@ def leakage_metrics(splits: list[Split]) -> list[Metric]:
         metrics += [
             measure(name, f"{title}: {split.role}", test, [split], f"split:{split.role}") for split in others
         ]
+        if not known:
+            metrics.append(_undefined(name, f"{title}: train", absent, "split:train"))
     return metrics
 
 

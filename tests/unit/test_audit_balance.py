@@ -163,6 +163,7 @@ def test_the_four_copies_in_the_real_data() -> None:
     result = run(AuditInputs(MODEL, test, valid=valid), BalanceSettings())
     assert metric(result, "shared_duplicates", "split:valid").value == 4
     assert metric(result, "shared_duplicates").status == "undefined"
+    assert metric(result, "shared_duplicates", "split:train").status == "undefined"
     rows = table(result, "copies").rows
     assert len(rows) == 4
     assert {row[-1] for row in rows} == {"agree"}
