@@ -19,6 +19,15 @@ class Limits:
     table_bytes: one CSV file.
     track_number: a track's number inside its class.
     download_bytes, archive_members, unpacked_bytes: one downloaded archive, its entries, and its content.
+    model_bytes, model_files: one model, as a file or a folder, and the files of such a folder.
+    config_bytes, config_depth, config_values, config_string: the JSON configuration of a model, its nesting, its values, and
+        one text in it. The largest network of keras.applications has 1.1 MB and 65,000 values.
+    hyperparameter: an integer of a configuration (units, filters, a side of the input).
+    expansion: bytes unpacked for each byte stored, in archives and in HDF5 files.
+    hdf5_objects, hdf5_chunk_bytes, hdf5_attribute_bytes: groups and datasets of one file, one chunk, one attribute.
+    hdf5_overhead_bytes: what a file holds beside its arrays. The largest of keras.applications has 5 MB of it.
+    scan_memory, scan_seconds: of the process that scans, beyond its own start.
+    load_memory, load_seconds: of the process that loads a model first, beyond the framework.
     """
 
     image_file_bytes: int = 32 * MIB
@@ -32,6 +41,22 @@ class Limits:
     download_bytes: int = 1 * GIB
     archive_members: int = 200_000
     unpacked_bytes: int = 4 * GIB
+    model_bytes: int = 4 * GIB
+    model_files: int = 1_000
+    config_bytes: int = 8 * MIB
+    config_depth: int = 64
+    config_values: int = 300_000
+    config_string: int = 1_000
+    hyperparameter: int = 1_000_000
+    expansion: int = 100
+    hdf5_objects: int = 20_000
+    hdf5_chunk_bytes: int = 16 * MIB
+    hdf5_attribute_bytes: int = 8 * MIB
+    hdf5_overhead_bytes: int = 24 * MIB
+    scan_memory: int = 96 * MIB
+    scan_seconds: int = 120
+    load_memory: int = 2 * GIB
+    load_seconds: int = 300
 
 
 LIMITS = Limits()

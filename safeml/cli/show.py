@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from safeml.audits.base import Progress
-from safeml.results import Run
+from safeml.results import ModelScan, Run
 
 MARKS = {
     "pass": "passed",
@@ -65,6 +65,14 @@ def show_verdict(run: Run, folder: Path | None) -> None:
     typer.echo(_plain(run.verdict.sentence))
     if folder:
         typer.echo(f"Report: {folder / 'index.html'}")
+
+
+def show_scan(scan: ModelScan) -> None:
+    """An accepted model, a line a fact."""
+    lines = {"accepted": scan.path, "format": scan.format, "sha256": scan.sha256, "bytes": f"{scan.bytes:,}"}
+    facts = {name: f"{value:,}" if isinstance(value, int) else value for name, value in scan.facts.items()}
+    for name, value in {**lines, **facts}.items():
+        typer.echo(_plain(f"  {name:<15} {value}"))
 
 
 def _plain(text: str) -> str:

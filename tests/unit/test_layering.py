@@ -19,6 +19,8 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sk
         "safeml.config",
         "safeml.gates",
         "safeml.results",
+        "safeml.sandbox",
+        "safeml.scan.scan",
         "safeml.store",
         "safeml.report.write",
     ],

@@ -1,0 +1,38 @@
+"""`safeml scan`: what a model file holds, before anything loads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safeml.errors import InputRefused, StageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(scan)
+
+
+def scan(
+    model: Annotated[
+        Path,
+        typer.Argument(help="A .keras, .h5 or ONNX file, a SavedModel folder, or a folder of checkpoints."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Look at a model file without loading it: 0 accepted, 5 refused, 4 where it could not be judged."""
+    from safeml.cli.show import show_scan
+    from safeml.scan.scan import scan_path
+    from safeml.store import to_json
+
+    found = scan_path(model)
+    if as_json:
+        typer.echo(to_json(found), nl=False)
+    elif found.status == "accepted":
+        show_scan(found)
+    if found.status == "refused":
+        raise InputRefused(f"{found.path}: {found.reason}.")
+    if found.status == "inconclusive":
+        raise StageError(f"{found.path}: is not known to be safe: {found.reason}.")

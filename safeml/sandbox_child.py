@@ -1,0 +1,114 @@
+"""The child's side of `safeml.sandbox`: give up the network, import, take on the limits, call, reply in JSON."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import sys
+from typing import Any, NoReturn
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+# Python's own audit events (PEP 578) that a parser of files has no use for.
+FORBIDDEN = (
+    "socket.connect",
+    "socket.bind",
+    "socket.getaddrinfo",
+    "socket.sendto",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+)
+FORBIDDEN_STARTS = (
+    "os.posix_spawn",
+    "os.fork",
+    "urllib.",
+    "http.client.",
+    "webbrowser.",
+    "pty.",
+    "shutil.chown",
+)
+
+
+def main() -> None:
+    """Read one request from stdin and write one reply to what was stdout; prints of libraries go nowhere."""
+    request = json.loads(sys.stdin.buffer.read())
+    reply = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    network = _drop_network()
+    module, name = request["target"].split(":")
+    function = getattr(importlib.import_module(module), name)
+    _limit(request["memory"], request["seconds"], request["files"])
+    sys.addaudithook(_forbid)
+    kind, value, reason = _call(function, request["arguments"])
+    reply.write(json.dumps({"kind": kind, "value": value, "reason": reason, "network": network}).encode())
+    reply.close()
+    _leave()
+
+
+def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any], str]:
+    from safeml.errors import InputRefused
+    from safeml.scan.base import Inconclusive, Refused
+
+    try:
+        return "ok", function(**arguments), ""
+    except (Refused, InputRefused) as error:
+        return "refused", {}, str(error)
+    except Inconclusive as error:
+        return "inconclusive", {}, str(error)
+    except MemoryError:
+        return "out of memory", {}, "it needed more memory than it was given"
+    except RecursionError:
+        return "inconclusive", {}, "it is nested too deeply to be judged"
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        if type(error).__name__ == "ResourceExhaustedError":
+            return "out of memory", {}, "it needed more memory than it was given"
+        return "crashed", {}, f"{type(error).__name__}: {first}"
+
+
+def _drop_network() -> str:
+    """A network namespace of its own has no way out. Many containers do not let a process make one."""
+    if sys.platform != "linux":
+        return "refused by a hook"
+    libc = ctypes.CDLL(None, use_errno=True)
+    for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET):
+        if libc.unshare(flags) == 0:
+            return "dropped"
+    return "refused by a hook"
+
+
+def _limit(memory: int, seconds: int, files: int) -> None:
+    _set(resource.RLIMIT_AS, _address_space() + memory)
+    _set(resource.RLIMIT_CPU, seconds + 30)
+    _set(resource.RLIMIT_FSIZE, files)
+    _set(resource.RLIMIT_NOFILE, 256)
+    _set(resource.RLIMIT_CORE, 0)
+
+
+def _set(which: int, value: int) -> None:
+    """At most what was there before: a limit of the machine stays."""
+    hard = resource.getrlimit(which)[1]
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (bound, bound))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        return int(stream.read().split()[0]) * resource.getpagesize()
+
+
+def _forbid(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in FORBIDDEN or event.startswith(FORBIDDEN_STARTS):
+        raise PermissionError(f"{event} is not for a process that reads a model file")
+
+
+def _leave() -> NoReturn:
+    os._exit(0)  # destructors of a framework under a memory limit may hang or crash after the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The configuration of a Keras model against the allow-list: every object, every string, every integer in it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import Any
+
+from safeml.limits import LIMITS
+from safeml.scan.base import Facts, Refused
+from safeml.scan.keras_names import (
+    ACTIVATIONS,
+    LAYERS,
+    LAYERS_OF_APPLICATIONS,
+    MODELS,
+    MODULES,
+    OLD_MODULES,
+    REFUSED_LAYERS,
+    VALUES,
+    WITHOUT_MODULE,
+)
+
+# Where a layer's own name stands, which may hold slashes ("block1/conv").
+NAMED = frozenset({"name", "layer_names", "inbound_nodes", "keras_history", "input_layers", "output_layers"})
+# Integers that count nothing: seeds, and Python's identities of shared objects.
+UNBOUNDED = frozenset({"seed", "shared_object_id"})
+# What stands here is settings of a training that is over; nothing is built from it.
+COMPILED = frozenset({"compile_config", "training_config"})
+SEGMENT = re.compile(r"[A-Za-z0-9_.:>@ -]+")
+OUTSIDE = re.compile(r"://|^[/\\~]|\\|(?:^|/)\.\.?(?:/|$)|^[A-Za-z]:[/\\]")
+REMEDY = "expected public Keras classes only; rebuild that part from Keras layers and save the model again"
+
+
+def scan_config(config: Any, what: str) -> Facts:
+    """Facts of a decoded model configuration; `what` names it in messages. Raises `Refused` at the first offence."""
+    if not isinstance(config, dict):
+        raise Refused(f"{what} is a {type(config).__name__}; expected the JSON object that Keras writes")
+    counts: Counter[str] = Counter()
+    _walk(config, [], counts, bounded=what not in COMPILED, what=what)
+    kinds = sorted(set(counts) & (LAYERS | LAYERS_OF_APPLICATIONS) - {"InputLayer"})
+    return {"layers": sum(counts[kind] for kind in kinds), "layer kinds": ", ".join(kinds)}
+
+
+def scan_model_config(config: Any, what: str) -> Facts:
+    """As `scan_config`, for what must be a whole model."""
+    facts = scan_config(config, what)
+    name = config.get("class_name")
+    if not isinstance(name, str) or name not in MODELS:
+        raise Refused(
+            f'{what} is not of a model: class_name is {_shown(name)}; expected "Sequential" or "Functional"'
+        )
+    return facts
+
+
+def _walk(value: Any, place: list[str], counts: Counter[str], *, bounded: bool, what: str) -> None:
+    key = next((part for part in reversed(place) if not part.startswith("[")), "")
+    if isinstance(value, dict):
+        if "class_name" in value:
+            _check_object(value, place, what)
+            counts[str(value["class_name"])] += 1
+        for name, inner in value.items():
+            _check_string(name, f"a key of {_where(place, what)}", named=True)
+            _walk(inner, [*place, name], counts, bounded=bounded and name not in COMPILED, what=what)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _walk(inner, [*place, f"[{index}]"], counts, bounded=bounded, what=what)
+    elif isinstance(value, str):
+        _check_string(value, _where(place, what), named=bool(NAMED & set(place)))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if bounded and key not in UNBOUNDED and abs(value) > LIMITS.hyperparameter:
+            raise Refused(
+                f"{_where(place, what)} is {value:,}; integers are at most {LIMITS.hyperparameter:,}, so this is no usable model"
+            )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Refused(f"{_where(place, what)} is not a finite number")
+
+
+def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
+    name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
+    where = _where(place, what)
+    if (
+        not isinstance(name, str)
+        or not isinstance(module, str | None)
+        or not isinstance(registered, str | None)
+    ):
+        raise Refused(f"{where} names a class by something that is no string; {REMEDY}")
+    if name in REFUSED_LAYERS:
+        raise Refused(f"{where} is a {name} layer, which {REFUSED_LAYERS[name]}; {REMEDY}")
+    if name == "function":
+        if (
+            module != "builtins"
+            or value.get("config") not in ACTIVATIONS
+            or registered not in (None, "function")
+        ):
+            raise Refused(f"{where} is a function object ({_shown(value.get('config'))}); {REMEDY}")
+        return
+    if name in VALUES:
+        if module not in (None, "builtins") or registered not in (None, name):
+            raise Refused(f"{where} is {_shown(name)} of the module {_shown(module)}; {REMEDY}")
+        return
+    if registered not in (None, name):
+        raise Refused(f"{where} is registered as {_shown(registered)} but named {_shown(name)}; {REMEDY}")
+    known = WITHOUT_MODULE if module is None else {**MODULES, **OLD_MODULES}.get(module, frozenset())
+    if name not in known:
+        of = "" if module is None else f" of the module {_shown(module)}"
+        raise Refused(f"{where} is {_shown(name)}{of}; {REMEDY}")
+
+
+def _check_string(text: str, where: str, *, named: bool) -> None:
+    if len(text) > LIMITS.config_string:
+        raise Refused(
+            f"{where} is a text of {len(text):,} characters; at most {LIMITS.config_string:,} are expected"
+        )
+    if any(0xD800 <= ord(character) <= 0xDFFF or character == "\0" for character in text):
+        raise Refused(f"{where} holds characters that are no text")
+    if OUTSIDE.search(text) or ("/" in text and not named):
+        raise Refused(
+            f"{where} looks like a path or an address ({_shown(text)}); a model file names no other file"
+        )
+    if "/" in text and not all(SEGMENT.fullmatch(part) for part in text.split("/")):
+        raise Refused(f"{where} looks like a path ({_shown(text)}); a model file names no other file")
+
+
+def _where(place: list[str], what: str) -> str:
+    """'config.json: config.layers[1]', in the words of a path through the JSON."""
+    path = "".join(part if part.startswith("[") else f".{_short(part)}" for part in place).removeprefix(".")
+    return f"{what}: {path}" if path else what
+
+
+def _shown(value: Any) -> str:
+    return f'"{_short(value)}"' if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+def _short(text: str) -> str:
+    shown = text if len(text) <= 60 else f"{text[:40]}...{text[-10:]}"
+    return "".join(character if character.isprintable() else "?" for character in shown)

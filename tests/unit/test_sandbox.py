@@ -1,0 +1,71 @@
+"""A function in a limited child: each way of ending has its own name."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from safeml.limits import MIB
+from safeml.sandbox import Outcome, run_limited
+
+HERE = "tests.unit.sandboxed"
+
+
+def run(name: str, seconds: int = 20, memory: int = 256 * MIB, **arguments: str) -> Outcome:
+    return run_limited(f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=MIB)
+
+
+def test_a_function_answers() -> None:
+    outcome = run("answer", word="hello")
+    assert (outcome.kind, outcome.value) == ("ok", {"word": "hello"})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("refuse", "refused", "holds a Lambda"),
+        ("refuse_input", "refused", "m.keras: is empty."),
+        ("give_up", "inconclusive", "too much"),
+        ("fail", "crashed", "ZeroDivisionError"),
+        ("eat_memory", "out of memory", "more memory"),
+        ("recurse", "inconclusive", "nested too deeply"),
+        ("segfault", "crashed", "SIGSEGV"),
+        ("killed", "out of memory", "more memory"),
+        ("leave", "crashed", "it ended with 3"),
+        ("write_much", "crashed", ""),
+        ("connect", "crashed", "PermissionError"),
+        ("start_a_process", "crashed", "PermissionError"),
+        ("fork", "crashed", "PermissionError"),
+    ],
+)
+def test_every_other_end_is_typed(name: str, kind: str, reason: str) -> None:
+    outcome = run(name)
+    assert outcome.kind == kind, outcome
+    assert reason in outcome.reason
+    assert outcome.value == {}
+
+
+def test_a_hanging_function_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    began = time.monotonic()
+    outcome = run("hang", seconds=2, note=str(tmp_path / "pid"))
+    assert outcome.kind == "timeout"
+    assert "2 seconds" in outcome.reason
+    assert time.monotonic() - began < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_is_printed_is_not_taken_for_the_answer() -> None:
+    outcome = run("chatter")
+    assert (outcome.kind, outcome.value) == ("ok", {"said": "nothing"})
+
+
+def test_the_child_sees_an_empty_folder_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    value = run("look_around").value
+    assert value["files"] == 0
+    assert value["secret"] == "absent"
+    assert value["home"] != str(Path.home())
