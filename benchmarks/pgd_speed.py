@@ -31,7 +31,7 @@ from safeml.attacks.art import art_classifier, art_pgd_attack
 from safeml.attacks.base import SURVIVED
 from safeml.attacks.descent import attack
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.classifiers.keras import load_keras
+from safeml.classifiers.load import load_model
 from safeml.config import InputSettings, Threat
 from safeml.data.rendered import render
 
@@ -127,7 +127,9 @@ def load(data: str | None) -> tuple[np.ndarray, np.ndarray]:
 def main(model: str, data: str | None) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    classifier = load_keras(Path(model), InputSettings(), tuple(str(number) for number in range(43)))
+    classifier = load_model(Path(model)).model.fed(
+        InputSettings(), tuple(str(number) for number in range(43)), Path(model).name
+    )
     pixels, labels = load(data)
     # Only images that are right when clean: the engine does not attack the others, which would flatter it.
     right = np.flatnonzero(classifier.predict_logits(pixels).argmax(axis=1) == labels)[:IMAGES]

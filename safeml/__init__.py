@@ -23,8 +23,9 @@ _PUBLIC = {
     "decide": "safeml.gates",
     "load_config": "safeml.config",
     "load_dataset": "safeml.data.load",
-    "load_keras": "safeml.classifiers.keras",
+    "load_model": "safeml.classifiers.load",
     "read_run": "safeml.store",
+    "scan_path": "safeml.scan.scan",
     "wrap": "safeml.classifiers.keras",
     "write_report": "safeml.report.write",
 }

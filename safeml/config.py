@@ -32,21 +32,39 @@ class Settings(BaseModel):
 
 
 class InputSettings(Settings):
-    """The input contract; what is left out is read from the model file where it states it."""
+    """The input contract; what is left out is read from the model file where it states it.
+
+    range: the values of pixels 0 and 255, before mean and std.
+    mean, std: of each channel, in the model's own channel order; what is fed is (value - mean) / std.
+    standardise: each image minus its own mean, divided by its own standard deviation.
+    chosen_on: sha256 of the pixels that this contract was measured on, as `safeml inspect` writes it.
+    """
 
     height: int | None = Field(default=None, ge=8, le=1024)
     width: int | None = Field(default=None, ge=8, le=1024)
     channels: Literal["rgb", "bgr", "grey"] = "rgb"
     range: tuple[Finite, Finite] = (0.0, 1.0)
+    mean: tuple[Finite, ...] = ()
+    std: tuple[Finite, ...] = ()
+    standardise: bool = False
     outputs: Literal["logits", "probabilities"] | None = None
     class_order: tuple[int, ...] | None = None
+    chosen_on: str = ""
 
     @model_validator(mode="after")
-    def _range_is_wide(self) -> Self:
+    def _scaling_is_whole(self) -> Self:
         if self.range[0] == self.range[1]:
             raise ValueError(
                 "range has equal ends; expected the model's values for pixels 0 and 255, such as [0, 1]"
             )
+        channels = 1 if self.channels == "grey" else 3
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and len(values) != channels:
+                raise ValueError(f"{name} has {len(values)} entries; {self.channels} images have {channels}")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("std has an entry that is not positive; expected what values are divided by")
+        if self.standardise and (self.mean or self.std):
+            raise ValueError("standardise goes by each image itself; leave mean and std out")
         return self
 
 
@@ -152,7 +170,14 @@ class AdversarialSettings(Settings):
         return self
 
 
+class ModelFileSettings(Settings):
+    """The model file as it was scanned and opened; disabling the stage hides the page, never the scan."""
+
+    enabled: bool = True
+
+
 class StageSettings(Settings):
+    model: ModelFileSettings = ModelFileSettings()
     training: TrainingSettings = TrainingSettings()
     performance: PerformanceSettings = PerformanceSettings()
     balance: BalanceSettings = BalanceSettings()

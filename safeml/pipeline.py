@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import json
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from safeml import framework, provenance
 from safeml import gates as deciding
-from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress, silent
 from safeml.classifiers.base import Classifier
 from safeml.config import Config, DataSettings, InputSettings, TrainingSettings, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
-from safeml.errors import ConfigError, ExitCode, InputRefused, SafemlError
+from safeml.errors import ConfigError, ExitCode, SafemlError
 from safeml.results import DataIdentity, Finding, ModelIdentity, Run, RunTimes, StageResult, Verdict
-from safeml.store import (
-    atomic_write,
-    content_key,
-    file_sha256,
-    load_stage,
-    make_folder,
-    save_stage,
-    to_json,
-)
+from safeml.scan.sources import find_model, read_manifest
+from safeml.store import atomic_write, content_key, load_stage, make_folder, save_stage, to_json
 from safeml.version import __version__
+
+if TYPE_CHECKING:
+    from safeml.classifiers.load import Opened
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,7 @@ class Stage:
 
 
 STAGES = (
+    Stage("model", "Model file", "safeml.audits.model"),
     Stage("training", "Training", "safeml.audits.training"),
     Stage("performance", "Performance", "safeml.audits.performance"),
     Stage("balance", "Class balance", "safeml.audits.balance"),
@@ -116,9 +112,10 @@ def train(
     place = Place(recipe_path.parent, data_root or recipe_path.parent)
     manifest = read_manifest(out)
     same = manifest is not None and manifest.get("recipe") == recipe.model_dump(mode="json")
-    if same and model_file(out)[0].is_file():
+    if same and find_model(out).file.is_file():
         return out
     training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
+    framework.start()
     from safeml.training.fit import fit
 
     make_folder(out)
@@ -132,13 +129,13 @@ def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run
     place = Place(recipe_path.parent, data_root or recipe_path.parent)
     training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
     from safeml.audits import training as stage
-    from safeml.classifiers.keras import load_keras
+    from safeml.classifiers.load import load_model
 
-    file, manifest = model_file(folder)
-    classifier = load_keras(file, InputSettings(), choosing.class_names, recipe.name)
+    opened = load_model(folder)
+    classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
     # No test image is read here; one validation image stands in, for the names of the classes.
     inputs = AuditInputs(classifier, choosing.take(np.arange(1)), training, choosing, recipe.seed)
-    result = stage.run(inputs, TrainingSettings(), manifest)
+    result = stage.run(inputs, TrainingSettings(), opened.source.manifest)
     verdict = Verdict(
         status="incomplete",
         exit_code=int(ExitCode.INCOMPLETE),
@@ -182,13 +179,12 @@ def audit(
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
             )
-    from safeml.classifiers.keras import load_keras
+    from safeml.classifiers.load import load_model
 
-    file, manifest = model_file(model_path)
-    classifier = load_keras(
-        file, config.model.input, test.class_names, config.model.name or _model_name(file)
-    )
-    digest = file_sha256(file)
+    progress("Opening the model", 0, len(STAGES))
+    opened = load_model(model_path)
+    name = config.model.name or _model_name(opened.source.file)
+    classifier = opened.model.fed(config.model.input, test.class_names, name)
     identity = _model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
         ("test", test),
@@ -212,11 +208,10 @@ def audit(
     for number, stage in enumerate(STAGES):
         progress(stage.title, number, len(STAGES))
         began = time.monotonic()
-        stages.append(_run_stage(stage, inputs, config, manifest, evidence, folder))
+        stages.append(_run_stage(stage, inputs, config, opened, evidence, folder))
         seconds[stage.name] = round(time.monotonic() - began, 3)
     progress("Verdict", len(STAGES), len(STAGES))
-    if file_sha256(file) != digest:
-        raise InputRefused(f"{file}: changed while it was audited; the run is void, run it again.")
+    opened.check_unchanged()
     verdict = deciding.decide(stages, config.gates, today=started.date().isoformat())
     run = Run(
         safeml_version=__version__,
@@ -237,7 +232,7 @@ def audit(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         hardware=provenance.hardware(),
-        model_file_sha256=digest,
+        model_file_sha256=opened.origin.scan.sha256,
         code_commit=provenance.commit(place.base),
     )
     atomic_write(folder / "results.json", to_json(run))
@@ -245,48 +240,11 @@ def audit(
     return run, times, folder
 
 
-def model_file(path: Path) -> tuple[Path, dict[str, Any] | None]:
-    """The model file that `path` names, and the manifest of its training where there is one.
-
-    A folder that `safeml train` wrote stands for its chosen checkpoint.
-    """
-    if not path.is_dir():
-        manifest = read_manifest(path.parent)
-        chosen = (manifest or {}).get("chosen", {}).get("file")
-        return path, manifest if chosen == path.name else None
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise InputRefused(
-            f"{path}: is a folder without training.json; give a .keras file or a folder of `safeml train`."
-        )
-    try:
-        file = path / Path(str(manifest["chosen"]["file"])).name
-    except (KeyError, TypeError) as error:
-        raise InputRefused(f"{path / 'training.json'}: names no chosen checkpoint; train again.") from error
-    return file, manifest
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """`training.json` in `folder`, or None where there is none."""
-    path = folder / "training.json"
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputRefused(
-            f"{path}: is not valid JSON ({str(error)[:120]}); expected the manifest of `safeml train`."
-        ) from error
-    if not isinstance(manifest, dict):
-        raise InputRefused(f"{path}: is not a manifest of `safeml train`; expected a JSON object.")
-    return manifest
-
-
 def _run_stage(
     stage: Stage,
     inputs: AuditInputs,
     config: Config,
-    manifest: dict[str, Any] | None,
+    opened: Opened,
     evidence: dict[str, Any],
     folder: Path,
 ) -> StageResult:
@@ -295,10 +253,14 @@ def _run_stage(
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
         return StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
     parts = {**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")}
-    extra = {}
+    extra: dict[str, Any] = {}
     if stage.name == "training":
-        extra = {"manifest": manifest}
-        parts["manifest"] = manifest
+        extra = {"manifest": opened.source.manifest}
+        parts["manifest"] = opened.source.manifest
+    elif stage.name == "model":
+        extra = {"origin": opened.origin, "contract": config.model.input}
+        parts["origin"] = opened.origin.model_dump(mode="json")
+        parts["contract"] = config.model.input.model_dump(mode="json")
     key = content_key(parts)
     done = load_stage(folder, stage.name, key)
     if done is not None:

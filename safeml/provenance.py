@@ -9,8 +9,17 @@ import platform
 import subprocess
 from pathlib import Path
 
-MEASURING = ("attacks", "audits", "classifiers", "data", "metrics", "statistics")
-PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "adversarial-robustness-toolbox", "pillow")
+MEASURING = ("attacks", "audits", "classifiers", "data", "metrics", "scan", "statistics")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "tensorflow",
+    "keras",
+    "h5py",
+    "onnxruntime",
+    "adversarial-robustness-toolbox",
+    "pillow",
+)
 
 
 def measuring_code() -> str:

@@ -232,6 +232,7 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         provenance=provenance,
     )
     stages = [
+        performance.model_copy(update={"stage": "model", "title": word, "metrics": []}),
         stage("training", status="skipped", reason=f"no manifest of {word}"),
         performance,
         stage("balance", status="error", reason=f"crashed on {word}"),

@@ -12,12 +12,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from safeml.config import InputSettings
+
 
 @dataclass(frozen=True)
 class InputSpec:
     """The input contract of a model.
 
-    low, high: the model's values for pixel 0 and pixel 255; the map between is linear.
+    low, high: the model's values for pixel 0 and pixel 255, before mean and std; the map between is linear.
+    mean, std: of each channel in the model's order, or empty; what is fed is (value - mean) / std.
+    standardise: each image is fed minus its own mean, divided by its own standard deviation.
     outputs: what the file's last layer gives; safeml itself always works on logits.
     class_order: class id of each of the model's K outputs, or None where output k is class k.
     """
@@ -29,6 +33,38 @@ class InputSpec:
     high: float = 1.0
     outputs: Literal["logits", "probabilities"] = "logits"
     class_order: tuple[int, ...] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    standardise: bool = False
+
+    @property
+    def depth(self) -> int:
+        """Channels of one image as the model takes it."""
+        return 1 if self.channels == "grey" else 3
+
+
+class Model(Protocol):
+    """A model file in memory, before anyone has said how it wants its images.
+
+    where: the file, for messages. input_shape: what the file fixes of (height, width, channels); None where it is open.
+    outputs: K. gives: what the file's last layer gives. notes: what was done to it on loading, for the report.
+    """
+
+    where: str
+    input_shape: tuple[int | None, int | None, int | None]
+    outputs: int
+    gives: Literal["logits", "probabilities"]
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> Classifier:
+        """The classifier of these classes under an input contract, checked as a whole.
+
+        Raises InputRefused where contract, classes and model do not fit, or where the outputs are not finite or not
+        deterministic; ConfigError where the contract contradicts itself.
+        """
+        ...
 
 
 class Classifier(Protocol):

@@ -95,6 +95,13 @@ class ImageDataset:
             digest.update("\0".join(map(str, self.groups[column])).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def pixels_fingerprint(self) -> str:
+        """sha256 over the images alone, whatever is declared about them."""
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).tobytes())
+        return digest.hexdigest()
+
     def take(self, indices: np.ndarray) -> ImageDataset:
         """The images at `indices` (int [M]), in that order, with all their columns; clustering is kept as declared."""
 

@@ -302,6 +302,18 @@ def _draw(figure: Curve | Bars | DotPlot | Matrix, width: int) -> Markup:
             return draw_matrix(figure, width)
 
 
+def _scaling(inputs: dict[str, Any]) -> str:
+    """What is done to the values after the range, in a clause."""
+    if inputs.get("standardise"):
+        return "then standardised image by image; "
+    parts = [
+        f"{word} {', '.join(map(str, inputs[key]))}"
+        for key, word in (("mean", "minus"), ("std", "divided by"))
+        if inputs.get(key)
+    ]
+    return f"then {' and '.join(parts)}; " if parts else ""
+
+
 def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
     facts = [Fact(label="Model", value=short_hash(run.model.fingerprint), detail="; ".join(run.model.notes))]
     inputs = run.model.input
@@ -309,7 +321,7 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
         Fact(
             label="Input",
             value=f"{inputs.get('height')} × {inputs.get('width')} {inputs.get('channels')}, {inputs.get('low')} to {inputs.get('high')}",
-            detail=f"{number(run.model.parameters)} parameters; the file gives {inputs.get('outputs')}",
+            detail=f"{_scaling(inputs)}{number(run.model.parameters)} parameters; the file gives {inputs.get('outputs')}",
         )
     )
     facts += [

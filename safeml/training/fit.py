@@ -146,12 +146,16 @@ def _publish(
 
 
 def _compress(archive: Path) -> None:
-    """Deflate the members, which Keras stores as they are; it reads both."""
+    """Deflate the members, which Keras stores as they are, and leave out every date: equal models are equal files."""
     with zipfile.ZipFile(archive) as stored:
-        members = [(name, stored.read(name)) for name in stored.namelist()]
+        members = {name: stored.read(name) for name in stored.namelist()}
+    metadata = json.loads(members["metadata.json"])
+    members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"]}).encode()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated:
-        for name, content in members:
-            deflated.writestr(name, content)
+        for name, content in members.items():
+            undated = zipfile.ZipInfo(name)
+            undated.compress_type = zipfile.ZIP_DEFLATED
+            deflated.writestr(undated, content)
 
 
 def _identity(data: ImageDataset) -> dict[str, Any]:

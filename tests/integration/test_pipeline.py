@@ -89,7 +89,7 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(project: Path) -> None:
     assert run.verdict.status == "failed"
     assert run.verdict.exit_code == 1
     assert {stage.stage: stage.status for stage in run.stages} == {
-        "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
+        "model": "ok", "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
     }  # fmt: skip
     names = {path.name for path in (project / "first").iterdir()}
     pages = {f"{stage.stage}.html" for stage in run.stages}
@@ -112,6 +112,20 @@ def test_training_left_checkpoints_of_modelcheckpoint_and_a_manifest(project: Pa
     assert manifest["chosen"]["value"] == max(epoch["val_accuracy"] for epoch in manifest["epochs"])
     assert manifest["chosen"]["file"] in {path.name for path in (trained / "checkpoints").iterdir()}
     assert read_run(project / "first").model.fingerprint == manifest["model_fingerprint"]
+
+
+def test_training_alone_ends_in_a_report_and_the_same_recipe_in_the_same_file(
+    project: Path, tmp_path: Path
+) -> None:
+    done = safeml("train", project / "recipe.toml", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "training.html" in done.stdout
+    page = (tmp_path / "out" / "training.html").read_text()
+    assert "Validation accuracy" in page
+    assert 'href="index.html"' not in page
+    [trained] = (project / "reports" / "trained").iterdir()
+    chosen = json.loads((trained / "training.json").read_text())["chosen"]["file"]
+    assert (tmp_path / "out" / chosen).read_bytes() == (trained / chosen).read_bytes()
 
 
 def test_a_second_run_gives_the_same_bytes(project: Path) -> None:

@@ -240,13 +240,15 @@ def test_agrees_with_art_on_a_reference_model():
     data = Path(os.environ.get("SAFEML_SHARED", REPOSITORY.parent / "shared")) / "data" / "gtsrb" / "test.npz"
     if not models or not data.exists():
         pytest.skip("needs models/lenet-gtsrb/*.keras and the GTSRB test images (SAFEML_SHARED)")
-    from safeml.classifiers.keras import load_keras
+    from safeml.classifiers.load import load_model
 
     with np.load(data) as arrays:
         chosen = np.sort(np.random.default_rng(2).choice(len(arrays["labels"]), 1000, replace=False))
         images = arrays["images"][chosen].astype(np.float32) / np.float32(255)
         labels = arrays["labels"][chosen].astype(np.int64)
-    classifier = load_keras(models[-1], InputSettings(), tuple(str(number) for number in range(43)))
+    classifier = load_model(models[-1]).model.fed(
+        InputSettings(), tuple(str(number) for number in range(43)), "reference"
+    )
     own, art = survivors_of_both(classifier, images, labels, Threat(norm="linf", epsilon=2 / 255), steps=20)
     assert abs(round(1000 * own) - round(1000 * art)) <= 5  # 0.5 percentage points, in whole images
 

@@ -1,0 +1,161 @@
+"""What the model file is, how it was opened, and what of it cannot be seen. Reads the record of the scan; opens nothing."""
+
+from __future__ import annotations
+
+from safeml.audits.base import AuditInputs
+from safeml.classifiers.base import InputSpec
+from safeml.config import InputSettings, ModelFileSettings
+from safeml.limits import GIB
+from safeml.results import Card, Column, Fact, Finding, ModelOrigin, Provenance, StageResult, Table
+from safeml.wording import counted, number
+
+CHOSEN_HERE = (
+    "The input contract was chosen on these test images, so the accuracy under it is a little optimistic: "
+    "the best of several was taken."
+)
+UNSEEN = (
+    "Which images this model was trained on cannot be seen in its file, nor how they were augmented: "
+    "these test images may have been among them."
+)
+
+
+def run(
+    inputs: AuditInputs, settings: ModelFileSettings, origin: ModelOrigin, contract: InputSettings
+) -> StageResult:
+    """Report on the file that the classifier was loaded from, and on the input contract it is fed by."""
+    scan, classifier = origin.scan, inputs.classifier
+    return StageResult(
+        stage="model",
+        title="Model file",
+        tested="What the model file holds, by a static scan before any framework saw it; that it loads within limits in a "
+        "process of its own; that its outputs are finite and the same each time.",
+        on_what=f"{scan.path}, {counted(scan.bytes, 'byte')}: the bytes that were scanned are the ones that were loaded and audited.",
+        facts=[
+            Fact(label="Scan", value=scan.status, detail=f"by allow-list, scanner {scan.scanner}"),
+            Fact(label="Format", value=scan.format, detail=_version(origin)),
+            Fact(label="Parameters", value=number(classifier.parameters)),
+            Fact(
+                label="Outputs",
+                value=number(classifier.classes),
+                detail=f"the file gives {classifier.spec.outputs}",
+            ),
+            Fact(label="File", value=scan.sha256[:12], detail="sha256, first 12 digits"),
+        ],
+        findings=_findings(inputs, origin, contract),
+        figures=[_scan_table(origin), _contract_table(classifier.spec), *_loading_table(inputs, origin)],
+        meaning=[
+            "Accepted means that nothing in the file is outside the list of what an image classifier needs: no code, no "
+            "functions, no paths, no links to other files, numbers that are stored here and finite.",
+            "It does not mean that the model is good, nor that the framework that reads it is free of errors.",
+        ],
+        limits=[
+            "The scan and the limited process are defence in depth, not isolation: open files of people whom you do not trust "
+            "in a container or a virtual machine.",
+            "A model trained to misbehave on a secret pattern (a backdoor) is an ordinary file, and no scan sees it.",
+        ],
+        not_tested=[
+            Fact(
+                label="Training data",
+                value="not visible",
+                detail="a file does not say what it was trained on",
+            ),
+            Fact(label="Backdoors", value="not tested", detail="not visible in a static scan"),
+        ],
+        reproduce=[
+            f"file sha256 {scan.sha256}",
+            f"model {classifier.fingerprint}",
+            f"safeml scan {scan.path}",
+        ],
+        card=Card(headline=scan.status, text=f"{scan.format}, {counted(classifier.parameters, 'parameter')}"),
+        provenance=Provenance(
+            model=classifier.fingerprint,
+            data=inputs.test.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def _version(origin: ModelOrigin) -> str:
+    version = origin.scan.facts.get("Keras version")
+    return f"Keras {version}" if version else ""
+
+
+def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings) -> list[Finding]:
+    findings = []
+    if not origin.safeml_trained:
+        findings.append(
+            Finding(
+                code="training-not-visible",
+                severity="info" if inputs.train is not None else "warning",
+                message=UNSEEN,
+                remedy="Configure data.train with what the author used, so that shared images are counted, or test on images "
+                "that were taken after the model.",
+            )
+        )
+    if contract.chosen_on == inputs.test.pixels_fingerprint:
+        findings.append(
+            Finding(
+                code="contract-chosen-on-test",
+                severity="warning",
+                message=CHOSEN_HERE,
+                remedy="Run safeml inspect on other labelled images, such as validation images, or ask the author.",
+            )
+        )
+    elif contract.chosen_on:
+        findings.append(
+            Finding(
+                code="contract-measured",
+                severity="info",
+                message="The input contract was measured by safeml inspect on another set of images; whether the two sets share "
+                "images was not compared.",
+            )
+        )
+    return findings
+
+
+def _scan_table(origin: ModelOrigin) -> Table:
+    scan = origin.scan
+    rows = [
+        ["file", scan.path],
+        ["format", scan.format],
+        ["bytes", number(scan.bytes)],
+        ["sha256", scan.sha256],
+    ]
+    facts = [
+        [name, number(value) if isinstance(value, int) else value]
+        for name, value in sorted(scan.facts.items())
+    ]
+    return _table("scan", "What the scan found", [*rows, *facts])
+
+
+def _contract_table(spec: InputSpec) -> Table:
+    rows = [
+        ["size", f"{spec.height} x {spec.width} pixels"],
+        ["channels", spec.channels],
+        ["pixel 0 becomes", number(spec.low)],
+        ["pixel 255 becomes", number(spec.high)],
+    ]
+    if spec.standardise:
+        rows.append(["then", "each image minus its mean, divided by its standard deviation"])
+    if spec.mean:
+        rows.append(["minus the mean", ", ".join(map(number, spec.mean))])
+    if spec.std:
+        rows.append(["divided by", ", ".join(map(number, spec.std))])
+    order = "as the data" if spec.class_order is None else "as configured"
+    return _table("contract", "How images are fed", [*rows, ["order of the classes", order]])
+
+
+def _loading_table(inputs: AuditInputs, origin: ModelOrigin) -> list[Table]:
+    rows = [["chosen", origin.chosen]] if origin.chosen else []
+    rows += [["on loading", note] for note in inputs.classifier.notes]
+    rows.append(
+        ["first load", f"in a process of its own with {origin.memory_limit // GIB} GiB beyond the framework and "
+         f"{origin.seconds_limit} seconds; network {origin.network}"]
+    )  # fmt: skip
+    return [_table("loading", "How the file was opened", rows)]
+
+
+def _table(name: str, title: str, rows: list[list[str]]) -> Table:
+    columns = [Column(key="what", label="What"), Column(key="value", label="Value")]
+    return Table(id=f"model-{name}", title=title, columns=columns, rows=[list(row) for row in rows])

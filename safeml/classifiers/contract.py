@@ -1,0 +1,116 @@
+"""The input contract: what a model's file fixes, joined with what the settings say, and checked. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from safeml.classifiers.base import Classifier, InputSpec, Model
+from safeml.config import InputSettings
+from safeml.errors import ConfigError, InputRefused
+
+
+def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec:
+    """The contract of `model` under `settings` for data of `classes` classes.
+
+    Raises InputRefused where the model does not fit, and ConfigError where the settings contradict themselves.
+    """
+    where = model.where
+    if model.outputs != classes:
+        raise InputRefused(f"{where}: gives {model.outputs} outputs; the data have {classes} classes.")
+    height, width, depth = model.input_shape
+    wanted = 1 if settings.channels == "grey" else 3
+    if depth not in (None, wanted):
+        raise InputRefused(
+            f'{where}: takes {depth} channels; model.input.channels = "{settings.channels}" gives {wanted}.'
+        )
+    if settings.outputs not in (None, model.gives):
+        raise InputRefused(f'{where}: gives {model.gives}; model.input.outputs says "{settings.outputs}".')
+    order = settings.class_order
+    if order is not None and sorted(order) != list(range(len(order))):
+        raise ConfigError(
+            f"model.input.class_order names {len(order)} classes, but not each of 0-{len(order) - 1} once."
+        )
+    if order is not None and len(order) != model.outputs:
+        raise ConfigError(
+            f"model.input.class_order has {len(order)} entries; the model has {model.outputs} outputs."
+        )
+    return InputSpec(
+        height=_side(where, "height", height, settings.height),
+        width=_side(where, "width", width, settings.width),
+        channels=settings.channels,
+        low=settings.range[0],
+        high=settings.range[1],
+        outputs=model.gives,
+        class_order=order,
+        mean=settings.mean,
+        std=settings.std,
+        standardise=settings.standardise,
+    )
+
+
+def _side(where: str, name: str, fixed: int | None, wanted: int | None) -> int:
+    if fixed is None and wanted is None:
+        raise InputRefused(
+            f"{where}: leaves the input {name} open; set model.input.{name} in the configuration."
+        )
+    if fixed is not None and wanted is not None and fixed != wanted:
+        raise InputRefused(f"{where}: takes images of {name} {fixed}; model.input.{name} says {wanted}.")
+    return int(fixed if fixed is not None else wanted or 0)
+
+
+def model_values(pixels: Any, spec: InputSpec) -> Any:
+    """tf.Tensor float32 [N, H, W, C] of pixels in 0..1 -> what the model wants, float32 [N, height, width, channels].
+
+    A differentiable map, so that attacks work on the pixels that a camera would deliver. Resizing is bilinear with
+    antialiasing, as Pillow's.
+    """
+    import tensorflow as tf
+
+    if pixels.shape[1:3] != (spec.height, spec.width):
+        pixels = tf.image.resize(pixels, (spec.height, spec.width), method="bilinear", antialias=True)
+    if spec.channels == "grey" and pixels.shape[3] == 3:
+        pixels = tf.image.rgb_to_grayscale(pixels)
+    elif spec.channels != "grey" and pixels.shape[3] == 1:
+        pixels = tf.repeat(pixels, 3, axis=3)
+    elif spec.channels == "bgr":
+        pixels = tf.reverse(pixels, axis=[3])
+    values = spec.low + pixels * (spec.high - spec.low)
+    if spec.standardise:
+        return tf.image.per_image_standardization(values)
+    if spec.mean:
+        values = values - tf.constant(spec.mean, tf.float32)
+    if spec.std:
+        values = values / tf.constant(spec.std, tf.float32)
+    return values
+
+
+def as_pixels(images: np.ndarray) -> np.ndarray:
+    """uint8 images as float32 in 0..1; float images unchanged but for their type."""
+    return (
+        images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
+    )
+
+
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether every row of float [N, K] is a distribution; judged on black, white and noise images."""
+    return bool((outputs >= 0).all() and np.abs(outputs.sum(axis=1) - 1).max() < 1e-3)
+
+
+def check_outputs(classifier: Classifier, where: str) -> None:
+    """Raise InputRefused where the outputs on black, white and noise images are not finite or differ from call to call."""
+    spec = classifier.spec
+    images = np.random.default_rng(1).integers(
+        0, 256, (16, spec.height, spec.width, spec.depth), dtype=np.uint8
+    )
+    images[0], images[1] = 0, 255
+    first, second = classifier.predict_logits(images), classifier.predict_logits(images)
+    if not np.isfinite(first).all():
+        raise InputRefused(
+            f"{where}: gives outputs that are not finite on black, white or noise images; its arithmetic overflows."
+        )
+    if not np.array_equal(first, second):
+        raise InputRefused(
+            f"{where}: gives other outputs for the same images each time; a model under test is deterministic at inference."
+        )

@@ -1,0 +1,219 @@
+"""An ONNX file as the model under test, run by ONNX Runtime on the CPU. Legend: N images, H W C pixels, K classes.
+
+It has no gradients: attacks that need them are not measured on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from safeml.classifiers.base import InputSpec
+from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
+from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs
+from safeml.classifiers.keras import probe_values
+from safeml.classifiers.onnx_graph import OnnxGraph
+from safeml.config import InputSettings
+from safeml.errors import InputRefused
+from safeml.scan.onnx_tensors import WEIGHTS
+
+BATCH = 64
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+@dataclass(eq=False)
+class OnnxModel:
+    """A loaded ONNX model; see `Model` for the fields.
+
+    session, penultimate: ONNX Runtime sessions that give [N, K] before the softmax, and what the last layer is fed.
+    batch: how many images the graph takes at a time. channels_first: it takes [N, C, H, W]. dtype: of its input.
+    takes_log: what the session gives are probabilities.
+    """
+
+    where: str
+    input_shape: tuple[int | None, int | None, int | None]
+    outputs: int
+    gives: Literal["logits", "probabilities"]
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    session: Any = field(repr=False)
+    penultimate: Any = field(repr=False)
+    batch: int
+    channels_first: bool
+    dtype: str
+    takes_log: bool
+
+    def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> OnnxClassifier:
+        """See `Model.fed`."""
+        spec = input_spec(self, settings, len(class_names))
+        classifier = OnnxClassifier(
+            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
+        )
+        check_outputs(classifier, self.where)
+        return classifier
+
+    def run(self, session: Any, values: np.ndarray) -> np.ndarray:
+        """float32 [n, height, width, channels] of the model's own values, n <= batch -> float32 [n, ...].
+
+        Every batch is padded to one shape, so that an image's row does not depend on how many came with it.
+        """
+        padded = np.concatenate([values, np.zeros((self.batch - len(values), *values.shape[1:]), np.float32)])
+        fed = padded.transpose(0, 3, 1, 2) if self.channels_first else padded
+        (outputs,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(fed, self.dtype)})
+        return np.asarray(outputs, np.float32)[: len(values)]
+
+
+@dataclass(eq=False)
+class OnnxClassifier:
+    """A `Classifier` without gradients. Build it with `OnnxModel.fed`."""
+
+    name: str
+    spec: InputSpec
+    classes: int
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    model: OnnxModel
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] uint8, or float32 in 0..1 -> float32 [N, K]. Not checked for finiteness: audits count that."""
+        outputs = self._in_batches(self.model.session, images)
+        if self.model.takes_log:
+            outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+        if self.spec.class_order is not None:
+            outputs = outputs[:, np.argsort(self.spec.class_order)]
+        return outputs
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] -> float32 [N, F], the input of the last layer that has weights."""
+        return self._in_batches(self.model.penultimate, images).reshape(len(images), -1)
+
+    def _in_batches(self, session: Any, images: np.ndarray) -> np.ndarray:
+        import tensorflow as tf
+
+        results = []
+        for start in range(0, len(images), self.model.batch):
+            pixels = tf.constant(as_pixels(images[start : start + self.model.batch]))
+            results.append(self.model.run(session, np.asarray(model_values(pixels, self.spec))))
+        return np.concatenate(results)
+
+
+def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
+    """The ONNX model at `path`, which a scan accepted. Its softmax, if it ends in one, is taken off.
+
+    Raises InputRefused where it does not load, or has not one image input and one row of outputs.
+    """
+    graph = _read(path, where)
+    session = _session(graph.bytes_giving(graph.output), where)
+    taken, given = session.get_inputs(), session.get_outputs()
+    check_ends(len(taken), len(given), where)
+    for end, which in ((taken[0], "takes"), (given[0], "gives")):
+        if end.type not in TYPES:
+            raise InputRefused(f"{where}: {which} {end.type}; expected tensor(float) or tensor(float16).")
+    batch, shape, channels_first = _layout(_sides(taken[0].shape), where)
+    outputs = check_shapes((None, *shape), _sides(given[0].shape), where)
+    logits = graph.softmax_input()
+    penultimate = graph.last_weighted_input(logits or graph.output)
+    if penultimate is None:
+        raise InputRefused(f"{where}: has no layer with weights; expected a trained classifier.")
+    done = ["the softmax was taken off; the logits are exact"] if logits else []
+    done += ["its float16 outputs are read as float32"] if TYPES[given[0].type] == "float16" else []
+    model = OnnxModel(
+        where=where,
+        input_shape=shape,
+        outputs=outputs,
+        gives="logits",
+        parameters=_parameters(graph.model),
+        fingerprint=graph.fingerprint(),
+        notes=(*notes, *done),
+        session=_session(graph.bytes_giving(logits), where) if logits else session,
+        penultimate=_session(graph.bytes_giving(penultimate), where),
+        batch=batch or BATCH,
+        channels_first=channels_first,
+        dtype=TYPES[taken[0].type],
+        takes_log=False,
+    )
+    return _judged(model, session if logits else None)
+
+
+def _judged(model: OnnxModel, with_softmax: Any | None) -> OnnxModel:
+    """The model with what its probe outputs say of it. with_softmax: the session before the softmax was taken off."""
+    found = _probe(model, with_softmax or model.session)
+    without = _probe(model, model.session) if with_softmax else None
+    gives, takes_log = judge_outputs(found, without, model.where)
+    return replace(
+        model, gives=gives, takes_log=takes_log, notes=(*model.notes, *((LOG_NOTE,) if takes_log else ()))
+    )
+
+
+def _probe(model: OnnxModel, session: Any) -> np.ndarray:
+    values = probe_values(model.input_shape)
+    try:
+        parts = [values[start : start + model.batch] for start in range(0, len(values), model.batch)]
+        return np.concatenate([model.run(session, part) for part in parts])
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+        raise InputRefused(
+            f"{model.where}: does not run on images of {list(values.shape[1:])}: {_first_line(error)}"
+        ) from error
+
+
+def _read(path: Path, where: str) -> OnnxGraph:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except (DecodeError, ValueError) as error:
+        raise InputRefused(f"{where}: is no ONNX model: {_first_line(error)}") from error
+    inputs = {tensor.name for tensor in model.graph.initializer}
+    real = [value for value in model.graph.input if value.name not in inputs]
+    check_ends(len(real), len(model.graph.output), where)
+    return OnnxGraph(model)
+
+
+def _session(model: bytes, where: str) -> Any:
+    """From bytes: a session without a path has no folder to look for other files in, and no library is registered."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what fails is raised; the rest is for its developers
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+        raise InputRefused(f"{where}: ONNX Runtime does not load it: {_first_line(error)}") from error
+
+
+def _sides(shape: list[Any]) -> Shape:
+    """Sides that are names, or not positive, are open."""
+    return tuple(side if isinstance(side, int) and side > 0 else None for side in shape or [])
+
+
+def _layout(sides: Shape, where: str) -> tuple[int | None, tuple[int | None, int | None, int | None], bool]:
+    """Batch, (height, width, channels), and whether channels come first: the side of 1 or 3 is the channels."""
+    if len(sides) != 4:
+        raise InputRefused(f"{where}: takes inputs of shape {list(sides)}; expected 4 sides, of images.")
+    first, last = sides[1] in (1, 3), sides[3] in (1, 3)
+    if first == last:
+        raise InputRefused(
+            f"{where}: takes inputs of shape {list(sides)}; expected 1 or 3 channels at the second or the last place."
+        )
+    if first:
+        return sides[0], (sides[2], sides[3], sides[1]), True
+    return sides[0], (sides[1], sides[2], sides[3]), False
+
+
+def _parameters(model: Any) -> int:
+    """Elements of the stored weights, as the scan counts them, but for constants inside nodes."""
+    return sum(prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in WEIGHTS)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,97 @@
+"""A model whose outputs are a TensorFlow graph of its inputs: of Keras or of a SavedModel. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from safeml.classifiers.base import InputSpec
+from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
+from safeml.config import InputSettings
+
+BATCH = 256
+Tensors = Callable[[Any], Any]
+
+
+@dataclass(eq=False)
+class TensorModel:
+    """A loaded model; see `Model` for the fields.
+
+    forward: tf.Tensor float32 [N, height, width, channels] of the model's own values -> [N, K], in inference mode,
+        without a softmax that could be taken off. takes_log: what it gives then are still probabilities.
+    penultimate: the same inputs -> [N, ...], the input of the last layer with weights.
+    """
+
+    where: str
+    input_shape: tuple[int | None, int | None, int | None]
+    outputs: int
+    gives: Literal["logits", "probabilities"]
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    forward: Tensors
+    penultimate: Tensors
+    takes_log: bool = False
+
+    def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> TensorClassifier:
+        """See `Model.fed`."""
+        spec = input_spec(self, settings, len(class_names))
+        classifier = TensorClassifier(
+            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
+        )
+        check_outputs(classifier, self.where)
+        return classifier
+
+
+@dataclass(eq=False)
+class TensorClassifier:
+    """A `DifferentiableClassifier`. Build it with `TensorModel.fed`."""
+
+    name: str
+    spec: InputSpec
+    classes: int
+    parameters: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    model: TensorModel
+    _functions: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def logits(self, pixels: Any) -> Any:
+        """tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, K]; differentiable, inference mode."""
+        import tensorflow as tf
+
+        outputs = tf.cast(self.model.forward(model_values(pixels, self.spec)), tf.float32)
+        if self.model.takes_log:
+            outputs = tf.math.log(tf.maximum(outputs, np.finfo(np.float32).tiny))
+        if self.spec.class_order is not None:
+            outputs = tf.gather(outputs, np.argsort(self.spec.class_order), axis=1)
+        return outputs
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] uint8, or float32 in 0..1 -> float32 [N, K]. Not checked for finiteness: audits count that."""
+        return self._in_batches("logits", self.logits, images)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] -> float32 [N, F], the input of the last layer that has weights."""
+        found = self._in_batches(
+            "features", lambda pixels: self.model.penultimate(model_values(pixels, self.spec)), images
+        )
+        return found.reshape(len(images), -1)
+
+    def _in_batches(self, name: str, function: Tensors, images: np.ndarray) -> np.ndarray:
+        """Every batch is padded to one shape: it compiles once, and other shapes would round differently."""
+        import tensorflow as tf
+
+        key = f"{name}{images.shape[1:]}"
+        if key not in self._functions:
+            signature = [tf.TensorSpec([BATCH, *images.shape[1:]], tf.float32)]
+            self._functions[key] = tf.function(function, input_signature=signature)
+        results = []
+        for start in range(0, len(images), BATCH):
+            batch = as_pixels(images[start : start + BATCH])
+            padded = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
+            results.append(self._functions[key](padded).numpy()[: len(batch)])
+        return np.concatenate(results).astype(np.float32)
