@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
+
+from safeml.config import InputSettings
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to own."
 
@@ -82,10 +85,26 @@ GATES = (
 )
 
 
-def new_config(model: str, data: str, frames_per_sign: float | None) -> str:
-    """The text of a new `safeml.toml`: the model, the test data, and the default gates written out."""
+def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
+    """What kind of data a path seems to name."""
+    if path.endswith(".npz"):
+        return "npz"
+    return "gtsrb" if _is_gtsrb(Path(path)) else "folder"
+
+
+def new_config(
+    model: str,
+    data: str,
+    frames_per_sign: float | None,
+    kind: str = "",
+    contract: InputSettings | None = None,
+) -> str:
+    """The text of a new `safeml.toml`: the model, the test data, and the default gates written out.
+
+    kind: of the data, where their path as written does not show it from here. contract: what `safeml inspect` found.
+    """
     quote = json.dumps
-    kind = "npz" if data.endswith(".npz") else ("gtsrb" if _is_gtsrb(Path(data)) else "folder")
+    kind = kind or data_kind(data)
     frames = (
         f"frames_per_sign = {frames_per_sign:g}"
         if frames_per_sign is not None
@@ -95,7 +114,7 @@ def new_config(model: str, data: str, frames_per_sign: float | None) -> str:
         "# Relative paths start at this file's folder. Every limit below is yours to change; the report shows it.",
         f"[model]\npath = {quote(model)}\n",
         "[model.input]           # what the model wants; a wrong value loses accuracy without an error",
-        'channels = "rgb"        # rgb, bgr or grey\nrange = [0.0, 1.0]      # its values for pixels 0 and 255\n',
+        _input_lines(contract or InputSettings()),
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
         "# [data.train]          # what it was trained on: without it, leakage is not measured and its gates are missing",
         f'# kind = "{kind}"\n# path = "..."\n# split = "train"\n',
@@ -108,6 +127,20 @@ def new_config(model: str, data: str, frames_per_sign: float | None) -> str:
             f"slice = {quote(slice_)}\nop = {quote(op)}\nthreshold = {threshold}\nrationale = {quote(rationale)}\n"
         )
     return "\n".join(lines)
+
+
+def _input_lines(contract: InputSettings) -> str:
+    """The keys of [model.input]: always the channels and the range, and whatever else is not its default."""
+    low, high = contract.range
+    lines = [
+        f'channels = "{contract.channels}"        # rgb, bgr or grey',
+        f"range = [{low}, {high}]      # its values for pixels 0 and 255",
+    ]
+    for name in ("height", "width", "mean", "std", "standardise", "class_order", "chosen_on"):
+        value = getattr(contract, name)
+        if value != InputSettings.model_fields[name].default:
+            lines.append(f"{name} = {json.dumps(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def _is_gtsrb(path: Path) -> bool:

@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from safeml.cli import audit, data, results, training
+from safeml.cli import audit, data, inspect, models, results, training
 from safeml.errors import ExitCode, SafemlError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (audit, training, results):
+for group in (audit, models, inspect, training, results):
     group.register(app)
 app.add_typer(data.app, name="data")
 

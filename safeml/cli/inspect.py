@@ -1,0 +1,143 @@
+"""`safeml inspect`: which input contract does a stranger's model want, and settings that say it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from safeml.cli.show import _plain as plain
+from safeml.errors import ConfigError, ExitCode, InputRefused
+
+if TYPE_CHECKING:
+    from safeml.config import DataSettings
+    from safeml.contracts.records import Outcome
+
+ROWS, WIDTH = 8, 110
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(inspect)
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="The model file or folder.")],
+    data: Annotated[
+        str, typer.Option(help="Labelled images: an .npz file, a GTSRB folder, or a folder per class.")
+    ],
+    images: Annotated[int, typer.Option(min=20, help="Images of the first round.")] = 400,
+    frames_per_sign: Annotated[
+        float | None,
+        typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The settings to write.")] = Path("safeml.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="A folder to write the page into.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which images are drawn.")] = 7,
+) -> None:
+    """Measure which input contract (channels, range, class order) a model wants, and write settings that say it.
+
+    Leaves with 0 when one was proposed, 3 when it cannot tell, 5 when the model is about other classes.
+    """
+    from safeml.classifiers.load import load_model
+    from safeml.cli.show import progress_bar
+    from safeml.config import DataSettings
+    from safeml.contracts.decide import inspect_model
+    from safeml.defaults import data_kind
+    from safeml.pipeline import Place
+    from safeml.store import to_json
+
+    # TensorFlow warns of each contract's graph as one too many; they are few, and each is used again and again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    _check_room(out, force)
+    settings = DataSettings(kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
+    labelled = Place(Path(), Path()).data(settings)
+    opened = load_model(model)
+    with progress_bar() as progress:
+        outcome = inspect_model(opened.model, labelled, images, seed, progress)
+    opened.check_unchanged()
+    if as_json:
+        typer.echo(to_json(outcome), nl=False)
+    else:
+        _show(outcome)
+    if outcome.winner is not None:
+        _write(outcome, model, settings, out)
+        typer.echo(f"{out} written. Next: safeml audit --config {out}", err=as_json)
+    if report is not None:
+        from safeml.contracts.result import contract_run
+        from safeml.report.write import write_page
+        from safeml.store import make_folder
+
+        page = write_page(contract_run(outcome, labelled), make_folder(report))
+        typer.echo(f"Report: {page}", err=as_json)
+    if outcome.reason == "classes":
+        raise InputRefused(outcome.sentence)
+    raise typer.Exit(int(ExitCode.PASSED if outcome.status == "proposed" else ExitCode.NOT_PROVEN))
+
+
+def _check_room(out: Path, force: bool) -> None:
+    """Before anything is measured: may the settings be written?"""
+    if out.exists() and not force:
+        raise ConfigError(
+            f"{out}: exists already; choose another name with --out, or replace it with --force."
+        )
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
+
+
+def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None:
+    """The settings of the proposed contract; paths in them start at their own folder."""
+    from safeml.defaults import new_config
+    from safeml.store import atomic_write
+
+    assert outcome.winner is not None
+    contract = outcome.winner.settings.model_copy(update={"chosen_on": outcome.pixels_fingerprint})
+    model_path, data_path = _from_folder(str(model), out.parent), _from_folder(data.path, out.parent)
+    atomic_write(out, new_config(model_path, data_path, data.frames_per_sign, data.kind, contract))
+
+
+def _from_folder(path: str, folder: Path) -> str:
+    return path if os.path.isabs(path) else os.path.relpath(path, folder)
+
+
+def _show(outcome: Outcome) -> None:
+    """The best contracts, a line each, then what follows from them and what does not."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from safeml.wording import interval, number, percent
+
+    if outcome.tried:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("contract", no_wrap=True)
+        for head in ("accuracy", "95 % interval", "images", "loss against the best"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for entry in outcome.tried[:ROWS]:
+            found, lost = entry.accuracy, entry.drop
+            table.add_row(
+                entry.name,
+                percent(found.value) if found else "not fed",
+                interval(found.low, found.high) if found else "",
+                number(found.n) if found else "",
+                f"{percent(lost.value)} ({interval(lost.low, lost.high)})" if lost else "",
+            )
+        console = Console(markup=False, highlight=False)
+        console.width = max(console.width, WIDTH)
+        console.print(table)
+        more = len(outcome.tried) - ROWS
+        if more > 0:
+            typer.echo(f"… and {more} more contracts that fell out; --json and --report show all of them.")
+        typer.echo("")
+    lines = [outcome.sentence, *outcome.warnings, *outcome.notes]
+    if outcome.permutation is not None and outcome.reason == "permutation":
+        lines.append(f"Class of each output: {', '.join(map(str, outcome.permutation.class_of_output))}.")
+    if outcome.reason != "classes":  # main says that one, on standard error
+        for line in (*lines, f"Not tried: {'; '.join(outcome.not_tried)}."):
+            typer.echo(plain(line))

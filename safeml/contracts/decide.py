@@ -1,0 +1,186 @@
+"""From measured contracts to a proposal, or to a reason why none can be made. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from safeml.audits.base import Progress, silent
+from safeml.classifiers.base import Model
+from safeml.contracts import words
+from safeml.contracts.candidates import NOT_TRIED, Candidate, candidates
+from safeml.contracts.feeds import Answers, Feeds
+from safeml.contracts.measure import accuracy, chance_level, named, one_sided_level
+from safeml.contracts.permutation import held_out
+from safeml.contracts.records import Outcome, Permutation, Reason, Tried
+from safeml.contracts.search import WEAK, Measured, Search, best_of_these_images, is_weak, search
+from safeml.data.dataset import ImageDataset
+
+FIRST_IMAGES = 400
+
+
+def inspect_model(
+    model: Model,
+    data: ImageDataset,
+    images: int = FIRST_IMAGES,
+    seed: int = 7,
+    progress: Progress = silent,
+    among: Sequence[Candidate] | None = None,
+) -> Outcome:
+    """Which contract the model wants, judged by its accuracy on `data`, first on a sample of `images`.
+
+    among: the candidates, if not all that fit the model. The order in which they are given changes nothing.
+
+    Raises: InputRefused where the model can be fed under none of them.
+    """
+    if model.outputs != data.classes:
+        sentence = words.wrong_classes(model.where, model.outputs, data)
+        return _outcome(model, data, seed, "classes", sentence)
+    tried = among if among is not None else candidates(model.input_shape, data.images.shape[1:], data.classes)
+    answers = Feeds(model, data.class_names)
+    found = search(tried, answers, data, images, seed, progress)
+    best, chance = found.kept[0], chance_level(found.data)
+    above = _above_chance(best, found, chance, len(tried))
+    swapped = None
+    if not above or is_weak(best.accuracy):
+        swapped = _other_order(tried, answers, data, found, seed, progress)
+    reason: Reason = ""
+    if swapped is not None and _makes_it_good(swapped, best, chance):
+        reason = "permutation"
+        sentence = words.permutation(model.where, swapped, best.candidate.name, best.accuracy, data.classes)
+    elif not above:
+        reason, swapped = "chance", None
+        sentence = words.chance(model.where, best.candidate.name, best.accuracy, chance, len(tried))
+    elif len(found.kept) > 1 and not best_of_these_images(found):
+        reason, swapped = "same", None
+        sentence = words.same(model.where, found.kept, _differing(found), len(found.data))
+    else:
+        swapped = _swapped_classes(found, seed)
+        runner_up = next(iter((*found.kept[1:], *found.fallen)), None)
+        sentence = words.proposal(model.where, best, runner_up)
+    return _outcome(model, data, seed, reason, sentence, found, chance, swapped)
+
+
+def _outcome(
+    model: Model,
+    data: ImageDataset,
+    seed: int,
+    reason: Reason,
+    sentence: str,
+    found: Search | None = None,
+    chance: float | None = None,
+    permutation: Permutation | None = None,
+) -> Outcome:
+    kept, fallen = (found.kept, found.fallen) if found else ((), ())
+    refused = [
+        Tried(name=name, settings=candidate.settings, reason=why)
+        for name, (candidate, why) in (found.refused.items() if found else ())
+    ]
+    rows = [*(_tried(entry, True) for entry in kept), *(_tried(entry, False) for entry in fallen), *refused]
+    proposed = not reason
+    warnings = []
+    if proposed and len(kept) > 1:
+        warnings.append(words.on_these_images([entry.candidate.name for entry in kept[1:]]))
+    if proposed and is_weak(kept[0].accuracy):
+        warnings.append(words.weak(kept[0].accuracy))
+    if proposed and permutation is not None:
+        warnings.append(words.swapped(permutation, kept[0].candidate.settings.class_order))
+    return Outcome(
+        status="proposed" if proposed else "cannot_tell",
+        reason=reason,
+        sentence=sentence,
+        warnings=tuple(warnings),
+        notes=words.notes(model, data, found is not None),
+        model=model.where,
+        model_fingerprint=model.fingerprint,
+        parameters=model.parameters,
+        input_shape=model.input_shape,
+        outputs=model.outputs,
+        data=data.name,
+        data_fingerprint=data.fingerprint,
+        pixels_fingerprint=data.pixels_fingerprint,
+        images=len(data),
+        classes=data.classes,
+        seed=seed,
+        rounds=found.sizes if found else (),
+        chance=chance,
+        winner=rows[0] if proposed else None,
+        runner_up=rows[1] if proposed and len(kept) + len(fallen) > 1 else None,
+        same=tuple(entry.candidate.name for entry in kept) if reason == "same" else (),
+        permutation=permutation,
+        tried=tuple(rows),
+        not_tried=NOT_TRIED,
+    )
+
+
+def _tried(entry: Measured, kept: bool) -> Tried:
+    return Tried(
+        name=entry.candidate.name,
+        settings=entry.candidate.settings,
+        accuracy=entry.accuracy,
+        drop=entry.drop,
+        kept=kept,
+    )
+
+
+def _above_chance(best: Measured, found: Search, chance: float, tried: int) -> bool:
+    """Whether the best is better than no model at all, allowing for its being the best of `tried`."""
+    raw = found.raw[best.candidate.feed]
+    hits = named(raw, best.candidate.settings.class_order) == found.data.labels
+    low = accuracy(hits, found.data, one_sided_level(tried)).low
+    return low is not None and low > chance
+
+
+def _differing(found: Search) -> int:
+    """Images of the last round on which the contracts that were kept do not all give one answer."""
+    answers = np.stack(
+        [named(found.raw[entry.candidate.feed], entry.candidate.settings.class_order) for entry in found.kept]
+    )
+    return int((answers != answers[0]).any(axis=0).sum())
+
+
+def _other_order(
+    tried: Sequence[Candidate],
+    answers: Answers,
+    data: ImageDataset,
+    found: Search,
+    seed: int,
+    progress: Progress,
+) -> Permutation | None:
+    """The feed that a permutation makes best on the first round's images, with its permutation fitted anew on all images.
+
+    A permuted model has no reason to be best as it is given, so the feeds that fell out are looked at as well.
+    """
+    feeds = {entry.feed: entry for entry in sorted(tried, key=lambda entry: -entry.rank)}
+    first = [
+        (attempt, feeds[feed])
+        for feed, raw in found.first_raw.items()
+        if (attempt := held_out(feed, raw, None, found.first_data, seed, 1)) is not None
+    ]
+    if not first:
+        return None
+    _, chosen = max(first, key=lambda pair: (pair[0].permuted.value or 0.0, -pair[1].rank))
+    progress("class order", 0, 1)
+    raw = answers(chosen, data)
+    progress("class order", 1, 1)
+    return held_out(chosen.feed, raw, None, data, seed, len(feeds))
+
+
+def _makes_it_good(swapped: Permutation, best: Measured, chance: float) -> bool:
+    """Whether the permutation reaches half of the images, and is surely better than chance and than all contracts as given.
+
+    The half keeps out models that know other classes: a good assignment lifts even a random network above chance.
+    """
+    value, low, gain = swapped.permuted.value, swapped.permuted.low, swapped.gain.low
+    if value is None or low is None or gain is None or gain <= 0:
+        return False
+    return value >= WEAK and low > max(chance, best.accuracy.high or 0.0)
+
+
+def _swapped_classes(found: Search, seed: int) -> Permutation | None:
+    """A permutation that makes the proposed contract surely better: some of its classes may be swapped."""
+    best = found.kept[0].candidate
+    order = best.settings.class_order
+    attempt = held_out(best.name, found.raw[best.feed], order, found.data, seed, 2)
+    return attempt if attempt is not None and (attempt.gain.low or 0.0) > 0 else None

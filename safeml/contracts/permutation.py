@@ -1,0 +1,57 @@
+"""Does only another order of the classes make the model good? Fitted on one half, measured on the other.
+
+Legend: N images, K classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from safeml.contracts.measure import NO_ANSWER, accuracy, drop, halves, named, one_sided_level, part
+from safeml.contracts.records import Permutation
+from safeml.data.dataset import ImageDataset
+
+THIN = 3
+
+
+def best_assignment(raw: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each output (int [K], each class once) that makes most of `raw` (int [N]) right, and its right images (int [K]).
+
+    References: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Research Logistics Quarterly, 1955.
+    """
+    answered = raw != NO_ANSWER
+    table = np.bincount(raw[answered] * classes + labels[answered], minlength=classes * classes)
+    table = table.reshape(classes, classes)
+    # A hair for the diagonal: outputs without any image keep their own number where that costs nothing.
+    weight = table + np.eye(classes) / (2 * classes)
+    _, class_of_output = linear_sum_assignment(weight, maximize=True)
+    return class_of_output, table[np.arange(classes), class_of_output]
+
+
+def held_out(
+    contract: str, raw: np.ndarray, given: tuple[int, ...] | None, data: ImageDataset, seed: int, tests: int
+) -> Permutation | None:
+    """The best permutation of the outputs `raw` (int [N]) of one feed, against the class order that is `given`.
+
+    tests: how many such permutations are looked at; the intervals hold for all of them together. None where the images
+    are one sign, so that there are no halves.
+    """
+    fit, check = halves(data, seed)
+    if not len(fit) or not len(check):
+        return None
+    class_of_output, support = best_assignment(raw[fit], data.labels[fit], data.classes)
+    rest = part(data, check)
+    order = tuple(int(k) for k in class_of_output)
+    as_given = named(raw[check], given) == rest.labels
+    permuted = named(raw[check], order) == rest.labels
+    level = one_sided_level(tests)
+    return Permutation(
+        contract=contract,
+        as_given=accuracy(as_given, rest, level),
+        permuted=accuracy(permuted, rest, level),
+        gain=drop(permuted, as_given, rest, level),
+        class_of_output=order,
+        support=tuple(int(count) for count in support),
+        thin=int((support < THIN).sum()),
+    )

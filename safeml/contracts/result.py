@@ -1,0 +1,257 @@
+"""The outcome as a stage and as a run of that one stage, so that the pages that exist can show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safeml import provenance
+from safeml.contracts.records import Outcome, Permutation, Tried
+from safeml.contracts.words import STANDING
+from safeml.data.dataset import ImageDataset
+from safeml.errors import ExitCode
+from safeml.results import (
+    Card,
+    Column,
+    DataIdentity,
+    Dot,
+    DotPlot,
+    Fact,
+    Figure,
+    Finding,
+    Metric,
+    ModelIdentity,
+    Provenance,
+    Run,
+    Scalar,
+    StageResult,
+    Table,
+    Verdict,
+)
+from safeml.version import __version__
+from safeml.wording import counted, interval, number, percent
+
+STAGE, TITLE = "contract", "Input contract"
+MOST_DOTS = 14
+SERIOUS = ("classes", "chance")
+LIMITS = (
+    STANDING,
+    "A contract is judged by accuracy alone: one that was not tried may fit better than all that were.",
+    "Contracts fall out one by one, so accuracies of different rounds are measured on different numbers of images; "
+    "only the paired loss compares two of them on the same images.",
+)
+
+
+def stage_result(outcome: Outcome) -> StageResult:
+    """The outcome as the records of a stage page."""
+    return StageResult(
+        stage=STAGE,
+        title=TITLE,
+        tested="Which input contract (channel order, value range, class order) the model was made for, judged by its "
+        "accuracy under each.",
+        on_what=_on_what(outcome),
+        facts=_facts(outcome),
+        metrics=_metrics(outcome),
+        findings=_findings(outcome),
+        figures=_figures(outcome),
+        meaning=[outcome.sentence],
+        limits=[
+            *LIMITS,
+            f"Not tried: {'; '.join(outcome.not_tried)}.",
+            *(note for note in outcome.notes if note != STANDING),
+        ],
+        not_tested=[Fact(label="Not tried", value=entry) for entry in outcome.not_tried],
+        reproduce=[
+            f"model {outcome.model_fingerprint}",
+            f"images {outcome.pixels_fingerprint}",
+            f"seed {outcome.seed}, rounds of {', '.join(map(str, outcome.rounds)) or 'no'} images",
+        ],
+        card=Card(
+            headline=outcome.winner.name if outcome.winner else "cannot tell",
+            text="the input contract that fits" if outcome.winner else outcome.sentence,
+            figure_id="contract-accuracy",
+        ),
+        provenance=Provenance(
+            model=outcome.model_fingerprint,
+            data=outcome.data_fingerprint,
+            settings={"first_images": outcome.rounds[0] if outcome.rounds else 0},
+            seed=outcome.seed,
+        ),
+    )
+
+
+def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] = ()) -> Run:
+    """The outcome as a run of this stage alone: it has no gates, and decides nothing about release."""
+    winner = outcome.winner
+    return Run(
+        safeml_version=__version__,
+        title=f"Input contract of {Path(outcome.model).name}",
+        model=ModelIdentity(
+            name=Path(outcome.model).name,
+            fingerprint=outcome.model_fingerprint,
+            input=winner.settings.model_dump(mode="json") if winner else {},
+            parameters=outcome.parameters,
+        ),
+        data=[_identity(outcome, data)],
+        stages=[stage_result(outcome)],
+        gates=[],
+        verdict=Verdict(
+            status="incomplete",
+            exit_code=int(ExitCode.INCOMPLETE),
+            sentence="An input contract decides no gate.",
+            gates=[],
+        ),
+        versions=provenance.versions(),
+        configuration={},
+        command=list(command),
+    )
+
+
+def _identity(outcome: Outcome, data: ImageDataset) -> DataIdentity:
+    signs, clustering = None, "unknown"
+    if data.tracks is not None:
+        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
+    elif data.frames_per_sign is not None:
+        signs = len(data) / data.frames_per_sign
+        clustering = f"declared, {data.frames_per_sign:g} frames a sign"
+    return DataIdentity(
+        role="test",
+        name=outcome.data,
+        fingerprint=outcome.data_fingerprint,
+        images=outcome.images,
+        classes=outcome.classes,
+        signs=signs,
+        clustering=clustering,
+    )
+
+
+def _on_what(outcome: Outcome) -> str:
+    images = f"the {counted(outcome.images, 'labelled image')} of {outcome.data}"
+    if not outcome.rounds:
+        return f"None of {images}: the model was not asked."
+    sizes = [number(size) if size < outcome.images else "all" for size in outcome.rounds]
+    return f"Rounds on {', then '.join(sizes)} of {images}, drawn at random."
+
+
+def _row(outcome: Outcome, entry: Tried) -> list[Scalar]:
+    """Name, accuracy, low, high, images, loss in words, note: of one contract."""
+    found, lost = entry.accuracy, entry.drop
+    return [
+        entry.name,
+        found.value if found else None,
+        found.low if found else None,
+        found.high if found else None,
+        found.n if found else 0,
+        f"{percent(lost.value)} ({interval(lost.low, lost.high)})" if lost else "",
+        _note(outcome, entry),
+    ]
+
+
+def _note(outcome: Outcome, entry: Tried) -> str:
+    if entry.reason:
+        return f"not measured: {entry.reason}"
+    if outcome.winner is not None:
+        return "proposed" if entry == outcome.winner else "runner-up" if entry == outcome.runner_up else ""
+    return "not told apart" if entry.name in outcome.same else ""
+
+
+def _facts(outcome: Outcome) -> list[Fact]:
+    winner, runner_up = outcome.winner, outcome.runner_up
+    facts = [Fact(label="Contract", value=winner.name if winner else "cannot tell")]
+    for label, entry in (("Accuracy", winner), ("Runner-up", runner_up)):
+        if entry is not None and entry.accuracy is not None:
+            ends = interval(entry.accuracy.low, entry.accuracy.high)
+            detail = ends if entry is winner else f"{entry.name}, {ends}"
+            facts.append(Fact(label=label, value=percent(entry.accuracy.value), detail=detail))
+    facts.append(Fact(label="Contracts tried", value=number(len(outcome.tried))))
+    if outcome.chance is not None:
+        facts.append(Fact(label="Without a model", value=percent(outcome.chance), detail="the largest class"))
+    return facts
+
+
+def _metrics(outcome: Outcome) -> list[Metric]:
+    found: list[Metric] = []
+    for entry, name, title in (
+        (outcome.winner, "contract_accuracy", "Accuracy under the proposed contract"),
+        (outcome.runner_up, "runner_up_accuracy", "Accuracy under the runner-up"),
+    ):
+        if entry is not None and entry.accuracy is not None:
+            found.append(entry.accuracy.model_copy(update={"name": name, "title": title}))
+    if outcome.runner_up is not None and outcome.runner_up.drop is not None:
+        title = "Accuracy that the runner-up loses on the same images, allowing for all comparisons"
+        found.append(outcome.runner_up.drop.model_copy(update={"name": "runner_up_loss", "title": title}))
+    return found
+
+
+def _findings(outcome: Outcome) -> list[Finding]:
+    if outcome.status == "proposed":
+        findings = [Finding(code="contract-proposed", severity="info", message=outcome.sentence)]
+    else:
+        findings = [
+            Finding(
+                code=f"contract-{outcome.reason}",
+                severity="serious" if outcome.reason in SERIOUS else "warning",
+                message=outcome.sentence,
+            )
+        ]
+    findings += [
+        Finding(code="contract-doubt", severity="warning", message=warning) for warning in outcome.warnings
+    ]
+    return findings
+
+
+def _figures(outcome: Outcome) -> list[Figure]:
+    if not outcome.tried:
+        return []
+    drawn = [(entry, entry.accuracy) for entry in outcome.tried if entry.accuracy][:MOST_DOTS]
+    dots = [
+        Dot(label=entry.name, value=found.value, low=found.low, high=found.high, n=found.n)
+        for entry, found in drawn
+    ]
+    figures: list[Figure] = [
+        DotPlot(
+            id="contract-accuracy",
+            title="Accuracy by contract",
+            dots=dots,
+            overall=outcome.chance,
+            caption=f"The best {len(dots)} of {len(outcome.tried)}; the bar is the 95 % interval of that contract alone. The line is what always naming the "
+            "most frequent class has.",
+        ),
+        _table(outcome),
+    ]
+    return [*figures, _permutation_table(outcome.permutation)] if outcome.permutation else figures
+
+
+def _table(outcome: Outcome) -> Table:
+    percents = {"accuracy": "Accuracy", "low": "low", "high": "high"}
+    return Table(
+        id="contracts",
+        title="Contracts",
+        columns=[
+            Column(key="contract", label="Contract"),
+            *(Column(key=key, label=label, kind="percent") for key, label in percents.items()),
+            Column(key="images", label="Images", kind="number"),
+            Column(key="loss", label="Loss against the best"),
+            Column(key="note", label="Note"),
+        ],
+        rows=[_row(outcome, entry) for entry in outcome.tried],
+        caption="Each on the images of the last round that it was in. Loss: what accuracy loses against the best contract of "
+        "that round on the same images; its interval allows for all comparisons.",
+    )
+
+
+def _permutation_table(found: Permutation) -> Table:
+    return Table(
+        id="permutation",
+        title="The permutation that was found",
+        columns=[
+            Column(key="output", label="Output", kind="id"),
+            Column(key="class", label="Class id", kind="id"),
+            Column(key="support", label="Images that speak for it", kind="number"),
+        ],
+        rows=[
+            [output, label, images]
+            for output, (label, images) in enumerate(zip(found.class_of_output, found.support, strict=True))
+        ],
+        caption="Fitted on one half of the images; shown, never written as a setting.",
+        fold=True,
+    )
