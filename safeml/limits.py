@@ -26,7 +26,8 @@ class Limits:
     expansion: bytes unpacked for each byte stored, in archives and in HDF5 files.
     hdf5_objects, hdf5_chunk_bytes, hdf5_attribute_bytes: groups and datasets of one file, one chunk, one attribute.
     hdf5_overhead_bytes: what a file holds beside its arrays. The largest of keras.applications has 5 MB of it.
-    scan_memory, scan_seconds: of the process that scans, beyond its own start.
+    scan_memory, scan_seconds, scan_bytes_per_second: of the process that scans: memory beyond its own start; wall-clock time for
+        any file, and more for a large one.
     load_memory, load_seconds: of the process that loads a model first, beyond the framework.
     """
 
@@ -54,7 +55,8 @@ class Limits:
     hdf5_attribute_bytes: int = 8 * MIB
     hdf5_overhead_bytes: int = 24 * MIB
     scan_memory: int = 96 * MIB
-    scan_seconds: int = 120
+    scan_seconds: int = 20
+    scan_bytes_per_second: int = 16 * MIB
     load_memory: int = 2 * GIB
     load_seconds: int = 300
 

@@ -7,10 +7,12 @@ import importlib
 import json
 import os
 import resource
+import signal
 import sys
 from typing import Any, NoReturn
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+PR_SET_PDEATHSIG = 1
 # Python's own audit events (PEP 578) that a parser of files has no use for.
 FORBIDDEN = (
     "socket.connect",
@@ -34,6 +36,7 @@ FORBIDDEN_STARTS = (
 
 def main() -> None:
     """Read one request from stdin and write one reply to what was stdout; prints of libraries go nowhere."""
+    _end_with_parent()
     request = json.loads(sys.stdin.buffer.read())
     reply = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -68,6 +71,12 @@ def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any]
         if type(error).__name__ == "ResourceExhaustedError":
             return "out of memory", {}, "it needed more memory than it was given"
         return "crashed", {}, f"{type(error).__name__}: {first}"
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot clean up; Linux then sends this to its child."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _drop_network() -> str:

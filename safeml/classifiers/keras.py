@@ -37,6 +37,9 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
             f"{where}: the weights of {broken[0]} are not finite; the file is damaged or its training diverged."
         )
     fingerprint, parameters = model_fingerprint(model), int(model.count_params())
+    kind = str(model.outputs[0].dtype)
+    if kind != "float32":
+        notes = (*notes, f"the outputs are {kind} and are read as float32")
     probe = probe_values(shape[1:])
     found = _call(model, probe, where)
     without, taken_off = _without_softmax(model)
@@ -67,6 +70,8 @@ def _call(model: Any, values: np.ndarray, where: str) -> np.ndarray:
 
     try:
         return np.asarray(model(values, training=False), np.float32)
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError from error
     except (ValueError, TypeError, tf.errors.OpError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputRefused(

@@ -215,6 +215,8 @@ def _guarded(load: Callable[[], Any], where: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # any failure of the loader is a property of the file
+        if type(error).__name__ == "ResourceExhaustedError":  # of TensorFlow, for want of memory
+            raise MemoryError from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputRefused(f"{where}: Keras does not load it in safe mode: {lines[0][:300]}") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
 from safeml.config import InputSettings
+from safeml.errors import InputRefused
 
 BATCH = 256
 Tensors = Callable[[Any], Any]
@@ -42,7 +43,14 @@ class TensorModel:
         classifier = TensorClassifier(
             name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
         )
-        check_outputs(classifier, self.where)
+        try:
+            check_outputs(classifier, self.where)
+        except (
+            ValueError,
+            TypeError,
+        ) as error:  # of a graph that cannot be built, for example for a layer's name
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+            raise InputRefused(f"{self.where}: does not run as a graph: {reason}") from error
         return classifier
 
 

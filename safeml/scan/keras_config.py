@@ -112,7 +112,7 @@ def _check_string(text: str, where: str, *, named: bool) -> None:
         raise Refused(
             f"{where} is a text of {len(text):,} characters; at most {LIMITS.config_string:,} are expected"
         )
-    if any(0xD800 <= ord(character) <= 0xDFFF or character == "\0" for character in text):
+    if not text.isprintable():
         raise Refused(f"{where} holds characters that are no text")
     if OUTSIDE.search(text) or ("/" in text and not named):
         raise Refused(

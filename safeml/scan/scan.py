@@ -71,11 +71,12 @@ def scan_copy(path: str, architecture: str) -> dict[str, int | str]:
 
 
 def _scan(copy: Snapshot, beside: Snapshot | None) -> ModelScan:
+    size = copy.bytes + (beside.bytes if beside else 0)
     outcome = run_limited(
         "safeml.scan.scan:scan_copy",
         {"path": str(copy.copy), "architecture": "" if beside is None else str(beside.copy)},
         memory=LIMITS.scan_memory,
-        seconds=LIMITS.scan_seconds,
+        seconds=LIMITS.scan_seconds + size // LIMITS.scan_bytes_per_second,
         files=LIMITS.model_bytes,
     )
     facts = dict(outcome.value)
@@ -87,7 +88,7 @@ def _scan(copy: Snapshot, beside: Snapshot | None) -> ModelScan:
         path=str(copy.source),
         format=name,
         sha256=copy.sha256,
-        bytes=copy.bytes + (beside.bytes if beside else 0),
+        bytes=size,
         facts=facts,
         reason=_reason(outcome),
         scanner=SCANNER,

@@ -17,6 +17,7 @@ from safeml.errors import InputRefused
 from safeml.limits import LIMITS, MIB
 
 BLOCK = 1 * MIB
+HEAD = 64
 # Keras and others choose their reader by the ending; any other name of the user's does not reach them.
 SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".onnx", ".json"})
 
@@ -43,7 +44,10 @@ def snapshot(source: Path) -> Iterator[Snapshot]:
     with tempfile.TemporaryDirectory(prefix="safeml-") as private:
         target = Path(private) / ("model" + (source.suffix if source.suffix in SUFFIXES else ""))
         if os.path.isdir(source) and not os.path.islink(source):
-            digest, size = _copy_folder(source, target)
+            try:
+                digest, size = _copy_folder(source, target)
+            except OSError as error:
+                raise InputRefused(f"{source}: cannot be copied whole ({error.strerror}).") from error
         else:
             digest, size = copy_file(source, target)
         yield Snapshot(source, target, digest, size)
@@ -68,6 +72,8 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
             raise InputRefused(f"{source}: is not a regular file; expected a model file.")
         try:
             while block := stream.read(BLOCK):
+                if not size and not any(block[:HEAD]):
+                    raise InputRefused(f"{source}: starts with zeros only; it is damaged, or no model file.")
                 size += len(block)
                 if size > LIMITS.model_bytes:
                     raise InputRefused(

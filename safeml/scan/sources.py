@@ -107,7 +107,8 @@ def _weights_beside(architecture: Path) -> Path:
 
 
 def _chosen(folder: Path, manifest: dict[str, Any]) -> Path:
-    try:
-        return folder / Path(str(manifest["chosen"]["file"])).name
-    except (KeyError, TypeError) as error:
-        raise InputRefused(f"{folder / MANIFEST}: names no chosen checkpoint; train again.") from error
+    chosen = manifest.get("chosen")
+    name = Path(str(chosen.get("file", ""))).name if isinstance(chosen, dict) else ""
+    if name in ("", ".", ".."):
+        raise InputRefused(f"{folder / MANIFEST}: names no chosen checkpoint; train again.")
+    return folder / name
