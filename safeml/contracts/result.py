@@ -53,7 +53,7 @@ def stage_result(outcome: Outcome) -> StageResult:
         metrics=_metrics(outcome),
         findings=_findings(outcome),
         figures=_figures(outcome),
-        meaning=[outcome.sentence],
+        meaning=[_public(outcome)],
         limits=[
             *LIMITS,
             f"Not tried: {'; '.join(outcome.not_tried)}.",
@@ -67,7 +67,7 @@ def stage_result(outcome: Outcome) -> StageResult:
         ],
         card=Card(
             headline=outcome.winner.name if outcome.winner else "cannot tell",
-            text="the input contract that fits" if outcome.winner else outcome.sentence,
+            text="the input contract that fits" if outcome.winner else _public(outcome),
             figure_id="contract-accuracy",
         ),
         provenance=Provenance(
@@ -104,6 +104,11 @@ def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] 
         configuration={},
         command=list(command),
     )
+
+
+def _public(outcome: Outcome) -> str:
+    """The sentence with the file's name alone: its folders say who ran it and where."""
+    return outcome.sentence.replace(outcome.model, Path(outcome.model).name)
 
 
 def _identity(outcome: Outcome, data: ImageDataset) -> DataIdentity:
@@ -184,13 +189,13 @@ def _metrics(outcome: Outcome) -> list[Metric]:
 
 def _findings(outcome: Outcome) -> list[Finding]:
     if outcome.status == "proposed":
-        findings = [Finding(code="contract-proposed", severity="info", message=outcome.sentence)]
+        findings = [Finding(code="contract-proposed", severity="info", message=_public(outcome))]
     else:
         findings = [
             Finding(
                 code=f"contract-{outcome.reason}",
                 severity="serious" if outcome.reason in SERIOUS else "warning",
-                message=outcome.sentence,
+                message=_public(outcome),
             )
         ]
     findings += [
