@@ -22,6 +22,7 @@ from safeml.scan import scan as scan_module
 from safeml.scan.scan import scan_path
 from tests.security.hostile import CASES, EXIT, Case, clean
 from tests.security.measured import measured, safeml
+from tests.security.table import page
 
 MEMORY = 150 * 1024**2
 # One of each kind, measured as a user would run it, beside all bombs.
@@ -198,3 +199,8 @@ def test_every_row_has_samples() -> None:
     """Rows 21 to 24 and 28 to 30 are about running models and are tested where models run."""
     assert {case.row for case in CASES} >= {*range(1, 21), 25, 26, 27}
     assert not MEASURED - {case.name for case in CASES}
+
+
+def test_the_page_of_hostile_files_is_current() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "hostile-files.md").read_text(encoding="utf-8")
+    assert written == page(), "run python -m tests.security.table > docs/hostile-files.md"
