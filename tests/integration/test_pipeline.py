@@ -128,6 +128,29 @@ def test_training_alone_ends_in_a_report_and_the_same_recipe_in_the_same_file(
     assert (tmp_path / "out" / chosen).read_bytes() == (trained / chosen).read_bytes()
 
 
+def test_an_onnx_model_is_audited_and_its_missing_gradient_is_missing_evidence(
+    project: Path, tmp_path: Path
+) -> None:
+    import keras
+    import numpy as np
+
+    [trained] = (project / "reports" / "trained").iterdir()
+    chosen = json.loads((trained / "training.json").read_text())["chosen"]["file"]
+    model = keras.models.load_model(trained / chosen, compile=False)
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+    extra = '[[gates]]\nid = "robust"\nstage = "adversarial"\nmetric = "robust_accuracy.linf_4"\nop = ">="\nthreshold = 0.0\n'
+    config = write_project(tmp_path, threshold=0.01, extra=extra)
+    done = safeml("audit", "--config", config, "--model", tmp_path / "m.onnx", "--out", tmp_path / "run")
+    assert done.returncode == 4, done.stderr
+    assert "gives no gradient" in done.stdout
+    values = [
+        {m.name: m.value for stage in read_run(folder).stages for m in stage.metrics}["clean_accuracy"]
+        for folder in (tmp_path / "run", project / "first")
+    ]
+    assert values[0] == pytest.approx(values[1], abs=0.005)
+
+
 def test_a_second_run_gives_the_same_bytes(project: Path) -> None:
     done = safeml("run", "--config", project / "safeml.toml", "--out", project / "second")
     assert done.returncode == 1, done.stderr

@@ -1,0 +1,27 @@
+"""Claim: the scan of model files neither crashes nor grows on mutated files.
+
+    python benchmarks/scan_fuzz.py [SECONDS] [SEED]      # default: 600 seconds, seed 0
+
+Runs tests/security/fuzz.py, which says what a defect is, and records its summary in benchmarks/results/scan_fuzz.json.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "scan_fuzz.json"
+
+
+def main(seconds: str = "600", seed: str = "0") -> int:
+    command = [sys.executable, "-m", "tests.security.fuzz", "--seconds", seconds, "--seed", seed]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    RESULTS.write_text(done.stdout)
+    print(done.stdout)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""The page of the model file: what it must say to whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.model import run
+from safeml.classifiers.base import InputSpec
+from safeml.config import InputSettings, ModelFileSettings
+from safeml.results import ModelOrigin, ModelScan, StageResult
+from tests.fakes import dataset, oracle
+
+LABELS = np.arange(40) % 4
+SCAN = ModelScan(
+    status="accepted",
+    path="model.h5",
+    format="HDF5 file",
+    sha256="ab" * 32,
+    bytes=1234,
+    facts={"Keras version": "2.3.1", "layers": 12},
+    scanner=1,
+)
+
+
+def page(trained: bool = False, train: bool = False, **contract: object) -> StageResult:
+    test = dataset(LABELS)
+    other = dataset(LABELS, seed=1) if train else None
+    origin = ModelOrigin(
+        scan=SCAN, network="dropped", memory_limit=2**31, seconds_limit=300, safeml_trained=trained
+    )
+    classifier = replace(oracle(LABELS, 4), notes=("the softmax was taken off",))
+    inputs = AuditInputs(classifier, test, other)
+    return run(inputs, ModelFileSettings(), origin, InputSettings(**contract))
+
+
+def codes(result: StageResult) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in result.findings}
+
+
+def cells(result: StageResult) -> set[str]:
+    return {str(cell) for figure in result.figures for row in figure.rows for cell in row}
+
+
+@pytest.mark.parametrize(
+    ("trained", "train", "expected"),
+    [
+        (False, False, {"training-not-visible": "warning"}),
+        (False, True, {"training-not-visible": "info"}),
+        (True, True, {}),
+    ],
+)
+def test_whose_training_is_not_visible_is_said(trained: bool, train: bool, expected: dict[str, str]) -> None:
+    assert codes(page(trained, train)) == expected
+
+
+def test_a_contract_that_was_chosen_on_the_test_images_is_said() -> None:
+    here = dataset(LABELS).pixels_fingerprint
+    assert codes(page(True, chosen_on=here)) == {"contract-chosen-on-test": "warning"}
+    assert codes(page(True, chosen_on="cd" * 32)) == {"contract-measured": "info"}
+
+
+def test_the_scan_and_the_loading_are_shown() -> None:
+    shown = cells(page())
+    assert {"ab" * 32, "2.3.1", "12", "1,234", "the softmax was taken off"} <= shown
+    assert any("network dropped" in cell for cell in shown)
+
+
+def test_every_part_of_the_contract_is_shown() -> None:
+    test = dataset(LABELS)
+    origin = ModelOrigin(scan=SCAN, network="dropped", memory_limit=2**31, seconds_limit=300)
+    spec = InputSpec(30, 30, "bgr", 0.0, 255.0, mean=(103.9, 116.8, 123.7), std=(1.0, 2.0, 3.0))
+    inputs = AuditInputs(replace(oracle(LABELS, 4), spec=spec), test)
+    shown = cells(run(inputs, ModelFileSettings(), origin, InputSettings()))
+    assert {"30 x 30 pixels", "bgr", "255", "103.9, 116.8, 123.7", "1, 2, 3"} <= shown
+    whitened = replace(inputs, classifier=replace(oracle(LABELS, 4), spec=InputSpec(8, 8, standardise=True)))
+    shown = cells(run(whitened, ModelFileSettings(), origin, InputSettings()))
+    assert any("minus its mean" in cell for cell in shown)
