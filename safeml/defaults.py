@@ -113,7 +113,7 @@ def new_config(
     lines = [
         "# Relative paths start at this file's folder. Every limit below is yours to change; the report shows it.",
         f"[model]\npath = {quote(model)}\n",
-        "[model.input]           # what the model wants; a wrong value loses accuracy without an error",
+        "[model.input]           # what the model wants; a wrong value loses accuracy without an error, and `safeml inspect` measures it",
         _input_lines(contract or InputSettings()),
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
         "# [data.train]          # what it was trained on: without it, leakage is not measured and its gates are missing",

@@ -77,6 +77,7 @@ def fit(
         _batches(train, recipe.batch, recipe.augment, recipe.seed),
         validation_data=_batches(valid, recipe.batch, None, recipe.seed),
         epochs=recipe.epochs,
+        shuffle=False,  # _batches does
         verbose=0,
         # The average is swapped in before validation and saving, so it must come before the saver.
         callbacks=[
