@@ -16,7 +16,7 @@ class Limits:
     images, classes: rows and distinct classes of one data set.
     array_bytes: all arrays that are read from one .npz file, uncompressed; also the pixels of any loaded set.
     array_members: entries of one .npz file.
-    table_bytes: one CSV file.
+    table_bytes, record_bytes: one CSV file; one record of the epochs of a training.
     track_number: a track's number inside its class.
     download_bytes, archive_members, unpacked_bytes: one downloaded archive, its entries, and its content.
     model_bytes, model_files: one model, as a file or a folder, and the files of such a folder.
@@ -38,6 +38,7 @@ class Limits:
     array_bytes: int = 4 * GIB
     array_members: int = 64
     table_bytes: int = 64 * MIB
+    record_bytes: int = 2 * MIB
     track_number: int = 999_999_999
     download_bytes: int = 1 * GIB
     archive_members: int = 200_000

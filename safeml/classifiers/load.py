@@ -12,6 +12,7 @@ from safeml.errors import InputRefused, StageError
 from safeml.limits import GIB, LIMITS
 from safeml.results import ModelOrigin
 from safeml.sandbox import Outcome, run_limited
+from safeml.scan.formats import ONNX, SAVED_MODEL
 from safeml.scan.scan import Scanned, scanned
 from safeml.scan.snapshot import fingerprint
 from safeml.scan.sources import Source
@@ -81,7 +82,8 @@ def _trial(found: Scanned) -> Outcome:
         },
         memory=LIMITS.load_memory,
         seconds=LIMITS.load_seconds,
-        files=LIMITS.model_bytes,
+        # A graph has no reason to write; files of Keras are rewritten in the private folder.
+        files=0 if found.scan.format in (ONNX.name, SAVED_MODEL.name) else LIMITS.model_bytes,
         threads=2,
     )
     if outcome.kind == "ok":

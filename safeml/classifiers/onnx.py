@@ -5,6 +5,7 @@ It has no gradients: attacks that need them are not measured on it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -184,6 +185,9 @@ def _session(model: bytes, where: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
+    # Told, not guessed: by its first bytes a file can be protobuf and ONNX Runtime's own format at once.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)  # else the model's metadata may set options
     options.log_severity_level = 4  # what fails is raised; the rest is for its developers
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -13,6 +13,7 @@ import itertools
 import math
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from safeml.limits import LIMITS
 from safeml.scan.base import Refused
 from safeml.scan.strict_json import parse
 
-MODELS = (".weights.h5", ".keras", ".h5", ".hdf5")
+MODELS = (".weights.h5", ".keras", ".h5", ".hdf5", ".onnx")
 FILES = 10_000
-EPOCHS = 1_000_000
+EPOCHS = 10_000
 TABLES = 100
 HEAD_BYTES = 16 * 1024
 # Of validation only: training metrics reward what was learned by heart. The first that a record has is taken.
@@ -225,12 +226,12 @@ def _read(path: Path) -> Record | None:
             head = stream.read(HEAD_BYTES)
             if path.suffix != ".json" and _header(head) is None:
                 return None
-            raw = head + stream.read(LIMITS.table_bytes + 1 - len(head))
+            raw = head + stream.read(LIMITS.record_bytes + 1 - len(head))
     except OSError as error:
         raise InputRefused(f"{path}: cannot be read ({error.strerror}).") from error
-    if len(raw) > LIMITS.table_bytes:
+    if len(raw) > LIMITS.record_bytes:
         raise InputRefused(
-            f"{path}: is larger than {LIMITS.table_bytes:,} bytes; expected a record of epochs."
+            f"{path}: is larger than {LIMITS.record_bytes:,} bytes; expected a record of epochs."
         )
     rows = _json_rows(path, raw) if path.suffix == ".json" else _csv_rows(path, raw)
     if rows is None:
@@ -259,11 +260,18 @@ def _csv_rows(path: Path, raw: bytes) -> dict[int, dict[str, Any]] | None:
         reader = csv.reader(
             io.StringIO(raw.decode("utf-8-sig"), newline=""), delimiter=separator, strict=True
         )
-        table = [(reader.line_num, cells) for cells in reader if cells][1:]
+        next(reader)
+        return _judged(path, header, ((reader.line_num, cells) for cells in reader if cells))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputRefused(
             f"{path}: is not the text that CSVLogger writes; save the record again."
         ) from error
+
+
+def _judged(
+    path: Path, header: list[str], table: Iterator[tuple[int, list[str]]]
+) -> dict[int, dict[str, Any]]:
+    """Row by row, so that a record that is none is left at its first fault."""
     rows: dict[int, dict[str, Any]] = {}
     for line, cells in table:
         if cells == header:
@@ -274,7 +282,7 @@ def _csv_rows(path: Path, raw: bytes) -> dict[int, dict[str, Any]] | None:
             raise InputRefused(f"{path}:{line}: has {len(cells)} cells; the header has {len(header)}.")
         row: dict[str, Any] = dict(zip(header, cells, strict=True))
         text = row.pop("epoch").strip()
-        if not (text.isascii() and text.isdigit() and int(text) < EPOCHS):
+        if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) < EPOCHS):
             raise InputRefused(
                 f"{path}:{line}: epoch is {text[:20] or 'empty'}; expected a whole number from 0."
             )

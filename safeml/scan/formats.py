@@ -79,6 +79,10 @@ def _by_content(path: Path, head: bytes) -> Format | None:
         return KERAS
     if head.startswith(MAGIC):
         return HDF5
+    if head[4:8] == b"ORTM":
+        raise Refused(
+            "is marked as ONNX Runtime's own format, which is not scanned; give the ONNX file it was made from"
+        )
     return ONNX if looks_like_onnx(path) else None
 
 

@@ -38,7 +38,7 @@ def scan_h5(path: Path) -> Facts:
         facts: Facts = {}
         for name, key in (("keras_version", "Keras version"), ("backend", "backend")):
             text = _text(file, name, 64)
-            facts[key] = text.decode("utf-8", "replace") if text is not None else "not stated"
+            facts[key] = _printable(text, name)
         config = _text(file, "model_config", LIMITS.config_bytes)
         facts["holds"] = "weights alone" if config is None else "a whole model"
         if config is not None:
@@ -63,6 +63,15 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise Refused(f"is a damaged HDF5 file ({first}); {AGAIN}") from error
+
+
+def _printable(raw: bytes | None, name: str) -> str:
+    if raw is None:
+        return "not stated"
+    text = raw.decode("utf-8", "replace")
+    if not text.isprintable():
+        raise Refused(f"the attribute {name} holds characters that are no text")
+    return text
 
 
 def _walk(file: Any) -> Facts:

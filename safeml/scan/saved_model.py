@@ -209,6 +209,12 @@ def _scan_library(
         if len(functions) > FUNCTIONS:
             raise Inconclusive(f"defines more than {FUNCTIONS:,} functions; the scan cannot judge it")
     names = [function.name for function in functions]
+    # TensorFlow runs a node whose operator bears the name of a function as a call of it.
+    posing = sorted({name for name in names if name in TF_OPS or name in TF_CHECKPOINT_OPS})
+    if posing:
+        raise Refused(
+            f'defines a function under the name of the operator "{shown(posing[0])}"; the graph is hostile'
+        )
     if len(set(names)) != len(names):
         raise Refused("defines a function twice or without a name; the graph is damaged or hostile")
 
@@ -266,7 +272,11 @@ def _scan_objects(reader: Reader, objects: Span, named: set[str], tally: _Tally)
         if name == "concrete_functions":
             named.add(text(fields, "key"))
             continue
-        for kind in ("asset", "resource", "registered_saver"):
+        for kind in ("function", "bare_concrete_function", "captured_tensor"):
+            for part in spans(fields, kind):
+                named.update(value for _, value in reader.fields(part) if isinstance(value, str))
+        # Savers of their own run functions while the model is restored.
+        for kind in ("asset", "resource", "registered_saver", "saveable_objects"):
             if kind in fields:
                 raise Refused(f"holds a {kind.replace('_', ' ')}; expected variables and functions only")
         if text(fields, "registered_name") not in REGISTERED:

@@ -91,7 +91,10 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
 def _copy_folder(source: Path, target: Path) -> tuple[str, int]:
     digest, total = hashlib.sha256(), 0
     target.mkdir()
-    paths = list(itertools.islice(source.rglob("*"), LIMITS.model_files + 1))
+    # A SavedModel has two levels; what lies deeper is refused by the scan without being copied.
+    paths = list(
+        itertools.islice(itertools.chain(source.glob("*"), source.glob("*/*")), LIMITS.model_files + 1)
+    )
     if len(paths) > LIMITS.model_files:
         raise InputRefused(
             f"{source}: holds more than {LIMITS.model_files:,} files; expected a model's folder."

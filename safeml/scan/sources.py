@@ -88,8 +88,11 @@ def _is_architecture(path: Path) -> bool:
     """By a look at its head, to tell it from histories; the scan reads it whole."""
     if os.path.islink(path) or not os.path.isfile(path):
         return False
-    with path.open("rb") as stream:
-        return b'"class_name"' in stream.read(HEAD_BYTES)
+    try:
+        with path.open("rb") as stream:
+            return b'"class_name"' in stream.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def _weights_beside(architecture: Path) -> Path:
@@ -109,6 +112,6 @@ def _weights_beside(architecture: Path) -> Path:
 def _chosen(folder: Path, manifest: dict[str, Any]) -> Path:
     chosen = manifest.get("chosen")
     name = Path(str(chosen.get("file", ""))).name if isinstance(chosen, dict) else ""
-    if name in ("", ".", ".."):
+    if name in ("", ".", "..") or not name.isprintable():
         raise InputRefused(f"{folder / MANIFEST}: names no chosen checkpoint; train again.")
     return folder / name

@@ -250,7 +250,7 @@ def test_reading_is_bounded(tmp_path: Path) -> None:
     with (folder / "log.csv").open("wb") as stream:
         stream.write(b"epoch,val_accuracy\n")
         stream.truncate(64 * 1024**2 + 1)
-    refused(folder, "log.csv: is larger than 67,108,864 bytes")
+    refused(folder, "log.csv: is larger than 2,097,152 bytes")
     (folder / "log.csv").unlink()
     for number in range(10_001):
         (folder / f"{number}.txt").touch()
