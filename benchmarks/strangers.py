@@ -75,6 +75,7 @@ def row(model: Path, data: Path, channels: str, ends: list[float], known: float)
         "runner_up": runner_up["name"],
         "lost_by_runner_up": [runner_up["drop"][key] for key in ("value", "low", "high")],
         "images_needed": found["rounds"][-1],
+        "accuracy_under": {tried["name"]: tried["accuracy"]["value"] for tried in found["tried"][:14]},
         "accuracy": clean["value"],
         "interval": [clean["low"], clean["high"]],
         "known_accuracy": known,

@@ -37,7 +37,7 @@ class InputSettings(Settings):
     range: the values of pixels 0 and 255, before mean and std.
     mean, std: of each channel, in the model's own channel order; what is fed is (value - mean) / std.
     standardise: each image minus its own mean, divided by its own standard deviation.
-    chosen_on: sha256 of the pixels that this contract was measured on, as `safeml inspect` writes it.
+    chosen_on: what ties this contract to the model and images that it was measured on, as `safeml inspect` writes it.
     """
 
     height: int | None = Field(default=None, ge=8, le=1024)

@@ -224,7 +224,7 @@ def audit(
         gates=list(config.gates),
         verdict=verdict,
         versions=provenance.versions(),
-        configuration=config.model_dump(mode="json"),
+        configuration=_without_folders(config.model_dump(mode="json")),
         command=list(command),
     )
     times = RunTimes(
@@ -268,12 +268,13 @@ def _run_stage(
     try:
         result: StageResult = importlib.import_module(stage.module).run(inputs, settings, **extra)
     except Exception as error:
-        (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
-        kind = "" if isinstance(error, SafemlError) else f"{type(error).__name__}: "
-        reason = f"{kind}{(str(error).splitlines() or ['no message'])[0][:300]}"
-        finding = Finding(
-            code="stage-crashed", severity="serious", message=reason, remedy=f"See {stage.name}.log."
-        )
+        reason = (str(error).splitlines() or ["no message"])[0][:300]
+        code, remedy = "not-measured", ""
+        if not isinstance(error, SafemlError):  # a defect of safeml, whose place a reader may want to send
+            code, remedy = "stage-crashed", f"See {stage.name}.log."
+            reason = f"{type(error).__name__}: {reason}"
+            (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
+        finding = Finding(code=code, severity="serious", message=reason, remedy=remedy)
         return StageResult(
             stage=stage.name, title=stage.title, status="error", reason=reason, findings=[finding]
         )
@@ -281,6 +282,15 @@ def _run_stage(
         result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
     save_stage(folder, result, key)
     return result
+
+
+def _without_folders(values: Any) -> Any:
+    """Settings as they are recorded: of absolute paths the last part, because their folders say who ran it and where."""
+    if isinstance(values, dict):
+        return {key: _without_folders(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_without_folders(value) for value in values]
+    return Path(values).name if isinstance(values, str) and Path(values).is_absolute() else values
 
 
 def _model_identity(classifier: Classifier) -> ModelIdentity:

@@ -334,11 +334,12 @@ class ModelScan(Record):
     """What the static scan said of a model file. Inconclusive is never treated as accepted.
 
     format: in words, as found by content. facts: what was counted in it. sha256, bytes: of the file (of a folder: of the
-    sorted list of its files' hashes, and their sum). reason: one sentence where the file is not accepted.
+    sorted list of its files' hashes, and their sum). chosen: why this file of its folder. reason: one sentence where the file is not accepted.
     """
 
     status: Literal["accepted", "refused", "inconclusive"]
     path: str
+    chosen: str = ""
     format: str
     sha256: str
     bytes: int
@@ -350,12 +351,11 @@ class ModelScan(Record):
 class ModelOrigin(Record):
     """How a model file was opened: scanned, and loaded first in a process with limits.
 
-    chosen: why this file of its folder. network: how the first load was kept from the network. safeml_trained: a manifest of
+    network: how the first load was kept from the network. safeml_trained: a manifest of
     `safeml train` names this file.
     """
 
     scan: ModelScan
-    chosen: str = ""
     network: str
     memory_limit: int
     seconds_limit: int

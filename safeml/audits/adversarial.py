@@ -36,7 +36,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
 
     if not callable(getattr(inputs.classifier, "logits", None)):
         raise StageError(
-            f"adversarial: {inputs.classifier.name} gives no gradient; expected a Keras model, so attack that one."
+            f"{inputs.classifier.name} gives no gradient; expected a Keras model or a SavedModel, so attack the one it was exported from."
         )
     sample = inputs.test.sample(settings.images, inputs.seed)
     clean = clean_sample(inputs.classifier, sample.images, sample.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.base import InputSpec
+from safeml.classifiers.contract import contract_key
 from safeml.config import InputSettings, ModelFileSettings
 from safeml.limits import GIB
 from safeml.results import Card, Column, Fact, Finding, ModelOrigin, Provenance, StageResult, Table
@@ -13,6 +14,14 @@ CHOSEN_HERE = (
     "The input contract was chosen on these test images, so the accuracy under it is a little optimistic: "
     "the best of several was taken."
 )
+KERAS = "public Keras classes, no code and no function objects, no paths, and numbers that are stored in it and finite"
+HELD = {
+    "Keras archive": KERAS,
+    "HDF5 file": KERAS,
+    "ONNX file": "standard operators, no data in other files, and numbers that are finite",
+    "SavedModel folder": "operators that compute on tensors, and its own saver, which nothing calls; "
+    "that its numbers are finite was checked when it was loaded",
+}
 UNSEEN = (
     "Which images this model was trained on cannot be seen in its file, nor how they were augmented: "
     "these test images may have been among them."
@@ -44,8 +53,7 @@ def run(
         findings=_findings(inputs, origin, contract),
         figures=[_scan_table(origin), _contract_table(classifier.spec), *_loading_table(inputs, origin)],
         meaning=[
-            "Accepted means that nothing in the file is outside the list of what an image classifier needs: no code, no "
-            "functions, no paths, no links to other files, numbers that are stored here and finite.",
+            f"Accepted means that nothing in the file is outside the list of what an image classifier needs: {HELD[scan.format]}.",
             "It does not mean that the model is good, nor that the framework that reads it is free of errors.",
         ],
         limits=[
@@ -83,7 +91,7 @@ def _version(origin: ModelOrigin) -> str:
 
 def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings) -> list[Finding]:
     findings = []
-    if not origin.safeml_trained:
+    if inputs.train is None or not origin.safeml_trained:
         findings.append(
             Finding(
                 code="training-not-visible",
@@ -93,7 +101,8 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
                 "that were taken after the model.",
             )
         )
-    if contract.chosen_on == inputs.test.pixels_fingerprint:
+    measured = contract_key(contract, inputs.test.pixels_fingerprint, inputs.classifier.fingerprint)
+    if contract.chosen_on == measured:
         findings.append(
             Finding(
                 code="contract-chosen-on-test",
@@ -105,10 +114,20 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
     elif contract.chosen_on:
         findings.append(
             Finding(
-                code="contract-measured",
+                code="contract-measured-elsewhere",
                 severity="info",
-                message="The input contract was measured by safeml inspect on another set of images; whether the two sets share "
-                "images was not compared.",
+                message="safeml inspect measured an input contract on other images or on another model, or it was changed since; "
+                "whether the images are shared was not compared.",
+            )
+        )
+    elif not origin.safeml_trained:
+        findings.append(
+            Finding(
+                code="contract-not-measured",
+                severity="warning",
+                message="The input contract was set by hand or left at its default, and was not measured: a wrong channel order "
+                "or range loses accuracy without any error.",
+                remedy="Run safeml inspect on labelled images, and compare.",
             )
         )
     return findings
@@ -147,7 +166,7 @@ def _contract_table(spec: InputSpec) -> Table:
 
 
 def _loading_table(inputs: AuditInputs, origin: ModelOrigin) -> list[Table]:
-    rows = [["chosen", origin.chosen]] if origin.chosen else []
+    rows = [["chosen", origin.scan.chosen]] if origin.scan.chosen else []
     rows += [["on loading", note] for note in inputs.classifier.notes]
     rows.append(
         ["first load", f"in a process of its own with {origin.memory_limit // GIB} GiB beyond the framework and "

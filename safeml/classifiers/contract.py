@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,12 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
         std=settings.std,
         standardise=settings.standardise,
     )
+
+
+def contract_key(contract: InputSettings, pixels: str, model: str) -> str:
+    """sha256 that ties a measured contract to the images (their pixels' fingerprint) and the model that it was measured on."""
+    settings = contract.model_dump(mode="json", exclude={"chosen_on"})
+    return hashlib.sha256(json.dumps([settings, pixels, model], sort_keys=True).encode()).hexdigest()
 
 
 def _side(where: str, name: str, fixed: int | None, wanted: int | None) -> int:

@@ -32,11 +32,6 @@ ROLES = frozenset({"kernel", "bias", "gamma", "beta", "moving_mean", "moving_var
 OF_KERAS_3 = {"Functional": "keras.src.models.functional", "Model": "keras.src.models.functional"}
 
 
-def load_archive(path: Path, where: str) -> Any:
-    """The Keras model in the `.keras` archive at `path`; see `open_archive`."""
-    return open_archive(path, where)[0]
-
-
 def open_archive(path: Path, where: str) -> tuple[Any, tuple[str, ...]]:
     """The Keras model in the `.keras` archive at `path`, and what was repaired where Keras 2 wrote it.
 

@@ -35,7 +35,10 @@ class Opened:
             raise StageError(
                 f"{self.source.file}: disappeared while it was audited; the run is void, run it again."
             )
-        if fingerprint(self.source.file) != self.origin.scan.sha256:
+        beside = self.source.architecture
+        if fingerprint(self.source.file) != self.origin.scan.sha256 or (
+            beside is not None and fingerprint(beside) != self.origin.scan.facts.get("architecture sha256")
+        ):
             raise InputRefused(
                 f"{self.source.file}: changed while it was audited; the run is void, run it again."
             )
@@ -50,7 +53,7 @@ def load_model(path: Path) -> Opened:
     with scanned(path) as found:
         file, scan = found.source.file, found.scan
         if scan.status == "refused":
-            raise InputRefused(f"{file}: {scan.reason}.")
+            raise InputRefused(f"{scan.path}: {scan.reason}.")
         if scan.status == "inconclusive" or found.copy is None:
             raise StageError(f"{file}: is not known to be safe, so it is not loaded: {scan.reason}.")
         outcome = _trial(found)
@@ -60,11 +63,10 @@ def load_model(path: Path) -> Opened:
         raise InputRefused(f"{file}: loads as another model each time; a model under test is one model.")
     origin = ModelOrigin(
         scan=scan.model_copy(update={"path": file.name}),
-        chosen=found.source.chosen,
         network=outcome.network,
         memory_limit=LIMITS.load_memory,
         seconds_limit=LIMITS.load_seconds,
-        safeml_trained=found.source.manifest is not None,
+        safeml_trained=(found.source.manifest or {}).get("model_fingerprint") == model.fingerprint,
     )
     return Opened(model, found.source, origin)
 

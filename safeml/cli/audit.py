@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from safeml.cli.paths import check_room, from_folder, shown_command
 from safeml.errors import ConfigError
 
 CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
 PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
-# The folders of an absolute path say who ran it and where; its last part says what.
-ABSOLUTE = re.compile(r"(?:^|(?<==))/(?:[^/]*/)*")
 OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed."
@@ -31,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     model: Annotated[
-        str, typer.Option(help="The trained model: a .keras file or a folder of `safeml train`.")
+        str, typer.Option(help="The trained model: a file or a folder, as `safeml scan` takes it.")
     ],
     data: Annotated[
         str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")
@@ -44,16 +41,12 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write settings with the default gates; from then on they are yours."""
-    from safeml.defaults import new_config
+    from safeml.defaults import data_kind, new_config
     from safeml.store import atomic_write
 
-    if out.exists() and not force:
-        raise ConfigError(
-            f"{out}: exists already; choose another name with --out, or replace it with --force."
-        )
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
-    atomic_write(out, new_config(model, data, frames_per_sign))
+    check_room(out, force)
+    model_path, data_path = from_folder(model, out.parent), from_folder(data, out.parent)
+    atomic_write(out, new_config(model_path, data_path, frames_per_sign, data_kind(data)))
     typer.echo(f"{out} written. Next: safeml audit --config {out}")
 
 
@@ -108,10 +101,9 @@ def _audit(
     from safeml.report.write import write_report
 
     place = pipeline.Place(config.parent, data_root or config.parent)
-    command = ("safeml", *(ABSOLUTE.sub("", argument) for argument in sys.argv[1:]))
     with progress_bar() as progress:
         result, times, folder = pipeline.audit(
-            load_config(config), place, model, out, profile, command, progress
+            load_config(config), place, model, out, profile, shown_command(), progress
         )
     write_report(result, folder, times)
     show_verdict(result, folder)

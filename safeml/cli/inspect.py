@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safeml.cli.show import _plain as plain
+from safeml.cli.paths import check_room, from_folder, shown_command
+from safeml.cli.show import plain
 from safeml.errors import ConfigError, ExitCode, InputRefused
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def inspect(
 
     # TensorFlow warns of each contract's graph as one too many; they are few, and each is used again and again.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    _check_room(out, force)
+    check_room(out, force)
+    if report is not None and report.exists() and not report.is_dir():
+        raise ConfigError(f"{report}: is a file; --report names a folder to write the page into.")
     settings = DataSettings(kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
     labelled = Place(Path(), Path()).data(settings)
     opened = load_model(model)
@@ -75,21 +77,11 @@ def inspect(
         from safeml.report.write import write_page
         from safeml.store import make_folder
 
-        page = write_page(contract_run(outcome, labelled), make_folder(report))
+        page = write_page(contract_run(outcome, labelled, shown_command()), make_folder(report))
         typer.echo(f"Report: {page}", err=as_json)
     if outcome.reason == "classes":
         raise InputRefused(outcome.sentence)
     raise typer.Exit(int(ExitCode.PASSED if outcome.status == "proposed" else ExitCode.NOT_PROVEN))
-
-
-def _check_room(out: Path, force: bool) -> None:
-    """Before anything is measured: may the settings be written?"""
-    if out.exists() and not force:
-        raise ConfigError(
-            f"{out}: exists already; choose another name with --out, or replace it with --force."
-        )
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
 
 
 def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None:
@@ -97,14 +89,13 @@ def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None
     from safeml.defaults import new_config
     from safeml.store import atomic_write
 
+    from safeml.classifiers.contract import contract_key
+
     assert outcome.winner is not None
-    contract = outcome.winner.settings.model_copy(update={"chosen_on": outcome.pixels_fingerprint})
-    model_path, data_path = _from_folder(str(model), out.parent), _from_folder(data.path, out.parent)
+    key = contract_key(outcome.winner.settings, outcome.pixels_fingerprint, outcome.model_fingerprint)
+    contract = outcome.winner.settings.model_copy(update={"chosen_on": key})
+    model_path, data_path = from_folder(str(model), out.parent), from_folder(data.path, out.parent)
     atomic_write(out, new_config(model_path, data_path, data.frames_per_sign, data.kind, contract))
-
-
-def _from_folder(path: str, folder: Path) -> str:
-    return path if os.path.isabs(path) else os.path.relpath(path, folder)
 
 
 def _show(outcome: Outcome) -> None:
@@ -133,7 +124,7 @@ def _show(outcome: Outcome) -> None:
         console.print(table)
         more = len(outcome.tried) - ROWS
         if more > 0:
-            typer.echo(f"… and {more} more contracts that fell out; --json and --report show all of them.")
+            typer.echo(f"… and {more} more contracts; --json and --report show all of them.")
         typer.echo("")
     lines = [outcome.sentence, *outcome.warnings, *outcome.notes]
     if outcome.permutation is not None and outcome.reason == "permutation":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -48,9 +49,39 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
+class _Output(io.TextIOWrapper):
+    """Standard output whose reader may leave: what is still printed is dropped, and the verdict stays the exit code."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def _kept() -> str:
+    if {"audit", "run"} & set(sys.argv[1:]):
+        return "; finished stages are kept, and the same command goes on from there"
+    return ""
+
+
 def main() -> None:
     """Run a command and leave with the verdict as exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal, too, leaves nothing behind
+        signal.signal(number, _terminate)
+    sys.stdout = _Output(sys.stdout.buffer, sys.stdout.encoding, "replace", line_buffering=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         code = app(standalone_mode=False)
@@ -59,18 +90,9 @@ def main() -> None:
     except SafemlError as error:
         code = _say(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _say(
-            "interrupted; finished stages are kept, and the same command goes on from there.",
-            ExitCode.INTERRUPTED,
-        )
+        code = _say(f"interrupted{_kept()}.", ExitCode.INTERRUPTED)
     except _Terminated:
-        code = _say(
-            "terminated; finished stages are kept, and the same command goes on from there.",
-            ExitCode.TERMINATED,
-        )
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.PASSED
+        code = _say(f"terminated{_kept()}.", ExitCode.TERMINATED)
     except Exception as error:
         show = getattr(error, "show", None)
         if show is None:

@@ -59,22 +59,29 @@ def progress_bar() -> Iterator[Progress]:
 def show_verdict(run: Run, folder: Path | None) -> None:
     """The verdict, a line a gate, and where the report is."""
     for result in run.verdict.gates:
-        typer.echo(_plain(f"  {MARKS[result.status]:<11} {result.message}"))
+        typer.echo(plain(f"  {MARKS[result.status]:<11} {result.message}"))
     typer.echo("")
-    typer.echo(_plain(f"{run.verdict.status.replace('_', ' ').upper()} (exit code {run.verdict.exit_code})"))
-    typer.echo(_plain(run.verdict.sentence))
+    typer.echo(plain(f"{run.verdict.status.replace('_', ' ').upper()} (exit code {run.verdict.exit_code})"))
+    typer.echo(plain(run.verdict.sentence))
     if folder:
         typer.echo(f"Report: {folder / 'index.html'}")
 
 
 def show_scan(scan: ModelScan) -> None:
     """An accepted model, a line a fact."""
-    lines = {"accepted": scan.path, "format": scan.format, "sha256": scan.sha256, "bytes": f"{scan.bytes:,}"}
+    chosen = {"chosen": scan.chosen} if scan.chosen else {}
+    lines = {
+        "accepted": scan.path,
+        **chosen,
+        "format": scan.format,
+        "sha256": scan.sha256,
+        "bytes": f"{scan.bytes:,}",
+    }
     facts = {name: f"{value:,}" if isinstance(value, int) else value for name, value in scan.facts.items()}
     for name, value in {**lines, **facts}.items():
-        typer.echo(_plain(f"  {name:<15} {value}"))
+        typer.echo(plain(f"  {name:<15} {value}"))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """No control characters reach the terminal, whatever a class is called."""
     return "".join(c if c.isprintable() else " " for c in text)

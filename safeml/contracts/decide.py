@@ -51,7 +51,9 @@ def inspect_model(
         sentence = words.permutation(model.where, swapped, best.candidate.name, best.accuracy, data.classes)
     elif not above:
         reason, swapped = "chance", None
-        sentence = words.chance(model.where, best.candidate.name, best.accuracy, chance, len(tried))
+        sentence = words.chance(
+            model.where, best.candidate.name, best.accuracy, chance, len(found.kept) + len(found.fallen)
+        )
     elif len(found.kept) > 1 and not best_of_these_images(found):
         reason, swapped = "same", None
         sentence = words.same(model.where, found.kept, _differing(found), len(found.data))

@@ -153,7 +153,7 @@ def _row(outcome: Outcome, entry: Tried) -> list[Scalar]:
 
 def _note(outcome: Outcome, entry: Tried) -> str:
     if entry.reason:
-        return f"not measured: {entry.reason}"
+        return f"not measured: {entry.reason.replace(outcome.model, Path(outcome.model).name)}"
     if outcome.winner is not None:
         return "proposed" if entry == outcome.winner else "runner-up" if entry == outcome.runner_up else ""
     return "not told apart" if entry.name in outcome.same else ""

@@ -47,9 +47,8 @@ def load(
     """
     root = Path(path)
     if not root.is_dir():
-        raise ConfigError(
-            f"{root}: there is no such folder; expected a folder with one folder of images a class."
-        )
+        found = "is a file" if root.exists() else "there is no such folder"
+        raise ConfigError(f"{root}: {found}; expected a folder with one folder of images a class.")
     if not 1 <= size <= 4096:
         raise ConfigError(f"{root}: size is {size}; expected 1 to 4096 pixels.")
     if class_names is None and (root / LABEL_FILE).is_file():

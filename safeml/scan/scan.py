@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,10 +51,18 @@ def scanned(path: Path) -> Iterator[Scanned]:
                 beside = stack.enter_context(snapshot(architecture))
             scan = _scan(copy, beside)
             if scan.status == "accepted" and scan.facts.get("holds") == "weights alone" and beside is None:
-                beside = stack.enter_context(snapshot(architecture_beside(source.file)))
+                source = replace(source, architecture=architecture_beside(source.file))
+                beside = stack.enter_context(snapshot(source.architecture or source.file))
                 scan = _scan(copy, beside)
         except InputRefused as error:
             scan = _refused(source.file, copy, str(error))
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+        ) as error:  # of what can be called a path, and lie in a folder
+            scan = _unjudged(source.file, error)
+        scan = scan.model_copy(update={"chosen": source.chosen})
         yield Scanned(source, scan, copy.copy if copy else None, beside.copy if beside else None)
 
 
@@ -82,6 +90,7 @@ def _scan(copy: Snapshot, beside: Snapshot | None) -> ModelScan:
     facts = dict(outcome.value)
     name = str(facts.pop("format", "unknown"))
     if beside is not None:
+        facts["architecture"] = beside.source.name
         facts["architecture sha256"] = beside.sha256
     return ModelScan(
         status=_status(outcome),
@@ -108,12 +117,27 @@ def _reason(outcome: Outcome) -> str:
 
 
 def _refused(file: Path, copy: Snapshot | None, message: str) -> ModelScan:
+    """The record of a refusal outside of the scanner; its message starts with the path that it speaks of."""
+    where = str(file) if message.startswith(f"{file}: ") else message.partition(": ")[0]
     return ModelScan(
         status="refused",
-        path=str(file),
+        path=where,
         format="unknown",
         sha256="" if copy is None else copy.sha256,
         bytes=0 if copy is None else copy.bytes,
-        reason=message.removeprefix(f"{file}: ").removesuffix("."),
+        reason=message.removeprefix(f"{where}: ").removesuffix("."),
+        scanner=SCANNER,
+    )
+
+
+def _unjudged(file: Path, error: Exception) -> ModelScan:
+    reason = f"it cannot be looked at ({type(error).__name__}); expected a model's file or folder"
+    return ModelScan(
+        status="inconclusive",
+        path=str(file),
+        format="unknown",
+        sha256="",
+        bytes=0,
+        reason=reason,
         scanner=SCANNER,
     )

@@ -43,7 +43,7 @@ def find_model(path: Path) -> Source:
     if os.path.exists(path / "saved_model.pb"):
         return Source(path)
     manifest = read_manifest(path)
-    if manifest is not None:
+    if manifest is not None and "chosen" in manifest:
         return Source(_chosen(path, manifest), "the checkpoint that training.json names", manifest=manifest)
     from safeml.scan.checkpoints import choose
 

@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from safeml.classifiers.contract import contract_key
 from safeml.classifiers.keras import from_keras
 from safeml.cli import inspect as command
 from safeml.config import DataSettings, load_config
@@ -94,7 +95,7 @@ def test_the_command_on_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = Outcome.model_validate(json.loads(done.stdout))
     contract = load_config(tmp_path / "safeml.toml").model.input
     assert (contract.channels, contract.range) == ("bgr", (0.0, 1.0))
-    assert contract.chosen_on == found.pixels_fingerprint == data.pixels_fingerprint
+    assert contract.chosen_on == contract_key(contract, data.pixels_fingerprint, found.model_fingerprint)
 
 
 def inspected(folder: Path, model: object, monkeypatch: pytest.MonkeyPatch) -> Result:

@@ -265,7 +265,7 @@ def test_a_layer_that_would_compute_something_else_is_refused(made: Path, tmp_pa
     with pytest.raises(InputRefused, match=r"m\.h5: the Dense dense\w* uses hard_sigmoid"):
         keras_files.load_h5(private(tmp_path, made / "hard.h5"), "m.h5")
     with pytest.raises(InputRefused, match="uses hard_sigmoid"):
-        keras_files.load_archive(private(tmp_path, made / "hard.keras", "model.keras"), "m.keras")
+        keras_files.open_archive(private(tmp_path, made / "hard.keras", "model.keras"), "m.keras")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_weights_that_are_not_those_of_the_file_are_refused(
     values = model.get_weights()
     values[4], values[5] = values[5], values[4]  # moving mean and variance: the same arrays, in other places
     changed.set_weights(values)
-    with pytest.raises(InputRefused, match="layer batch_normalization change places"):
+    with pytest.raises(InputRefused, match=r"layer batch_normalization\w* change places"):
         keras_files.check_weights(changed, folder / "m.h5", "m")
     smaller = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(InputRefused, match="the file holds 8 arrays, the loaded model 2"):

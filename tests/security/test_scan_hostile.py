@@ -94,6 +94,7 @@ def test_a_clean_file_is_accepted(name: str, folder: Path, monkeypatch: pytest.M
     assert found.facts["stored numbers"] == 192 * 16 + 16 + 16 * 4 + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LIGHT, ids=lambda case: case.name)
 def test_the_answer(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = case.build(folder)

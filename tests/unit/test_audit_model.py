@@ -10,6 +10,7 @@ import pytest
 from safeml.audits.base import AuditInputs
 from safeml.audits.model import run
 from safeml.classifiers.base import InputSpec
+from safeml.classifiers.contract import contract_key
 from safeml.config import InputSettings, ModelFileSettings
 from safeml.results import ModelOrigin, ModelScan, StageResult
 from tests.fakes import dataset, oracle
@@ -48,8 +49,9 @@ def cells(result: StageResult) -> set[str]:
 @pytest.mark.parametrize(
     ("trained", "train", "expected"),
     [
-        (False, False, {"training-not-visible": "warning"}),
-        (False, True, {"training-not-visible": "info"}),
+        (False, False, {"training-not-visible": "warning", "contract-not-measured": "warning"}),
+        (False, True, {"training-not-visible": "info", "contract-not-measured": "warning"}),
+        (True, False, {"training-not-visible": "warning"}),
         (True, True, {}),
     ],
 )
@@ -58,9 +60,19 @@ def test_whose_training_is_not_visible_is_said(trained: bool, train: bool, expec
 
 
 def test_a_contract_that_was_chosen_on_the_test_images_is_said() -> None:
-    here = dataset(LABELS).pixels_fingerprint
-    assert codes(page(True, chosen_on=here)) == {"contract-chosen-on-test": "warning"}
-    assert codes(page(True, chosen_on="cd" * 32)) == {"contract-measured": "info"}
+    here = contract_key(InputSettings(channels="bgr"), dataset(LABELS).pixels_fingerprint, "f" * 64)
+    measured = page(True, True, channels="bgr", chosen_on=here)
+    assert codes(measured) == {"contract-chosen-on-test": "warning"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"channels": "rgb"}, {"range": (0, 255)}, {"class_order": (1, 0, 2, 3)}, {"chosen_on": "cd" * 32}],
+)
+def test_a_contract_that_was_changed_since_is_not_called_measured(changed: dict) -> None:
+    here = contract_key(InputSettings(channels="bgr"), dataset(LABELS).pixels_fingerprint, "f" * 64)
+    settings = {"channels": "bgr", "chosen_on": here, **changed}
+    assert codes(page(True, True, **settings)) == {"contract-measured-elsewhere": "info"}
 
 
 def test_the_scan_and_the_loading_are_shown() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
+from safeml.classifiers.contract import contract_key
 from safeml.cli import inspect as command
 from safeml.config import InputSettings, parse_config, read_toml
 from safeml.contracts.candidates import candidates, text_sorted
@@ -486,7 +487,8 @@ def test_the_command_writes_settings_that_can_be_audited(
     assert "Not tried: histogram equalisation" in done.stdout
     config = parse_config(read_toml(tmp_path / "sub" / "safeml.toml"), "here")
     assert (config.model.input.channels, config.model.input.range) == ("bgr", (0, 255))
-    assert config.model.input.chosen_on == data.pixels_fingerprint
+    contract = config.model.input
+    assert contract.chosen_on == contract_key(contract, data.pixels_fingerprint, model.fingerprint)
     assert (config.model.path, config.data.test.path) == ("../m.keras", "../d.npz")
     assert config.data.test.frames_per_sign == 2
     assert (tmp_path / "pages" / "contract.html").is_file()

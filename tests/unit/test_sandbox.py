@@ -11,6 +11,8 @@ import pytest
 from safeml.limits import MIB
 from safeml.sandbox import Outcome, run_limited
 
+pytestmark = pytest.mark.slow
+
 HERE = "tests.unit.sandboxed"
 
 
