@@ -167,6 +167,7 @@ def test_every_class_looks_unlike_every_other():
     assert distance.min() > 2 * max(weather.noise for weather in WEATHERS.values())
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_knows_signs_of_another_seed(small):
     def features(data):
         pixels = (
