@@ -351,12 +351,14 @@ class ModelScan(Record):
 class ModelOrigin(Record):
     """How a model file was opened: scanned, and loaded first in a process with limits.
 
-    network: how the first load was kept from the network. safeml_trained: a manifest of
+    network: how the first load was kept from the network. confined: whether it was
+    kept from all files but its own. safeml_trained: a manifest of
     `safeml train` names this file.
     """
 
     scan: ModelScan
     network: str
+    confined: bool = False
     memory_limit: int
     seconds_limit: int
     safeml_trained: bool = False

@@ -26,26 +26,43 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Outcome:
     """How the child ended. value: what the function returned, where kind is "ok". reason: one clause for all other kinds.
 
-    network: whether the system let the child give up its network.
+    network: whether the system let the child give up its network. confined: and all files but its own.
     """
 
     kind: Kind
     value: dict[str, Any]
     reason: str = ""
     network: Literal["dropped", "refused by a hook"] = "refused by a hook"
+    confined: bool = False
 
 
 def run_limited(
-    target: str, arguments: dict[str, str], *, memory: int, seconds: int, files: int, threads: int = 1
+    target: str,
+    arguments: dict[str, str],
+    *,
+    memory: int,
+    seconds: int,
+    files: int,
+    folders: tuple[Path, ...] = (),
+    threads: int = 1,
 ) -> Outcome:
     """`target` ("module:function") in a child, with JSON-able keyword `arguments`; it returns a JSON-able dict.
 
     memory: bytes of address space beyond what the child has after importing the module (a framework reserves gigabytes
     before it does anything). seconds: wall clock, from the child's start. files: largest file that it may write, in bytes.
+    folders: what it may read and write beside its own empty folder, where the system can confine it (Landlock); the
+    interpreter's and the system's own files stay readable.
     The function may raise `Refused` or `Inconclusive` of `safeml.scan.base`, or `InputRefused`.
     """
     request = json.dumps(
-        {"target": target, "arguments": arguments, "memory": memory, "seconds": seconds, "files": files}
+        {
+            "target": target,
+            "arguments": arguments,
+            "memory": memory,
+            "seconds": seconds,
+            "files": files,
+            "folders": [str(folder.resolve()) for folder in folders],
+        }
     )
     with tempfile.TemporaryDirectory(prefix="safeml-child-") as folder:
         child = subprocess.Popen(
@@ -98,7 +115,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _outcome(code: int, out: bytes, err: str) -> Outcome:
     try:
         reply = json.loads(out)
-        return Outcome(reply["kind"], reply["value"], reply["reason"], reply["network"])
+        return Outcome(reply["kind"], reply["value"], reply["reason"], reply["network"], reply["confined"])
     except (ValueError, KeyError, TypeError):
         pass
     if code == -signal.SIGXCPU:

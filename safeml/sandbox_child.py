@@ -1,4 +1,4 @@
-"""The child's side of `safeml.sandbox`: give up the network, import, take on the limits, call, reply in JSON."""
+"""The child's side of `safeml.sandbox`: give up network and files, import, take on the limits, call, reply in JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
+
+from safeml.landlock import confine
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_PDEATHSIG = 1
@@ -42,12 +45,15 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     network = _drop_network()
+    folders = [Path(folder) for folder in request["folders"]]
+    confined = confine([*_of_the_system(), *folders], [Path.cwd(), Path(os.devnull), *folders])
     module, name = request["target"].split(":")
     function = getattr(importlib.import_module(module), name)
     _limit(request["memory"], request["seconds"], request["files"])
     sys.addaudithook(_forbid)
     kind, value, reason = _call(function, request["arguments"])
-    reply.write(json.dumps({"kind": kind, "value": value, "reason": reason, "network": network}).encode())
+    answer = {"kind": kind, "value": value, "reason": reason, "network": network, "confined": confined}
+    reply.write(json.dumps(answer).encode())
     reply.close()
     _leave()
 
@@ -71,6 +77,13 @@ def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any]
         if type(error).__name__ == "ResourceExhaustedError":
             return "out of memory", {}, "it needed more memory than it was given"
         return "crashed", {}, f"{type(error).__name__}: {first}"
+
+
+def _of_the_system() -> list[Path]:
+    """What an interpreter and its libraries read: themselves, and what the machine is."""
+    fixed = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/etc", "/proc", "/sys", "/dev")
+    own = (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path)
+    return [Path(path) for path in (*fixed, *own) if path]
 
 
 def _end_with_parent() -> None:

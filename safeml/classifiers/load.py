@@ -64,6 +64,7 @@ def load_model(path: Path) -> Opened:
     origin = ModelOrigin(
         scan=scan.model_copy(update={"path": file.name}),
         network=outcome.network,
+        confined=outcome.confined,
         memory_limit=LIMITS.load_memory,
         seconds_limit=LIMITS.load_seconds,
         safeml_trained=(found.source.manifest or {}).get("model_fingerprint") == model.fingerprint,
@@ -86,6 +87,7 @@ def _trial(found: Scanned) -> Outcome:
         seconds=LIMITS.load_seconds,
         # A graph has no reason to write; files of Keras are rewritten in the private folder.
         files=0 if found.scan.format in (ONNX.name, SAVED_MODEL.name) else LIMITS.model_bytes,
+        folders=tuple(entry.parent for entry in (found.copy, found.architecture) if entry is not None),
         threads=2,
     )
     if outcome.kind == "ok":

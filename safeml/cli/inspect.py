@@ -86,10 +86,9 @@ def inspect(
 
 def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None:
     """The settings of the proposed contract; paths in them start at their own folder."""
+    from safeml.classifiers.contract import contract_key
     from safeml.defaults import new_config
     from safeml.store import atomic_write
-
-    from safeml.classifiers.contract import contract_key
 
     assert outcome.winner is not None
     key = contract_key(outcome.winner.settings, outcome.pixels_fingerprint, outcome.model_fingerprint)

@@ -86,6 +86,7 @@ def _scan(copy: Snapshot, beside: Snapshot | None) -> ModelScan:
         memory=LIMITS.scan_memory,
         seconds=LIMITS.scan_seconds + size // LIMITS.scan_bytes_per_second,
         files=LIMITS.model_bytes,
+        folders=tuple(entry.copy.parent for entry in (copy, beside) if entry is not None),
     )
     facts = dict(outcome.value)
     name = str(facts.pop("format", "unknown"))

@@ -15,6 +15,8 @@ import pytest
 
 from safeml.classifiers.load import load_model
 from safeml.errors import InputRefused
+from safeml.limits import LIMITS
+from safeml.sandbox import run_limited
 from safeml.scan.scan import scan_path
 
 pytestmark = pytest.mark.slow
@@ -87,7 +89,9 @@ def test_an_object_that_restores_itself_is_refused(tmp_path: Path) -> None:
     """Its function runs while the model is loaded: here it writes a file of the author's choice."""
     import tensorflow as tf
 
-    target = tmp_path / "written"
+    target = tmp_path / "elsewhere" / "written"
+    for name in ("given", "elsewhere"):
+        (tmp_path / name).mkdir()
 
     class Restoring(tf.Module):
         def __init__(self) -> None:
@@ -107,12 +111,22 @@ def test_an_object_that_restores_itself_is_refused(tmp_path: Path) -> None:
             with tf.control_dependencies([written]):
                 return tf.identity(tensors["a"])
 
-    path = saved(tmp_path, linear(tf, Restoring()))
+    path = saved(tmp_path / "given", linear(tf, Restoring()))
     found = scan_path(path)
     assert found.status == "refused", found.facts
     with pytest.raises(InputRefused):
         load_model(path)
-    assert not list(tmp_path.glob("written*"))
+    # The second wall, had the scan let it through: the process of the first load has no right to write.
+    outcome = run_limited(
+        "safeml.classifiers.trial:try_model",
+        {"format_name": "SavedModel folder", "path": str(path), "architecture": "", "where": "saved"},
+        memory=LIMITS.load_memory,
+        seconds=LIMITS.load_seconds,
+        files=0,
+        folders=(path,),
+    )
+    assert outcome.kind != "ok"
+    assert not any(file.stat().st_size for file in target.parent.iterdir())
 
 
 def test_a_function_that_only_the_objects_name_is_seen(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from safeml.errors import InputRefused
@@ -92,3 +93,24 @@ def look_around() -> dict[str, str | int]:
         "secret": os.environ.get("SECRET_TOKEN", "absent"),
         "home": os.environ["HOME"],
     }
+
+
+def read_and_write(folder: str) -> dict[str, str]:
+    text = Path(folder, "note").read_text()
+    write(folder)
+    return {"read": text}
+
+
+def write(folder: str) -> None:
+    Path(folder, "written").write_text("hello")
+
+
+def read_in_a_thread(folder: str) -> dict[str, str]:
+    def read() -> str:
+        try:
+            return Path(folder, "note").read_text()
+        except OSError as error:
+            return type(error).__name__
+
+    with ThreadPoolExecutor() as pool:
+        return {"read": pool.submit(read).result()}

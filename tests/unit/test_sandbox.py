@@ -16,8 +16,12 @@ pytestmark = pytest.mark.slow
 HERE = "tests.unit.sandboxed"
 
 
-def run(name: str, seconds: int = 20, memory: int = 256 * MIB, **arguments: str) -> Outcome:
-    return run_limited(f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=MIB)
+def run(
+    name: str, seconds: int = 20, memory: int = 256 * MIB, folders: tuple[Path, ...] = (), **arguments: str
+) -> Outcome:
+    return run_limited(
+        f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=MIB, folders=folders
+    )
 
 
 def test_a_function_answers() -> None:
@@ -52,7 +56,7 @@ def test_every_other_end_is_typed(name: str, kind: str, reason: str) -> None:
 
 def test_a_hanging_function_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     began = time.monotonic()
-    outcome = run("hang", seconds=2, note=str(tmp_path / "pid"))
+    outcome = run("hang", seconds=2, folders=(tmp_path,), note=str(tmp_path / "pid"))
     assert outcome.kind == "timeout"
     assert "2 seconds" in outcome.reason
     assert time.monotonic() - began < 10
@@ -71,3 +75,26 @@ def test_the_child_sees_an_empty_folder_and_no_secrets(monkeypatch: pytest.Monke
     assert value["files"] == 0
     assert value["secret"] == "absent"
     assert value["home"] != str(Path.home())
+
+
+def test_the_child_reads_and_writes_only_what_it_is_given(tmp_path: Path) -> None:
+    given, secret = tmp_path / "given", tmp_path / "secret"
+    for folder in (given, secret):
+        folder.mkdir()
+        (folder / "note").write_text("hello")
+    if not run("answer", word="x").confined:
+        pytest.skip("this system has no Landlock, so the child is not confined (the report says so)")
+    assert run("read_and_write", folders=(given,), folder=str(given)).value == {"read": "hello"}
+    assert (given / "written").read_text() == "hello"
+    outcome = run("read_and_write", folders=(given,), folder=str(secret))
+    assert outcome.kind == "crashed"
+    assert "PermissionError" in outcome.reason
+    assert run("write", folders=(given,), folder=str(secret)).kind == "crashed"
+    assert not (secret / "written").exists()
+
+
+def test_threads_that_were_started_later_are_confined_too(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("hello")
+    if not run("answer", word="x").confined:
+        pytest.skip("this system has no Landlock, so the child is not confined (the report says so)")
+    assert run("read_in_a_thread", folder=str(tmp_path)).value == {"read": "PermissionError"}
