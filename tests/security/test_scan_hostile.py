@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -205,3 +206,22 @@ def test_every_row_has_samples() -> None:
 def test_the_page_of_hostile_files_is_current() -> None:
     written = (Path(__file__).parents[2] / "docs" / "hostile-files.md").read_text(encoding="utf-8")
     assert written == page(), "run python -m tests.security.table > docs/hostile-files.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("lambda_top", 5), ("clean", 0)])
+def test_the_exit_code_survives_a_reader_that_leaves(name: str, code: int, folder: Path) -> None:
+    """`safeml scan FILE --json | head -0`: what cannot be printed is dropped, the answer is not."""
+    path = (
+        clean.keras_file(folder / "m.keras")
+        if name == "clean"
+        else next(case for case in CASES if case.name == name).build(folder)
+    )
+    command = [sys.executable, "-m", "safeml.cli.main", "scan", str(path), "--json"]
+    ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert ran.stdout is not None
+    assert ran.stderr is not None
+    ran.stdout.close()
+    errors = ran.stderr.read().decode()
+    assert ran.wait(60) == code, errors
+    assert "Traceback" not in errors

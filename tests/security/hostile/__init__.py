@@ -4,7 +4,7 @@
 from. To add a sample, add one line to the file of its kind.
 """
 
-from tests.security.hostile import archives, configs, disguises, tensors, texts
+from tests.security.hostile import archives, configs, disguises, folders, tensors, texts
 from tests.security.hostile.case import ACCEPTED, ANY, CASES, EXIT, NOT_CLEAN, REFUSED, Case
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "archives",
     "configs",
     "disguises",
+    "folders",
     "tensors",
     "texts",
 ]
