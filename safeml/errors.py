@@ -35,6 +35,11 @@ PRECEDENCE = (
 )
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an exception says, in one line of at most `most` characters; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 class SafemlError(Exception):
     """A failure with a reason that the user can act on."""
 

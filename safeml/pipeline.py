@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from safeml.classifiers.base import Classifier
 from safeml.config import Config, DataSettings, InputSettings, TrainingSettings, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
+from safeml.data.identity import Role, data_identity
 from safeml.data.load import load_dataset
-from safeml.errors import ConfigError, ExitCode, SafemlError
-from safeml.results import DataIdentity, Finding, ModelIdentity, Run, RunTimes, StageResult, Verdict
+from safeml.errors import ConfigError, ExitCode, SafemlError, first_line
+from safeml.results import Finding, ModelIdentity, Run, RunTimes, StageResult, Verdict
 from safeml.scan.sources import find_model, read_manifest
 from safeml.store import atomic_write, content_key, load_stage, make_folder, save_stage, to_json
 from safeml.version import __version__
@@ -49,7 +50,6 @@ STAGES = (
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
 )
 RENDERED_IMAGES = 4300
-Role = Literal["test", "train", "valid"]
 QUICK: dict[str, dict[str, Any]] = {
     "performance": {"bootstrap": 200},
     "adversarial": {
@@ -146,7 +146,7 @@ def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run
         safeml_version=__version__,
         title=f"Training of {recipe.name}",
         model=_model_identity(classifier),
-        data=[_identity("train", training), _identity("valid", choosing)],
+        data=[data_identity("train", training), data_identity("valid", choosing)],
         stages=[result],
         gates=[],
         verdict=verdict,
@@ -191,7 +191,7 @@ def audit(
         ("train", train_data),
         ("valid", valid),
     )
-    data = [_identity(role, dataset) for role, dataset in roles if dataset is not None]
+    data = [data_identity(role, dataset) for role, dataset in roles if dataset is not None]
     evidence = {
         "version": __version__,
         "code": provenance.measuring_code(),
@@ -268,7 +268,7 @@ def _run_stage(
     try:
         result: StageResult = importlib.import_module(stage.module).run(inputs, settings, **extra)
     except Exception as error:
-        reason = (str(error).splitlines() or ["no message"])[0][:300]
+        reason = first_line(error, 300)
         code, remedy = "not-measured", ""
         if not isinstance(error, SafemlError):  # a defect of safeml, whose place a reader may want to send
             code, remedy = "stage-crashed", f"See {stage.name}.log."
@@ -300,27 +300,6 @@ def _model_identity(classifier: Classifier) -> ModelIdentity:
         input=dict(vars(classifier.spec)),
         parameters=classifier.parameters,
         notes=list(classifier.notes),
-    )
-
-
-def _identity(role: Role, data: ImageDataset) -> DataIdentity:
-    if data.tracks is not None:
-        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
-    elif data.frames_per_sign is not None:
-        signs, clustering = (
-            len(data) / data.frames_per_sign,
-            f"declared, {data.frames_per_sign:g} frames a sign",
-        )
-    else:
-        signs, clustering = None, "unknown"
-    return DataIdentity(
-        role=role,
-        name=data.name,
-        fingerprint=data.fingerprint,
-        images=len(data),
-        classes=data.classes,
-        signs=signs,
-        clustering=clustering,
     )
 
 

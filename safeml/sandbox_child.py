@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any], str]:
-    from safeml.errors import InputRefused
+    from safeml.errors import InputRefused, first_line
     from safeml.scan.base import Inconclusive, Refused
 
     try:
@@ -73,10 +73,9 @@ def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any]
     except RecursionError:
         return "inconclusive", {}, "it is nested too deeply to be judged"
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:200]
         if type(error).__name__ == "ResourceExhaustedError":
             return "out of memory", {}, "it needed more memory than it was given"
-        return "crashed", {}, f"{type(error).__name__}: {first}"
+        return "crashed", {}, f"{type(error).__name__}: {first_line(error)}"
 
 
 def _of_the_system() -> list[Path]:

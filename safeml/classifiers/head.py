@@ -12,6 +12,7 @@ from safeml.metrics.classification import softmax
 
 LOG_NOTE = "the outputs are probabilities without a softmax layer; logits are their logarithms"
 Shape = tuple[int | None, ...]
+PROBE_SIDE = 64  # where the model leaves the size open
 
 
 def check_ends(inputs: int, outputs: int, where: str) -> None:
@@ -48,3 +49,10 @@ def judge_outputs(
     if without is not None:
         return "probabilities", False
     return ("probabilities", True) if are_probabilities(found) else ("logits", False)
+
+
+def probe_values(shape: tuple[int | None, ...]) -> np.ndarray:
+    """Black, white and noise images of values 0..1, float32 [10, height, width, channels]."""
+    sides = tuple(side or (3 if axis == 2 else PROBE_SIDE) for axis, side in enumerate(shape))
+    noise = np.random.default_rng(0).random((8, *sides), np.float32)
+    return np.concatenate([np.zeros((1, *sides), np.float32), np.ones((1, *sides), np.float32), noise])

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from safeml.classifiers.fingerprint import model_fingerprint
-from safeml.classifiers.head import LOG_NOTE, check_ends, check_shapes, judge_outputs
+from safeml.classifiers.head import LOG_NOTE, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.tensors import TensorClassifier, TensorModel
 from safeml.config import InputSettings
-from safeml.errors import InputRefused
-
-PROBE_SIDE = 64  # where the model leaves the size open
+from safeml.errors import InputRefused, first_line
 
 
 def wrap(
@@ -58,13 +56,6 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
     )
 
 
-def probe_values(shape: tuple[int | None, ...]) -> np.ndarray:
-    """Black, white and noise images of values 0..1, float32 [10, height, width, channels]."""
-    sides = tuple(side or (3 if axis == 2 else PROBE_SIDE) for axis, side in enumerate(shape))
-    noise = np.random.default_rng(0).random((8, *sides), np.float32)
-    return np.concatenate([np.zeros((1, *sides), np.float32), np.ones((1, *sides), np.float32), noise])
-
-
 def _call(model: Any, values: np.ndarray, where: str) -> np.ndarray:
     import tensorflow as tf
 
@@ -73,9 +64,8 @@ def _call(model: Any, values: np.ndarray, where: str) -> np.ndarray:
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError from error
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputRefused(
-            f"{where}: does not run on images of {list(values.shape[1:])}: {reason}"
+            f"{where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"
         ) from error
 
 

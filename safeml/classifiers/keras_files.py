@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 
 from safeml.classifiers.keras_legacy import is_old, modernise
-from safeml.errors import ConfigError, InputRefused
+from safeml.errors import ConfigError, InputRefused, first_line
 from safeml.scan.base import Refused
 
 KERAS_FLOOR = (3, 15, 1)  # the first release without the known ways around safe mode
 Kind = Literal["model", "weights-legacy", "weights"]
 Array = tuple[tuple[int, ...], str]  # the shape, and the sha256 of the little-endian bytes
-NOT_THE_MODEL = ("optimizer", "metrics")  # beside the weights, where Keras 3 lays them out
+BESIDE_THE_MODEL = ("optimizer", "metrics")  # beside the weights, where Keras 3 lays them out
 # What weights are called in both generations; a depthwise kernel is called a kernel in some layers of Keras 3.
 ROLES = frozenset({"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "pointwise_kernel"})
 OF_KERAS_3 = {"Functional": "keras.src.models.functional", "Model": "keras.src.models.functional"}
@@ -88,7 +88,7 @@ def load_weights(architecture: Path, path: Path, where: str) -> tuple[Any, tuple
     import h5py
     import keras
 
-    kind = layer_kind_by_content(path)
+    kind = kind_by_content(path)
     with h5py.File(path, "r") as file:
         group = file["model_weights"] if kind == "model" and "model_weights" in file else file
         version, backend = _text(group, "keras_version"), _text(group, "backend")
@@ -122,7 +122,7 @@ def check_weights(model: Any, path: Path, where: str) -> None:
 
         def visit(name: str, thing: Any) -> None:
             parts = name.split("/")
-            beside = not layers and parts[0] in NOT_THE_MODEL
+            beside = not layers and parts[0] in BESIDE_THE_MODEL
             beside = beside or any(part.startswith("seed_generator") for part in parts)
             if isinstance(thing, h5py.Dataset) and not beside:
                 stored.append(_array(thing[()]))
@@ -184,7 +184,7 @@ def _role(name: str) -> str:
     return "kernel" if name == "depthwise_kernel" else name
 
 
-def layer_kind_by_content(path: Path) -> Kind:
+def kind_by_content(path: Path) -> Kind:
     """What the HDF5 file at `path` holds: a whole model, weights as Keras 2 wrote them, or weights as Keras 3 writes them."""
     import h5py
 
@@ -212,8 +212,9 @@ def _guarded(load: Callable[[], Any], where: str) -> Any:
     except Exception as error:  # any failure of the loader is a property of the file
         if type(error).__name__ == "ResourceExhaustedError":  # of TensorFlow, for want of memory
             raise MemoryError from error
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputRefused(f"{where}: Keras does not load it in safe mode: {lines[0][:300]}") from error
+        raise InputRefused(
+            f"{where}: Keras does not load it in safe mode: {first_line(error, 300)}"
+        ) from error
 
 
 def _check_floor() -> None:

@@ -15,11 +15,10 @@ import numpy as np
 
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
-from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs
-from safeml.classifiers.keras import probe_values
+from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.onnx_graph import OnnxGraph
 from safeml.config import InputSettings
-from safeml.errors import InputRefused
+from safeml.errors import InputRefused, first_line
 from safeml.scan.onnx_tensors import WEIGHTS
 
 BATCH = 64
@@ -159,7 +158,7 @@ def _probe(model: OnnxModel, session: Any) -> np.ndarray:
         return np.concatenate([model.run(session, part) for part in parts])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise InputRefused(
-            f"{model.where}: does not run on images of {list(values.shape[1:])}: {_first_line(error)}"
+            f"{model.where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"
         ) from error
 
 
@@ -170,7 +169,7 @@ def _read(path: Path, where: str) -> OnnxGraph:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except (DecodeError, ValueError) as error:
-        raise InputRefused(f"{where}: is no ONNX model: {_first_line(error)}") from error
+        raise InputRefused(f"{where}: is no ONNX model: {first_line(error)}") from error
     inputs = {tensor.name for tensor in model.graph.initializer}
     real = [value for value in model.graph.input if value.name not in inputs]
     check_ends(len(real), len(model.graph.output), where)
@@ -192,7 +191,7 @@ def _session(model: bytes, where: str) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-        raise InputRefused(f"{where}: ONNX Runtime does not load it: {_first_line(error)}") from error
+        raise InputRefused(f"{where}: ONNX Runtime does not load it: {first_line(error)}") from error
 
 
 def _sides(shape: list[Any]) -> Shape:
@@ -217,7 +216,3 @@ def _layout(sides: Shape, where: str) -> tuple[int | None, tuple[int | None, int
 def _parameters(model: Any) -> int:
     """Elements of the stored weights, as the scan counts them, but for constants inside nodes."""
     return sum(prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in WEIGHTS)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from safeml.classifiers.frozen import FrozenGraph
-from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs
-from safeml.classifiers.keras import probe_values
+from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.tensors import TensorModel
-from safeml.errors import InputRefused
+from safeml.errors import InputRefused, first_line
 
 SIGNATURE = "serving_default"
 
@@ -78,7 +77,7 @@ def _signature(folder: Path, where: str) -> Any:
         RuntimeError,
         tf.errors.OpError,
     ) as error:
-        raise InputRefused(f"{where}: TensorFlow does not load it: {_first_line(error)}") from error
+        raise InputRefused(f"{where}: TensorFlow does not load it: {first_line(error)}") from error
     signatures = dict(loaded.signatures)
     if SIGNATURE not in signatures and len(signatures) != 1:
         raise InputRefused(
@@ -116,7 +115,7 @@ def _frozen(signature: Any, where: str) -> tuple[FrozenGraph, str]:
             signature, lower_control_flow=False, aggressive_inlining=True
         )
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        raise InputRefused(f"{where}: TensorFlow does not freeze it: {_first_line(error)}") from error
+        raise InputRefused(f"{where}: TensorFlow does not freeze it: {first_line(error)}") from error
     graph = frozen.graph.as_graph_def()
     for node in graph.node:
         # Gradients are those of the arithmetic itself. One that the file brings along need not belong to it, and a wrong
@@ -149,13 +148,9 @@ def _run(function: Callable[[Any], list[Any]], values: np.ndarray, where: str) -
         return [np.asarray(output, np.float32) for output in function(tf.constant(values))]
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise InputRefused(
-            f"{where}: does not run on images of {list(values.shape[1:])}: {_first_line(error)}"
+            f"{where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"
         ) from error
 
 
 def _is_finite(values: np.ndarray) -> bool:
     return values.dtype.kind not in "fV" or bool(np.isfinite(values.astype(np.float32)).all())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

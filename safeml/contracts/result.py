@@ -8,11 +8,11 @@ from safeml import provenance
 from safeml.contracts.records import Outcome, Permutation, Tried
 from safeml.contracts.words import STANDING
 from safeml.data.dataset import ImageDataset
+from safeml.data.identity import data_identity
 from safeml.errors import ExitCode
 from safeml.results import (
     Card,
     Column,
-    DataIdentity,
     Dot,
     DotPlot,
     Fact,
@@ -91,7 +91,7 @@ def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] 
             input=winner.settings.model_dump(mode="json") if winner else {},
             parameters=outcome.parameters,
         ),
-        data=[_identity(outcome, data)],
+        data=[data_identity("test", data)],
         stages=[stage_result(outcome)],
         gates=[],
         verdict=Verdict(
@@ -109,24 +109,6 @@ def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] 
 def _public(outcome: Outcome) -> str:
     """The sentence with the file's name alone: its folders say who ran it and where."""
     return outcome.sentence.replace(outcome.model, Path(outcome.model).name)
-
-
-def _identity(outcome: Outcome, data: ImageDataset) -> DataIdentity:
-    signs, clustering = None, "unknown"
-    if data.tracks is not None:
-        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
-    elif data.frames_per_sign is not None:
-        signs = len(data) / data.frames_per_sign
-        clustering = f"declared, {data.frames_per_sign:g} frames a sign"
-    return DataIdentity(
-        role="test",
-        name=outcome.data,
-        fingerprint=outcome.data_fingerprint,
-        images=outcome.images,
-        classes=outcome.classes,
-        signs=signs,
-        clustering=clustering,
-    )
 
 
 def _on_what(outcome: Outcome) -> str:

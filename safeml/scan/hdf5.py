@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml.errors import first_line
 from safeml.limits import LIMITS, MIB
 from safeml.scan.base import Facts, Inconclusive, Refused
 from safeml.scan.keras_config import scan_config, scan_model_config
@@ -61,8 +62,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise Refused(f"is a damaged HDF5 file ({first}); {AGAIN}") from error
+        raise Refused(f"is a damaged HDF5 file ({first_line(error, 120)}); {AGAIN}") from error
 
 
 def _printable(raw: bytes | None, name: str) -> str:

@@ -237,7 +237,7 @@ def test_weights_of_keras_2_beside_their_architecture(
     made: Path, tmp_path: Path, name: str, layout: str
 ) -> None:
     path = private(tmp_path, made / f"{name}.{layout}.h5")
-    kind = keras_files.layer_kind_by_content(path)
+    kind = keras_files.kind_by_content(path)
     assert kind == ("weights" if layout == "weights" else "weights-legacy")
     model, _ = keras_files.load_weights(made / f"{name}.json", path, "m.h5")
     check_answers(model, made, name)

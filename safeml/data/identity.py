@@ -1,0 +1,29 @@
+"""What a record says of a data set: which it is, and how its images hang together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from safeml.data.dataset import ImageDataset
+from safeml.results import DataIdentity
+
+Role = Literal["test", "train", "valid"]
+
+
+def data_identity(role: Role, data: ImageDataset) -> DataIdentity:
+    """The identity of `data` in its role; signs by tracks, else by the declared frames of one sign."""
+    signs, clustering = None, "unknown"
+    if data.tracks is not None:
+        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
+    elif data.frames_per_sign is not None:
+        signs = len(data) / data.frames_per_sign
+        clustering = f"declared, {data.frames_per_sign:g} frames a sign"
+    return DataIdentity(
+        role=role,
+        name=data.name,
+        fingerprint=data.fingerprint,
+        images=len(data),
+        classes=data.classes,
+        signs=signs,
+        clustering=clustering,
+    )
