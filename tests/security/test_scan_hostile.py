@@ -161,7 +161,17 @@ def test_the_record(name: str, code: int, folder: Path) -> None:
     assert ran.code == code, ran.err
     record = json.loads(ran.out)
     assert record["status"] == {0: "accepted", 5: "refused"}[code]
-    assert set(record) == {"status", "path", "format", "sha256", "bytes", "facts", "reason", "scanner"}
+    assert set(record) == {
+        "status",
+        "path",
+        "chosen",
+        "format",
+        "sha256",
+        "bytes",
+        "facts",
+        "reason",
+        "scanner",
+    }
 
 
 @pytest.mark.slow
