@@ -80,7 +80,7 @@ def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any]
 
 def _of_the_system() -> list[Path]:
     """What an interpreter and its libraries read: themselves, and what the machine is."""
-    fixed = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/etc", "/proc", "/sys", "/dev")
+    fixed = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/nix", "/gnu", "/etc", "/proc", "/sys", "/dev")
     own = (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path)
     return [Path(path) for path in (*fixed, *own) if path]
 
@@ -103,7 +103,8 @@ def _drop_network() -> str:
 
 
 def _limit(memory: int, seconds: int, files: int) -> None:
-    _set(resource.RLIMIT_AS, _address_space() + memory)
+    if sys.platform == "linux":  # elsewhere the limit is not kept, and the report says that there is none
+        _set(resource.RLIMIT_AS, _address_space() + memory)
     _set(resource.RLIMIT_CPU, seconds + 30)
     _set(resource.RLIMIT_FSIZE, files)
     _set(resource.RLIMIT_NOFILE, 256)

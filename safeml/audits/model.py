@@ -168,9 +168,14 @@ def _contract_table(spec: InputSpec) -> Table:
 def _loading_table(inputs: AuditInputs, origin: ModelOrigin) -> list[Table]:
     rows = [["chosen", origin.scan.chosen]] if origin.scan.chosen else []
     rows += [["on loading", note] for note in inputs.classifier.notes]
+    memory = (
+        f"{origin.memory_limit // GIB} GiB beyond the framework"
+        if origin.memory_limit
+        else "no limit of memory"
+    )
     confined = "confined to its own folder" if origin.confined else "not confined by this system"
     rows.append(
-        ["first load", f"in a process of its own with {origin.memory_limit // GIB} GiB beyond the framework and "
+        ["first load", f"in a process of its own with {memory} and "
          f"{origin.seconds_limit} seconds; network {origin.network}; files {confined}"]
     )  # fmt: skip
     return [_table("loading", "How the file was opened", rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def load_model(path: Path) -> Opened:
         scan=scan.model_copy(update={"path": file.name}),
         network=outcome.network,
         confined=outcome.confined,
-        memory_limit=LIMITS.load_memory,
+        memory_limit=LIMITS.load_memory if sys.platform == "linux" else 0,
         seconds_limit=LIMITS.load_seconds,
         safeml_trained=(found.source.manifest or {}).get("model_fingerprint") == model.fingerprint,
     )
