@@ -1,4 +1,7 @@
-"""Every bound on untrusted input, as a number in one place. What exceeds a bound is refused before it is read."""
+"""Bounds on untrusted input, as numbers in one place. What exceeds a bound is refused before it is read.
+
+A bound that only one parser knows (fields of a protobuf message, chunks of an HDF5 array) stands at the head of its file.
+"""
 
 from __future__ import annotations
 

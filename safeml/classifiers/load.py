@@ -32,11 +32,10 @@ class Opened:
 
     def check_unchanged(self) -> None:
         """Raise StageError where the file has disappeared since, and InputRefused where it is not the scanned one any more."""
-        if not self.source.file.exists():
-            raise StageError(
-                f"{self.source.file}: disappeared while it was audited; the run is void, run it again."
-            )
         beside = self.source.architecture
+        for file in filter(None, (self.source.file, beside)):
+            if not file.exists():
+                raise StageError(f"{file}: disappeared while it was audited; the run is void, run it again.")
         if fingerprint(self.source.file) != self.origin.scan.sha256 or (
             beside is not None and fingerprint(beside) != self.origin.scan.facts.get("architecture sha256")
         ):

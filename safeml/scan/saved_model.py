@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
+from safeml.limits import MIB
 from safeml.scan.base import Facts, Inconclusive, Refused
 from safeml.scan.graph_ops import TF_CHECKPOINT_OPS, TF_OPS
 from safeml.scan.saved_model_schema import SCHEMA
 from safeml.scan.wire import Fields, Reader, Span, number, shown, spans, text
 
-MIB = 1024**2
 GRAPH_BYTES = 512 * MIB
 SIDE_BYTES = 64 * MIB  # each small file beside the graph
 ELEMENTS = 500_000_000

@@ -56,11 +56,8 @@ def scanned(path: Path) -> Iterator[Scanned]:
                 scan = _scan(copy, beside)
         except InputRefused as error:
             scan = _refused(source.file, copy, str(error))
-        except (
-            OSError,
-            ValueError,
-            RecursionError,
-        ) as error:  # of what can be called a path, and lie in a folder
+        except (OSError, ValueError, RecursionError) as error:
+            # Much can be called a path, and lie in a folder.
             scan = _unjudged(source.file, error)
         scan = scan.model_copy(update={"chosen": source.chosen})
         yield Scanned(source, scan, copy.copy if copy else None, beside.copy if beside else None)

@@ -59,8 +59,12 @@ def fingerprint(source: Path) -> str:
         return now.sha256
 
 
-def copy_file(source: Path, target: Path) -> tuple[str, int]:
-    """Copy a regular file and return its sha256 and size. It is opened once, never through a link, and never waited for."""
+def copy_file(source: Path, target: Path, *, any_start: bool = False) -> tuple[str, int]:
+    """Copy a regular file and return its sha256 and size. It is opened once, never through a link, and never waited for.
+
+    any_start: the file is one of a folder, whose numbers may begin with zeros. No model in one file does, and a sparse one
+    of gigabytes is left at its first block.
+    """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         handle = os.open(source, flags)
@@ -72,7 +76,7 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
             raise InputRefused(f"{source}: is not a regular file; expected a model file.")
         try:
             while block := stream.read(BLOCK):
-                if not size and not any(block[:HEAD]):
+                if not (size or any_start or any(block[:HEAD])):
                     raise InputRefused(f"{source}: starts with zeros only; it is damaged, or no model file.")
                 size += len(block)
                 if size > LIMITS.model_bytes:
@@ -111,7 +115,7 @@ def _copy_folder(source: Path, target: Path) -> tuple[str, int]:
             (target / name).touch()
             digest.update(f"{name.as_posix()}\0empty\n".encode())
             continue
-        one, size = copy_file(path, target / name)
+        one, size = copy_file(path, target / name, any_start=True)
         digest.update(f"{name.as_posix()}\0{one}\n".encode())
         total += size
         if total > LIMITS.model_bytes:

@@ -10,6 +10,7 @@ from typing import Any
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS
 from safeml.scan.base import Refused
+from safeml.scan.checkpoints import choose
 from safeml.scan.strict_json import parse
 
 MANIFEST = "training.json"
@@ -45,8 +46,6 @@ def find_model(path: Path) -> Source:
     manifest = read_manifest(path)
     if manifest is not None and "chosen" in manifest:
         return Source(_chosen(path, manifest), "the checkpoint that training.json names", manifest=manifest)
-    from safeml.scan.checkpoints import choose
-
     checkpoint = choose(path)
     return Source(checkpoint.path, checkpoint.reason)
 

@@ -115,3 +115,16 @@ def test_a_file_beyond_the_limit_is_refused_and_not_kept(
     (tmp_path / "m.keras").write_bytes(b"x" * 1001)
     with pytest.raises(InputRefused, match="is larger than"):
         fingerprint(tmp_path / "m.keras")
+
+
+def test_numbers_of_a_folder_may_begin_with_zeros_and_a_model_file_may_not(tmp_path: Path) -> None:
+    """A bias that was never trained is stored as zeros, and may be the first one."""
+    folder = tmp_path / "m"
+    (folder / "variables").mkdir(parents=True)
+    put(folder, saved_model__pb="graph")
+    (folder / "variables" / "variables.data-00000-of-00001").write_bytes(bytes(4096))
+    with snapshot(folder) as copy:
+        assert (copy.copy / "variables" / "variables.data-00000-of-00001").read_bytes() == bytes(4096)
+    (tmp_path / "m.keras").write_bytes(bytes(4096))
+    with pytest.raises(InputRefused, match="starts with zeros only"):
+        fingerprint(tmp_path / "m.keras")
