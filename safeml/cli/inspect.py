@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from safeml.cli.paths import check_room, from_folder, shown_command
-from safeml.cli.show import plain
 from safeml.errors import ConfigError, ExitCode, InputRefused
 
 if TYPE_CHECKING:
@@ -102,6 +101,7 @@ def _show(outcome: Outcome) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from safeml.cli.show import plain
     from safeml.wording import interval, number, percent
 
     if outcome.tried:
