@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from safeml import framework, provenance
 from safeml import gates as deciding
@@ -29,22 +30,23 @@ from safeml.scan.sources import find_model, read_manifest
 from safeml.store import atomic_write, content_key, load_stage, make_folder, save_stage, to_json
 from safeml.version import __version__
 
-if TYPE_CHECKING:
-    from safeml.classifiers.load import Opened
-
 
 @dataclass(frozen=True)
 class Stage:
-    """One row a stage: `module.run(inputs, settings, ...)` measures it, `[stages.NAME]` configures it."""
+    """One row a stage: `module.run(inputs, settings)` measures it, `[stages.NAME]` configures it.
+
+    reads: what it takes from its inputs beside model and data, so that its result is kept only as long as that is the same.
+    """
 
     name: str
     title: str
     module: str
+    reads: tuple[Literal["contract", "origin", "manifest"], ...] = ()
 
 
 STAGES = (
-    Stage("model", "Model file", "safeml.audits.model"),
-    Stage("training", "Training", "safeml.audits.training"),
+    Stage("model", "Model file", "safeml.audits.model", reads=("origin", "contract")),
+    Stage("training", "Training", "safeml.audits.training", reads=("manifest",)),
     Stage("performance", "Performance", "safeml.audits.performance"),
     Stage("balance", "Class balance", "safeml.audits.balance"),
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
@@ -134,8 +136,9 @@ def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run
     opened = load_model(folder)
     classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
     # No test image is read here; one validation image stands in, for the names of the classes.
-    inputs = AuditInputs(classifier, choosing.take(np.arange(1)), training, choosing, recipe.seed)
-    result = stage.run(inputs, TrainingSettings(), opened.source.manifest)
+    shown = choosing.take(np.arange(1))
+    inputs = AuditInputs(classifier, shown, training, choosing, recipe.seed, manifest=opened.source.manifest)
+    result = stage.run(inputs, TrainingSettings())
     verdict = Verdict(
         status="incomplete",
         exit_code=int(ExitCode.INCOMPLETE),
@@ -203,12 +206,22 @@ def audit(
         whole = content_key({**evidence, "configuration": config.model_dump(mode="json"), "profile": profile})
         folder = place.base / config.run.reports / f"{_slug(classifier.name)}-{profile}-{whole[:10]}"
     make_folder(folder)
-    inputs = AuditInputs(classifier, test, train_data, valid, config.run.seed, progress)
+    inputs = AuditInputs(
+        classifier,
+        test,
+        train_data,
+        valid,
+        config.run.seed,
+        progress,
+        contract=config.model.input,
+        origin=opened.origin,
+        manifest=opened.source.manifest,
+    )
     stages, seconds = [], {}
     for number, stage in enumerate(STAGES):
         progress(stage.title, number, len(STAGES))
         began = time.monotonic()
-        stages.append(_run_stage(stage, inputs, config, opened, evidence, folder))
+        stages.append(_run_stage(stage, inputs, config, evidence, folder))
         seconds[stage.name] = round(time.monotonic() - began, 3)
     progress("Verdict", len(STAGES), len(STAGES))
     opened.check_unchanged()
@@ -244,7 +257,6 @@ def _run_stage(
     stage: Stage,
     inputs: AuditInputs,
     config: Config,
-    opened: Opened,
     evidence: dict[str, Any],
     folder: Path,
 ) -> StageResult:
@@ -253,20 +265,13 @@ def _run_stage(
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
         return StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
     parts = {**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")}
-    extra: dict[str, Any] = {}
-    if stage.name == "training":
-        extra = {"manifest": opened.source.manifest}
-        parts["manifest"] = opened.source.manifest
-    elif stage.name == "model":
-        extra = {"origin": opened.origin, "contract": config.model.input}
-        parts["origin"] = opened.origin.model_dump(mode="json")
-        parts["contract"] = config.model.input.model_dump(mode="json")
+    parts |= {name: _plain(getattr(inputs, name)) for name in stage.reads}
     key = content_key(parts)
     done = load_stage(folder, stage.name, key)
     if done is not None:
         return done
     try:
-        result: StageResult = importlib.import_module(stage.module).run(inputs, settings, **extra)
+        result: StageResult = importlib.import_module(stage.module).run(inputs, settings)
     except Exception as error:
         reason = first_line(error, 300)
         code, remedy = "not-measured", ""
@@ -282,6 +287,10 @@ def _run_stage(
         result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
     save_stage(folder, result, key)
     return result
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _without_folders(values: Any) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from safeml.classifiers.base import Classifier
+from safeml.config import InputSettings
 from safeml.data.dataset import ImageDataset
+from safeml.results import ModelOrigin
 
 Progress = Callable[[str, int, int], None]
 
@@ -21,6 +24,8 @@ class AuditInputs:
 
     test: the images that the verdict is spoken on.
     train, valid: what the model was trained and chosen on, where known (for leakage between splits only).
+    contract: the settings that the classifier is fed by. origin: how its file was opened; None for a model made in memory.
+    manifest: `training.json` of `safeml train`, decoded, where there is one.
     """
 
     classifier: Classifier
@@ -29,3 +34,6 @@ class AuditInputs:
     valid: ImageDataset | None = None
     seed: int = 7
     progress: Progress = silent
+    contract: InputSettings = field(default_factory=InputSettings)
+    origin: ModelOrigin | None = None
+    manifest: dict[str, Any] | None = None

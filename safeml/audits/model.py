@@ -28,11 +28,15 @@ UNSEEN = (
 )
 
 
-def run(
-    inputs: AuditInputs, settings: ModelFileSettings, origin: ModelOrigin, contract: InputSettings
-) -> StageResult:
+MADE_IN_MEMORY = "the model was not loaded from a file, so there is none to report on"
+
+
+def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
     """Report on the file that the classifier was loaded from, and on the input contract it is fed by."""
-    scan, classifier = origin.scan, inputs.classifier
+    if inputs.origin is None:
+        return StageResult(stage="model", title="Model file", status="skipped", reason=MADE_IN_MEMORY)
+    origin, classifier = inputs.origin, inputs.classifier
+    scan = origin.scan
     return StageResult(
         stage="model",
         title="Model file",
@@ -50,7 +54,7 @@ def run(
             ),
             Fact(label="File", value=scan.sha256[:12], detail="sha256, first 12 digits"),
         ],
-        findings=_findings(inputs, origin, contract),
+        findings=_findings(inputs, origin, inputs.contract),
         figures=[_scan_table(origin), _contract_table(classifier.spec), *_loading_table(inputs, origin)],
         meaning=[
             f"Accepted means that nothing in the file is outside the list of what an image classifier needs: {HELD[scan.format]}.",

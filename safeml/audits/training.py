@@ -6,7 +6,6 @@ Legend: K classes, E epochs.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -21,14 +20,14 @@ ROUNDED = 4
 NO_MANIFEST = "there is no training.json beside the model, so how it was trained is not known"
 
 
-def run(inputs: AuditInputs, settings: TrainingSettings, manifest: dict[str, Any] | None) -> StageResult:
-    """Report on the manifest (decoded `training.json`); without one the stage is skipped.
+def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
+    """Report on the manifest of the training; without one the stage is skipped.
 
     Raises InputRefused for a manifest that is not one.
     """
-    if manifest is None:
+    if inputs.manifest is None:
         return StageResult(stage="training", title="Training", status="skipped", reason=NO_MANIFEST)
-    made = parse_manifest(manifest)
+    made = parse_manifest(inputs.manifest)
     chosen, E = made.chosen, len(made.epochs)
     return StageResult(
         stage="training",

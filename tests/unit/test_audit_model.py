@@ -34,8 +34,8 @@ def page(trained: bool = False, train: bool = False, **contract: object) -> Stag
         scan=SCAN, network="dropped", memory_limit=2**31, seconds_limit=300, safeml_trained=trained
     )
     classifier = replace(oracle(LABELS, 4), notes=("the softmax was taken off",))
-    inputs = AuditInputs(classifier, test, other)
-    return run(inputs, ModelFileSettings(), origin, InputSettings(**contract))
+    inputs = AuditInputs(classifier, test, other, contract=InputSettings(**contract), origin=origin)
+    return run(inputs, ModelFileSettings())
 
 
 def codes(result: StageResult) -> dict[str, str]:
@@ -85,9 +85,15 @@ def test_every_part_of_the_contract_is_shown() -> None:
     test = dataset(LABELS)
     origin = ModelOrigin(scan=SCAN, network="dropped", memory_limit=2**31, seconds_limit=300)
     spec = InputSpec(30, 30, "bgr", 0.0, 255.0, mean=(103.9, 116.8, 123.7), std=(1.0, 2.0, 3.0))
-    inputs = AuditInputs(replace(oracle(LABELS, 4), spec=spec), test)
-    shown = cells(run(inputs, ModelFileSettings(), origin, InputSettings()))
+    inputs = AuditInputs(replace(oracle(LABELS, 4), spec=spec), test, origin=origin)
+    shown = cells(run(inputs, ModelFileSettings()))
     assert {"30 x 30 pixels", "bgr", "255", "103.9, 116.8, 123.7", "1, 2, 3"} <= shown
     whitened = replace(inputs, classifier=replace(oracle(LABELS, 4), spec=InputSpec(8, 8, standardise=True)))
-    shown = cells(run(whitened, ModelFileSettings(), origin, InputSettings()))
+    shown = cells(run(whitened, ModelFileSettings()))
     assert any("minus its mean" in cell for cell in shown)
+
+
+def test_a_model_made_in_memory_has_no_file_and_the_page_says_so() -> None:
+    result = run(AuditInputs(oracle(LABELS, 4), dataset(LABELS)), ModelFileSettings())
+    assert result.status == "skipped"
+    assert "not loaded from a file" in result.reason

@@ -49,7 +49,7 @@ def manifest(valid_accuracy: tuple[float, ...] = (0.5, 0.9, 0.8), chosen: int = 
 
 
 def audit(values: dict[str, Any] | None, **data: Any) -> StageResult:
-    return run(AuditInputs(MODEL, TEST, **data), TrainingSettings(), values)
+    return run(AuditInputs(MODEL, TEST, manifest=values, **data), TrainingSettings())
 
 
 def codes(result: StageResult) -> dict[str, str]:
