@@ -15,7 +15,7 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 
 # Succeeds when the report was made, whatever the verdict; `safeml run` without --exit-zero is the gate.
 report: $(READY)
-	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --exit-zero
+	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --force --exit-zero
 
 test: $(READY)
 	$(BIN)/python -m pytest

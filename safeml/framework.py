@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safeml.errors import first_line
 
 
 def start() -> None:
@@ -24,3 +28,33 @@ def start() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
+
+
+@contextmanager
+def deterministic_operations() -> Iterator[None]:
+    """Operations that give the same result each time, for as long as the context lasts.
+
+    TensorFlow has no public way back. Left on, a stranger's model with unseeded random layers would crash in its audit
+    instead of being found random.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import config
+
+    was = config.is_op_determinism_enabled()
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not was:
+            config.disable_op_determinism()
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """TensorFlow's own error for memory that is used up, as the MemoryError that it is to callers without TensorFlow."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(first_line(error)) from None

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel
 
-from safeml import framework, provenance
 from safeml import gates as deciding
+from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress, silent
-from safeml.classifiers.base import Classifier
-from safeml.config import Config, DataSettings, InputSettings, TrainingSettings, load_recipe
+from safeml.classifiers.identity import model_identity
+from safeml.config import Config
 from safeml.data.dataset import ImageDataset
-from safeml.data.groups import add_pixel_groups
 from safeml.data.identity import Role, data_identity
-from safeml.data.load import load_dataset
-from safeml.errors import ConfigError, ExitCode, SafemlError, first_line
-from safeml.results import Finding, ModelIdentity, Run, RunTimes, StageResult, Verdict
-from safeml.scan.sources import find_model, read_manifest
-from safeml.store import atomic_write, content_key, load_stage, make_folder, save_stage, to_json
+from safeml.data.place import Place
+from safeml.errors import ConfigError, SafemlError, first_line
+from safeml.journal import Journal, KeptStage
+from safeml.lock import folder_lock
+from safeml.results import DataIdentity, Finding, ModelIdentity, Resume, Run, RunTimes, StageResult
+from safeml.run_folder import refuse_other_run
+from safeml.store import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.version import __version__
 
 
@@ -51,7 +53,6 @@ STAGES = (
     Stage("balance", "Class balance", "safeml.audits.balance"),
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
 )
-RENDERED_IMAGES = 4300
 QUICK: dict[str, dict[str, Any]] = {
     "performance": {"bootstrap": 200},
     "adversarial": {
@@ -61,38 +62,6 @@ QUICK: dict[str, dict[str, Any]] = {
         + [{"norm": "l2", "epsilon": 0.5}],
     },
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where relative paths of the settings start: the settings' own folder, or the data folder given by hand."""
-
-    base: Path
-    data_root: Path
-
-    def data(self, settings: DataSettings) -> ImageDataset:
-        """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
-        by_kind: dict[str, dict[str, Any]] = {
-            "npz": {},
-            "gtsrb": {
-                "split": settings.split,
-                "size": settings.size,
-                "valid_fraction": settings.valid_fraction,
-            },
-            "folder": {"size": settings.size},
-            "rendered": {
-                "images": settings.images or RENDERED_IMAGES,
-                "seed": settings.seed,
-                "size": settings.size,
-            },
-        }
-        path = str(self.data_root / settings.path) if settings.path else ""
-        data = load_dataset(settings.kind, path, **by_kind[settings.kind])
-        if settings.frames_per_sign is not None and data.frames_per_sign is None:
-            data = replace(data, frames_per_sign=settings.frames_per_sign)
-        if settings.images is not None and settings.kind != "rendered":
-            data = data.sample(settings.images, settings.seed)
-        return add_pixel_groups(data)
 
 
 def quick(config: Config) -> Config:
@@ -106,58 +75,6 @@ def quick(config: Config) -> Config:
     return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
 
 
-def train(
-    recipe_path: Path, data_root: Path | None, out: Path, on_epoch: Callable[[dict[str, Any]], None]
-) -> Path:
-    """Train the recipe into `out` and return the folder; a folder that already holds its result is kept."""
-    recipe = load_recipe(recipe_path)
-    place = Place(recipe_path.parent, data_root or recipe_path.parent)
-    manifest = read_manifest(out)
-    same = manifest is not None and manifest.get("recipe") == recipe.model_dump(mode="json")
-    if same and find_model(out).file.is_file():
-        return out
-    training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
-    framework.start()
-    from safeml.training.fit import fit
-
-    make_folder(out)
-    fit(recipe, training, choosing, out, on_epoch)
-    return out
-
-
-def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run:
-    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing."""
-    recipe = load_recipe(recipe_path)
-    place = Place(recipe_path.parent, data_root or recipe_path.parent)
-    training, choosing = place.data(recipe.data.train), place.data(recipe.data.valid)
-    from safeml.audits import training as stage
-    from safeml.classifiers.load import load_model
-
-    opened = load_model(folder)
-    classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
-    # No test image is read here; one validation image stands in, for the names of the classes.
-    shown = choosing.take(np.arange(1))
-    inputs = AuditInputs(classifier, shown, training, choosing, recipe.seed, manifest=opened.source.manifest)
-    result = stage.run(inputs, TrainingSettings())
-    verdict = Verdict(
-        status="incomplete",
-        exit_code=int(ExitCode.INCOMPLETE),
-        sentence="Training decides no gate.",
-        gates=[],
-    )
-    return Run(
-        safeml_version=__version__,
-        title=f"Training of {recipe.name}",
-        model=_model_identity(classifier),
-        data=[data_identity("train", training), data_identity("valid", choosing)],
-        stages=[result],
-        gates=[],
-        verdict=verdict,
-        versions=provenance.versions(),
-        configuration=recipe.model_dump(mode="json"),
-    )
-
-
 def audit(
     config: Config,
     place: Place,
@@ -166,14 +83,88 @@ def audit(
     profile: str = "full",
     command: tuple[str, ...] = (),
     progress: Progress = silent,
+    *,
+    force: bool = False,
+    finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
     """Run every enabled stage on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
 
-    Returns the run, its times and its folder. Finished stages of the same model, data and settings are not run again.
+    Returns the run, its times and its folder. What is finished of the same model, data, settings and code is not measured
+    again. The folder is held against other runs until `finish` has returned, which may write into it.
+    force: write into a folder that holds another run. Raises ConfigError where the folder is in use or holds another run.
     """
     started = datetime.now(UTC)
     if profile == "quick":
         config = quick(config)
+    with ExitStack() as held:
+        earlier = None
+        there = folder is not None and os.path.lexists(folder)
+        if folder is not None and there:  # refused at once, not after the model has been loaded
+            earlier = held.enter_context(folder_lock(make_folder(folder), command))
+        subject = _open(config, place, model_path, progress)
+        folder = folder or _named(place.base / config.run.reports, subject, config, profile)
+        if not there:
+            earlier = held.enter_context(folder_lock(make_folder(folder), command))
+        if not force:
+            refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint)
+        sweep(folder)
+        journal = Journal(folder)
+        done = {stage.name: _stage(stage, subject, config, journal, n) for n, stage in enumerate(STAGES)}
+        progress("Verdict", len(STAGES), len(STAGES))
+        subject.check_unchanged()
+        stages = [kept.result for kept, _ in done.values()]
+        run = Run(
+            safeml_version=__version__,
+            title=config.title,
+            responsible=config.run.responsible,
+            profile=profile,
+            model=subject.identity,
+            data=subject.data,
+            stages=stages,
+            gates=list(config.gates),
+            verdict=deciding.decide(stages, config.gates, today=started.date().isoformat()),
+            versions=provenance.versions(),
+            configuration=_without_folders(config.model_dump(mode="json")),
+            command=list(command),
+        )
+        times = RunTimes(
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds={name: kept.seconds for name, (kept, _) in done.items()},
+            hardware=provenance.hardware(),
+            model_file_sha256=subject.file_sha256,
+            code_commit=provenance.commit(place.base),
+            resume=Resume(
+                stages=[name for name, (_, read_back) in done.items() if read_back],
+                slices=journal.slices,
+                recomputed=journal.recomputed,
+                interrupted=earlier is not None,
+                began=earlier.start if earlier else "",
+            ),
+        )
+        keep(folder / "results.json", to_json(run))
+        keep(folder / "run.json", to_json(times))
+        finish(run, times, folder)
+    return run, times, folder
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is audited.
+
+    evidence: JSON-able; what every number of the run depends on beside the settings of its stage.
+    check_unchanged: raises where the model's file is not the one that was opened any more; file_sha256: of that file.
+    """
+
+    inputs: AuditInputs
+    check_unchanged: Callable[[], None]
+    file_sha256: str
+    identity: ModelIdentity
+    data: list[DataIdentity]
+    evidence: dict[str, Any]
+
+
+def _open(config: Config, place: Place, model_path: Path, progress: Progress) -> _Subject:
     test = place.data(config.data.test)
     train_data = place.data(config.data.train) if config.data.train else None
     valid = place.data(config.data.valid) if config.data.valid else None
@@ -188,7 +179,7 @@ def audit(
     opened = load_model(model_path)
     name = config.model.name or _model_name(opened.source.file)
     classifier = opened.model.fed(config.model.input, test.class_names, name)
-    identity = _model_identity(classifier)
+    identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
         ("test", test),
         ("train", train_data),
@@ -198,14 +189,11 @@ def audit(
     evidence = {
         "version": __version__,
         "code": provenance.measuring_code(),
+        "packages": provenance.versions(),
         "model": identity.model_dump(mode="json"),
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
     }
-    if folder is None:
-        whole = content_key({**evidence, "configuration": config.model_dump(mode="json"), "profile": profile})
-        folder = place.base / config.run.reports / f"{_slug(classifier.name)}-{profile}-{whole[:10]}"
-    make_folder(folder)
     inputs = AuditInputs(
         classifier,
         test,
@@ -216,76 +204,63 @@ def audit(
         contract=config.model.input,
         origin=opened.origin,
         manifest=opened.source.manifest,
+        predicting=classifier.batch,
     )
-    stages, seconds = [], {}
-    for number, stage in enumerate(STAGES):
-        progress(stage.title, number, len(STAGES))
-        began = time.monotonic()
-        stages.append(_run_stage(stage, inputs, config, evidence, folder))
-        seconds[stage.name] = round(time.monotonic() - began, 3)
-    progress("Verdict", len(STAGES), len(STAGES))
-    opened.check_unchanged()
-    verdict = deciding.decide(stages, config.gates, today=started.date().isoformat())
-    run = Run(
-        safeml_version=__version__,
-        title=config.title,
-        responsible=config.run.responsible,
-        profile=profile,
-        model=identity,
-        data=data,
-        stages=stages,
-        gates=list(config.gates),
-        verdict=verdict,
-        versions=provenance.versions(),
-        configuration=_without_folders(config.model_dump(mode="json")),
-        command=list(command),
-    )
-    times = RunTimes(
-        started=started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=seconds,
-        hardware=provenance.hardware(),
-        model_file_sha256=opened.origin.scan.sha256,
-        code_commit=provenance.commit(place.base),
-    )
-    atomic_write(folder / "results.json", to_json(run))
-    atomic_write(folder / "run.json", to_json(times))
-    return run, times, folder
+    return _Subject(inputs, opened.check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
 
 
-def _run_stage(
-    stage: Stage,
-    inputs: AuditInputs,
-    config: Config,
-    evidence: dict[str, Any],
-    folder: Path,
-) -> StageResult:
+def _named(reports: Path, subject: _Subject, config: Config, profile: str) -> Path:
+    """The folder of a run that names none: by its model and its content."""
+    whole = {**subject.evidence, "configuration": config.model_dump(mode="json"), "profile": profile}
+    return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"
+
+
+def _stage(
+    stage: Stage, subject: _Subject, config: Config, journal: Journal, number: int
+) -> tuple[KeptStage, bool]:
+    """The stage as it is kept, or measured and kept; and whether it was read back."""
+    subject.inputs.progress(stage.title, number, len(STAGES))
     settings = getattr(config.stages, stage.name)
     if not settings.enabled:
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
-        return StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
-    parts = {**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")}
-    parts |= {name: _plain(getattr(inputs, name)) for name in stage.reads}
-    key = content_key(parts)
-    done = load_stage(folder, stage.name, key)
-    if done is not None:
-        return done
+        skipped = StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
+        return KeptStage(skipped, 0.0), False
+    evidence = subject.evidence | {name: _plain(getattr(subject.inputs, name)) for name in stage.reads}
+    key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
+    kept = journal.stage(stage.name, key)
+    if kept is not None:
+        journal.clear(
+            stage.name
+        )  # a run that ended between keeping the stage and clearing its slices left them
+        return kept, True
+    began = time.monotonic()
+    inputs = replace(subject.inputs, work=journal.work(stage.name, evidence))
+    result = _measured(stage, inputs, settings, journal.folder)
+    seconds = round(time.monotonic() - began, 3)
+    if result.provenance is not None:
+        result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
+    if result.status != "error":
+        journal.keep_stage(result, key, seconds)
+    return KeptStage(result, seconds), False
+
+
+def _measured(stage: Stage, inputs: AuditInputs, settings: Any, folder: Path) -> StageResult:
+    """What the stage measures; a stage that fails is a result with a reason, unless nothing can be written any more."""
     try:
         result: StageResult = importlib.import_module(stage.module).run(inputs, settings)
+    except FolderError:
+        raise
     except Exception as error:
         reason = first_line(error, 300)
         code, remedy = "not-measured", ""
         if not isinstance(error, SafemlError):  # a defect of safeml, whose place a reader may want to send
             code, remedy = "stage-crashed", f"See {stage.name}.log."
             reason = f"{type(error).__name__}: {reason}"
-            (folder / f"{stage.name}.log").write_text(traceback.format_exc(), encoding="utf-8")
+            keep(folder / f"{stage.name}.log", traceback.format_exc())
         finding = Finding(code=code, severity="serious", message=reason, remedy=remedy)
         return StageResult(
             stage=stage.name, title=stage.title, status="error", reason=reason, findings=[finding]
         )
-    if result.provenance is not None:
-        result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
-    save_stage(folder, result, key)
     return result
 
 
@@ -300,16 +275,6 @@ def _without_folders(values: Any) -> Any:
     if isinstance(values, list):
         return [_without_folders(value) for value in values]
     return Path(values).name if isinstance(values, str) and Path(values).is_absolute() else values
-
-
-def _model_identity(classifier: Classifier) -> ModelIdentity:
-    return ModelIdentity(
-        name=classifier.name,
-        fingerprint=classifier.fingerprint,
-        input=dict(vars(classifier.spec)),
-        parameters=classifier.parameters,
-        notes=list(classifier.notes),
-    )
 
 
 def _model_name(file: Path) -> str:

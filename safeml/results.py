@@ -8,9 +8,10 @@ it is never a number that looks good.
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -281,16 +282,31 @@ class StageResult(Record):
         return self
 
 
+def _as_text(value: Any) -> Any:
+    """TOML knows dates without quotes: `until = 2027-01-31` is what it says."""
+    return value.isoformat() if type(value) is date else value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; a waiver names who answers for it, and why")
+    return text
+
+
 class Waiver(Record):
     """A failed or open gate that somebody answers for, until a date (ISO, UTC)."""
 
-    owner: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    until: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    model_config = ConfigDict(strict=True)
+
+    owner: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+    reason: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), BeforeValidator(_as_text)]
 
 
 class Gate(Record):
     """One requirement: the pessimistic end of the metric's interval against a limit."""
+
+    model_config = ConfigDict(strict=True)  # a limit of "0.9" is no number
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)
     title: str = ""
@@ -415,8 +431,32 @@ class Run(Record):
         return next((entry for entry in self.data if entry.role == "test"), None)
 
 
+class Recomputed(Record):
+    """An entry of the run folder that was there and could not be used. reason: a clause, such as "is damaged"."""
+
+    entry: str
+    reason: str
+
+
+class Resume(Record):
+    """What a run took over from earlier runs of its folder.
+
+    stages: read back whole. slices: of other stages, read back. recomputed: entries that were measured again.
+    interrupted: an earlier run of the folder did not finish; began: when it started (ISO, UTC), where that is known.
+    """
+
+    stages: list[str] = []
+    slices: int = 0
+    recomputed: list[Recomputed] = []
+    interrupted: bool = False
+    began: str = ""
+
+
 class RunTimes(Record):
-    """When and where a run happened (`run.json`); never part of the evidence."""
+    """When and where a run happened (`run.json`); never part of the evidence.
+
+    seconds: of each stage when it was measured, also where this run read it back.
+    """
 
     started: str
     finished: str
@@ -425,3 +465,4 @@ class RunTimes(Record):
     model_file_sha256: str = ""
     code_commit: str = ""
     notes: list[str] = []
+    resume: Resume = Resume()

@@ -1,7 +1,6 @@
-"""Files that are whole or absent: atomic writes, content keys, and the records of a run folder.
+"""Files that are whole or absent: atomic writes, content keys, and the results of a run folder.
 
-A run folder holds `stages/NAME.json` (finished stages with their keys), `results.json`, `run.json` and the report. A stage
-whose key matches is read back instead of measured again; anything else in its place is measured again, never repaired.
+A run folder holds `results.json`, `run.json` and the report; what it keeps of a run under way is the journal's.
 """
 
 from __future__ import annotations
@@ -9,16 +8,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
 from safeml.errors import ConfigError, InputRefused, StageError
-from safeml.results import Record, Run, RunTimes, StageResult
+from safeml.results import Record, Run, RunTimes
 
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
+# What `atomic_write` leaves of a file of a run folder when its process is killed.
+LEFT = re.compile(
+    r"\.(results\.json|run\.json|[a-z][a-z0-9_-]*\.(html|json|log)|[a-z0-9][a-z0-9_.-]*\.npz|junit\.xml|summary\.md|SHA256SUMS)"
+    r"\.[a-z0-9_]{8}\.tmp"
+)
+
+
+class FolderError(StageError):
+    """A run folder cannot be written. No later stage can be kept either, so the run ends."""
 
 
 def content_key(parts: Any) -> str:
@@ -41,7 +52,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with _stream(handle) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -59,6 +70,14 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         os.close(folder)
 
 
+def _stream(handle: int) -> IO[bytes]:
+    try:
+        return os.fdopen(handle, "wb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
 def to_json(record: Record) -> str:
     """The record as it is stored: sorted keys, UTF-8, no NaN, one trailing newline."""
     values = record.model_dump(mode="json")
@@ -67,6 +86,8 @@ def to_json(record: Record) -> str:
 
 def make_folder(path: Path) -> Path:
     """The folder at `path`, made if needed; a clear error where that is impossible."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise ConfigError(f"{path}: is there and is not a folder; choose another with --out.")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,31 +99,58 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def save_stage(folder: Path, result: StageResult, key: str) -> None:
-    """Keep a finished stage under its key."""
-    text = to_json(result)
-    envelope = {"key": key, "sha256": hashlib.sha256(text.encode()).hexdigest(), "result": json.loads(text)}
+def keep(path: Path, content: bytes | str) -> None:
+    """`atomic_write` into a run folder. Raises FolderError where the system refuses."""
     try:
-        atomic_write(
-            make_folder(folder / "stages") / f"{result.stage}.json",
-            json.dumps(envelope, sort_keys=True) + "\n",
-        )
+        atomic_write(path, content)
     except OSError as error:
-        raise StageError(
-            f"{folder}: the stage {result.stage} cannot be written ({error.strerror})."
-        ) from error
+        raise _cannot(path, error) from error
 
 
-def load_stage(folder: Path, stage: str, key: str) -> StageResult | None:
-    """The finished stage with this key, or None: another key, a damaged or an edited file are all measured again."""
-    path = folder / "stages" / f"{stage}.json"
+def keep_folder(path: Path) -> Path:
+    """A folder inside a run folder, made if needed. Raises FolderError where the system refuses."""
     try:
-        envelope = json.loads(path.read_bytes())
-        result = StageResult.model_validate(envelope["result"])
-        intact = envelope["sha256"] == hashlib.sha256(to_json(result).encode()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return result if intact and envelope["key"] == key else None
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot(path, error) from error
+    return path
+
+
+def _cannot(path: Path, error: OSError) -> FolderError:
+    return FolderError(
+        f"{path}: cannot be written ({error.strerror}); mend that and give the same command: what is finished is kept."
+    )
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a plain file of at most `most` bytes. A link is not followed, and a pipe is not waited for.
+
+    Raises OSError where it cannot be opened (ELOOP for a link), ValueError with a clause where it is too large or not plain.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("is not a plain file")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError("is larger than what belongs there")
+    return content
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed runs left in a run folder; only its lock's holder may do that."""
+    for place in (folder, folder / "stages", *_folders(folder / "work")):
+        with suppress(OSError):
+            for entry in place.iterdir():
+                if LEFT.fullmatch(entry.name):
+                    entry.unlink()
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return [entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    except OSError:
+        return []
 
 
 def read_run(path: Path) -> Run:

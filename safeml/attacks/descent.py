@@ -17,11 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from safeml import framework
 from safeml.attacks.base import SURVIVED, AttackOutcome
 from safeml.attacks.norms import NORMS, Norm, random_starts
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config import Threat
 from safeml.errors import StageError
+
+STRIDE = 10
 
 
 def attack(
@@ -45,7 +48,7 @@ def attack(
     An image that is misclassified, or whose logits or gradient are not finite, is broken: it keeps the iterate at which
     that was first seen. Images misclassified when clean are not attacked; each restart gets the survivors only.
     A verdict depends on the image, the seed and its id, not on the batch it is in (but for float rounding).
-    Raises StageError for arrays of another shape or type, or a budget below one.
+    Raises StageError for arrays of another shape or type, or a budget below one; MemoryError where a batch does not fit.
     """
     _check(images, labels, steps, restarts, batch)
     norm = NORMS[threat.norm]
@@ -68,10 +71,8 @@ def attack(
                 points = random_starts(norm, clean.shape[1:], ids[padded], seed, restart)
                 start = np.clip(clean + epsilon * points, 0.0, 1.0)
             found, steps_made, flat = (
-                tensor.numpy()[: len(rows)]
-                for tensor in compiled.descend(
-                    clean, start, labels[padded].astype(np.int32), epsilon, size, np.int32(steps)
-                )
+                array[: len(rows)]
+                for array in _descend(compiled, clean, start, labels[padded], epsilon, size, steps)
             )
             adversarial[rows] = found
             changes = steps_made + int(random_start)
@@ -82,10 +83,35 @@ def attack(
 
 
 class _Compiled(NamedTuple):
-    """broken(images, labels) -> bool [B]; descend(clean, start, labels, epsilon, step size, steps) -> three arrays."""
+    """broken(images, labels) -> bool [B]; climb(clean, labels, epsilon, size, *state, step, stop) -> state (see `_descend`)."""
 
     broken: Callable[..., Any]
-    descend: Callable[..., Any]
+    climb: Callable[..., Any]
+
+
+def _descend(
+    compiled: _Compiled,
+    clean: np.ndarray,
+    start: np.ndarray,
+    labels: np.ndarray,
+    epsilon: np.float32,
+    size: np.float32,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last iterates, the step at which each image was first seen broken, and whether its first gradient was zero.
+
+    The compiled loop comes back every `STRIDE` steps: while it runs, no signal reaches Python, and Ctrl-C would wait for it.
+    """
+    labels = labels.astype(np.int32)
+    state: Any = (start, np.full(len(labels), SURVIVED, np.int32), np.zeros(len(labels), dtype=bool))
+    for step in range(0, steps, STRIDE):
+        stop = min(step + STRIDE, steps)
+        state = compiled.climb(clean, labels, epsilon, size, *state, np.int32(step), np.int32(stop))
+        if not (state[1].numpy() == SURVIVED).any():
+            break
+    broken = compiled.broken(state[0], labels).numpy()
+    adversarial, first, flat = (tensor.numpy() for tensor in state)
+    return adversarial, np.where((first == SURVIVED) & broken, steps, first), flat
 
 
 # A trace costs seconds and an audit attacks one classifier dozens of times; the bound keeps old models from piling up.
@@ -108,13 +134,21 @@ def _compile(classifier: DifferentiableClassifier, norm: Norm) -> _Compiled:
         total = tf.reduce_sum(tf.abs(gradient), axis=[1, 2, 3])  # NaN and infinity both survive the sum
         return is_broken(logits, labels) | ~tf.math.is_finite(total), gradient, total == 0.0
 
-    def descend(
-        clean: Any, start: Any, labels: Any, epsilon: Any, size: Any, steps: Any
+    def climb(
+        clean: Any,
+        labels: Any,
+        epsilon: Any,
+        size: Any,
+        adversarial: Any,
+        first: Any,
+        flat: Any,
+        step: Any,
+        stop: Any,
     ) -> tuple[Any, Any, Any]:
         def going_on(step: Any, adversarial: Any, first: Any, flat: Any) -> Any:
-            return (step < steps) & tf.reduce_any(first == SURVIVED)
+            return (step < stop) & tf.reduce_any(first == SURVIVED)
 
-        def climb(step: Any, adversarial: Any, first: Any, flat: Any) -> tuple[Any, Any, Any, Any]:
+        def one(step: Any, adversarial: Any, first: Any, flat: Any) -> tuple[Any, Any, Any, Any]:
             broken, gradient, zero = look(adversarial, labels)
             flat = tf.where(step == 0, zero, flat)
             first = tf.where((first == SURVIVED) & broken, step, first)
@@ -124,22 +158,20 @@ def _compile(classifier: DifferentiableClassifier, norm: Norm) -> _Compiled:
             kept = tf.raw_ops.Select(condition=first == SURVIVED, x=moved, y=adversarial)
             return step + 1, kept, first, flat
 
-        begin = (
-            tf.constant(0),
-            start,
-            tf.fill(tf.shape(labels), SURVIVED),
-            tf.zeros_like(labels, dtype=tf.bool),
-        )
-        step, adversarial, first, flat = tf.while_loop(going_on, climb, begin)
-        broken = is_broken(classifier.logits(adversarial), labels)
-        return adversarial, tf.where((first == SURVIVED) & broken, step, first), flat
+        _, *state = tf.while_loop(going_on, one, (step, adversarial, first, flat))
+        return tuple(state)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         traced = tf.function(function, autograph=False)
-        return lambda *arrays: traced(*(tf.constant(array) for array in arrays))
+
+        def run(*arrays: Any) -> Any:
+            with framework.memory_errors():
+                return traced(*(tf.convert_to_tensor(array) for array in arrays))
+
+        return run
 
     return _Compiled(
-        compiled(lambda images, labels: is_broken(classifier.logits(images), labels)), compiled(descend)
+        compiled(lambda images, labels: is_broken(classifier.logits(images), labels)), compiled(climb)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.attacks.base import Attack, Budget
+from safeml.attacks.base import Budget
 from safeml.audits.adversarial_figures import (
     attack_table,
     check_table,
@@ -13,7 +13,8 @@ from safeml.audits.adversarial_figures import (
     threat_words,
     worst_cases,
 )
-from safeml.audits.adversarial_measure import CleanSample, Measured, clean_sample, measure
+from safeml.audits.adversarial_items import Items
+from safeml.audits.adversarial_measure import CleanSample, Measured, problems
 from safeml.audits.base import AuditInputs
 from safeml.audits.masking import Check, self_checks
 from safeml.config import AdversarialSettings, Threat
@@ -32,32 +33,27 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     An image counts as robust when it is right without an attack and under every attack of the settings.
     Raises StageError for a classifier without a gradient.
     """
-    from safeml.attacks.registry import ATTACKS
-
     if not callable(getattr(inputs.classifier, "logits", None)):
         raise StageError(
             f"{inputs.classifier.name} gives no gradient; expected a Keras model or a SavedModel, so attack the one it was exported from."
         )
     sample = inputs.test.sample(settings.images, inputs.seed)
-    clean = clean_sample(inputs.classifier, sample.images, sample.labels)
     main = next((threat for threat in settings.threats if threat.label == MAIN_THREAT), settings.threats[0])
-    findings = _too_few(sample, settings)
-
-    def achieve(name: str, threat: Threat, rows: np.ndarray, hard: bool = False) -> Measured:
-        steps = 2 * settings.steps if hard else settings.steps
-        budget = Budget(steps=steps, restarts=settings.restarts, seed=inputs.seed, batch=settings.batch)
-        return _achieve(inputs, ATTACKS[name], clean, sample, rows, threat, budget)
+    items = Items.of(inputs, sample, settings)
+    clean = items.clean
 
     robust: dict[tuple[str, Threat], np.ndarray] = {}
     at_main: dict[str, Measured] = {}
     everything = np.arange(len(sample))
     total = len(settings.attacks) * len(settings.threats)
+    findings = _too_few(sample, settings)
     for threat in settings.threats:
         for name in settings.attacks:
             inputs.progress(f"{name} at {threat_words(threat)}", len(robust), total)
-            measured = achieve(name, threat, everything)
+            budget = Budget(settings.steps, settings.restarts, inputs.seed, settings.batch)
+            measured = items.attacked(name, threat, everything, budget, pictures=threat == main)
             robust[name, threat] = measured.robust
-            findings += [_invalid(name, threat, problem) for problem in measured.problems]
+            findings += [_invalid(name, threat, problem) for problem in problems(measured.faults)]
             if threat == main:
                 at_main[name] = measured
     inputs.progress("attacks", total, total)
@@ -69,13 +65,15 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     def for_checks(name: str, threat: Threat, rows: np.ndarray, hard: bool) -> Measured:
         if threat == main and not hard and name in at_main:
             return at_main[name]
-        return achieve(name, threat, rows, hard)
+        steps = 2 * settings.steps if hard else settings.steps
+        budget = Budget(steps, settings.restarts, inputs.seed, settings.batch)
+        return items.attacked(name, threat, rows, budget)
 
     checks: list[Check] = []
     if clean.right.any():
         rng = np.random.default_rng([inputs.seed, 0xAD])
-        checks = self_checks(inputs.classifier, clean, worst, main, for_checks, rng)
-    findings += [_masking(check) for check in checks if check.raised]
+        checks = self_checks(items.right, items.again, clean, worst, main, for_checks, rng)
+    findings += [_masking(check) for check in checks if check.raised] + items.slices.halved()
 
     metrics = _metrics(sample, clean, robust, worst, main, checks)
     by_name = {metric.name: metric for metric in metrics}
@@ -126,30 +124,6 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             seed=inputs.seed,
         ),
     )
-
-
-def _achieve(
-    inputs: AuditInputs,
-    attack: Attack,
-    clean: CleanSample,
-    sample: ImageDataset,
-    rows: np.ndarray,
-    threat: Threat,
-    budget: Budget,
-) -> Measured:
-    """What `attack` achieves on the images in `rows` (int [M])."""
-    ids = np.arange(len(sample)) if sample.ids is None else sample.ids
-    part = CleanSample(clean.images[rows], clean.labels[rows], clean.logits[rows], clean.right[rows])
-    # The attack gets its own copies: one that writes into its inputs must not move the clean images.
-    outcome = attack(
-        inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient was checked in `run`
-        part.images.copy(),
-        part.labels.copy(),
-        threat,
-        budget,
-        ids[rows],
-    )
-    return measure(inputs.classifier, part, outcome, threat)
 
 
 def _metrics(

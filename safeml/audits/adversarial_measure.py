@@ -17,6 +17,14 @@ from safeml.metrics.perturbation import perturbation_size, project
 
 # Float32 rounding of pixels in 0..1; anything further out is an attack that does not keep its threat model.
 ROUNDING = 1e-6
+NOT_FINITE, OUTSIDE, BEYOND, OTHER_SHAPE, NO_VERDICT = 1, 2, 4, 8, 16
+FAULTS = {
+    NOT_FINITE: "it returned NaN or infinity",
+    OUTSIDE: "it left the ball of its threat",
+    BEYOND: "it left the pixel range 0..1",
+    OTHER_SHAPE: "it returned images of another shape or type than the ones it was given",
+    NO_VERDICT: "it returned no verdict for each image",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +45,17 @@ class Measured:
     """One attack at one threat, measured again.
 
     robust: bool [N]; right on the clean image, right on the attacked one, and not broken in the attack's own eyes.
-    attacked: float32 [N, H, W, C]; inside the ball and 0..1. logits: float32 [N, K], of `attacked`.
-    zero_gradients: bool [N], as the attack reports it. problems: what was wrong with what the attack gave back.
+    attacked: float32 [N, H, W, C]; inside the ball and 0..1. logits: float32 [N, K], of `attacked`. Both are empty where only
+        the verdicts are wanted.
+    zero_gradients: bool [N], as the attack reports it. faults: uint8 [N]; what was wrong with what it gave back, as a sum
+        of the keys of `FAULTS`.
     """
 
     robust: np.ndarray
     attacked: np.ndarray
     logits: np.ndarray
     zero_gradients: np.ndarray
-    problems: tuple[str, ...]
+    faults: np.ndarray
 
 
 def right_answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -53,11 +63,13 @@ def right_answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(logits).all(axis=1) & (logits.argmax(axis=1) == labels))
 
 
-def clean_sample(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> CleanSample:
-    """The classifier's clean answers. images: uint8 [N, H, W, C]. labels: int [N]."""
-    pixels = images.astype(np.float32) / np.float32(255)
-    logits = classifier.predict_logits(pixels)
-    return CleanSample(pixels, labels, logits, right_answers(logits, labels))
+def problems(faults: np.ndarray) -> list[str]:
+    """What an attack did wrong, a clause each. faults: uint8 [N], see `Measured`."""
+    return [
+        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as attacked"
+        for fault, text in FAULTS.items()
+        if (rows := (faults & fault) > 0).any()
+    ]
 
 
 def measure(classifier: Classifier, clean: CleanSample, outcome: AttackOutcome, threat: Threat) -> Measured:
@@ -65,37 +77,25 @@ def measure(classifier: Classifier, clean: CleanSample, outcome: AttackOutcome, 
     count = len(clean.labels)
     found, first_step, flat = outcome.adversarial, outcome.first_step, outcome.zero_gradients
     if found.shape != clean.images.shape or found.dtype != np.float32:
-        problem = f"it returned {found.dtype} {list(found.shape)} for images float32 {list(clean.images.shape)}; all count as attacked"
-        return _all_attacked(clean, problem)
+        return _all_attacked(clean, OTHER_SHAPE)
     if first_step.shape != (count,) or flat.shape != (count,):
-        return _all_attacked(
-            clean, f"it returned no verdict for each of {count} images; all count as attacked"
-        )
+        return _all_attacked(clean, NO_VERDICT)
 
     finite = np.isfinite(found).all(axis=(1, 2, 3))
     usable = np.where(finite[:, None, None, None], found, clean.images)
     size = perturbation_size(clean.images, usable, threat.norm)
     slack = ROUNDING * (1.0 if threat.norm == "linf" else np.sqrt(clean.images[0].size))
     outside = size > threat.epsilon + slack
-    beyond = finite & ((usable < 0).any(axis=(1, 2, 3)) | (usable > 1).any(axis=(1, 2, 3)))
-    problems = [
-        f"{text} for {int(rows.sum())} of {count} images, which count as attacked"
-        for text, rows in (
-            ("it returned NaN or infinity", ~finite),
-            (f"it left the ball of {threat.label}", outside),
-            ("it left the pixel range 0..1", beyond),
-        )
-        if rows.any()
-    ]
+    beyond = (usable < 0).any(axis=(1, 2, 3)) | (usable > 1).any(axis=(1, 2, 3))
+    faults = NOT_FINITE * ~finite + OUTSIDE * outside + BEYOND * beyond
 
     attacked = project(clean.images, usable, threat)
     logits = classifier.predict_logits(attacked)
-    survived = first_step == SURVIVED
-    trusted = finite & ~outside & ~beyond
-    robust = clean.right & right_answers(logits, clean.labels) & survived & trusted
-    return Measured(robust, attacked, logits, flat, tuple(problems))
+    robust = clean.right & right_answers(logits, clean.labels) & (first_step == SURVIVED) & (faults == 0)
+    return Measured(robust, attacked, logits, flat.astype(bool), faults.astype(np.uint8))
 
 
-def _all_attacked(clean: CleanSample, problem: str) -> Measured:
+def _all_attacked(clean: CleanSample, fault: int) -> Measured:
     nothing = np.zeros(len(clean.labels), dtype=bool)
-    return Measured(nothing, clean.images, clean.logits, nothing, (problem,))
+    faults = np.full(len(clean.labels), fault, np.uint8)
+    return Measured(nothing, clean.images, clean.logits, nothing, faults)

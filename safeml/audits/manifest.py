@@ -1,14 +1,23 @@
-"""`training.json`, the manifest that training leaves beside a model, checked field by field."""
+"""`training.json`, the manifest that training leaves beside a model, checked field by field.
+
+A field that this version does not know is passed over; one that older versions did not write may be missing.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from safeml.audits.training_recipe import Setting, recorded_settings
 from safeml.errors import InputRefused
 
 Monitor = Literal["val_accuracy", "val_loss"]
+# Bounds of what is believed: beyond them a number is a slip, and arithmetic on it would fail or say nothing.
+MOST_COUNTED = 10**9
+LARGEST_NUMBER = 1e30
+MOST_PHASES = 100
+MOST_VERSIONS = 20
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -32,14 +41,43 @@ class Epoch:
 
 @dataclass(frozen=True)
 class DataUsed:
+    """signs: how many different physical signs the images show; None where that is not known."""
+
     name: str
     fingerprint: str
     images: int
+    signs: int | None
+
+
+@dataclass(frozen=True)
+class Inflation:
+    """The same recipe on a random split: its validation images, those of a sign that is also in training, its best accuracy."""
+
+    images: int
+    images_of_shared_signs: int
+    val_accuracy: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class PhaseUsed:
+    """Epochs `first` to `last`, counted from 1; `last` may lie behind the last epoch that was trained.
+
+    note: which layers were trained in it, and why. learning_rate: its highest value, where that is recorded.
+    """
+
+    first: int
+    last: int
+    note: str
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """How one model came about. `chosen` is the epoch whose checkpoint is the model, `chosen_value` what was written for it."""
+    """How one model came about. `chosen` is the epoch whose checkpoint is the model, `chosen_value` what was written for it.
+
+    settings: what is recorded of the recipe, such as "augment.shift"; a setting that is not recorded is not in it.
+    """
 
     epochs: tuple[Epoch, ...]
     chosen: Epoch
@@ -49,7 +87,10 @@ class Manifest:
     train: DataUsed
     valid: DataUsed
     recipe: str
+    settings: dict[str, Setting]
     versions: dict[str, str]
+    inflation: Inflation | None = None
+    phases: tuple[PhaseUsed, ...] = ()
 
     @property
     def best(self) -> Epoch:
@@ -72,24 +113,25 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
             "training.json: epochs are not numbered 1, 2, 3, ...; expected every epoch once, in order."
         )
     chosen = _get(values, "chosen", dict, "")
-    number = _get(chosen, "epoch", int, "chosen.")
-    if not 1 <= number <= len(epochs):
-        raise InputRefused(f"training.json: chosen.epoch is {number}; expected 1-{len(epochs)}.")
+    number = _count(chosen, "epoch", "chosen.", 1, len(epochs))
     monitor = _get(chosen, "monitor", str, "chosen.")
     if monitor not in get_args(Monitor):
         raise InputRefused(f"training.json: chosen.monitor is not one of {', '.join(get_args(Monitor))}.")
-    recipe = _get(values, "recipe", dict, "")
+    settings = recorded_settings(_get(values, "recipe", dict, ""))
     versions = _get(values, "versions", dict, "")
     return Manifest(
         epochs=epochs,
         chosen=epochs[number - 1],
         chosen_value=_number(chosen, "value", "chosen."),
         monitor="val_accuracy" if monitor == "val_accuracy" else "val_loss",
-        fingerprint=_get(values, "model_fingerprint", str, ""),
+        fingerprint=_get(values, "model_fingerprint", str, "")[:LONGEST_NAME],
         train=_data(values, "train"),
         valid=_data(values, "valid"),
-        recipe=str(recipe.get("name", ""))[:80],
-        versions={str(name)[:80]: str(version)[:80] for name, version in versions.items()},
+        recipe=str(settings.get("name", ""))[:80],
+        settings=settings,
+        versions={str(name)[:80]: str(versions[name])[:80] for name in sorted(versions)[:MOST_VERSIONS]},
+        inflation=_inflation(values),
+        phases=_phases(values),
     )
 
 
@@ -102,20 +144,68 @@ def _epoch(entry: Any, where: str) -> Epoch:
         loss=_number(entry, "loss", f"{where}."),
         val_accuracy=_share(entry, "val_accuracy", f"{where}."),
         val_loss=_number(entry, "val_loss", f"{where}."),
-        file=str(entry.get("file", ""))[:200],
+        file=str(entry.get("file", ""))[:LONGEST_NAME],
     )
 
 
 def _data(values: dict[str, Any], role: str) -> DataUsed:
     data = _get(values, role, dict, "")
-    images = _get(data, "images", int, f"{role}.")
-    if images < 1:
-        raise InputRefused(f"training.json: {role}.images is {images}; expected at least 1.")
+    images = _count(data, "images", f"{role}.", 1, MOST_COUNTED)
+    known = data.get("signs") is not None
     return DataUsed(
-        name=_get(data, "name", str, f"{role}."),
-        fingerprint=_get(data, "fingerprint", str, f"{role}."),
+        name=_get(data, "name", str, f"{role}.")[:LONGEST_NAME],
+        fingerprint=_get(data, "fingerprint", str, f"{role}.")[:LONGEST_NAME],
         images=images,
+        signs=_count(data, "signs", f"{role}.", 1, images) if known else None,
     )
+
+
+def _inflation(values: dict[str, Any]) -> Inflation | None:
+    if values.get("inflation") is None:
+        return None
+    measured = _get(values, "inflation", dict, "")
+    if _get(measured, "split", str, "inflation.") != "image":
+        raise InputRefused(
+            'training.json: inflation.split is not "image"; expected the random split of single images that `safeml train` measures.'
+        )
+    images = _count(measured, "images", "inflation.", 1, MOST_COUNTED)
+    return Inflation(
+        images=images,
+        images_of_shared_signs=_count(measured, "images_of_shared_signs", "inflation.", 0, images),
+        val_accuracy=_share(measured, "val_accuracy", "inflation."),
+        epochs=_count(measured, "epochs", "inflation.", 1, MOST_COUNTED),
+    )
+
+
+def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
+    """The phases that have epochs, one after the other; training writes down those that have something to say."""
+    if values.get("phases") is None:
+        return ()
+    entries = _get(values, "phases", list, "")
+    if len(entries) > MOST_PHASES:
+        raise InputRefused(
+            f"training.json: phases has {len(entries):,} entries; expected at most {MOST_PHASES}."
+        )
+    phases: list[PhaseUsed] = []
+    last = 0
+    for row, entry in enumerate(entries):
+        where = f"phases[{row}]"
+        if not isinstance(entry, dict):
+            raise InputRefused(
+                f"training.json: {where} is of type {type(entry).__name__}; expected an object."
+            )
+        first = _count(entry, "first", f"{where}.", last + 1, MOST_COUNTED)
+        last = _count(entry, "last", f"{where}.", first - 1, MOST_COUNTED)
+        known = entry.get("learning_rate") is not None
+        rate = _number(entry, "learning_rate", f"{where}.") if known else None
+        if rate is not None and not 0 < rate <= 1:
+            raise InputRefused(
+                f"training.json: {where}.learning_rate is {rate:g}; expected more than 0 and at most 1."
+            )
+        note = _get(entry, "note", str, f"{where}.")
+        if first <= last:
+            phases.append(PhaseUsed(first, last, note[:300], rate))
+    return tuple(phases)
 
 
 def _share(values: dict[str, Any], key: str, where: str) -> float:
@@ -127,11 +217,25 @@ def _share(values: dict[str, Any], key: str, where: str) -> float:
 
 def _number(values: dict[str, Any], key: str, where: str) -> float:
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Not a number is never within the bounds, and an integer of any size can be compared.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -LARGEST_NUMBER < value < LARGEST_NUMBER
+    ):
         raise InputRefused(
             f"training.json: {where}{key} is not a finite number; train again or mend the manifest."
         )
     return float(value)
+
+
+def _count(values: dict[str, Any], key: str, where: str, least: int, most: int) -> int:
+    value: int = _get(values, key, int, where)
+    if not least <= value <= most:
+        expected = f"{least:,}" if least == most else f"{least:,}-{most:,}"
+        shown = f"{value:,}" if abs(value) < 10**15 else f"a number of {value.bit_length()} bits"
+        raise InputRefused(f"training.json: {where}{key} is {shown}; expected {expected}.")
+    return value
 
 
 def _get(values: dict[str, Any], key: str, kind: type, where: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from safeml.audits.base import AuditInputs
 from safeml.audits.class_figures import class_table, confusion_figure, recall_plot
 from safeml.audits.mistakes import confusion_table, image_costs, worst_mistakes
+from safeml.audits.slices import Slices, numbers
 from safeml.audits.weakest import group_recall, weakest_recall
 from safeml.config import PerformanceSettings
 from safeml.data.dataset import ImageDataset
@@ -35,10 +36,11 @@ from safeml.results import (
     Provenance,
     StageResult,
 )
+from safeml.sealed import Arrays
 from safeml.statistics import bootstrap_metric, mean_metric, proportion_metric
 from safeml.wording import counted, interval, number, percent, quantity
 
-BATCH = 1024
+SLICE = 1024
 
 
 def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | None = None) -> StageResult:
@@ -49,7 +51,8 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
     the shape [N, K], ConfigError for costs of another kind.
     """
     test = inputs.test
-    answers = predictions(_logits(inputs))
+    slices = Slices(inputs.work, SLICE, {"clean images": inputs.predicting})
+    answers = predictions(_logits(inputs, slices))
     hits = answers.classes == test.labels
     confusion = confusion_matrix(test.labels, answers.classes, test.classes)
     scores = class_scores(confusion)
@@ -65,7 +68,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
         on_what=f"{test.name}: {counted(len(test), 'image')} of {counted(test.classes, 'class', 'classes')}.",
         facts=_facts(test, measured, metrics),
         metrics=metrics,
-        findings=_findings(test, answers, scores, costs is not None),
+        findings=[*_findings(test, answers, scores, costs is not None), *slices.halved()],
         figures=[
             recall_plot(by_class, clean),
             confusion_table(test, answers.classes, price, costs is not None),
@@ -119,19 +122,24 @@ def clustering_statement(dataset: ImageDataset) -> str:
     )
 
 
-def _logits(inputs: AuditInputs) -> np.ndarray:
-    test, parts = inputs.test, []
-    for start in range(0, len(test), BATCH):
-        inputs.progress("predict test images", start, len(test))
-        part = np.asarray(inputs.classifier.predict_logits(test.images[start : start + BATCH]))
-        expected = (min(BATCH, len(test) - start), test.classes)
+def _logits(inputs: AuditInputs, slices: Slices) -> np.ndarray:
+    test = inputs.test
+
+    def predicted(rows: slice) -> Arrays:
+        part = np.asarray(inputs.classifier.predict_logits(test.images[rows]))
+        expected = (rows.stop - rows.start, test.classes)
         if part.shape != expected:
             raise StageError(
                 f"performance: {inputs.classifier.name} answers {list(part.shape)}; expected {list(expected)}, a logit a class."
             )
-        parts.append(part)
-    inputs.progress("predict test images", len(test), len(test))
-    return np.concatenate(parts)
+        return {"logits": part.astype(np.float32)}
+
+    def shown(done: int) -> None:
+        inputs.progress("predict test images", done, len(test))
+
+    form = {"logits": ("float32", (test.classes,))}
+    columns = {"images": test.images, "ids": numbers(test)}
+    return slices.measure("predictions", columns, {}, form, predicted, shown)["logits"]
 
 
 def _metrics(

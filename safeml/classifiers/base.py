@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from safeml.classifiers.batches import BatchSize
 from safeml.config import InputSettings
 
 
@@ -68,7 +69,7 @@ class Model(Protocol):
 
 
 class Classifier(Protocol):
-    """A trained image classifier under test."""
+    """A trained image classifier under test. batch: how many images it answers at a time; fewer where memory runs out."""
 
     name: str
     spec: InputSpec
@@ -76,6 +77,7 @@ class Classifier(Protocol):
     parameters: int
     fingerprint: str
     notes: tuple[str, ...]
+    batch: BatchSize
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] uint8, or float32 in 0..1 -> finite float32 [N, K]."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from safeml.classifiers.base import InputSpec
+from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
 from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.onnx_graph import OnnxGraph
@@ -30,7 +32,7 @@ class OnnxModel:
     """A loaded ONNX model; see `Model` for the fields.
 
     session, penultimate: ONNX Runtime sessions that give [N, K] before the softmax, and what the last layer is fed.
-    batch: how many images the graph takes at a time. channels_first: it takes [N, C, H, W]. dtype: of its input.
+    batch: how many images the graph is given at a time; open_batch: it takes any number. channels_first: it takes [N, C, H, W]. dtype: of its input.
     takes_log: what the session gives are probabilities.
     """
 
@@ -44,6 +46,7 @@ class OnnxModel:
     session: Any = field(repr=False)
     penultimate: Any = field(repr=False)
     batch: int
+    open_batch: bool
     channels_first: bool
     dtype: str
     takes_log: bool
@@ -51,18 +54,19 @@ class OnnxModel:
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> OnnxClassifier:
         """See `Model.fed`."""
         spec = input_spec(self, settings, len(class_names))
+        batch = BatchSize(self.batch, least=1 if self.open_batch else self.batch)
         classifier = OnnxClassifier(
-            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
+            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self, batch
         )
         check_outputs(classifier, self.where)
         return classifier
 
-    def run(self, session: Any, values: np.ndarray) -> np.ndarray:
+    def run(self, session: Any, values: np.ndarray, batch: int) -> np.ndarray:
         """float32 [n, height, width, channels] of the model's own values, n <= batch -> float32 [n, ...].
 
         Every batch is padded to one shape, so that an image's row does not depend on how many came with it.
         """
-        padded = np.concatenate([values, np.zeros((self.batch - len(values), *values.shape[1:]), np.float32)])
+        padded = np.concatenate([values, np.zeros((batch - len(values), *values.shape[1:]), np.float32)])
         fed = padded.transpose(0, 3, 1, 2) if self.channels_first else padded
         (outputs,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(fed, self.dtype)})
         return np.asarray(outputs, np.float32)[: len(values)]
@@ -79,6 +83,7 @@ class OnnxClassifier:
     fingerprint: str
     notes: tuple[str, ...]
     model: OnnxModel
+    batch: BatchSize
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] uint8, or float32 in 0..1 -> float32 [N, K]. Not checked for finiteness: audits count that."""
@@ -94,13 +99,23 @@ class OnnxClassifier:
         return self._in_batches(self.model.penultimate, images).reshape(len(images), -1)
 
     def _in_batches(self, session: Any, images: np.ndarray) -> np.ndarray:
+        results: list[np.ndarray] = []
+        start = 0
+        while start < len(images):
+            results.append(until_it_fits(self.batch, partial(self._run, session, images[start:])))
+            start += len(results[-1])
+        return np.concatenate(results)
+
+    def _run(self, session: Any, images: np.ndarray, size: int) -> np.ndarray:
         import tensorflow as tf
 
-        results = []
-        for start in range(0, len(images), self.model.batch):
-            pixels = tf.constant(as_pixels(images[start : start + self.model.batch]))
-            results.append(self.model.run(session, np.asarray(model_values(pixels, self.spec))))
-        return np.concatenate(results)
+        try:
+            values = np.asarray(model_values(tf.constant(as_pixels(images[:size])), self.spec))
+            return self.model.run(session, values, size)
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+            if "alloc" in str(error).lower():
+                raise MemoryError(first_line(error)) from None
+            raise
 
 
 def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
@@ -134,6 +149,7 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
         session=_session(graph.bytes_giving(logits), where) if logits else session,
         penultimate=_session(graph.bytes_giving(penultimate), where),
         batch=batch or BATCH,
+        open_batch=batch is None,
         channels_first=channels_first,
         dtype=TYPES[taken[0].type],
         takes_log=False,
@@ -155,7 +171,7 @@ def _probe(model: OnnxModel, session: Any) -> np.ndarray:
     values = probe_values(model.input_shape)
     try:
         parts = [values[start : start + model.batch] for start in range(0, len(values), model.batch)]
-        return np.concatenate([model.run(session, part) for part in parts])
+        return np.concatenate([model.run(session, part, model.batch) for part in parts])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise InputRefused(
             f"{model.where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"

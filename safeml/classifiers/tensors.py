@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
+from safeml import framework
 from safeml.classifiers.base import InputSpec
+from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
 from safeml.config import InputSettings
 from safeml.errors import InputRefused
@@ -65,6 +68,7 @@ class TensorClassifier:
     fingerprint: str
     notes: tuple[str, ...]
     model: TensorModel
+    batch: BatchSize = field(default_factory=lambda: BatchSize(BATCH))
     _functions: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def logits(self, pixels: Any) -> Any:
@@ -90,16 +94,23 @@ class TensorClassifier:
         return found.reshape(len(images), -1)
 
     def _in_batches(self, name: str, function: Tensors, images: np.ndarray) -> np.ndarray:
-        """Every batch is padded to one shape: it compiles once, and other shapes would round differently."""
+        results: list[np.ndarray] = []
+        start = 0
+        while start < len(images):
+            rest = partial(self._run, name, function, images[start:])
+            results.append(until_it_fits(self.batch, rest))
+            start += len(results[-1])
+        return np.concatenate(results).astype(np.float32)
+
+    def _run(self, name: str, function: Tensors, images: np.ndarray, size: int) -> np.ndarray:
+        """The first `size` images. Every batch is padded to one shape: it compiles once, and other shapes would round differently."""
         import tensorflow as tf
 
-        key = f"{name}{images.shape[1:]}"
-        if key not in self._functions:
-            signature = [tf.TensorSpec([BATCH, *images.shape[1:]], tf.float32)]
-            self._functions[key] = tf.function(function, input_signature=signature)
-        results = []
-        for start in range(0, len(images), BATCH):
-            batch = as_pixels(images[start : start + BATCH])
-            padded = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.float32)])
-            results.append(self._functions[key](padded).numpy()[: len(batch)])
-        return np.concatenate(results).astype(np.float32)
+        key = f"{name}{images.shape[1:]}{size}"
+        with framework.memory_errors():
+            if key not in self._functions:
+                signature = [tf.TensorSpec([size, *images.shape[1:]], tf.float32)]
+                self._functions[key] = tf.function(function, input_signature=signature)
+            batch = as_pixels(images[:size])
+            padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.float32)])
+            return self._functions[key](padded).numpy()[: len(batch)]

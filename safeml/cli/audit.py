@@ -14,6 +14,7 @@ CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
 PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
 OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
+FORCE = typer.Option("--force", help="Write into a folder that holds another run; its results are replaced.")
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed."
 )
@@ -59,6 +60,7 @@ def audit(
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
+    force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
     from safeml.config import load_config
@@ -67,7 +69,7 @@ def audit(
     if model is None and not settings.model.path:
         raise ConfigError(f"{config}: names a recipe and no trained model; `safeml run` trains it first.")
     path = model or config.parent / settings.model.path
-    _audit(config, path, data_root, profile, out, exit_zero)
+    _audit(config, path, data_root, profile, out, exit_zero, force)
 
 
 def run(
@@ -76,6 +78,7 @@ def run(
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
+    force: Annotated[bool, FORCE] = False,
 ) -> None:
     """The whole chain: train the recipe, if the settings name one and its model is not there yet, then audit."""
     from safeml.config import load_config
@@ -89,22 +92,36 @@ def run(
         path = train_recipe(recipe, data_root, folder)
     else:
         path = config.parent / settings.model.path
-    _audit(config, path, data_root, profile, out, exit_zero)
+    _audit(config, path, data_root, profile, out, exit_zero, force)
 
 
 def _audit(
-    config: Path, model: Path, data_root: Path | None, profile: str, out: Path | None, exit_zero: bool
+    config: Path,
+    model: Path,
+    data_root: Path | None,
+    profile: str,
+    out: Path | None,
+    exit_zero: bool,
+    force: bool,
 ) -> None:
     from safeml import pipeline
     from safeml.cli.show import progress_bar, show_verdict
     from safeml.config import load_config
+    from safeml.data.place import Place
     from safeml.report.write import write_report
 
-    place = pipeline.Place(config.parent, data_root or config.parent)
+    place = Place(config.parent, data_root or config.parent)
     with progress_bar() as progress:
-        result, times, folder = pipeline.audit(
-            load_config(config), place, model, out, profile, shown_command(), progress
+        result, _, folder = pipeline.audit(
+            load_config(config),
+            place,
+            model,
+            out,
+            profile,
+            shown_command(),
+            progress,
+            force=force,
+            finish=lambda run, times, folder: write_report(run, folder, times),
         )
-    write_report(result, folder, times)
     show_verdict(result, folder)
     raise typer.Exit(0 if exit_zero else result.verdict.exit_code)

@@ -16,9 +16,13 @@ def fetch(
     root: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path("data"),
 ) -> None:
     """Download a data set, check it against its checksums and unpack it."""
+    from safeml.cli.paths import check_name
     from safeml.data.fetch import fetch_gtsrb
     from safeml.errors import ConfigError
 
+    check_name(root)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root}: is a file; --root names a folder to put the data into.")
     if name != "gtsrb":
         raise ConfigError(f'"{name}" is not a data set that safeml can fetch; known are: gtsrb.')
     typer.echo(fetch_gtsrb(root))
@@ -32,20 +36,32 @@ def preview(
         "contact_sheet.png"
     ),
     images: Annotated[int, typer.Option(min=1, max=2000, help="How many images to show.")] = 172,
-    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which images are drawn.")] = 0,
 ) -> None:
     """Write a contact sheet of some images, in class order."""
+    import io
+
     import numpy as np
 
-    from safeml.config import DataSettings
+    from safeml.cli.paths import check_name, check_room
+    from safeml.config import data_settings
     from safeml.data.contact_sheet import contact_sheet
+    from safeml.data.place import Place
     from safeml.errors import ConfigError
-    from safeml.pipeline import Place
+    from safeml.store import atomic_write
 
     if kind not in ("npz", "gtsrb", "folder", "rendered"):
         raise ConfigError(f'"{kind}" is not a kind of data; known are: npz, gtsrb, folder, rendered.')
-    data = Place(Path(), Path()).data(DataSettings(kind=kind, path=path, seed=seed))
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"{out}: is not named as a picture; expected a name that ends in .png.")
+    check_room(out, force=True)
+    if path:
+        check_name(path)
+    settings = data_settings(f"data preview {kind}", kind=kind, path=path, seed=seed)
+    data = Place(Path(), Path()).data(settings)
     chosen = data.sample(images, seed)
     order = np.argsort(chosen.labels, kind="stable")
-    contact_sheet(chosen.images[order], columns=min(len(chosen), 20), scale=2).save(out)
+    picture = io.BytesIO()
+    contact_sheet(chosen.images[order], columns=min(len(chosen), 20), scale=2).save(picture, format="PNG")
+    atomic_write(out, picture.getvalue())
     typer.echo(out)

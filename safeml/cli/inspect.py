@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safeml.cli.paths import check_room, from_folder, shown_command
+from safeml.cli.needs import tensorflow_needed
+from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError, ExitCode, InputRefused
 
 if TYPE_CHECKING:
@@ -47,20 +48,24 @@ def inspect(
     """
     from safeml.classifiers.load import load_model
     from safeml.cli.show import progress_bar
-    from safeml.config import DataSettings
+    from safeml.config import data_settings
     from safeml.contracts.decide import inspect_model
+    from safeml.data.place import Place
     from safeml.defaults import data_kind
-    from safeml.pipeline import Place
     from safeml.store import to_json
 
     # TensorFlow warns of each contract's graph as one too many; they are few, and each is used again and again.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     check_room(out, force)
-    if report is not None and report.exists() and not report.is_dir():
-        raise ConfigError(f"{report}: is a file; --report names a folder to write the page into.")
-    settings = DataSettings(kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
+    check_name(model, data)
+    if report is not None:
+        check_name(report)
+        if report.exists() and not report.is_dir():
+            raise ConfigError(f"{report}: is a file; --report names a folder to write the page into.")
+    settings = data_settings("--data", kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
     labelled = Place(Path(), Path()).data(settings)
-    opened = load_model(model)
+    with tensorflow_needed():
+        opened = load_model(model)
     with progress_bar() as progress:
         outcome = inspect_model(opened.model, labelled, images, seed, progress)
     opened.check_unchanged()

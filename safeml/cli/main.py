@@ -6,12 +6,13 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from types import FrameType
 
 import typer
 
-from safeml.cli import audit, data, inspect, models, results, training
+from safeml.cli import audit, data, inspect, models, plan, results, training
 from safeml.errors import ExitCode, SafemlError
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (audit, models, inspect, training, results):
+for group in (plan, audit, models, inspect, training, results):
     group.register(app)
 app.add_typer(data.app, name="data")
 
@@ -41,12 +42,26 @@ def options(
         raise typer.Exit
 
 
+# Seconds in which a repeated signal is the same wish: it must not interrupt the cleaning up that the first one began.
+PATIENCE = 2.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a closed terminal, too, leaves nothing behind
+
+
 class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that files are closed and temporary ones removed on the way out."""
+    """SIGTERM or SIGHUP, as an exception, so that files are closed and temporary ones removed on the way out."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+class _Stop:
+    """The handler of all three signals. Later than `PATIENCE` it raises again: the first may have been swallowed."""
+
+    def __init__(self) -> None:
+        self.last = -PATIENCE
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - self.last < PATIENCE:
+            return
+        self.last = time.monotonic()
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
 class _Output(io.TextIOWrapper):
@@ -72,15 +87,16 @@ class _Output(io.TextIOWrapper):
 
 
 def _kept() -> str:
-    if {"audit", "run"} & set(sys.argv[1:]):
-        return "; finished stages are kept, and the same command goes on from there"
+    if {"audit", "run", "train"} & set(sys.argv[1:]):
+        return "; what is finished is kept, and the same command goes on from there"
     return ""
 
 
 def main() -> None:
     """Run a command and leave with the verdict as exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal, too, leaves nothing behind
-        signal.signal(number, _terminate)
+    stop = _Stop()
+    for number in SIGNALS:
+        signal.signal(number, stop)
     sys.stdout = _Output(sys.stdout.buffer, sys.stdout.encoding, "replace", line_buffering=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -99,6 +115,10 @@ def main() -> None:
             raise
         show()
         code = ExitCode.USAGE
+    for (
+        number
+    ) in SIGNALS:  # all is said and done; the interpreter's own end is not to be interrupted with a traceback
+        signal.signal(number, signal.SIG_IGN)
     sys.stdout.flush()
     sys.exit(int(code or 0))
 

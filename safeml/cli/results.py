@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from safeml.results import Run
 
 RESULTS = typer.Argument(help="A results.json, or the run folder that holds it.")
 
@@ -32,10 +35,10 @@ def gate(
     from safeml.cli.show import show_verdict
     from safeml.config import load_config
     from safeml.gates import decide
-    from safeml.store import read_run
 
-    run = read_run(results)
-    gates = load_config(config).gates if config else run.gates
+    configured = load_config(config).gates if config else None
+    run = _recorded(results)
+    gates = run.gates if configured is None else configured
     verdict = decide(run.stages, gates, today=datetime.now(UTC).date().isoformat())
     run = run.model_copy(update={"gates": list(gates), "verdict": verdict})
     show_verdict(run, None)
@@ -49,12 +52,15 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report again from recorded results, without model, data or framework."""
+    from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
     from safeml.gates import follows
     from safeml.report.write import write_report
-    from safeml.store import atomic_write, make_folder, read_run, read_times, to_json
+    from safeml.store import atomic_write, make_folder, read_times, to_json
 
-    run = read_run(results)
+    run = _recorded(results)
+    if out:
+        check_name(out)
     times = read_times(results)
     day = times.started[:10] if times else datetime.now(UTC).date().isoformat()
     if not follows(run, day):
@@ -69,6 +75,21 @@ def report(
             atomic_write(folder / "run.json", to_json(times))
     write_report(run, folder, times)
     typer.echo(folder / "index.html")
+
+
+def _recorded(results: Path) -> Run:
+    """The run at `results`; a pipe or a device is refused before it is read, for it may never end."""
+    from safeml.cli.paths import check_name
+    from safeml.errors import InputRefused
+    from safeml.store import read_run
+
+    check_name(results)
+    file = results / "results.json" if results.is_dir() else results
+    if file.exists() and not file.is_file():
+        raise InputRefused(
+            f"{file}: is not a regular file; expected results.json as `safeml audit` writes it."
+        )
+    return read_run(results)
 
 
 def schema() -> None:

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from safeml.cli.needs import tensorflow_needed
+from safeml.cli.paths import shown_command
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -22,21 +25,29 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Begin anew, whatever training the folder holds.")
+    ] = False,
 ) -> None:
     """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
-    from safeml.pipeline import training_run
+    from safeml.recipes import training_run
     from safeml.report.write import write_page
 
-    folder = train_recipe(recipe, data_root, out or recipe.parent)
+    folder = train_recipe(recipe, data_root, out or recipe.parent, force)
     typer.echo(f"Report: {write_page(training_run(recipe, data_root, folder), folder)}")
 
 
-def train_recipe(recipe: Path, data_root: Path | None, out: Path) -> Path:
+def train_recipe(recipe: Path, data_root: Path | None, out: Path, force: bool = False) -> Path:
     """Train into `out`, a line an epoch, and return it; an earlier result of the same recipe is kept."""
-    from safeml.pipeline import train as fit_recipe
+    from safeml.cli.paths import check_name
+    from safeml.config import load_recipe
+    from safeml.recipes import train as fit_recipe
 
+    load_recipe(recipe)  # a wrong recipe is the only thing that is said of it
+    check_name(out)
     typer.echo(f"Training {recipe} into {out}", err=True)
-    return fit_recipe(recipe, data_root, out, _show_epoch)
+    with tensorflow_needed():
+        return fit_recipe(recipe, data_root, out, _show_epoch, force, shown_command())
 
 
 def _show_epoch(epoch: dict[str, Any]) -> None:

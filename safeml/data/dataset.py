@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from safeml.config import suggest
 from safeml.errors import ConfigError, InputRefused
 
 
@@ -118,6 +119,18 @@ class ImageDataset:
             groups={column: values[indices] for column, values in self.groups.items()},
             ids=pick(self.ids),
         )
+
+    def only(self, names: tuple[str, ...]) -> ImageDataset:
+        """The images of the classes called `names`, numbered anew in that order. Raises ConfigError for an unknown name."""
+        unknown = [name for name in names if name not in self.class_names]
+        if unknown:
+            raise ConfigError(
+                f'{self.name}: there is no class called "{unknown[0]}"{suggest(unknown[0], list(self.class_names))}.'
+            )
+        numbers = np.array([self.class_names.index(name) for name in names])
+        chosen = self.take(np.flatnonzero(np.isin(self.labels, numbers)))
+        labels = np.argmax(chosen.labels[:, None] == numbers, axis=1).astype(np.int64)
+        return replace(chosen, labels=labels, class_names=names)
 
     def sample(self, count: int, seed: int) -> ImageDataset:
         """A simple random sample of `count` images without replacement, in source order.

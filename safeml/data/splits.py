@@ -62,6 +62,37 @@ def split_by_track(dataset: ImageDataset, fractions: dict[str, float], seed: int
     return splits
 
 
+def split_by_image(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
+    """A random split of single images, `fraction` of them in the second part. It leaks: see above, and use it to show that."""
+    order = np.random.default_rng([seed, 0x1A]).permutation(len(dataset))
+    held = max(1, round(fraction * len(dataset)))
+    if held >= len(dataset):
+        raise ConfigError(f"{dataset.name}: has {len(dataset)} images; too few to hold {held} of them out.")
+    rest, chosen = np.sort(order[held:]), np.sort(order[:held])
+    return (
+        replace(dataset.take(rest), name=f"{dataset.name} (random train)"),
+        replace(dataset.take(chosen), name=f"{dataset.name} (random valid)"),
+    )
+
+
+def pooled(first: ImageDataset, second: ImageDataset) -> ImageDataset:
+    """The images of both with their tracks. Raises ConfigError where classes or sizes differ."""
+    if first.class_names != second.class_names or first.images.shape[1:] != second.images.shape[1:]:
+        raise ConfigError(
+            f"{first.name} and {second.name} have other classes or sizes; they cannot be pooled."
+        )
+    tracks = None
+    if first.tracks is not None and second.tracks is not None:
+        tracks = np.concatenate([first.tracks, second.tracks])
+    return ImageDataset(
+        name=f"{first.name} and {second.name}",
+        images=np.concatenate([first.images, second.images]),
+        labels=np.concatenate([first.labels, second.labels]),
+        class_names=first.class_names,
+        tracks=tracks,
+    )
+
+
 def share_out(count: int, fractions: list[float]) -> np.ndarray:
     """Whole numbers that add up to `count`, nearest to `count` x `fractions`, each at least 1 where `count` suffices.
 

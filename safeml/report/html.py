@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from safeml.report import rows
 from safeml.report.charts import draw_bars, draw_card, draw_curve, draw_dots, draw_matrix
+from safeml.report.resume import resume_sentence, stage_seconds
 from safeml.report.states import VERDICT_STATES, counts, stage_gates, stage_state
 from safeml.report.text import LONGEST_TEXT, duration, short_hash, visible, when
 from safeml.results import (
@@ -345,8 +346,10 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
     )
     if times:
         facts.append(Fact(label="Hardware", value=", ".join(f"{k} {v}" for k, v in times.hardware.items())))
-        slowest = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.seconds.items())
-        facts.append(Fact(label="Duration", value=duration(sum(times.seconds.values())), detail=slowest))
+        total = duration(sum(times.seconds.values()))
+        facts.append(Fact(label="Duration", value=total, detail=stage_seconds(times)))
+        taken_over = resume_sentence(times.resume)
+        facts += [Fact(label="Taken over", value=taken_over)] if taken_over else []
         facts.append(
             Fact(
                 label="Model file",

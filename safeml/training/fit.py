@@ -1,30 +1,47 @@
-"""Fit a recipe with `keras.callbacks.ModelCheckpoint` and leave a manifest of what was chosen, and why."""
+"""Fit a recipe with `keras.callbacks.ModelCheckpoint`, epoch by epoch, so that it can be interrupted at any moment."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from safeml.classifiers.fingerprint import model_fingerprint
-from safeml.config import AugmentSettings, Recipe
+from safeml import framework
+from safeml.config import Recipe
 from safeml.data.dataset import ImageDataset
-from safeml.errors import StageError
-from safeml.training.architectures import ARCHITECTURES
-from safeml.training.augment import augmentation
+from safeml.errors import ConfigError, StageError, first_line
+from safeml.store import content_key
+from safeml.training import state as saved
+from safeml.training.architectures.registry import build
+from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
+from safeml.training.callbacks import AfterEpoch, Epoch, TensorBoardLog, WeightAverage
+from safeml.training.optimizers import optimizer
+from safeml.training.phases import Phase, recorded
+from safeml.training.publish import best_epoch, identity, versions
 
-MANIFEST = "training.json"
+CHECKPOINTS, LOGS = "checkpoints", "logs"
 CHECKPOINT_NAMES = {
     "val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras",
     "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
 }
+
+
+@dataclass(frozen=True)
+class Fit:
+    """epochs: all of them, at full precision. resumed_after: the epoch that an earlier run had finished; 0 for none.
+
+    note: why an earlier state in the folder was not used, or "". phases: what the manifest says of them.
+    """
+
+    epochs: list[Epoch]
+    resumed_after: int = 0
+    note: str = ""
+    phases: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -32,150 +49,192 @@ def fit(
     train: ImageDataset,
     valid: ImageDataset,
     folder: Path,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda epoch: None,
-) -> Path:
-    """Train, keep the best checkpoint by the full-precision monitor, and write `training.json` beside it.
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    base: Path = Path(),
+) -> Fit:
+    """Train, leaving `checkpoints/` (what ModelCheckpoint writes, optimizer included) and `logs/` (TensorBoard) in `folder`.
 
-    `folder` receives `checkpoints/` (what ModelCheckpoint wrote, optimizer included), the chosen checkpoint without its
-    optimizer under the same file name, and the manifest. Raises StageError when the loss stops being finite.
+    A training that was interrupted goes on after its last finished epoch. With the same recipe, images, library versions
+    and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
+    base: where relative paths of the recipe start.
+
+    Raises StageError where the loss stops being finite, or memory or disk do not suffice; ConfigError where `folder` holds
+    the unfinished training of another recipe.
     """
-    keras.utils.set_random_seed(recipe.seed)
-    height, width = train.images.shape[1:3]
-    model = ARCHITECTURES[recipe.architecture](
-        height,
-        width,
-        train.classes,
-        base=recipe.width,
-        dropout=recipe.dropout,
-        bn_momentum=recipe.bn_momentum,
+    key = training_key(recipe, train, valid)
+    try:
+        state = _earlier(folder, key, recipe)
+        return _Training(recipe, train, valid, folder, key, on_epoch).run(state, base)
+    except saved.Damaged as error:
+        forget(folder)
+        fitted = _Training(recipe, train, valid, folder, key, on_epoch).run(None, base)
+        note = f"the state of an earlier training could not be used ({error}), so training began anew"
+        return replace(fitted, note=note)
+
+
+def training_key(recipe: Recipe, train: ImageDataset, valid: ImageDataset) -> str:
+    """What an unfinished training belongs to."""
+    return content_key(
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "train": identity(train),
+            "valid": identity(valid),
+            "versions": versions(),
+        }
     )
-    averaged = recipe.weight_average > 0
-    steps = -(-len(train) // recipe.batch) * recipe.epochs
-    warmup = max(1, steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / 20, steps - warmup, warmup_target=recipe.learning_rate, warmup_steps=warmup
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule,
-            weight_decay=recipe.weight_decay,
-            use_ema=averaged,
-            ema_momentum=recipe.weight_average or 0.99,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
-    )
-    checkpoints = folder / "checkpoints"
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
-    pattern = CHECKPOINT_NAMES[recipe.monitor]
-    history = _History(pattern, on_epoch)
-    saver = keras.callbacks.ModelCheckpoint(
-        checkpoints / pattern, monitor=recipe.monitor, save_best_only=recipe.save_best_only
-    )
-    model.fit(
-        _batches(train, recipe.batch, recipe.augment, recipe.seed),
-        validation_data=_batches(valid, recipe.batch, None, recipe.seed),
-        epochs=recipe.epochs,
-        shuffle=False,  # _batches does
-        verbose=0,
-        # The average is swapped in before validation and saving, so it must come before the saver.
-        callbacks=[
-            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaged else []),
-            history,
-            saver,
-            keras.callbacks.TerminateOnNaN(),
-        ],
-    )
-    if len(history.epochs) < recipe.epochs:
-        raise StageError(
-            f"{recipe.name}: the loss stopped being finite in epoch {len(history.epochs) + 1}; lower learning_rate ({recipe.learning_rate:g})."
+
+
+def forget(folder: Path) -> None:
+    """Remove an unfinished training from `folder`."""
+    saved.discard(folder)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(folder / LOGS, ignore_errors=True)
+
+
+@dataclass
+class _Training:
+    """One training in one folder; `epochs` grows by each one that is finished and on disk."""
+
+    recipe: Recipe
+    train: ImageDataset
+    valid: ImageDataset
+    folder: Path
+    key: str
+    on_epoch: Callable[[Epoch], None]
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def run(self, state: saved.State | None, base: Path) -> Fit:
+        """Train what is left after `state`."""
+        recipe, done = self.recipe, len(state.history) if state else 0
+        self.epochs = list(state.history) if state else []
+        (self.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+        if state is None:
+            saved.save(
+                self.folder, saved.State(self.key, [])
+            )  # what is found here from now on is of this training
+        with framework.deterministic_operations():
+            keras.utils.clear_session()  # or names, and with them seeds, would go on counting from an earlier model
+            keras.utils.set_random_seed(recipe.seed)
+            model, phases = build(recipe, self.train, base)
+            log = TensorBoardLog(self.folder / LOGS)
+            try:
+                for phase in phases:
+                    # A state may be of the last epoch of a phase: its weights are where the next phase starts.
+                    resumed = state if phase.first < done <= phase.end else None
+                    if len(self.epochs) < phase.end or resumed is not None:
+                        self._fit(model, phase, phases[-1].first, resumed, log)
+            except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+                raise StageError(
+                    f"{recipe.name}: out of memory with batch = {recipe.batch}; a smaller one is another recipe, so set "
+                    f"batch = {max(1, recipe.batch // 2)} yourself."
+                ) from error
+            except OSError as error:
+                self._remove_unfinished()
+                raise StageError(
+                    f"{self.folder}: epoch {len(self.epochs) + 1} cannot be written ({error.strerror or first_line(error)}); "
+                    f"the training up to epoch {len(self.epochs)} is kept, and the same command goes on from there."
+                ) from error
+            finally:
+                log.close()
+        return Fit(self.epochs, done, "", recorded(phases))
+
+    def _fit(
+        self,
+        model: keras.Model,
+        phase: Phase,
+        last_phase: int,
+        resumed: saved.State | None,
+        log: TensorBoardLog,
+    ) -> None:
+        """Train from the first unfinished epoch of the phase to its end. last_phase: where the last one begins."""
+        recipe = self.recipe
+        steps = steps_per_epoch(self.train, recipe)
+        phase.prepare(model)
+        model.compile(
+            optimizer=optimizer(recipe, phase.learning_rate, steps * (phase.end - phase.first)),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=["accuracy"],
         )
-    return _publish(recipe, train, valid, folder, history.epochs)
-
-
-class _History(keras.callbacks.Callback):
-    """Each epoch's metrics at full precision: the rounded checkpoint name ties 0.98204 with 0.98196."""
-
-    def __init__(self, pattern: str, on_epoch: Callable[[dict[str, Any]], None]):
-        super().__init__()
-        self.pattern = pattern
-        self.on_epoch = on_epoch
-        self.epochs: list[dict[str, Any]] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        if not np.isfinite(values.get("loss", np.nan)):
+        model.optimizer.build(model.trainable_variables)
+        if resumed is not None:
+            saved.restore(model, resumed)
+        if len(self.epochs) == phase.end or self._patience_ends(last_phase):
             return
-        file = self.pattern.format(epoch=epoch + 1, **values)
-        entry = {"epoch": epoch + 1, **values, "file": file}
-        self.epochs.append(entry)
-        self.on_epoch(entry)
+        average = WeightAverage() if recipe.weight_average else None
 
+        def finished(epoch: Epoch) -> bool:
+            if average is not None:
+                average.back()
+            values = [variable.numpy() for variable in saved.variables(model)]
+            saved.save(self.folder, saved.State(self.key, [*self.epochs, epoch], values))
+            self.epochs.append(epoch)
+            log.write(epoch)
+            self.on_epoch(epoch)
+            return not self._patience_ends(last_phase)
 
-def _publish(
-    recipe: Recipe, train: ImageDataset, valid: ImageDataset, folder: Path, epochs: list[dict[str, Any]]
-) -> Path:
-    best = (max if recipe.monitor == "val_accuracy" else min)(epochs, key=lambda entry: entry[recipe.monitor])
-    model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
-    chosen = folder / best["file"]
-    partial = folder / f".{best['file']}.tmp.keras"
-    model.save(partial)
-    _compress(partial)
-    partial.replace(chosen)
-    manifest = {
-        "recipe": recipe.model_dump(mode="json"),
-        "epochs": epochs,
-        "chosen": {
-            "file": best["file"],
-            "epoch": best["epoch"],
-            "monitor": recipe.monitor,
-            "value": best[recipe.monitor],
-        },
-        "model_fingerprint": model_fingerprint(model),
-        "parameters": int(model.count_params()),
-        "train": _identity(train),
-        "valid": _identity(valid),
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
-    }
-    partial = folder / f".{MANIFEST}.tmp"
-    partial.write_text(
-        json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    partial.replace(folder / MANIFEST)
-    return chosen
-
-
-def _compress(archive: Path) -> None:
-    """Deflate the members, which Keras stores as they are, and leave out every date: equal models are equal files."""
-    with zipfile.ZipFile(archive) as stored:
-        members = {name: stored.read(name) for name in stored.namelist()}
-    metadata = json.loads(members["metadata.json"])
-    members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"]}).encode()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated:
-        for name, content in members.items():
-            undated = zipfile.ZipInfo(name)
-            undated.compress_type = zipfile.ZIP_DEFLATED
-            deflated.writestr(undated, content)
-
-
-def _identity(data: ImageDataset) -> dict[str, Any]:
-    signs = None if data.tracks is None else len(np.unique(data.tracks))
-    return {"name": data.name, "fingerprint": data.fingerprint, "images": len(data), "signs": signs}
-
-
-def _batches(data: ImageDataset, batch: int, augment: AugmentSettings | None, seed: int) -> tf.data.Dataset:
-    batches = tf.data.Dataset.from_tensor_slices((data.images, data.labels))
-    if augment is not None:
-        batches = batches.shuffle(len(data), seed=seed, reshuffle_each_iteration=True)
-
-    def prepare(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(images, tf.float32) / 255.0, tf.one_hot(labels, data.classes)
-
-    batches = batches.batch(batch).map(prepare)
-    if augment is not None:
-        layers = augmentation(augment, seed)
-        batches = batches.map(
-            lambda images, labels: (layers(images, training=True), labels), num_parallel_calls=2
+        pattern = CHECKPOINT_NAMES[recipe.monitor]
+        best = best_epoch(self.epochs, recipe.monitor)[recipe.monitor] if self.epochs else None
+        saver = keras.callbacks.ModelCheckpoint(
+            self.folder / CHECKPOINTS / pattern,
+            monitor=recipe.monitor,
+            save_best_only=recipe.save_best_only,
+            initial_value_threshold=best,
         )
-    return batches.prefetch(2)
+        model.fit(
+            training_batches(self.train, recipe, first=len(self.epochs)),
+            validation_data=validation_batches(self.valid, recipe.batch),
+            initial_epoch=len(self.epochs),
+            epochs=phase.end,
+            steps_per_epoch=steps,
+            shuffle=False,  # the batches are
+            verbose=0,
+            callbacks=[
+                *([average] if average else []),
+                saver,
+                keras.callbacks.TerminateOnNaN(),
+                AfterEpoch(self.folder / CHECKPOINTS, pattern, finished),
+            ],
+        )
+        if len(self.epochs) < phase.end and not self._patience_ends(last_phase):
+            forget(self.folder)
+            raise StageError(
+                f"{recipe.name}: the loss stopped being finite in epoch {len(self.epochs) + 1}; lower learning_rate ({recipe.learning_rate:g})."
+            )
+
+    def _patience_ends(self, last_phase: int) -> bool:
+        """Early stopping, as a function of the history alone: a resumed training decides as an uninterrupted one.
+
+        Nobody waits for anything before the last phase.
+        """
+        done = len(self.epochs)
+        if not self.recipe.early_stopping or done <= last_phase:
+            return False
+        best = best_epoch(self.epochs, self.recipe.monitor)["epoch"]
+        return bool(done - max(last_phase, best) >= self.recipe.early_stopping)
+
+    def _remove_unfinished(self) -> None:
+        """The checkpoint of an epoch that did not end may be half a file, and the epoch is trained again."""
+        kept = {epoch["file"] for epoch in self.epochs}
+        for path in (self.folder / CHECKPOINTS).iterdir():
+            if path.name not in kept and path.is_file():
+                path.unlink()
+
+
+def _earlier(folder: Path, key: str, recipe: Recipe) -> saved.State | None:
+    """The state to go on from. Raises Damaged for one that is not whole, ConfigError for one of another training."""
+    checkpoints = folder / CHECKPOINTS
+    state = saved.load(folder)
+    if state is None and checkpoints.is_dir() and any(checkpoints.iterdir()):
+        raise ConfigError(
+            f"{checkpoints}: holds checkpoints that belong to no training of {recipe.name}; choose another folder with "
+            "--out, or begin anew with --force."
+        )
+    if state is not None and state.key != key:
+        raise ConfigError(
+            f"{folder}: holds the unfinished training of another recipe, other images or other library versions; "
+            "choose another folder with --out, or begin anew with --force."
+        )
+    return state

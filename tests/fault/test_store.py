@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from safeml.errors import InputRefused
+from safeml.journal import Journal, KeptStage
 from safeml.results import Metric, StageResult
-from safeml.store import atomic_write, content_key, load_stage, read_run, save_stage
+from safeml.store import atomic_write, content_key, read_run
 
 RESULT = StageResult(
     stage="performance",
@@ -50,10 +51,15 @@ def test_a_failure_at_any_call_leaves_the_old_file_or_the_new(
 
 
 def test_a_finished_stage_comes_back_under_its_key_only(tmp_path: Path) -> None:
-    save_stage(tmp_path, RESULT, "k1")
-    assert load_stage(tmp_path, "performance", "k1") == RESULT
-    assert load_stage(tmp_path, "performance", "k2") is None
-    assert load_stage(tmp_path, "balance", "k1") is None
+    journal = Journal(tmp_path)
+    journal.keep_stage(RESULT, "k1", 1.5)
+    assert journal.stage("performance", "k1") == KeptStage(RESULT, 1.5)
+    assert journal.recomputed == []
+    assert journal.stage("performance", "k2") is None
+    assert journal.stage("balance", "k1") is None
+    assert [(entry.entry, entry.reason) for entry in journal.recomputed] == [
+        ("stages/performance.json", "was measured from other evidence")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,10 +74,12 @@ def test_a_finished_stage_comes_back_under_its_key_only(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_or_edited_stage_is_measured_again(tmp_path: Path, damage: object) -> None:
-    save_stage(tmp_path, RESULT, "k1")
+    journal = Journal(tmp_path)
+    journal.keep_stage(RESULT, "k1", 1.5)
     path = tmp_path / "stages" / "performance.json"
     path.write_text(damage(path.read_text()))  # type: ignore[operator]
-    assert load_stage(tmp_path, "performance", "k1") is None
+    assert journal.stage("performance", "k1") is None
+    assert [entry.reason for entry in journal.recomputed] == ["is damaged or was edited"]
 
 
 def test_equal_content_has_equal_keys_whatever_its_order() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ import pytest
 from safeml.audits.base import AuditInputs
 from safeml.audits.training import run
 from safeml.config import TrainingSettings
-from safeml.errors import InputRefused
-from safeml.results import Curve, StageResult
+from safeml.results import Curve, Finding, StageResult, Table
 from tests.fakes import dataset, oracle
 
 LABELS = np.arange(40) % 4
@@ -140,27 +139,145 @@ def test_the_loss_is_better_when_it_is_lower() -> None:
     assert "not-the-best-epoch" in codes(audit(values))
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "word"),
-    [
-        (("epochs",), [], "epochs is empty"),
-        (("epochs", 1, "val_accuracy"), float("nan"), r"epochs\[1\]\.val_accuracy is not a finite number"),
-        (("epochs", 1, "val_accuracy"), 1.5, "expected a proportion"),
-        (("epochs", 1, "val_loss"), "0.1", "not a finite number"),
-        (("epochs", 1, "epoch"), 7, "not numbered"),
-        (("epochs", 1), 3, r"epochs\[1\] is of type int"),
-        (("chosen", "epoch"), 9, "expected 1-3"),
-        (("chosen", "monitor"), "accuracy", "chosen.monitor"),
-        (("model_fingerprint",), None, "model_fingerprint is missing"),
-        (("valid", "images"), 0, "valid.images is 0"),
-        (("train",), [], "train is of type list"),
-    ],
-)
-def test_a_damaged_manifest_is_refused_with_its_place(path: tuple[Any, ...], value: Any, word: str) -> None:
-    values = copy.deepcopy(manifest())
-    place: Any = values
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    with pytest.raises(InputRefused, match=word):
-        audit(values)
+def found(result: StageResult, code: str) -> Finding:
+    [finding] = [finding for finding in result.findings if finding.code == code]
+    return finding
+
+
+def table(result: StageResult, table_id: str) -> Table:
+    [figure] = [figure for figure in result.figures if figure.id == table_id]
+    assert isinstance(figure, Table)
+    return figure
+
+
+def with_inflation(accuracy: float, shared: int = 399, images: int = 400) -> dict[str, Any]:
+    measured = {
+        "split": "image",
+        "images": images,
+        "images_of_shared_signs": shared,
+        "val_accuracy": accuracy,
+        "epochs": 3,
+    }
+    return manifest() | {"inflation": measured}
+
+
+def test_a_random_split_is_set_against_this_split() -> None:
+    # Best of the epochs here is 0.9: 0.996 at random is 9.6 points more, and 399 of 400 images are 99.75 %.
+    result = audit(with_inflation(0.996))
+    assert [row[1:] for row in table(result, "random-split").rows] == [
+        [400, None, 0.9, 3],
+        [400, 399, 0.996, 3],
+    ]
+    assert "9.60 points higher" in table(result, "random-split").caption
+    assert "worse ruler" in table(result, "random-split").caption
+    # A gate can read a metric, and this is no property of the model: it is told, and stands in no metric.
+    assert len(result.metrics) == 2
+    evidence = found(result, "random-split-flatters").evidence
+    assert (evidence["difference_in_points"], evidence["images_of_signs_in_training"]) == (9.6, 399)
+    assert len(result.facts) == 5
+    assert result.facts[4].label == "On a random split"
+    assert any("399 of 400 validation images (99.8" in line for line in result.meaning)
+    assert found(result, "random-split-flatters").severity == "info"
+    assert "Random split" not in [fact.label for fact in result.not_tested]
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(0.9049, False), (0.9051, True), (0.8, False)])
+def test_a_random_split_is_told_where_it_flatters_by_more_than_half_a_point(
+    accuracy: float, told: bool
+) -> None:
+    assert ("random-split-flatters" in codes(audit(with_inflation(accuracy)))) == told
+
+
+def test_a_random_split_that_is_no_better_is_not_called_better() -> None:
+    assert "10.00 points lower" in table(audit(with_inflation(0.8)), "random-split").caption
+
+
+def test_the_best_accuracy_is_compared_also_where_the_loss_chose_another_epoch() -> None:
+    values = with_inflation(0.95)
+    values["epochs"][2]["val_loss"] = 0.01
+    values["chosen"] |= {"monitor": "val_loss", "epoch": 3, "value": 0.01}
+    assert "5.00 points higher" in audit(values).facts[4].detail
+
+
+def test_without_a_second_training_the_random_split_is_not_measured() -> None:
+    result = audit(manifest())
+    assert [fact.value for fact in result.not_tested if fact.label == "Random split"] == ["not measured"]
+    assert result.facts[4].label == "Parameters"
+
+
+def test_a_random_split_of_another_size_is_no_fair_comparison() -> None:
+    assert codes(audit(with_inflation(0.95, 90, 100)))["random-split-of-another-size"] == "warning"
+
+
+def test_images_of_shared_signs_are_counted_where_both_sets_are_given() -> None:
+    # Tracks 0-9 train, 8-17 validate, four frames each: two tracks, eight images, are on both sides.
+    train = dataset(LABELS, seed=3, tracks=np.arange(40) // 4)
+    valid = dataset(LABELS, seed=4, tracks=np.arange(40) // 4 + 8)
+    values = with_inflation(0.95)
+    values["train"]["fingerprint"], values["valid"]["fingerprint"] = train.fingerprint, valid.fingerprint
+    assert table(audit(values, train=train, valid=valid), "random-split").rows[0][2] == 8
+    assert (
+        table(audit(values, train=replace(train, tracks=None), valid=valid), "random-split").rows[0][2]
+        is None
+    )
+
+
+def test_a_recipe_that_splits_by_image_is_serious() -> None:
+    values = manifest()
+    values["recipe"]["data"] = {"split": "image"}
+    result = audit(values)
+    assert codes(result)["split-by-image"] == "serious"
+    assert [fact.label for fact in result.not_tested][1] == "Split by sign"
+    values["recipe"]["data"] = {"split": "track"}
+    assert "split-by-image" not in codes(audit(values))
+
+
+@pytest.mark.parametrize(("second", "told"), [(0.75, False), (0.7501, True), (0.2, False)])
+def test_epochs_within_one_sign_are_not_told_apart(second: float, told: bool) -> None:
+    # One of four signs is worth a quarter: 1.0 - 0.75 is a whole sign, and no less.
+    values = manifest((second, 1.0, 0.1))
+    values["valid"]["signs"] = 4
+    result = audit(values)
+    assert ("choice-within-one-sign" in codes(result)) == told
+    assert "25.00 points" in result.facts[2].detail
+
+
+@pytest.mark.parametrize(("signs", "told"), [(29, True), (30, False)])
+def test_few_validation_signs_are_told(signs: int, told: bool) -> None:
+    values = manifest()
+    values["valid"]["signs"] = signs
+    result = audit(values)
+    assert ("few-validation-signs" in codes(result)) == told
+    assert any(f"400 images say no more than {signs} signs" in line for line in result.limits)
+    assert (result.metrics[0].signs, result.metrics[0].low) == (signs, None)
+
+
+def test_classes_with_one_sign_in_validation_are_named() -> None:
+    # Class k has the tracks of its ten images, numbered by tens: class 0 shows one sign ten times, the others two each.
+    tracks = np.where(LABELS == 0, 0, LABELS * 10 + np.arange(40) % 8 // 4)
+    valid = dataset(LABELS, seed=4, tracks=tracks)
+    values = manifest()
+    values["valid"]["fingerprint"] = valid.fingerprint
+    finding = found(audit(values, valid=valid), "classes-with-one-validation-sign")
+    assert (finding.severity, finding.evidence["classes"], finding.evidence["of"]) == ("warning", 1, 4)
+    assert '"class 0"' in finding.message
+    assert '"class 1"' not in finding.message
+    assert "classes-with-one-validation-sign" not in codes(audit(manifest(), valid=valid))
+
+
+def test_two_classes() -> None:
+    labels = np.arange(40) % 2
+    inputs = AuditInputs(
+        replace(oracle(labels, 2)), dataset(labels, seed=1), manifest=manifest((0.4, 0.57, 0.5))
+    )
+    # 0.5 + 3 sqrt(0.25 / 400) = 0.575
+    assert found(run(inputs, TrainingSettings()), "chance-level").evidence["chance"] == 0.5
+
+
+def test_validation_data_with_more_classes_than_the_test_data() -> None:
+    valid = dataset(np.arange(7), seed=4, tracks=np.arange(7))
+    values = manifest()
+    values["valid"]["fingerprint"] = valid.fingerprint
+    finding = found(audit(values, valid=valid), "classes-with-one-validation-sign")
+    assert finding.message.startswith("7 classes have at most one sign")
+    assert "and 4 more" in finding.message

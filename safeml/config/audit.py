@@ -1,0 +1,49 @@
+"""One `safeml.toml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from safeml.config.base import PathText, Settings, validated
+from safeml.config.data import DataRoles, DataSettings
+from safeml.config.gate_checks import check_gates
+from safeml.config.model import ModelSettings
+from safeml.config.stages import StageSettings
+from safeml.config.toml_file import read_toml
+from safeml.results import Gate
+
+
+class RunSettings(Settings):
+    seed: int = Field(default=7, ge=0, lt=2**32)
+    reports: PathText = "reports"
+    responsible: str = ""
+
+
+class Config(Settings):
+    """One `safeml.toml`. Paths in it are relative to its own folder."""
+
+    title: str = "Safety report"
+    model: ModelSettings
+    data: DataRoles
+    run: RunSettings = RunSettings()
+    stages: StageSettings = StageSettings()
+    gates: tuple[Gate, ...] = ()
+
+
+def load_config(path: Path) -> Config:
+    """The settings in the file at `path`, checked as a whole."""
+    return parse_config(read_toml(path), str(path))
+
+
+def parse_config(values: dict[str, Any], where: str) -> Config:
+    config = validated(Config, values, where)
+    check_gates(config.gates, config.stages, where)
+    return config
+
+
+def data_settings(where: str, **values: Any) -> DataSettings:
+    """Settings of data that are named on the command line, at the flag or argument `where`."""
+    return validated(DataSettings, {key: value for key, value in values.items() if value is not None}, where)

@@ -1,0 +1,88 @@
+"""What each stage records, known without running it: names, slices, direction and range of its metrics.
+
+A gate on anything else is refused before hours are spent (`safeml.config.gate_checks`). Stages do not read this table: tests hold
+it against what they record. A stage without a row here is not checked; a new stage brings its row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from safeml.config import StageSettings
+
+MAIN_THREAT = "linf_4"
+# `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
+CLASSES, FAMILIES = "class:", "family:"
+SPLITS = ("split:test", "split:train", "split:valid")
+SHARED = ("all", "split:train", "split:valid")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric of a stage.
+
+    low, high: what its value can be. slices: exact, or with a colon at the end the start of a name from the data.
+    counted: a complete count, whose value an equality can be settled by. whole: of whole things.
+    """
+
+    name: str
+    direction: Literal["up", "down"] = "up"
+    low: float = 0.0
+    high: float = 1.0
+    slices: tuple[str, ...] = ("all",)
+    counted: bool = False
+    whole: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        return self.high == 1.0
+
+
+def _count(name: str, slices: tuple[str, ...] = ("all",)) -> Declared:
+    return Declared(name, "down", 0.0, math.inf, slices, counted=True, whole=True)
+
+
+PERFORMANCE = (
+    Declared("clean_accuracy"),
+    Declared("clean_error", "down"),
+    Declared("hazard_weighted_error", "down"),
+    Declared("macro_recall"),
+    Declared("macro_f1"),
+    Declared("recall_worst_class"),
+    Declared("recall_worst_family"),
+    Declared("recall", slices=(CLASSES, FAMILIES)),
+)
+BALANCE = (
+    Declared("imbalance_ratio", "down", 1.0, math.inf, SPLITS, counted=True),
+    Declared("effective_classes", "up", 0.0, math.inf, SPLITS, counted=True),
+    _count("small_classes", SPLITS),
+    _count("test_duplicates"),
+    _count("shared_duplicates", SHARED),
+    _count("shared_tracks", SHARED),
+)
+TRAINING = (
+    Declared("validation_accuracy_chosen"),
+    Declared("train_validation_gap", "down", -1.0),
+)
+
+
+def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
+    """The metrics of a stage under these settings; None where they are not known before it runs."""
+    if stage == "adversarial":
+        return _adversarial(stages)
+    return {"model": (), "performance": PERFORMANCE, "balance": BALANCE, "training": TRAINING}.get(stage)
+
+
+def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
+    """A metric for each threat, and for each attack at it; the success rate at the main threat alone."""
+    settings = stages.adversarial
+    threats = [threat.label for threat in settings.threats]
+    main = MAIN_THREAT if MAIN_THREAT in threats else threats[0]
+    rows = [Declared("clean_accuracy_attacked_sample"), Declared(f"attack_success_rate.{main}", "down")]
+    for threat in threats:
+        rows.append(Declared(f"robust_accuracy.{threat}"))
+        rows += [Declared(f"robust_accuracy.{threat}.{attack}") for attack in settings.attacks]
+    return (*rows, _count("masking_flags"))

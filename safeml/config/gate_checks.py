@@ -1,0 +1,129 @@
+"""What is wrong with a list of gates before anything was measured: (gates, stages, file) -> one ConfigError, or nothing.
+
+`safeml.gates` decides from evidence and trusts no record; here stands what can be known from the settings alone, so that a
+gate that could never be decided, or never fail for a slip of its writer, does not wait for the end of a long run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from safeml.config.declared import Declared, declared
+from safeml.config.errors import found, suggest
+from safeml.errors import ConfigError
+from safeml.results import Gate
+
+if TYPE_CHECKING:
+    from safeml.config import StageSettings
+
+# More images than any test set has: a gate that asks for them is a slip, and would stay open for ever.
+MOST_IMAGES = 1_000_000_000
+
+
+def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> None:
+    """Raise ConfigError for the first gate of the settings file `where` that no run could decide as it is meant."""
+    if not gates:
+        raise ConfigError(
+            f"{where}: has no [[gates]]; a verdict needs at least one, and `safeml init` writes the defaults."
+        )
+    for gate_id, count in Counter(gate.id for gate in gates).items():
+        if count > 1:
+            raise ConfigError(f'{where}: the gate id "{gate_id}" is used {count} times; ids must differ.')
+    known = list(type(stages).model_fields)
+    for gate in gates:
+        here = f'{where}: gate "{gate.id}"'
+        if gate.stage not in known:
+            raise ConfigError(f"{here} reads the stage {found(gate.stage)}{suggest(gate.stage, known)}.")
+        if gate.min_n > MOST_IMAGES:
+            raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
+        if gate.waiver is not None and not _is_date(gate.waiver.until):
+            raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, a day that no calendar has.")
+        rows = declared(gate.stage, stages)
+        if rows is not None:
+            _check_on(gate, _row(gate, rows, here), here)
+    _check_together(gates, where)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(gate: Gate, rows: tuple[Declared, ...], here: str) -> Declared:
+    """What the gate reads, by name and slice."""
+    names = [row.name for row in rows]
+    if not names:
+        raise ConfigError(f"{here} reads {found(gate.metric)}; the stage {gate.stage} records no metrics.")
+    if gate.metric not in names:
+        raise ConfigError(
+            f"{here} reads {found(gate.metric)}, which the stage {gate.stage} does not record under these settings"
+            f"{suggest(gate.metric, names)}."
+        )
+    row = rows[names.index(gate.metric)]
+    if not any(_is_slice(gate.slice, pattern) for pattern in row.slices):
+        known = " or ".join(f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices)
+        raise ConfigError(
+            f"{here}: slice is {found(gate.slice)}; {gate.metric} is recorded for the slice {known}."
+        )
+    return row
+
+
+def _is_slice(name: str, pattern: str) -> bool:
+    return name.startswith(pattern) and name != pattern if pattern.endswith(":") else name == pattern
+
+
+def _check_on(gate: Gate, row: Declared, here: str) -> None:
+    """Direction, range and kind of the limit."""
+    right = {"up": ">=", "down": "<="}[row.direction]
+    better = "higher" if row.direction == "up" else "lower"
+    if gate.op not in (right, "=="):
+        raise ConfigError(f"{here}: op is {gate.op}, but {better} is better for {gate.metric}; use {right}.")
+    if gate.op == "==" and not row.counted:
+        raise ConfigError(
+            f"{here}: op is ==, but {gate.metric} is estimated from a sample, and no sample settles an equality; use {right}."
+        )
+    if not row.low <= gate.threshold <= row.high:
+        limit = f"{gate.threshold:g}"
+        if row.is_share and 1 < gate.threshold <= 100:
+            raise ConfigError(
+                f"{here}: threshold is {limit}; {gate.metric} is a share of 1, so write {gate.threshold / 100:g}."
+            )
+        upper = f" to {row.high:g}" if row.is_share else " or more"
+        raise ConfigError(f"{here}: threshold is {limit}; {gate.metric} is {row.low:g}{upper}.")
+    if gate.op == "==" and row.whole and gate.threshold != int(gate.threshold):
+        raise ConfigError(f"{here}: threshold is {gate.threshold:g}; {gate.metric} counts whole things.")
+
+
+def _check_together(gates: Sequence[Gate], where: str) -> None:
+    """No requirement stands twice, and no two of one metric exclude each other: all gates must pass."""
+    seen: dict[tuple[str, str, str], list[Gate]] = {}
+    for gate in gates:
+        seen.setdefault((gate.stage, gate.metric, gate.slice), []).append(gate)
+    for same in seen.values():
+        limits: dict[tuple[str, float], Gate] = {}
+        for gate in same:
+            twin = limits.setdefault((gate.op, gate.threshold), gate)
+            if twin is not gate:
+                raise ConfigError(
+                    f'{where}: gates "{twin.id}" and "{gate.id}" ask the same of {gate.metric}; keep one of them.'
+                )
+        tops = [gate for gate in same if gate.op in ("<=", "==")]
+        floors = [gate for gate in same if gate.op in (">=", "==")]
+        if not tops or not floors:
+            continue
+        top, floor = min(tops, key=_limit), max(floors, key=_limit)
+        if top.threshold < floor.threshold:
+            raise ConfigError(
+                f'{where}: gates "{floor.id}" and "{top.id}" contradict each other: {gate.metric} cannot be '
+                f"{floor.op} {floor.threshold:g} and {top.op} {top.threshold:g}."
+            )
+
+
+def _limit(gate: Gate) -> float:
+    return gate.threshold

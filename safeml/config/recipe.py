@@ -1,0 +1,130 @@
+"""One `recipe.toml`: how a model is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from safeml.config.base import PathText, Settings, validated
+from safeml.config.data import DataSettings
+from safeml.config.toml_file import read_toml
+from safeml.results import Finite
+
+
+class AugmentSettings(Settings):
+    """Label-preserving changes only: there is no flip, because a mirrored sign is another sign."""
+
+    shift: Finite = Field(default=0.1, ge=0, le=0.5)
+    rotation_degrees: Finite = Field(default=10.0, ge=0, le=30)
+    zoom: Finite = Field(default=0.1, ge=0, le=0.5)
+    brightness: Finite = Field(default=0.2, ge=0, le=0.9)
+    contrast: Finite = Field(default=0.3, ge=0, le=0.9)
+    blur_sigma: Finite = Field(default=0.0, ge=0, le=3)
+
+
+class TrainingData(Settings):
+    """What a model is trained on and, apart from it, what its checkpoint is chosen on.
+
+    valid, or valid_fraction: images of their own, or the share of the training signs that is held out.
+    split: hold out whole signs ("track"), or single images ("image"), which leaks and is there to show by how much.
+    """
+
+    train: DataSettings
+    valid: DataSettings | None = None
+    valid_fraction: Finite | None = Field(default=None, gt=0, lt=1)
+    split: Literal["track", "image"] = "track"
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if (self.valid is None) == (self.valid_fraction is None):
+            raise ValueError("give either [data.valid] or valid_fraction, and not both")
+        if self.train == self.valid:
+            raise ValueError(
+                "[data.train] and [data.valid] are the same; a checkpoint is chosen on other images"
+            )
+        if self.valid is not None and self.split == "image":
+            raise ValueError('split = "image" goes with valid_fraction; [data.valid] is already split')
+        return self
+
+
+class BackboneSettings(Settings):
+    """Transfer learning: what is taken over, and how much of it is trained again.
+
+    source: the name of an architecture of `keras.applications`, or the path of a Keras model, relative to the recipe.
+    weights: "imagenet" (fetched), "none" (random), or the path of a weights file without the classifier; a model of your
+        own brings its own.
+    layer: the last layer that is kept; empty for the one before the classifier, without its dropout.
+    alpha: the width multiplier of the MobileNets.
+    similar: whether the images that the source was trained on resemble these.
+    freeze: what stays as it is: "all" (feature extraction), "none" (fine-tuning of the whole), the share of layers with
+        weights from the input on, or "auto": decided by the number of images and by `similar`.
+    head_epochs: epochs with the whole backbone frozen, before the rest of the epochs trains what `freeze` leaves.
+    fine_tune_rate: factor of the learning rate for those later epochs.
+    """
+
+    source: PathText = Field(min_length=1)
+    weights: PathText = Field(default="imagenet", min_length=1)
+    layer: str = ""
+    alpha: Finite = Field(default=1.0, gt=0, le=2)
+    similar: bool = False
+    freeze: Literal["auto", "all", "none"] | Annotated[Finite, Field(ge=0, le=1)] = "auto"
+    head_epochs: int = Field(default=2, ge=0, le=1000)
+    fine_tune_rate: Finite = Field(default=0.1, gt=0, le=1)
+
+
+class Recipe(Settings):
+    """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder.
+
+    width: channels of the first layer (of a token, for the transformer); each architecture says what follows from it.
+    schedule: how the learning rate goes on after a twentieth of all steps of warm-up.
+    weight_average: momentum of a moving average of the weights, which is then what is validated and saved; 0 for none.
+    bn_momentum: 0.9 suits fits of a few hundred steps; a long fit gets steadier statistics from more.
+    balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
+    early_stopping: epochs without a better `monitor` after which training ends; 0 for never.
+    monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`.
+    inflation: train a second time on a random split of the same images, to show by how much such a split flatters.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    architecture: Literal[
+        "lenet", "safeml_cnn", "resnet18", "mobilenet_v2", "efficientnet", "vit", "backbone"
+    ]
+    width: int = Field(default=16, ge=4, le=512)
+    dropout: Finite = Field(default=0.0, ge=0, lt=1)
+    backbone: BackboneSettings | None = None
+    data: TrainingData
+    epochs: int = Field(ge=1, le=1000)
+    batch: int = Field(default=128, ge=1, le=4096)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    learning_rate: Finite = Field(default=2e-3, gt=0, le=1)
+    label_smoothing: Finite = Field(default=0.0, ge=0, lt=1)
+    weight_decay: Finite = Field(default=0.0, ge=0, lt=1)
+    weight_average: Finite = Field(default=0.0, ge=0, lt=1)
+    bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
+    balance: Literal["none", "class_weights", "sampling"] = "none"
+    augment: AugmentSettings = AugmentSettings()
+    early_stopping: int = Field(default=0, ge=0, le=1000)
+    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    save_best_only: bool = True
+    inflation: bool = False
+    seed: int = Field(default=7, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if (self.architecture == "backbone") != (self.backbone is not None):
+            raise ValueError('[backbone] goes with architecture = "backbone", and only with it')
+        if self.backbone is not None and self.backbone.head_epochs > self.epochs:
+            raise ValueError(
+                f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in all"
+            )
+        if self.inflation and self.data.split == "image":
+            raise ValueError('inflation compares with a random split; split = "image" already is one')
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in the file at `path`."""
+    return validated(Recipe, read_toml(path), str(path))

@@ -1,0 +1,105 @@
+"""The tables `[stages.NAME]` of `safeml.toml`."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from safeml.config.base import Epsilon, Settings
+
+
+class Threat(Settings):
+    """A threat model: every perturbation of the pixels (0..1) whose norm is at most epsilon."""
+
+    norm: Literal["linf", "l2"]
+    epsilon: Epsilon
+
+    @model_validator(mode="after")
+    def _epsilon_in_pixel_units(self) -> Self:
+        if self.epsilon <= 0:
+            raise ValueError(
+                f"epsilon is {self.epsilon:g}; expected a positive number in pixel units of 0..1"
+            )
+        if self.norm == "linf" and self.epsilon > 1:
+            raise ValueError(
+                f'epsilon is {self.epsilon:g}; pixels are 0..1 here, so write "{self.epsilon:g}/255"'
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """The threat's part of a metric name: `linf_4` (in 1/255) or `l2_0.5`."""
+        return f"linf_{self.epsilon * 255:.6g}" if self.norm == "linf" else f"l2_{self.epsilon:.6g}"
+
+
+class PerformanceSettings(Settings):
+    enabled: bool = True
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+
+
+class BalanceSettings(Settings):
+    enabled: bool = True
+
+
+class TrainingSettings(Settings):
+    """The training stage reports on the manifest that `safeml train` left beside the model."""
+
+    enabled: bool = True
+
+
+# Least and most epsilon that measures something: a float32 pixel is exact to 6e-8, and an L2 distance of 50 is 7/255 at
+# every pixel of the largest picture (1024 x 1024, three channels).
+EPSILONS = {"linf": (1e-5, 1.0), "l2": (1e-3, 50.0)}
+
+
+class AdversarialSettings(Settings):
+    enabled: bool = True
+    images: int = Field(default=1000, ge=1, le=1_000_000)
+    attacks: tuple[Literal["fgsm", "pgd"], ...] = Field(default=("fgsm", "pgd"), min_length=1)
+    steps: int = Field(default=20, ge=1, le=10_000)
+    restarts: int = Field(default=1, ge=1, le=100)
+    batch: int = Field(default=64, ge=1, le=8192)
+    threats: tuple[Threat, ...] = (
+        Threat(norm="linf", epsilon=1 / 255),
+        Threat(norm="linf", epsilon=2 / 255),
+        Threat(norm="linf", epsilon=4 / 255),
+        Threat(norm="linf", epsilon=8 / 255),
+        Threat(norm="l2", epsilon=0.25),
+        Threat(norm="l2", epsilon=0.5),
+    )
+
+    @model_validator(mode="after")
+    def _threats_differ(self) -> Self:
+        labels = [threat.label for threat in self.threats]
+        if not labels or len(set(labels)) != len(labels):
+            raise ValueError("threats are empty or repeat; give each norm and epsilon once")
+        if len(set(self.attacks)) != len(self.attacks):
+            raise ValueError("attacks repeat; name each once, and use restarts to run it more often")
+        for threat in self.threats:
+            least, most = EPSILONS[threat.norm]
+            if threat.epsilon < least:
+                raise ValueError(
+                    f"a threat of norm {threat.norm} has epsilon {threat.epsilon:g}, which rounding alone comes near; "
+                    f"expected at least {least:g} in pixel units of 0..1"
+                )
+            if threat.epsilon > most:
+                raise ValueError(
+                    f"a threat of norm {threat.norm} has epsilon {threat.epsilon:g}, which leaves nothing of a picture; "
+                    f'pixels are 0..1 here, so write "{threat.epsilon:g}/255"'
+                )
+        return self
+
+
+class ModelFileSettings(Settings):
+    """The model file as it was scanned and opened; disabling the stage hides the page, never the scan."""
+
+    enabled: bool = True
+
+
+class StageSettings(Settings):
+    model: ModelFileSettings = ModelFileSettings()
+    training: TrainingSettings = TrainingSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    balance: BalanceSettings = BalanceSettings()
+    adversarial: AdversarialSettings = AdversarialSettings()

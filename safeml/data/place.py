@@ -1,0 +1,52 @@
+"""Where the data of settings lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safeml.config import DataSettings
+from safeml.data.dataset import ImageDataset
+from safeml.data.groups import add_pixel_groups
+from safeml.data.load import load_dataset
+
+RENDERED_IMAGES = 4300
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where relative paths of the settings start: the settings' own folder, or the data folder given by hand."""
+
+    base: Path
+    data_root: Path
+
+    def data(self, settings: DataSettings) -> ImageDataset:
+        """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
+        return add_pixel_groups(self.plain(settings))
+
+    def plain(self, settings: DataSettings) -> ImageDataset:
+        """The same without the columns that are measured from pixels, which take longer than reading."""
+        by_kind: dict[str, dict[str, Any]] = {
+            "npz": {},
+            "gtsrb": {
+                "split": settings.split,
+                "size": settings.size,
+                "valid_fraction": settings.valid_fraction,
+            },
+            "folder": {"size": settings.size},
+            "rendered": {
+                "images": settings.images or RENDERED_IMAGES,
+                "seed": settings.seed,
+                "size": settings.size,
+            },
+        }
+        path = str(self.data_root / settings.path) if settings.path else ""
+        data = load_dataset(settings.kind, path, **by_kind[settings.kind])
+        if settings.classes:
+            data = data.only(settings.classes)
+        if settings.frames_per_sign is not None and data.frames_per_sign is None:
+            data = replace(data, frames_per_sign=settings.frames_per_sign)
+        if settings.images is not None and settings.kind != "rendered":
+            data = data.sample(settings.images, settings.seed)
+        return data

@@ -1,0 +1,145 @@
+"""What a run folder keeps of a run under way: its finished stages, and the slices of the one that is not finished.
+
+    stages/NAME.json               a finished stage under its key
+    work/STAGE/ITEM-KEY.npz        one slice of one item of a stage, until the stage is finished
+
+The key is the content of everything that the numbers depend on. What carries another key, or is not whole, is measured
+again and noted, never repaired.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safeml.audits.base import Work
+from safeml.results import Recomputed, StageResult
+from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
+from safeml.store import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
+from safeml.version import __version__
+
+STAGES, WORK = "stages", "work"
+ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,80}")
+REASONS = {errno.ELOOP: "is a link", errno.EISDIR: "is a folder"}
+
+
+class KeptStage(NamedTuple):
+    """A finished stage and the seconds that it took when it was measured."""
+
+    result: StageResult
+    seconds: float
+
+
+@dataclass
+class Journal:
+    """The records of one run folder, and what this run took from them.
+
+    slices: how many were read back. recomputed: entries that were there and could not be used.
+    """
+
+    folder: Path
+    slices: int = 0
+    recomputed: list[Recomputed] = field(default_factory=list)
+
+    def stage(self, name: str, key: str) -> KeptStage | None:
+        """The finished stage with this key, or None: another key, a damaged or an edited file are all measured again."""
+        path = self.folder / STAGES / f"{name}.json"
+        raw = self._read(path, MAX_RESULTS_BYTES)
+        if raw is None:
+            return None
+        try:
+            envelope = json.loads(raw)
+            whole = {part: envelope[part] for part in ("key", "safeml", "seconds", "result")}
+            if envelope["sha256"] != content_key(whole):
+                raise ValueError(name)
+            kept = KeptStage(StageResult.model_validate(envelope["result"]), float(envelope["seconds"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self._note(path, "is damaged or was edited")
+            return None
+        if envelope["key"] == key:
+            return kept
+        other = envelope["safeml"] != __version__
+        self._note(
+            path,
+            "was measured by another version of safeml" if other else "was measured from other evidence",
+        )
+        return None
+
+    def keep_stage(self, result: StageResult, key: str, seconds: float) -> None:
+        """Keep a finished stage under its key; its slices are not needed any more."""
+        whole = {
+            "key": key,
+            "safeml": __version__,
+            "seconds": seconds,
+            "result": result.model_dump(mode="json"),
+        }
+        folder = keep_folder(self.folder / STAGES)
+        envelope = {**whole, "sha256": content_key(whole)}
+        keep(folder / f"{result.stage}.json", json.dumps(envelope, sort_keys=True, allow_nan=False) + "\n")
+        self.clear(result.stage)
+
+    def work(self, stage: str, evidence: Mapping[str, Any]) -> Work:
+        """A `Work` that keeps the slices of `stage`, for as long as `evidence` (JSON-able) is the same."""
+
+        def kept(item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]) -> Arrays:
+            if not ITEM.fullmatch(item):
+                raise ValueError(f"{item} is no name of an item")
+            key = content_key({"evidence": evidence, "stage": stage, "item": item, "parts": parts})
+            path = self.folder / WORK / stage / f"{item}-{key[:24]}.npz"
+            found = self._slice(path, key, form)
+            if found is not None:
+                return found
+            arrays = measure()
+            if fits(arrays, form):  # what does not fit is the caller's to refuse
+                keep_folder(path.parent)
+                keep(path, seal(key, arrays))
+            return arrays
+
+        return kept
+
+    def clear(self, stage: str) -> None:
+        """Remove the slices of a stage. What cannot be removed stays: it is never wrong, only needless."""
+        folder = self.folder / WORK / stage
+        with suppress(OSError):
+            for entry in folder.iterdir():
+                with suppress(OSError):
+                    entry.unlink()
+            folder.rmdir()
+        with suppress(OSError):
+            folder.parent.rmdir()
+
+    def _slice(self, path: Path, key: str, form: Form) -> Arrays | None:
+        raw = self._read(path, largest(form))
+        if raw is None:
+            return None
+        try:
+            arrays = unseal(raw, key, form)
+        except Damaged as error:
+            self._note(path, str(error))
+            return None
+        self.slices += 1
+        return arrays
+
+    def _read(self, path: Path, most: int) -> bytes | None:
+        try:
+            return read_plain(path, most)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note(
+                path, REASONS.get(error.errno or 0, f"cannot be read ({os.strerror(error.errno or 0)})")
+            )
+        except ValueError as error:
+            self._note(path, str(error))
+        return None
+
+    def _note(self, path: Path, reason: str) -> None:
+        entry = path.relative_to(self.folder).as_posix()
+        self.recomputed.append(Recomputed(entry=entry, reason=reason))

@@ -1,0 +1,105 @@
+"""How much a stage computes and how long that takes, from the slices that it asks for. Legend: N images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from safeml.audits.base import Work
+from safeml.planning.base import Seconds
+from safeml.planning.perfect import Call, PerfectWork, call_of
+from safeml.sealed import Arrays, Form
+
+# A first guess of what other work on the machine, memory and clock make of a short measurement.
+FASTER, SLOWER = 0.7, 1.6
+# An attack ends with its last survivor: on a weak model far before its last step.
+ATTACK_FASTER = 0.4
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds on this machine.
+
+    forward: one batch of `forward_batch` images answered. step, turn: by norm, one gradient step of a batch of
+    `attack_batch` images, and what each start of an attack costs beside its steps. compiling: by graph, "forward" or norm.
+    """
+
+    forward: float
+    forward_batch: int
+    attack_batch: int = 1
+    step: Mapping[str, float] = field(default_factory=dict)
+    turn: Mapping[str, float] = field(default_factory=dict)
+    compiling: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class DryWork:
+    """A `Work` that takes what is kept and pretends the rest, and keeps nothing. calls: what was asked for, in order."""
+
+    kept: Work
+    pretended: PerfectWork
+    calls: list[Call] = field(default_factory=list)
+
+    def __call__(
+        self, item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]
+    ) -> Arrays:
+        """See `Work`."""
+        pretended = self.pretended.arrays(item, parts, form)
+        try:
+            arrays, found = self.kept(item, parts, form, _absent), True
+        except _Absent:
+            arrays, found = pretended, False
+        self.calls.append(call_of(item, parts, form, kept=found))
+        return arrays
+
+
+class _Absent(Exception):
+    """Raised in place of measuring: nothing is computed, so nothing is kept."""
+
+
+def _absent() -> Arrays:
+    raise _Absent
+
+
+def forward_passes(calls: Sequence[Call]) -> int:
+    """Images answered without a gradient: each attack looks before, after each start, and is measured again."""
+    return sum(call.images * (2 + call.restarts if call.steps else 1) for call in calls)
+
+
+def gradient_steps(calls: Sequence[Call]) -> int:
+    """Images answered with a gradient, if no image is broken before the last step."""
+    return sum(call.images * call.steps for call in calls)
+
+
+def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | None:
+    """How long the calls that are not kept take, and `beside` (seconds) everything of the stage that asks no model.
+
+    None where an attack has no rate.
+    """
+    answering = attacking = 0.0
+    if any(call.steps and not call.kept and call.norm not in rates.step for call in calls):
+        return None
+    for call in calls:
+        if call.kept:
+            continue
+        answering += math.ceil(call.images / rates.forward_batch) * rates.forward
+        if call.steps:
+            batches = math.ceil(call.images / rates.attack_batch)
+            attacking += batches * (
+                call.steps * rates.step[call.norm] + call.restarts * rates.turn[call.norm]
+            )
+    fixed = answering + beside
+    return Seconds(low=FASTER * fixed + ATTACK_FASTER * attacking, high=SLOWER * (fixed + attacking))
+
+
+def about(seconds: float) -> Seconds:
+    """The range around one measured time."""
+    return Seconds(low=FASTER * seconds, high=SLOWER * seconds)
+
+
+def together(parts: Sequence[Seconds | None]) -> Seconds | None:
+    """The sum of ranges; None where nothing was timed."""
+    timed = [part for part in parts if part is not None]
+    return Seconds(low=sum(p.low for p in timed), high=sum(p.high for p in timed)) if timed else None

@@ -1,0 +1,164 @@
+"""The whole plan: gates, stages, times."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from safeml.audits.base import Progress, keep_nothing, silent
+from safeml.config import Config
+from safeml.data.identity import data_identity
+from safeml.data.place import Place
+from safeml.errors import SafemlError
+from safeml.pipeline import STAGES, Stage, quick
+from safeml.planning.base import Plan, StagePlan
+from safeml.planning.best_case import BestCase
+from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
+from safeml.planning.perfect import Call, PerfectWork
+from safeml.planning.probe import probe
+from safeml.planning.provable import plan_gates
+from safeml.planning.subject import Planned, planned
+from safeml.planning.words import plan_words
+from safeml.statistics.clusters import clusters_of
+
+NOISY = "Times are measured on this machine as busy as it is now; another machine, or a busier one, takes another time."
+
+
+def make_plan(
+    config: Config,
+    place: Place,
+    model: Path | None = None,
+    out: Path | None = None,
+    profile: str = "full",
+    timing: bool = True,
+    progress: Progress = silent,
+) -> Plan:
+    """Say what an audit with these settings will do, how long it takes and what it can prove. Writes nothing.
+
+    model: instead of the configured one. out: the run folder, whose finished work is not counted again.
+    timing: open the model and time it; without, no framework is started and there are no times.
+    Raises ConfigError and InputRefused as the audit would.
+    """
+    config = quick(config) if profile == "quick" else config
+    subject = planned(config, place, model, out, profile, timing, progress)
+    known, opening = subject.known, subject.opening
+    progress("deciding gates on a perfect model", 0, 1)
+    today = datetime.now(UTC).date().isoformat()
+    best = BestCase(known)
+    gates, code = plan_gates(best, config.gates, today)
+    if subject.opened:
+        dry = {stage.name: _dry(stage, subject) for stage in STAGES}
+        rates = _rates(subject, dry, progress)
+    else:
+        dry = {stage.name: Dry(best.calls.get(stage.name, [])) for stage in STAGES}
+        rates = None
+    stages = [_stage(stage, subject, dry[stage.name], rates) for stage in STAGES]
+    training = subject.training
+    compiling = sum(rates.compiling.get(graph, 0.0) for graph in _graphs(dry)) if rates else 0.0
+    if not timing or (training is not None and training.seconds is None):
+        rates = None
+    parts = [about(opening), about(compiling), *(stage.seconds for stage in stages)]
+    return Plan(
+        title=config.title,
+        profile=profile,
+        model=known.name,
+        data=data_identity("test", known.test),
+        best_exit_code=code,
+        sentence=plan_words(gates, code),
+        stages=stages,
+        gates=gates,
+        training=training,
+        opening=about(opening) if rates else None,
+        compiling=about(compiling) if rates else None,
+        seconds=together([*parts, training.seconds if training else None]) if rates else None,
+        folder=str(subject.folder) if subject.journal is not None else "",
+        note=NOISY if rates else "",
+    )
+
+
+@dataclass(frozen=True)
+class Dry:
+    """What a stage asks for, the seconds of everything else in it, and whether the run folder holds it whole."""
+
+    calls: list[Call] = field(default_factory=list)
+    beside: float = 0.0
+    kept: bool = False
+
+
+def _dry(stage: Stage, subject: Planned) -> Dry:
+    """Run a stage without its model: what is kept is taken, the rest is pretended, and whoever asks the model is not timed."""
+    known, journal = subject.known, subject.journal
+    settings = getattr(known.config.stages, stage.name)
+    if not settings.enabled:
+        return Dry()
+    evidence, key = subject.keys.get(stage.name, ({}, ""))
+    if journal is not None and key and journal.stage(stage.name, key) is not None:
+        return Dry(kept=True)
+    data = known.sample if stage.name == "adversarial" else known.test
+    perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes)
+    work = DryWork(
+        journal.work(stage.name, evidence) if journal is not None and key else keep_nothing, perfect
+    )
+    inputs = replace(subject.inputs, classifier=known.nobody, work=work, progress=silent)
+    began = time.perf_counter()
+    try:
+        importlib.import_module(stage.module).run(inputs, settings)
+    except SafemlError:  # a stage that cannot be measured says so in its gates
+        return Dry()
+    return Dry(work.calls, time.perf_counter() - began)
+
+
+def _graphs(dry: dict[str, Dry]) -> set[str]:
+    """What has to be compiled: answers, and attacks by norm."""
+    calls = [call for found in dry.values() for call in found.calls if not call.kept]
+    return {"forward" for _ in calls} | {call.norm for call in calls if call.steps}
+
+
+def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
+    progress("timing a few batches", 0, 1)
+    settings = subject.known.config.stages.adversarial
+    norms = _graphs(dry) - {"forward"}
+    return probe(subject.inputs.classifier, subject.known.test.images, settings, norms)
+
+
+def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
+    known = subject.known
+    data = known.sample if stage.name == "adversarial" else known.test
+    on_images = stage.name in ("performance", "balance", "adversarial")
+    state, note = _state(stage, subject, dry.kept)
+    seconds = seconds_of(dry.calls, rates, dry.beside) if rates and state == "runs" else None
+    if rates and state == "runs" and seconds is None:
+        note = "an attack could not be timed"
+    return StagePlan(
+        stage=stage.name,
+        title=stage.title,
+        state=state,
+        images=len(data) if on_images else 0,
+        signs=clusters_of("plan", len(data), data.tracks, data.frames_per_sign).signs if on_images else None,
+        forward_passes=forward_passes(dry.calls),
+        gradient_steps=gradient_steps(dry.calls),
+        slices=len(dry.calls),
+        slices_kept=sum(call.kept for call in dry.calls),
+        seconds=seconds,
+        note=note,
+    )
+
+
+def _state(stage: Stage, subject: Planned, kept: bool) -> tuple[Literal["runs", "done", "off", "idle"], str]:
+    """What becomes of a stage, and why where it does not run."""
+    known = subject.known
+    if not getattr(known.config.stages, stage.name).enabled:
+        return "off", f"[stages.{stage.name}] enabled = false"
+    if kept:
+        return "done", "kept in the run folder"
+    if stage.name == "adversarial" and not known.gradient:
+        return "idle", "a model of this kind gives no gradient"
+    if stage.name == "training" and known.manifest is None and subject.training is None:
+        return "idle", "no training.json beside the model"
+    return "runs", ""

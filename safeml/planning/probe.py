@@ -1,0 +1,85 @@
+"""How fast this machine answers and attacks: a few batches of the model that will be audited. Legend: N images."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.base import Budget
+from safeml.classifiers.batches import BatchSize, until_it_fits
+from safeml.config import AdversarialSettings, Threat
+from safeml.errors import SafemlError
+from safeml.planning.cost import Rates
+
+# So small that no image is broken by it, and every step is made.
+TINY: dict[str, Threat] = {
+    "linf": Threat(norm="linf", epsilon=1e-5),
+    "l2": Threat(norm="l2", epsilon=1e-3),
+}
+REPEATS = 3
+PATIENCE = 3.0  # seconds that a timed attack may take
+MOST_STEPS = 10
+
+
+def probe(
+    classifier: Any,
+    images: np.ndarray,
+    settings: AdversarialSettings,
+    norms: Collection[str],
+) -> Rates:
+    """Time `classifier` on batches of `images` (uint8 [N, H, W, C]), and attacks on it in these norms (none: no attack).
+
+    Each is warmed up once; what the first call takes longer is compiling. A norm that cannot be attacked has no rate.
+    """
+    first, _ = timed(lambda: classifier.predict_logits(_batch(images, classifier.batch.size)))
+    size = classifier.batch.size  # which falls where memory does not suffice
+    batch = _batch(images, size)
+    forward = statistics.median(timed(lambda: classifier.predict_logits(batch))[0] for _ in range(REPEATS))
+    attacking = BatchSize(settings.batch)
+    step: dict[str, float] = {}
+    turn: dict[str, float] = {}
+    compiling = {"forward": max(0.0, first - forward)}
+    for norm in sorted(norms):
+        try:
+            step[norm], turn[norm], compiling[norm] = until_it_fits(
+                attacking, partial(_attack, classifier, images, TINY[norm])
+            )
+        except SafemlError:
+            raise
+        except Exception:  # of a stranger's model, whose gradient fails: the audit will say how
+            continue
+    return Rates(forward, size, attacking.size, step, turn, compiling)
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds, and what `run` gives."""
+    began = time.perf_counter()
+    found = run()
+    return time.perf_counter() - began, found
+
+
+def _batch(images: np.ndarray, size: int) -> np.ndarray:
+    return images[np.resize(np.arange(len(images)), size)]
+
+
+def _attack(classifier: Any, images: np.ndarray, threat: Threat, size: int) -> tuple[float, float, float]:
+    """Seconds of one step, of what a start costs beside its steps, and of compiling."""
+    from safeml.attacks.registry import ATTACKS
+
+    pixels = _batch(images, size).astype(np.float32) / np.float32(255)
+    # Its own answers as labels: nothing is wrong from the start, whatever the model is worth.
+    labels = classifier.predict_logits(pixels).argmax(axis=1)
+
+    def attack(steps: int) -> float:
+        budget = Budget(steps, restarts=1, seed=0, batch=size)
+        return timed(lambda: ATTACKS["pgd"](classifier, pixels, labels, threat, budget, np.arange(size)))[0]
+
+    first, once = attack(1), min(attack(1), attack(1))
+    steps = int(np.clip(PATIENCE / max(once, 1e-6), 2, MOST_STEPS))
+    step = max((attack(steps) - once) / (steps - 1), 0.05 * once)
+    return step, max(once - step, 0.0), max(first - once, 0.0)

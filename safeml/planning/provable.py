@@ -1,0 +1,124 @@
+"""Which gates can be passed with these images at all, and how much a model may then get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from safeml.errors import ExitCode
+from safeml.gates import decide
+from safeml.planning.base import Allowed, GatePlan, GateState
+from safeml.planning.best_case import BestCase
+from safeml.planning.words import gate_words
+from safeml.results import Gate, GateResult, Metric, StageResult
+from safeml.statistics.bootstrap import NO_VARIATION
+
+WEAKEST = {"recall_worst_class": "class:", "recall_worst_family": "family:"}
+# Stages that can be run on a model which is wrong as one wishes.
+SIMULATED = ("performance", "adversarial")
+NEAR = 0.01  # of a limit that a perfect model misses
+STATES: dict[str, GateState] = {
+    "pass": "provable",
+    "fail": "fails",
+    "not_proven": "not_provable",
+    "error": "missing",
+    "skipped": "missing",
+    "waived": "waived",
+}
+
+
+def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[GatePlan], int]:
+    """Each gate in the order of the settings, and the best exit code of the whole.
+
+    today: ISO date, against which waivers expire.
+    """
+    stages = best.stages()
+    ran = {stage.stage for stage in stages}
+    known = [gate for gate in gates if gate.stage in ran]
+    results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
+    plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
+    sure = [plan.gate for plan in plans if plan.state != "depends"]
+    return plans, decide(stages, sure, today).exit_code if sure else int(ExitCode.PASSED)
+
+
+def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool:
+    """Whether a model with a few mistakes may prove what a perfect one does not.
+
+    A perfect model has no interval where every resample is the same. And with known tracks the design effect is largest
+    where no error is seen (`clusters.design_effect`): a few single wrong frames prove up to 0.2 points more than none.
+    """
+    metric, gate = result.metric, result.gate
+    if metric is None or result.status != "not_proven":
+        return False
+    if metric.method == NO_VARIATION:
+        return True
+    near = result.margin is not None and result.margin > -NEAR and metric.n >= gate.min_n
+    if not near or metric.clustering != "tracks" or gate.stage not in SIMULATED:
+        return False
+    signs = best.signs(gate.stage, group)
+    few = [2**power for power in range(signs.count.bit_length())]
+    return any(_passed(best, gate, signs.scattered(count), today) for count in few)
+
+
+def _plan(
+    best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
+) -> GatePlan:
+    group = _weakest(gate, stages) or (gate.slice if gate.stage == "performance" else "")
+    group = "" if group == "all" else group
+    if result is None or _depends(best, result, group, today):
+        return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
+    metric, state = result.metric, STATES[result.status]
+    allowed = _allowed(best, gate, metric, group, today) if state == "provable" and metric else None
+    needs = None
+    if metric is not None and metric.signs is not None and result.needs_signs is not None:
+        needs = round(metric.signs) + result.needs_signs
+    message = gate_words(state, gate, result, allowed, needs, group)
+    return GatePlan(gate=gate, state=state, message=message, best=metric, needs_signs=needs, allowed=allowed)
+
+
+def _weakest(gate: Gate, stages: list[StageResult]) -> str:
+    """The group that a gate on the weakest one reads of a perfect model: that of the fewest signs."""
+    start = WEAKEST.get(gate.metric)
+    groups = [
+        (metric.low, metric.slice)
+        for stage in stages
+        for metric in stage.metrics
+        if stage.stage == gate.stage and start and metric.slice.startswith(start) and metric.low is not None
+    ]
+    return min(groups)[1] if groups else ""
+
+
+def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str) -> Allowed | None:
+    """The most signs that may be wrong as a whole, by bisection through stage and gate."""
+    if metric.clustering == "census" or gate.stage not in SIMULATED:
+        return None
+    signs = best.signs(gate.stage, group)
+
+    some, too_many, value = 0, signs.count + 1, metric.value or 0.0
+    while too_many - some > 1:
+        middle = (some + too_many) // 2
+        found = _passed(best, gate, signs.wrong(middle), today)
+        if found is None:
+            too_many = middle
+        else:
+            some, value = middle, found.value if found.value is not None else value
+    return Allowed(wrong=some, of=signs.count, unit=signs.unit, value=value, group=group)
+
+
+def _passed(best: BestCase, gate: Gate, wrong: np.ndarray, today: str) -> Metric | None:
+    """The metric of a model that has these images wrong (bool [N]), where the gate passes on it."""
+    found = _metric(best, gate, wrong)
+    stage = StageResult(stage=gate.stage, title=gate.stage, metrics=[found])
+    ruling = decide([stage], [gate.model_copy(update={"waiver": None})], today).gates[0]
+    return found if ruling.status == "pass" else None
+
+
+def _metric(best: BestCase, gate: Gate, wrong: np.ndarray) -> Metric:
+    if gate.stage == "performance":
+        stage = best.performance(wrong)
+    else:
+        clean = gate.metric == "clean_accuracy_attacked_sample"
+        stage = best.adversarial(wrong, attacked=not clean)
+    [found] = [m for m in stage.metrics if (m.name, m.slice) == (gate.metric, gate.slice)]
+    return found

@@ -1,0 +1,157 @@
+"""What is planned for: data, and the model as far as it is there and may be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safeml import pipeline
+from safeml.audits.base import AuditInputs, Progress
+from safeml.config import Config, DataSettings, load_recipe
+from safeml.data.dataset import ImageDataset
+from safeml.data.place import Place
+from safeml.errors import ConfigError, InputRefused
+from safeml.journal import Journal
+from safeml.planning.base import TrainingPlan
+from safeml.planning.best_case import Known
+from safeml.planning.probe import timed
+from safeml.planning.training import plan_training
+from safeml.recipes import _is_done, recipe_data
+from safeml.run_folder import refuse_other_run
+from safeml.scan.formats import ONNX
+from safeml.scan.sources import find_model
+from safeml.store import content_key
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """known: what needs no model. inputs: what the stages will be given; its classifier is opened where time is measured.
+
+    opened: whether it is. keys: evidence and key of each stage, where the model is the one that will be audited.
+    training: of the recipe that has to be trained first. opening: seconds until model and data are read.
+    """
+
+    known: Known
+    inputs: AuditInputs
+    opened: bool = False
+    folder: Path | None = None
+    keys: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    training: TrainingPlan | None = None
+    opening: float = 0.0
+
+    @property
+    def journal(self) -> Journal | None:
+        """What the run folder holds already."""
+        return Journal(self.folder) if self.folder is not None and self.folder.is_dir() else None
+
+
+class KnownPlace(Place):
+    """A place whose data are read once: audit and recipe often name the same."""
+
+    def plain(self, settings: DataSettings) -> ImageDataset:
+        """See `Place.plain`."""
+        seen: dict[str, ImageDataset] = self.__dict__.setdefault("_seen", {})
+        key = content_key([str(self.data_root), settings.model_dump(mode="json")])
+        if key not in seen:
+            seen[key] = super().plain(settings)
+        return seen[key]
+
+
+def planned(
+    config: Config,
+    place: Place,
+    model: Path | None,
+    out: Path | None,
+    profile: str,
+    timing: bool,
+    progress: Progress,
+) -> Planned:
+    """Read the data and, where `timing`, open the model as the audit will.
+
+    model: None for the recipe of the settings. Raises ConfigError and InputRefused as the audit would.
+    """
+    recipe_path = place.base / config.model.recipe
+    trained = place.base / config.run.reports / "trained" / recipe_path.parent.name
+    if model is None and not config.model.recipe:
+        model = place.base / config.model.path
+    if model is None and _is_done(load_recipe(recipe_path), trained):
+        model = trained
+    if model is None:
+        return _of_recipe(config, place, recipe_path, timing, progress)
+    source = find_model(model)
+    if not source.file.exists():
+        raise InputRefused(f"{source.file}: is not there; expected the model that is to be audited.")
+    if timing:
+        return _opened(config, place, model, out, profile, progress)
+    known = replace(
+        _read(config, place, source.file.name),
+        gradient=source.file.suffix not in ONNX.suffixes,
+        manifest=source.manifest,
+    )
+    return Planned(known, _inputs(known))
+
+
+def _opened(
+    config: Config, place: Place, model: Path, out: Path | None, profile: str, progress: Progress
+) -> Planned:
+    opening, subject = timed(lambda: pipeline._open(config, place, model, progress))
+    inputs = subject.inputs
+    known = Known(
+        config,
+        inputs.test,
+        inputs.train,
+        inputs.valid,
+        inputs.classifier.name,
+        callable(getattr(inputs.classifier, "logits", None)),
+        inputs.manifest,
+    )
+    folder = out or pipeline._named(place.base / config.run.reports, subject, config, profile)
+    if folder.exists():
+        refuse_other_run(folder, subject.identity.fingerprint, inputs.test.fingerprint)
+    keys = {}
+    for stage in pipeline.STAGES:
+        settings = getattr(config.stages, stage.name).model_dump(mode="json")
+        reads = {name: pipeline._plain(getattr(inputs, name)) for name in stage.reads}
+        evidence = subject.evidence | reads
+        keys[stage.name] = evidence, content_key({**evidence, "stage": stage.name, "settings": settings})
+    return Planned(known, inputs, True, folder, keys, opening=opening)
+
+
+def _of_recipe(config: Config, place: Place, path: Path, timing: bool, progress: Progress) -> Planned:
+    recipe = load_recipe(path)
+    data = KnownPlace(path.parent, place.data_root if place.data_root != place.base else path.parent)
+    reading, known = timed(lambda: _read(config, data if path.parent == place.base else place, recipe.name))
+    known = replace(known, untrained=True)
+    again, (training, choosing) = timed(lambda: recipe_data(recipe, data))
+    progress("timing the training", 0, 1)
+    made = plan_training(recipe, training, choosing, path.parent, timing, known.name)
+    inputs = _inputs(known)
+    if made.classifier is not None:
+        inputs = replace(inputs, classifier=made.classifier, predicting=made.classifier.batch)
+    # The chain reads the data for the training and for the audit, and the framework starts once more, in the trial load.
+    opening = 2 * (reading + again + made.starting)
+    return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
+
+
+def _read(config: Config, place: Place, name: str) -> Known:
+    """The data of the settings, without a model."""
+    test = place.data(config.data.test)
+    train, valid = (place.plain(data) if data else None for data in (config.data.train, config.data.valid))
+    for other in (train, valid):
+        if other is not None and len(other) == len(test) and _same(other, test):
+            raise ConfigError(
+                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
+            )
+    return Known(config, test, train, valid, config.model.name or name)
+
+
+def _same(one: ImageDataset, other: ImageDataset) -> bool:
+    return replace(one, groups={}).fingerprint == replace(other, groups={}).fingerprint
+
+
+def _inputs(known: Known) -> AuditInputs:
+    """What the stages would be given, with nobody to ask."""
+    seed = known.config.run.seed
+    return AuditInputs(known.nobody, known.test, known.train, known.valid, seed, manifest=known.manifest)

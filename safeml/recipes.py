@@ -1,0 +1,174 @@
+"""From a recipe to a trained model in a folder, and to the report of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from safeml import framework, provenance
+from safeml.audits.base import AuditInputs
+from safeml.classifiers.identity import model_identity
+from safeml.config import InputSettings, Recipe, TrainingSettings, load_recipe
+from safeml.data.dataset import ImageDataset
+from safeml.data.identity import data_identity
+from safeml.data.place import Place
+from safeml.data.splits import split_by_image, split_by_track
+from safeml.errors import ConfigError, ExitCode, StageError, first_line
+from safeml.lock import folder_lock
+from safeml.results import Run, RunTimes, Verdict
+from safeml.scan.sources import MANIFEST, find_model, read_manifest
+from safeml.store import atomic_write, make_folder, to_json
+from safeml.version import __version__
+
+INFLATION = "inflation"
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+def recipe_data(recipe: Recipe, place: Place) -> tuple[ImageDataset, ImageDataset]:
+    """What the recipe trains on, and what it chooses its checkpoint on.
+
+    Raises ConfigError where their classes differ, or where a class of the training data has no image.
+    """
+    settings = recipe.data
+    training = place.data(settings.train)
+    if settings.valid is not None:
+        choosing = place.data(settings.valid)
+    elif settings.split == "image":
+        training, choosing = split_by_image(training, settings.valid_fraction or 0.0, recipe.seed)
+    else:
+        held = settings.valid_fraction or 0.0
+        parts = split_by_track(training, {"train": 1 - held, "valid": held}, recipe.seed)
+        training, choosing = parts["train"], parts["valid"]
+    if training.class_names != choosing.class_names:
+        raise ConfigError(
+            f"{recipe.name}: {training.name} has {training.classes} classes and {choosing.name} has {choosing.classes}, or they "
+            "are named or ordered otherwise; expected the same in both."
+        )
+    for role, data in (("training", training), ("validation", choosing)):
+        empty = np.flatnonzero(np.bincount(data.labels, minlength=data.classes) == 0)
+        if len(empty):
+            raise ConfigError(
+                f'{recipe.name}: the {role} data ({data.name}) have no image of {len(empty)} of {data.classes} classes, the first is "{data.class_names[empty[0]]}"; add images, or leave the class out with `classes`.'
+            )
+    return training, choosing
+
+
+def train(
+    recipe_path: Path,
+    data_root: Path | None,
+    out: Path,
+    on_epoch: OnEpoch,
+    force: bool = False,
+    command: tuple[str, ...] = (),
+) -> Path:
+    """Train the recipe into `out` and return the folder; a folder that already holds its result is kept.
+
+    Raises ConfigError where `out` holds the training of another recipe and `force` is not given.
+    """
+    recipe = load_recipe(recipe_path)
+    place = Place(recipe_path.parent, data_root or recipe_path.parent)
+    if not force and _is_done(recipe, out):
+        return out
+    training, choosing = recipe_data(recipe, place)
+    started = datetime.now(UTC)
+    framework.start()
+    from safeml.training.fit import fit, forget
+    from safeml.training.inflation import measure_inflation
+    from safeml.training.publish import publish
+    from safeml.training.state import discard
+
+    with folder_lock(make_folder(out), command):
+        if force:
+            _remove_result(out)
+            forget(out)
+            forget(out / INFLATION)
+        try:
+            fitted = fit(recipe, training, choosing, out, on_epoch, recipe_path.parent)
+            extra: dict[str, Any] = {"phases": fitted.phases} if fitted.phases else {}
+            if recipe.inflation:
+                extra["inflation"] = measure_inflation(
+                    recipe, training, choosing, make_folder(out / INFLATION), on_epoch, recipe_path.parent
+                )
+            publish(recipe, training, choosing, out, fitted.epochs, extra)
+            discard(out)
+        except OSError as error:
+            raise StageError(
+                f"{out}: cannot be written ({error.strerror or first_line(error)}); what is finished is kept, and the same "
+                "command goes on from there."
+            ) from error
+        finished = datetime.now(UTC)
+        notes = [fitted.note] if fitted.note else []
+        if fitted.resumed_after:
+            notes.append(f"training was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}")
+        times = RunTimes(
+            started=started.isoformat(timespec="seconds"),
+            finished=finished.isoformat(timespec="seconds"),
+            seconds={"training": round((finished - started).total_seconds(), 3)},
+            hardware=provenance.hardware(),
+            code_commit=provenance.commit(place.base),
+            notes=notes,
+        )
+        atomic_write(out / "run.json", to_json(times))
+    return out
+
+
+def _remove_result(folder: Path) -> None:
+    """What an earlier training left in `folder`: its manifest and the checkpoint that it names."""
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        chosen = find_model(folder).file
+        manifest.unlink()
+        if chosen.parent == folder:
+            chosen.unlink(missing_ok=True)
+
+
+def _is_done(recipe: Recipe, out: Path) -> bool:
+    """Whether `out` holds the result of this very recipe. Raises ConfigError for that of another one."""
+    manifest = read_manifest(out)
+    if manifest is None:
+        return False
+    try:
+        same = Recipe.model_validate(manifest.get("recipe")) == recipe
+    except ValueError:
+        same = False
+    if not same:
+        raise ConfigError(
+            f"{out}: holds the training of another recipe; choose another folder with --out, or begin anew with --force."
+        )
+    return find_model(out).file.is_file()
+
+
+def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run:
+    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing."""
+    recipe = load_recipe(recipe_path)
+    training, choosing = recipe_data(recipe, Place(recipe_path.parent, data_root or recipe_path.parent))
+    from safeml.audits import training as stage
+    from safeml.classifiers.load import load_model
+
+    opened = load_model(folder)
+    classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
+    # No test image is read here; one validation image stands in, for the names of the classes.
+    shown = choosing.take(np.arange(1))
+    inputs = AuditInputs(classifier, shown, training, choosing, recipe.seed, manifest=opened.source.manifest)
+    result = stage.run(inputs, TrainingSettings())
+    verdict = Verdict(
+        status="incomplete",
+        exit_code=int(ExitCode.INCOMPLETE),
+        sentence="Training decides no gate.",
+        gates=[],
+    )
+    return Run(
+        safeml_version=__version__,
+        title=f"Training of {recipe.name}",
+        model=model_identity(classifier),
+        data=[data_identity("train", training), data_identity("valid", choosing)],
+        stages=[result],
+        gates=[],
+        verdict=verdict,
+        versions=provenance.versions(),
+        configuration=recipe.model_dump(mode="json"),
+    )

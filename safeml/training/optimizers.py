@@ -1,0 +1,60 @@
+"""The optimizer of a recipe, and how its learning rate goes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from safeml.config import Recipe
+
+WARMUP = 20  # a twentieth of all steps
+DROPS = (0.5, 0.75)  # "steps": shares of all steps at which the rate falls to a tenth
+
+
+def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """For a fit of `steps` steps whose highest learning rate is `learning_rate`."""
+    average = recipe.weight_average
+    shared: dict[str, Any] = {
+        "learning_rate": schedule(recipe, learning_rate, steps),
+        "weight_decay": recipe.weight_decay or None,
+        "use_ema": average > 0,
+        "ema_momentum": average or 0.99,
+    }
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=0.9, nesterov=True, **shared)
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(**shared)
+    return keras.optimizers.AdamW(**{**shared, "weight_decay": recipe.weight_decay})
+
+
+def schedule(
+    recipe: Recipe, learning_rate: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Warm-up over a twentieth of the steps, then as the recipe says.
+
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017 (cosine, without restarts).
+    """
+    warmup = max(1, steps // WARMUP)
+    if recipe.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            learning_rate / WARMUP,
+            max(1, steps - warmup),
+            warmup_target=learning_rate,
+            warmup_steps=warmup,
+        )
+    rises = [learning_rate * (part + 1) / WARMUP for part in range(WARMUP)]
+    bounds = [math.ceil(warmup * (part + 1) / WARMUP) for part in range(WARMUP - 1)]
+    if recipe.schedule == "steps":
+        bounds += [round(steps * share) for share in DROPS]
+        rises += [learning_rate * 0.1 ** (drop + 1) for drop in range(len(DROPS))]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(_ascending(bounds), rises)
+
+
+def _ascending(bounds: list[int]) -> list[int]:
+    """Each at least one after the one before: short fits would repeat a step."""
+    found: list[int] = []
+    for bound in bounds:
+        found.append(max(bound, found[-1] + 1 if found else 1))
+    return found

@@ -1,0 +1,89 @@
+"""From checkpoints to the chosen model and its manifest, `training.json`."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from safeml.classifiers.fingerprint import model_fingerprint
+from safeml.config import Recipe
+from safeml.data.dataset import ImageDataset
+from safeml.store import atomic_write
+
+MANIFEST = "training.json"
+
+
+def publish(
+    recipe: Recipe,
+    train: ImageDataset,
+    valid: ImageDataset,
+    folder: Path,
+    epochs: list[dict[str, Any]],
+    extra: dict[str, Any],
+) -> Path:
+    """Leave the best checkpoint, without its optimizer, and the manifest in `folder`; the manifest comes last."""
+    best = best_epoch(epochs, recipe.monitor)
+    model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
+    chosen = folder / best["file"]
+    model.trainable = False  # a value that is there already would not be set again, and reach no layer
+    model.trainable = True  # what was frozen in training says nothing about the model
+    atomic_write(chosen, small_archive(model, folder))
+    manifest = {
+        "recipe": recipe.model_dump(mode="json"),
+        "epochs": epochs,
+        "chosen": {
+            "file": best["file"],
+            "epoch": best["epoch"],
+            "monitor": recipe.monitor,
+            "value": best[recipe.monitor],
+        },
+        "model_fingerprint": model_fingerprint(model),
+        "parameters": int(model.count_params()),
+        "train": identity(train),
+        "valid": identity(valid),
+        "versions": versions(),
+        **extra,
+    }
+    atomic_write(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    return chosen
+
+
+def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:
+    """The first of the epochs that no other beats, at full precision: rounded names tie 0.98204 with 0.98196."""
+    return (max if monitor == "val_accuracy" else min)(epochs, key=lambda entry: entry[monitor])
+
+
+def small_archive(model: keras.Model, folder: Path) -> bytes:
+    """The model as a .keras file, deflated (Keras stores its members as they are) and undated: equal models, equal files."""
+    partial = folder / ".model.tmp.keras"
+    try:
+        model.save(partial)
+        with zipfile.ZipFile(partial) as stored:
+            members = {name: stored.read(name) for name in stored.namelist()}
+    finally:
+        partial.unlink(missing_ok=True)
+    metadata = json.loads(members["metadata.json"])
+    members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"]}).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated:
+        for name, content in members.items():
+            undated = zipfile.ZipInfo(name)
+            undated.compress_type = zipfile.ZIP_DEFLATED
+            deflated.writestr(undated, content)
+    return stream.getvalue()
+
+
+def versions() -> dict[str, str]:
+    return {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
+
+
+def identity(data: ImageDataset) -> dict[str, Any]:
+    signs = None if data.tracks is None else len(np.unique(data.tracks))
+    return {"name": data.name, "fingerprint": data.fingerprint, "images": len(data), "signs": signs}

@@ -1,0 +1,193 @@
+"""Memory that does not suffice: half the batch, the same numbers, and a finding that says so.
+
+The model here raises MemoryError inside its graph, which TensorFlow turns into its own ResourceExhaustedError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safeml.audits import adversarial, performance
+from safeml.audits.base import AuditInputs
+from safeml.classifiers.batches import BatchSize, until_it_fits
+from safeml.classifiers.onnx import OnnxModel
+from safeml.classifiers.tensors import TensorClassifier, TensorModel
+from safeml.config import AdversarialSettings, InputSettings, PerformanceSettings, Threat
+from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError
+from safeml.results import StageResult
+from tests import subjects
+
+pytestmark = pytest.mark.slow
+
+K, N, SIZE = 4, 40, 8
+LOW, HIGH = 64, 192
+THREATS = tuple(Threat(norm="linf", epsilon=factor * 64 / 255) for factor in (0.97, 1.03))
+SETTINGS = AdversarialSettings(images=N, steps=4, batch=16, threats=THREATS)
+
+
+@dataclass
+class Memory:
+    """Of a model: at most `most` images fit, and the forward pass number `fails_at` finds no memory at all."""
+
+    most: int = 10**9
+    fails_at: int = 0
+    passes: int = 0
+
+    def take(self, images: np.ndarray) -> np.float32:
+        self.passes += 1
+        if len(images) > self.most or self.passes == self.fails_at:
+            raise MemoryError("no room")
+        return np.float32(0)
+
+
+def classifier_with(memory: Memory) -> TensorClassifier:
+    """The corner oracle, in batches of 16, on a machine with this memory."""
+    import tensorflow as tf
+
+    oracle = subjects.corner_oracle(K, scale=10.0)
+
+    def forward(values: Any) -> Any:
+        with tf.control_dependencies([tf.numpy_function(memory.take, [values], tf.float32)]):
+            return oracle.function(tf.identity(values))
+
+    names = tuple(f"sign {number}" for number in range(K))
+    model = TensorModel("m", (SIZE, SIZE, 1), K, "logits", 0, "0" * 64, (), forward, forward)
+    fails_at, memory.fails_at, most, memory.most = memory.fails_at, 0, memory.most, 10**9
+    classifier = model.fed(InputSettings(channels="grey"), names, "m")  # tries it out, while there is memory
+    classifier.batch = BatchSize(16)
+    memory.fails_at, memory.most, memory.passes = fails_at, most, 0
+    return classifier
+
+
+def data() -> ImageDataset:
+    labels = np.arange(N, dtype=np.int64) % K
+    images = np.rint(subjects.corner_images(labels, low=LOW / 255, high=HIGH / 255) * 255).astype(np.uint8)
+    return ImageDataset("corners", images, labels, tuple(f"sign {k}" for k in range(K)), frames_per_sign=1)
+
+
+def attacked(memory: Memory) -> StageResult:
+    classifier = classifier_with(memory)
+    return adversarial.run(AuditInputs(classifier, data(), predicting=classifier.batch), SETTINGS)
+
+
+def numbers(result: StageResult) -> list[Any]:
+    """Everything that was measured; pictures and confidences only to the digits that are shown."""
+    cases = result.worst_cases.items if result.worst_cases else []
+    return [result.metrics, [(item.true_name, item.predicted_name, item.index) for item in cases]]
+
+
+def halvings(result: StageResult) -> dict[str, tuple[int, int]]:
+    return {
+        str(finding.evidence["batch"]): (finding.evidence["from"], finding.evidence["to"])  # type: ignore[misc]
+        for finding in result.findings
+        if finding.code == "batch-halved"
+    }
+
+
+@pytest.fixture(scope="module")
+def enough() -> StageResult:
+    result = attacked(Memory())
+    assert halvings(result) == {}
+    return result
+
+
+def test_a_failure_at_the_nth_pass_changes_no_number(enough: StageResult) -> None:
+    passes = 0
+    for number in (1, 2, 3, 4, 6, 9, 14, 21, 32, 48, 72, 108, 162, 243):
+        memory = Memory(fails_at=number)
+        result = attacked(memory)
+        if memory.passes < number:
+            break
+        passes += 1
+        assert numbers(result) == numbers(enough), number
+        assert list(halvings(result).values()) == [(16, 8)], number
+        assert all(f.severity == "warning" for f in result.findings if f.code == "batch-halved")
+    assert passes >= 8
+
+
+def test_a_model_of_which_few_images_fit_is_measured_in_small_batches(enough: StageResult) -> None:
+    result = attacked(Memory(most=5))
+    assert numbers(result) == numbers(enough)
+    assert halvings(result) == {"clean and attacked images": (16, 4), "attacks": (16, 4)}
+
+
+def test_clean_performance_too() -> None:
+    def measured(memory: Memory) -> StageResult:
+        classifier = classifier_with(memory)
+        inputs = AuditInputs(classifier, data(), predicting=classifier.batch)
+        return performance.run(inputs, PerformanceSettings(bootstrap=100))
+
+    enough, little = measured(Memory()), measured(Memory(most=1))
+    assert little.metrics == enough.metrics
+    assert halvings(little) == {"clean images": (16, 1)}
+
+
+def test_where_not_one_image_fits_the_stage_says_so() -> None:
+    with pytest.raises(StageError, match="out of memory at batch 1"):
+        attacked(Memory(most=0))
+
+
+def test_a_smaller_batch_stays_for_the_rest_of_the_process() -> None:
+    memory = Memory(most=5)
+    classifier = classifier_with(memory)
+    first = classifier.predict_logits(data().images)
+    tried = memory.passes
+    assert np.array_equal(classifier.predict_logits(data().images), first)
+    assert classifier.batch.size == 4
+    assert memory.passes - tried == N // 4  # no larger one was tried again
+
+
+@pytest.mark.parametrize(("open_batch", "fits"), [(True, True), (False, False)])
+def test_onnx_runtime_without_memory(open_batch: bool, fits: bool) -> None:
+    class Session:
+        """Sums the pixels of each image, for at most 3 at a time."""
+
+        def get_inputs(self) -> list[Any]:
+            return [type("Input", (), {"name": "x"})]
+
+        def run(self, _: None, fed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            if len(fed["x"]) > 3:
+                raise RuntimeError("Failed to allocate memory for requested buffer of size 12288")
+            return [fed["x"].sum(axis=(1, 2))]
+
+    model = OnnxModel(
+        where="m.onnx",
+        input_shape=(SIZE, SIZE, 1),
+        outputs=1,
+        gives="logits",
+        parameters=0,
+        fingerprint="0" * 64,
+        notes=(),
+        session=Session(),
+        penultimate=Session(),
+        batch=16,
+        open_batch=open_batch,
+        channels_first=False,
+        dtype="float32",
+        takes_log=False,
+    )
+    images = data().images
+    if not fits:
+        with pytest.raises(StageError, match="out of memory at batch 16"):
+            model.fed(InputSettings(channels="grey"), ("a",), "m")
+        return
+    classifier = model.fed(InputSettings(channels="grey"), ("a",), "m")
+    expected = (images / 255).sum(axis=(1, 2)).astype(np.float32)
+    assert np.allclose(classifier.predict_logits(images), expected, atol=1e-5)
+    assert classifier.batch.size == 2
+
+
+def test_only_memory_is_tried_again() -> None:
+    batch = BatchSize(8)
+
+    def broken(size: int) -> None:
+        raise ValueError(size)
+
+    with pytest.raises(ValueError, match="8"):
+        until_it_fits(batch, broken)
+    assert not batch.halved

@@ -1,0 +1,211 @@
+"""Surroundings that are not as on the developer's machine: the same bytes, or one sentence.
+
+A `sitecustomize` that each child imports first takes its network away, and its user's name; a stand-in `tensorflow` is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from safeml.report.write import write_report
+from safeml.store import atomic_write, to_json
+from tests.sample_run import sample_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+NO_NETWORK = """
+import pwd, sys
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto") or event.startswith("urllib."):
+        sys.stderr.write(f"NETWORK {event} {arguments}\\n")
+        raise PermissionError(event)
+sys.addaudithook(forbid)
+def nobody(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = nobody
+"""
+SURROUNDINGS: dict[str, dict[str, str | None]] = {
+    "no home, no checks by assert": {
+        "LC_ALL": "C",
+        "LANG": None,
+        "HOME": None,
+        "USER": None,
+        "LOGNAME": None,
+        "PYTHONOPTIMIZE": "2",
+        "TZ": "Pacific/Kiritimati",
+    },
+    "ASCII, folders that are not there": {
+        "LC_ALL": "POSIX",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "HOME": "/nonexistent",
+        "XDG_CACHE_HOME": "/nonexistent/cache",
+        "TMPDIR": "/nonexistent",
+    },
+    "Turkish, narrow, other hashes": {
+        "LC_ALL": "tr_TR.UTF-8",
+        "LANG": "tr_TR.UTF-8",
+        "PYTHONHASHSEED": "1234",
+        "COLUMNS": "20",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    },
+}
+BROKEN = {
+    "broken": 'raise ImportError("libcudart.so.12: cannot open shared object file")\n',
+    "without its parts": "import tensorflow.python\n",
+}
+
+
+@pytest.fixture
+def hooks(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH whose `sitecustomize` takes network and user name away."""
+    folder = tmp_path / "hooks"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    run, times = sample_run()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    atomic_write(folder / "results.json", to_json(run))
+    atomic_write(folder / "run.json", to_json(times))
+    write_report(run, folder, times)
+    return folder
+
+
+def safeml(
+    *arguments: object, hooks: Path, umask: int = -1, **changes: str | None
+) -> subprocess.CompletedProcess[bytes]:
+    """`safeml` in a child; a change of None takes a variable away."""
+    known = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])} | changes
+    command = [sys.executable, "-m", "safeml.cli.main", *map(str, arguments)]
+    environment = {name: value for name, value in known.items() if value is not None}
+    return subprocess.run(
+        command, capture_output=True, check=False, timeout=300, umask=umask, env=environment
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_reports_gates_and_settings_are_the_same_bytes(
+    name: str, hooks: Path, sample: Path, tmp_path: Path
+) -> None:
+    changes = SURROUNDINGS[name]
+    expected = files(sample)
+    drawn = safeml("report", sample, "--out", tmp_path / "again", hooks=hooks, umask=0o077, **changes)
+    assert drawn.returncode == 0, drawn.stderr
+    assert drawn.stderr == b""
+    assert files(tmp_path / "again") == expected
+    assert (tmp_path / "again" / "index.html").stat().st_mode & 0o777 == 0o600
+    decided = safeml("gate", sample, hooks=hooks, **changes)
+    assert decided.returncode == safeml("gate", sample, hooks=hooks).returncode
+    assert decided.stderr == b""
+    arguments = ("init", "--model", "m.keras", "--data", "d.npz", "--out")
+    for number, surroundings in enumerate(({}, changes)):
+        made = safeml(*arguments, tmp_path / f"{number}.toml", hooks=hooks, **surroundings)
+        assert made.returncode == 0, made.stderr
+    assert (tmp_path / "0.toml").read_bytes() == (tmp_path / "1.toml").read_bytes()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_without_tensorflow_results_are_read_and_the_rest_says_what_to_install(
+    name: str, hooks: Path, sample: Path, tmp_path: Path
+) -> None:
+    (hooks / "tensorflow").mkdir()
+    (hooks / "tensorflow" / "__init__.py").write_text(BROKEN[name])
+    for arguments in (["--help"], ["audit", "--help"], ["schema"], ["report", sample]):
+        done = safeml(*arguments, hooks=hooks)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+    (tmp_path / "recipe.toml").write_text(
+        'name = "r"\narchitecture = "lenet"\nwidth = 4\nepochs = 1\n'
+        '[data.train]\nkind = "rendered"\nimages = 860\nseed = 1\n[data.valid]\nkind = "rendered"\nimages = 430\nseed = 2\n'
+    )
+    labels = np.arange(86) % 43
+    np.savez(tmp_path / "d.npz", images=np.zeros((86, 32, 32, 3), np.uint8), labels=labels)
+    model = next((ROOT / "models" / "lenet-gtsrb").glob("*.keras"))
+    for arguments in (
+        ["train", tmp_path / "recipe.toml", "--out", tmp_path / "model"],
+        ["inspect", model, "--data", tmp_path / "d.npz", "--out", tmp_path / "safeml.toml"],
+    ):
+        done = safeml(*arguments, hooks=hooks)
+        said = done.stderr.decode().splitlines()
+        assert done.returncode == 2, said
+        assert said[-1].startswith("safeml: TensorFlow or Keras cannot be imported")
+        assert said[-1].endswith("install it with `python -m pip install --upgrade tensorflow keras`.")
+        assert "Traceback" not in done.stderr.decode()
+    assert not (tmp_path / "safeml.toml").exists()
+    assert not list((tmp_path / "model").glob("*.keras"))
+
+
+def test_a_chain_is_the_same_bytes_without_home_network_and_checks(hooks: Path, tmp_path: Path) -> None:
+    """Training, audit and report once as here, and once in everything at once that can be odd."""
+    from tests.integration.test_pipeline import write_project
+
+    odd = {
+        "HOME": "/nonexistent",
+        "USER": None,
+        "LC_ALL": "C",
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONOPTIMIZE": "1",
+        "PYTHONHASHSEED": "1234",
+        "KERAS_HOME": None,
+        "TMPDIR": "/nonexistent",
+    }
+    written = {}
+    for place, changes, umask in (("usual", {}, -1), ("odd", odd, 0o077)):
+        folder = tmp_path / place / "project"  # the folder's name becomes the model's
+        folder.mkdir(parents=True)
+        config = write_project(folder)
+        done = safeml("run", "--config", config, "--out", folder / "run", hooks=hooks, umask=umask, **changes)
+        assert done.returncode == 1, done.stderr.decode()
+        assert b"NETWORK" not in done.stderr
+        assert b"Traceback" not in done.stderr
+        written[place] = (folder / "run" / "results.json").read_bytes()
+    assert written["usual"] == written["odd"]
+
+
+def test_the_hook_that_takes_the_network_away_works(hooks: Path) -> None:
+    code = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(hooks)},
+        capture_output=True,
+        check=False,
+    )
+    assert b"NETWORK socket." in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_reader_who_leaves_does_not_change_the_verdict(hooks: Path, sample: Path) -> None:
+    whole = safeml("gate", sample, hooks=hooks)
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])}
+    for command in (["gate", str(sample)], ["schema"], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "safeml.cli.main", *command],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == (whole.returncode if command[0] == "gate" else 0), command
+        assert done.stderr == b"", command
+    os.close(write)

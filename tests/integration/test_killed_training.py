@@ -1,0 +1,108 @@
+"""Trainings that are killed again and again end with the weights of one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+KILLS = 5
+EPOCHS = 24
+RECIPE = f"""
+name = "killed"
+architecture = "resnet18"
+width = 4
+epochs = {EPOCHS}
+batch = 64
+dropout = 0.3
+weight_average = 0.9
+save_best_only = false
+monitor = "val_loss"
+[data.train]
+kind = "rendered"
+images = 860
+seed = 1
+classes = ["Stop", "Yield", "No entry", "Priority road"]
+[data.valid]
+kind = "rendered"
+images = 430
+seed = 2
+classes = ["Stop", "Yield", "No entry", "Priority road"]
+"""
+
+
+def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "safeml.cli.main", "train", str(recipe), "--out", str(out)]
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finished_epochs(folder: Path) -> int:
+    """By the checkpoints, the last of which may be half written: enough to choose a moment."""
+    checkpoints = folder / "checkpoints"
+    return sum(1 for _ in checkpoints.iterdir()) if checkpoints.is_dir() else 0
+
+
+def kill_once(recipe: Path, out: Path, wait: float, more: int) -> bool:
+    """Start a training; `wait` seconds after `more` further epochs kill it. Whether it was still alive then."""
+    process = start(recipe, out)
+    before = finished_epochs(out)
+    try:
+        while process.poll() is None and finished_epochs(out) < before + more:
+            time.sleep(0.005)
+        time.sleep(wait)
+    finally:
+        process.kill()
+    process.communicate(timeout=120)
+    return process.returncode == -signal.SIGKILL
+
+
+def train(recipe: Path, out: Path) -> str:
+    process = start(recipe, out)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def outcome(folder: Path) -> tuple[Any, bytes]:
+    """The manifest, and the bytes of the model that it names."""
+    manifest = json.loads((folder / "training.json").read_text())
+    return manifest, (folder / manifest["chosen"]["file"]).read_bytes()
+
+
+def chain(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill a training `kills` times at random moments, then let it end; compare it with one that was left alone."""
+    recipe = folder / "recipe.toml"
+    recipe.write_text(RECIPE)
+    train(recipe, folder / "whole")
+    rng = random.Random(seed)
+    killed, epochs = 0, []
+    for _ in range(kills):
+        killed += kill_once(recipe, folder / "killed", rng.uniform(0, 0.4), rng.choice((0, 1, 1, 1)))
+        epochs.append(finished_epochs(folder / "killed"))
+    train(recipe, folder / "killed")
+    left = [path.name for path in folder.joinpath("killed").iterdir()]
+    return {
+        "kills": kills,
+        "killed_alive": killed,
+        "epochs_on_disk_after_each": epochs,
+        "same_manifest_and_model": outcome(folder / "killed") == outcome(folder / "whole"),
+        "notes": json.loads((folder / "killed" / "run.json").read_text())["notes"],
+        "left": sorted(name for name in left if name.endswith(".tmp") or name == ".lock"),
+    }
+
+
+def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    found = chain(tmp_path, KILLS, seed=4)
+    assert found["same_manifest_and_model"]
+    assert found["killed_alive"] >= KILLS - 1
+    assert any("resumed after epoch" in note for note in found["notes"])
+    assert found["left"] == []

@@ -1,0 +1,233 @@
+"""`safeml plan` as a command: against what an audit of an oracle really does, and on real data where they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safeml.data.load import load_dataset
+from safeml.store import read_run
+from tests.integration.test_pipeline import RECIPE
+
+pytestmark = pytest.mark.slow
+
+SHARED = Path(os.environ.get("SAFEML_SHARED", Path(__file__).parents[3] / "shared"))
+ROOT = Path(__file__).parents[2]
+SIZE, IMAGES = 16, 430
+CONFIG = f"""
+[model]
+path = "oracle.keras"
+[data.test]
+kind = "rendered"
+images = {IMAGES}
+size = {SIZE}
+seed = 3
+[data.train]
+kind = "rendered"
+images = 129
+size = {SIZE}
+seed = 1
+[stages.performance]
+bootstrap = 100
+[stages.adversarial]
+images = 128
+steps = 3
+threats = [{{norm = "linf", epsilon = "1/255"}}, {{norm = "linf", epsilon = "2/255"}}]
+"""
+GATE = """
+[[gates]]
+id = "ID"
+stage = "STAGE"
+metric = "METRIC"
+op = "OP"
+threshold = LIMIT
+"""
+
+
+def gate(gate_id: str, stage: str, metric: str, op: str, limit: float) -> str:
+    words = {"ID": gate_id, "STAGE": stage, "METRIC": metric, "OP": op, "LIMIT": str(limit)}
+    text = GATE
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+PROVABLE = (
+    gate("accuracy", "performance", "clean_accuracy", ">=", 0.8)
+    + gate("robust", "adversarial", "robust_accuracy.linf_2", ">=", 0.5)
+    + gate("shared", "balance", "shared_duplicates", "==", 0)
+)
+UNPROVABLE = gate("strict", "performance", "clean_accuracy", ">=", 0.99)
+UNMEASURED = gate("valid", "training", "validation_accuracy_chosen", ">=", 0.5)
+
+
+def safeml(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "safeml.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, **options)
+
+
+def planned(*arguments: object, **options: Any) -> dict[str, Any]:
+    done = safeml("plan", "--json", *arguments, **options)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def write_oracle(file: Path) -> None:
+    """A Keras model that answers each rendered image with the class of the nearest one: itself, also when a little changed.
+
+    |x - c|^2 = |x|^2 - 2 x c + |c|^2, and |x|^2 is the same for all classes, so a dense layer and a maximum suffice.
+    """
+    import keras
+
+    data = load_dataset("rendered", images=IMAGES, seed=3, size=SIZE)
+    pixels = data.images.reshape(len(data), -1) / 255.0
+    counts = np.bincount(data.labels)
+    most = counts.max()
+    rows = np.concatenate([np.resize(np.flatnonzero(data.labels == k), most) for k in range(data.classes)])
+    scale = 0.2
+    inputs = keras.Input((SIZE, SIZE, 3))
+    near = keras.layers.Dense(len(rows))(keras.layers.Flatten()(inputs))
+    apart = keras.layers.Reshape((data.classes, most))(near)
+    best = keras.layers.GlobalMaxPooling1D()(keras.layers.Permute((2, 1))(apart))
+    model = keras.Model(inputs, best)
+    weights = [2 * scale * pixels[rows].T, -scale * (pixels[rows] ** 2).sum(axis=1)]
+    model.layers[2].set_weights(weights)
+    model.save(file)
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a perfect model of rendered signs, and settings whose gates it passes."""
+    folder = tmp_path_factory.mktemp("oracle")
+    write_oracle(folder / "oracle.keras")
+    (folder / "safeml.toml").write_text(CONFIG + PROVABLE)
+    return folder
+
+
+def listing(folder: Path) -> dict[str, float]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime for path in folder.rglob("*")}
+
+
+def test_the_best_exit_is_that_of_an_audit_of_the_oracle_and_the_time_is_near(oracle: Path) -> None:
+    config = oracle / "safeml.toml"
+    before = listing(oracle)
+    plan = planned("--config", config, "--out", oracle / "run")
+    assert listing(oracle) == before
+    began = time.monotonic()
+    done = safeml("audit", "--config", config, "--out", oracle / "run")
+    real = time.monotonic() - began
+    assert done.returncode == plan["best_exit_code"] == 0, done.stdout + done.stderr
+    assert plan["seconds"]["low"] / 4 < real < plan["seconds"]["high"] * 4
+    best = {found["gate"]["id"]: found["best"] for found in plan["gates"]}
+    measured = {found.gate.id: found.metric for found in read_run(oracle / "run").verdict.gates}
+    for gate_id in ("accuracy", "shared", "robust"):
+        metric = measured[gate_id]
+        assert metric is not None
+        assert (metric.low, metric.high) == (best[gate_id]["low"], best[gate_id]["high"])
+
+
+def test_what_the_folder_holds_is_done(oracle: Path) -> None:
+    """Runs after the audit above; alone, it makes its own."""
+    config = oracle / "safeml.toml"
+    if not (oracle / "run").is_dir():
+        safeml("audit", "--config", config, "--out", oracle / "run")
+    held = listing(oracle)
+    plan = planned("--config", config, "--out", oracle / "run")
+    states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
+    assert {states[stage] for stage in ("performance", "balance", "adversarial")} == {"done"}
+    assert listing(oracle) == held
+
+
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [pytest.param(UNPROVABLE, 3, id="unprovable"), pytest.param(UNPROVABLE + UNMEASURED, 4, id="unmeasured")],
+)
+def test_what_no_model_can_pass_the_oracle_does_not(oracle: Path, extra: str, code: int) -> None:
+    config = oracle / f"other{len(extra)}.toml"
+    config.write_text(CONFIG + PROVABLE + extra)
+    plan = planned("--config", config, "--no-probe")
+    done = safeml("audit", "--config", config, "--out", oracle / "run")  # the finished stages are taken over
+    assert done.returncode == plan["best_exit_code"] == code, done.stdout + done.stderr
+
+
+def test_without_probe_no_framework_is_started_and_the_tables_fit(oracle: Path) -> None:
+    code = (
+        "import sys; from safeml.cli.main import main; sys.argv = ['safeml', 'plan', '--no-probe', '-c', sys.argv[1]]\n"
+        "try: main()\n"
+        "finally: print([m for m in ('tensorflow', 'keras', 'art', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(oracle / "safeml.toml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
+    )
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]"
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in done.stdout
+    assert any(line.startswith("accuracy") and "yes" in line for line in lines)
+    assert "A model that is good enough can pass (exit code 0)." in lines
+
+
+def test_a_recipe_is_timed_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    config = tmp_path / "safeml.toml"
+    config.write_text(
+        CONFIG.replace('path = "oracle.keras"', 'recipe = "recipe.toml"').replace("size = 16", "size = 32")
+        + PROVABLE
+    )
+    before = listing(tmp_path)
+    plan = planned("--config", config)
+    assert listing(tmp_path) == before
+    training = plan["training"]
+    assert (training["epochs"], training["steps"], training["images"]) == (
+        2,
+        14,
+        860,
+    )  # 860 images in batches of 64
+    assert 0 < training["first_epoch"]["low"] < training["seconds"]["low"] < plan["seconds"]["low"]
+    began = time.monotonic()
+    done = safeml("run", "--config", config, "--out", tmp_path / "run", "--exit-zero")
+    real = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert plan["seconds"]["low"] / 4 < real < plan["seconds"]["high"] * 4
+
+
+def test_errors_are_those_of_an_audit(oracle: Path, tmp_path: Path) -> None:
+    assert safeml("plan", "--config", tmp_path / "none.toml").returncode == 2
+    (oracle / "bad.toml").write_text(CONFIG.replace("rendered", "npz") + PROVABLE)
+    assert safeml("plan", "--config", oracle / "bad.toml", "--no-probe").returncode == 2
+    (tmp_path / "broken.keras").write_bytes(b"no model")
+    for arguments in (
+        ("--model", tmp_path / "broken.keras"),
+        ("--model", tmp_path / "absent.keras", "--no-probe"),
+    ):
+        done = safeml("plan", "--config", oracle / "safeml.toml", *arguments)
+        assert done.returncode == 5
+        assert done.stderr.splitlines()[-1].startswith("safeml: ")
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data/gtsrb/test.npz").is_file(), reason="GTSRB is not at SAFEML_SHARED/data/gtsrb"
+)
+def test_on_gtsrb_the_weakest_family_cannot_be_proven_and_the_accuracy_can() -> None:
+    plan = planned(
+        "--config", ROOT / "models/resnet-gtsrb/safeml.toml", "--data-root", SHARED / "data", "--no-probe"
+    )
+    states = {found["gate"]["id"]: found["state"] for found in plan["gates"]}
+    assert states["worst-family-recall"] == "not_provable"
+    assert states["clean-accuracy"] == "provable"
+    assert plan["best_exit_code"] == 3
+    assert plan["seconds"] is None

@@ -1,0 +1,303 @@
+"""Training that can be interrupted at any moment, and what it does when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safeml.config import Recipe
+from safeml.data.dataset import ImageDataset
+from safeml.errors import ConfigError, StageError
+
+pytestmark = pytest.mark.slow
+
+
+def stripes(count: int, seed: int) -> ImageDataset:
+    """Three classes that are easy to tell apart: which colour is brightest."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 120, (count, 16, 16, 3), dtype=np.uint8)
+    images[np.arange(count), :, :, labels] += 90
+    return ImageDataset(f"stripes {seed}", images, labels.astype(np.int64), ("red", "green", "blue"))
+
+
+TRAIN, VALID = stripes(90, 1), stripes(30, 2)
+
+
+def recipe(**changes: Any) -> Recipe:
+    values = {
+        "name": "stripes",
+        "architecture": "lenet",
+        "width": 8,
+        "epochs": 4,
+        "batch": 32,
+        "dropout": 0.3,
+        "weight_average": 0.9,
+        "learning_rate": 0.01,
+        "data": {
+            "train": {"kind": "rendered", "images": 90, "seed": 1},
+            "valid": {"kind": "rendered", "images": 30, "seed": 2},
+        },
+    }
+    return Recipe.model_validate({**values, **changes})
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stop_after(epoch: int) -> Any:
+    def on_epoch(entry: dict[str, Any]) -> None:
+        if entry["epoch"] == epoch:
+            raise Interrupted
+
+    return on_epoch
+
+
+def weights(folder: Path) -> list[np.ndarray]:
+    from safeml.training import state
+
+    found = state.load(folder)
+    assert found is not None
+    return found.variables
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[np.ndarray]]:
+    """An uninterrupted training: its history and its last variables."""
+    from safeml.training.fit import fit
+
+    folder = tmp_path_factory.mktemp("whole")
+    return fit(recipe(), TRAIN, VALID, folder).epochs, weights(folder)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_training_resumed_after_any_epoch_ends_with_the_same_weights(
+    epoch: int, whole: tuple[Any, list[np.ndarray]], tmp_path: Path
+) -> None:
+    from safeml.training.fit import fit
+
+    with pytest.raises(Interrupted):
+        fit(recipe(), TRAIN, VALID, tmp_path, stop_after(epoch))
+    (tmp_path / "checkpoints" / "04-0.9999.keras").write_bytes(b"half a checkpoint")
+    resumed = fit(recipe(), TRAIN, VALID, tmp_path)
+    assert resumed.resumed_after == epoch
+    assert resumed.epochs == whole[0]
+    for again, once in zip(weights(tmp_path), whole[1], strict=True):
+        np.testing.assert_array_equal(again, once)
+    written = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert written == {entry["file"] for entry in whole[0]} - {""}
+
+
+def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(tmp_path: Path) -> None:
+    from safeml.training.fit import fit
+
+    asked = recipe(architecture="resnet18", width=4, epochs=2, balance="sampling", optimizer="sgd")
+    (tmp_path / "once").mkdir()
+    once = fit(asked, TRAIN, VALID, tmp_path / "once").epochs
+    (tmp_path / "again").mkdir()
+    with pytest.raises(Interrupted):
+        fit(asked, TRAIN, VALID, tmp_path / "again", stop_after(1))
+    assert fit(asked, TRAIN, VALID, tmp_path / "again").epochs == once
+    for a, b in zip(weights(tmp_path / "once"), weights(tmp_path / "again"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_averaged_weights_are_what_is_validated_and_saved(tmp_path: Path) -> None:
+    import keras
+
+    from safeml.training.fit import fit
+
+    epochs = fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path).epochs
+    model = keras.models.load_model(tmp_path / "checkpoints" / epochs[-1]["file"])
+    loss, accuracy = model.evaluate(
+        VALID.images.astype(np.float32) / 255, np.eye(3, dtype=np.float32)[VALID.labels], verbose=0
+    )
+    assert accuracy == pytest.approx(epochs[-1]["val_accuracy"], abs=1e-6)
+    assert loss == pytest.approx(epochs[-1]["val_loss"], abs=1e-4)
+    raw = weights(tmp_path)[: len(model.variables)]
+    saved = [variable.numpy() for variable in model.variables]
+    same = [np.array_equal(a, b) for a, b in zip(raw, saved, strict=False) if a.shape == b.shape]
+    assert not all(same)  # training goes on with the weights themselves
+
+
+def test_it_learns_and_the_log_holds_what_the_history_says(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from safeml.training.fit import fit
+
+    epochs = fit(recipe(weight_average=0.0, epochs=6), TRAIN, VALID, tmp_path).epochs
+    assert max(entry["val_accuracy"] for entry in epochs) > 0.9
+    found: dict[tuple[int, str], float] = {}
+    (file,) = (tmp_path / "logs").iterdir()
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found[event.step, value.tag] = value.simple_value
+    for entry in epochs:
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert found[entry["epoch"], f"epoch/{name}"] == pytest.approx(entry[name], rel=1e-6)
+
+
+def test_early_stopping_counts_the_same_when_resumed(tmp_path: Path) -> None:
+    from safeml.training.fit import fit
+
+    asked = recipe(early_stopping=2, epochs=30, monitor="val_loss", learning_rate=0.05)
+    (tmp_path / "once").mkdir()
+    once = fit(asked, TRAIN, VALID, tmp_path / "once").epochs
+    best = min(once, key=lambda entry: entry["val_loss"])["epoch"]
+    assert len(once) < 30
+    assert len(once) == best + 2
+    (tmp_path / "again").mkdir()
+    with pytest.raises(Interrupted):
+        fit(asked, TRAIN, VALID, tmp_path / "again", stop_after(len(once) - 1))
+    assert fit(asked, TRAIN, VALID, tmp_path / "again").epochs == once
+    assert fit(asked, TRAIN, VALID, tmp_path / "again").epochs == once  # and a finished one stays finished
+
+
+def test_a_loss_that_is_no_number_ends_training_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+
+    with pytest.raises(StageError, match=r"stopped being finite in epoch 1; lower learning_rate \(1\)"):
+        _diverge(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _diverge(folder: Path) -> None:
+    from safeml.training import fit as module
+
+    broken = recipe(learning_rate=1.0, weight_average=0.0, optimizer="sgd", schedule="constant")
+    real = module.optimizer
+
+    def exploding(asked: Recipe, rate: float, steps: int) -> Any:
+        return real(asked, 1e30, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "optimizer", exploding)
+        module.fit(broken, TRAIN, VALID, folder)
+
+
+def test_the_unfinished_training_of_another_recipe_is_not_touched(tmp_path: Path) -> None:
+    from safeml.training.fit import fit
+
+    with pytest.raises(Interrupted):
+        fit(recipe(), TRAIN, VALID, tmp_path, stop_after(1))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="another recipe, other images or other library versions"):
+        fit(recipe(learning_rate=0.02), TRAIN, VALID, tmp_path)
+    with pytest.raises(ConfigError, match="another recipe, other images"):
+        fit(recipe(), stripes(90, 5), VALID, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_checkpoints_of_somebody_else_are_not_touched(tmp_path: Path) -> None:
+    from safeml.training.fit import fit
+
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "thesis.keras").write_bytes(b"years of work")
+    with pytest.raises(ConfigError, match="belong to no training of stripes"):
+        fit(recipe(), TRAIN, VALID, tmp_path)
+    assert (tmp_path / "checkpoints" / "thesis.keras").read_bytes() == b"years of work"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "pickled", "empty", "other model"])
+def test_a_damaged_state_is_not_used_and_training_begins_anew(
+    damage: str, whole: tuple[Any, list[np.ndarray]], tmp_path: Path
+) -> None:
+    from safeml.training import state
+    from safeml.training.fit import fit
+
+    with pytest.raises(Interrupted):
+        fit(recipe(), TRAIN, VALID, tmp_path, stop_after(2))
+    file = tmp_path / state.FILE
+    raw = bytearray(file.read_bytes())
+    if damage == "truncated":
+        file.write_bytes(raw[: len(raw) // 2])
+    elif damage == "flipped":
+        raw[len(raw) // 2] ^= 1
+        file.write_bytes(raw)
+    elif damage == "pickled":
+        np.save(file.with_suffix(".npy"), np.array([{}], object), allow_pickle=True)
+        file.with_suffix(".npy").replace(file)
+    elif damage == "empty":
+        file.write_bytes(b"")
+    else:
+        found = state.load(tmp_path)
+        assert found is not None
+        state.save(tmp_path, state.State(found.key, found.history, found.variables[:-1]))
+    again = fit(recipe(), TRAIN, VALID, tmp_path)
+    assert again.resumed_after == 0
+    assert "began anew" in again.note
+    assert again.epochs == whole[0]
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint(
+    whole: tuple[Any, list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    from safeml.training.fit import fit
+
+    real = keras.callbacks.ModelCheckpoint._save_model
+
+    def full(self: Any, epoch: int, batch: Any, logs: Any) -> None:
+        if epoch == 1:
+            Path(str(self.filepath).format(epoch=epoch + 1, **logs)).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, epoch, batch, logs)
+
+    monkeypatch.setattr(keras.callbacks.ModelCheckpoint, "_save_model", full)
+    with pytest.raises(
+        StageError,
+        match=r"epoch 2 cannot be written \(No space left on device\); the training up to epoch 1 is kept",
+    ):
+        fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path)
+    assert [path.name[:2] for path in (tmp_path / "checkpoints").iterdir()] == ["01"]
+    monkeypatch.undo()
+    resumed = fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path)
+    assert resumed.resumed_after == 1
+    assert [entry["val_loss"] for entry in resumed.epochs] == [entry["val_loss"] for entry in whole[0]]
+
+
+def test_out_of_memory_names_a_batch_that_may_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+    import tensorflow as tf
+
+    from safeml.training.fit import fit
+
+    def exhausted(*arguments: Any, **options: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "fit", exhausted)
+    with pytest.raises(StageError, match="out of memory with batch = 32; .* set batch = 16"):
+        fit(recipe(), TRAIN, VALID, tmp_path)
+
+
+def test_operations_are_deterministic_in_training_only(tmp_path: Path) -> None:
+    from tensorflow.python.framework import config
+
+    from safeml import framework
+
+    assert not config.is_op_determinism_enabled()
+    with framework.deterministic_operations():
+        assert config.is_op_determinism_enabled()
+    assert not config.is_op_determinism_enabled()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "steps"])
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_learning_rates_warm_up_to_the_asked_one(schedule: str, steps: int) -> None:
+    from safeml.training.optimizers import schedule as made
+
+    rates = [float(made(recipe(schedule=schedule), 0.01, steps)(step)) for step in range(steps)]
+    assert max(rates) <= 0.01 * (1 + 1e-6)
+    assert min(rates) >= 0
+    if steps == 1000:
+        assert rates[0] < 0.001
+        assert max(rates) == pytest.approx(0.01, rel=1e-3)
+        assert rates[49] == pytest.approx(0.01, rel=0.06)  # a twentieth of the steps
+        last = {"cosine": 0.0, "constant": 0.01, "steps": 0.0001}[schedule]
+        assert rates[-1] == pytest.approx(last, abs=1e-6)

@@ -1,0 +1,368 @@
+"""What these images can prove, against closed forms and against the stages themselves. No framework is started."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from safeml.audits import balance, performance
+from safeml.audits.adversarial_items import SLICE as ATTACK_SLICE
+from safeml.audits.base import AuditInputs, keep_nothing
+from safeml.config import BalanceSettings, Config, PerformanceSettings, Threat, parse_config
+from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError
+from safeml.planning.base import GatePlan, Seconds
+from safeml.planning.best_case import BestCase, Known
+from safeml.planning.cost import DryWork, Rates, forward_passes, gradient_steps, seconds_of, together
+from safeml.planning.perfect import Call, PerfectWork
+from safeml.planning.provable import plan_gates
+from safeml.planning.words import duration, plan_words
+from safeml.planning.wrong import signs_of
+from tests.fakes import dataset, oracle
+
+TODAY = "2026-06-15"
+ACCURACY = {
+    "id": "accuracy",
+    "stage": "performance",
+    "metric": "clean_accuracy",
+    "op": ">=",
+    "threshold": 0.9,
+}
+ROBUST = {
+    "id": "robust",
+    "stage": "adversarial",
+    "metric": "robust_accuracy.linf_4",
+    "op": ">=",
+    "threshold": 0.5,
+}
+FAMILY = {
+    "id": "family",
+    "stage": "performance",
+    "metric": "recall_worst_family",
+    "op": ">=",
+    "threshold": 0.9,
+}
+SHARED = {"id": "shared", "stage": "balance", "metric": "shared_duplicates", "op": "==", "threshold": 0}
+FLAGS = {"id": "flags", "stage": "adversarial", "metric": "masking_flags", "op": "==", "threshold": 0}
+
+
+def settings(*gates: dict[str, Any], **stages: dict[str, Any]) -> Config:
+    values = {
+        "model": {"path": "model.keras"},
+        "data": {"test": {"kind": "npz", "path": "test.npz"}},
+        "stages": stages,
+        "gates": list(gates),
+    }
+    return parse_config(values, "safeml.toml")
+
+
+def known(test: ImageDataset, *gates: dict[str, Any], stages: Any = None, **fields: Any) -> Known:
+    made = {"train": None, "valid": None, "name": "m.keras", **fields}
+    return Known(settings(*gates, **(stages or {})), test, **made)
+
+
+def planned(test: ImageDataset, *gates: dict[str, Any], **fields: Any) -> tuple[list[GatePlan], int]:
+    subject = known(test, *gates, **fields)
+    return plan_gates(BestCase(subject), subject.config.gates, TODAY)
+
+
+def images(count: int, K: int = 4, **columns: Any) -> ImageDataset:
+    """Images of K classes in turn, each an independent one where nothing else is said."""
+    clustering = {} if "tracks" in columns else {"frames_per_sign": 1.0}
+    return dataset(np.arange(count) % K, **{**clustering, **columns})
+
+
+def lowest(right: float, wrong: float) -> float:
+    """Clopper and Pearson's lower end at 95 %, from scipy's quantiles."""
+    return float(beta.ppf(0.025, right, wrong + 1)) if right else 0.0
+
+
+def most_wrong(count: int, threshold: float) -> int:
+    return max(k for k in range(count + 1) if lowest(count - k, k) >= threshold)
+
+
+@pytest.mark.parametrize(
+    ("count", "threshold"), [(100, 0.9), (437, 0.95), (1000, 0.98), (60, 0.94), (50, 0.3)]
+)
+def test_the_allowed_errors_of_independent_images_are_those_of_clopper_and_pearson(
+    count: int, threshold: float
+) -> None:
+    [gate], code = planned(images(count), {**ACCURACY, "threshold": threshold})
+    assert (gate.state, code) == ("provable", 0)
+    assert gate.allowed is not None
+    assert (gate.allowed.wrong, gate.allowed.of, gate.allowed.unit) == (
+        most_wrong(count, threshold),
+        count,
+        "image",
+    )
+    assert gate.allowed.value == pytest.approx(1 - gate.allowed.wrong / count)
+
+
+@pytest.mark.parametrize(("frames", "tracks"), [(10, True), (10, False), (7, False)])
+def test_frames_of_a_sign_are_wrong_together(frames: int, tracks: bool) -> None:
+    signs = 60
+    numbers = np.repeat(np.arange(signs), frames)
+    columns = {"tracks": numbers} if tracks else {"frames_per_sign": float(frames)}
+    test = dataset(numbers % 4, **columns)
+    [gate], _ = planned(test, ACCURACY)
+    assert gate.allowed is not None
+    assert (gate.allowed.wrong, gate.allowed.of, gate.allowed.unit) == (most_wrong(signs, 0.9), signs, "sign")
+
+
+def test_of_unequal_signs_the_largest_are_wrong_first() -> None:
+    test = dataset(np.zeros(6, int), ("a", "b"), tracks=np.array([7, 7, 5, 5, 5, 9]))
+    signs = signs_of(test, np.ones(6, bool))
+    assert signs.wrong(1).tolist() == [False, False, True, True, True, False]
+    assert signs.wrong(2).tolist() == [True] * 5 + [False]
+    assert not signs.wrong(0).any()
+    assert signs.wrong(3).all()
+
+
+def test_twelve_signs_prove_no_recall_of_nine_tenths() -> None:
+    families = np.array(["rare"] * 12 + ["common"] * 300)
+    test = dataset(np.arange(312) % 4, frames_per_sign=1.0, groups={"family": families})
+    [gate], code = planned(test, FAMILY)
+    assert (gate.state, code) == ("not_provable", 3)
+    assert gate.best is not None
+    assert gate.best.low == pytest.approx(0.025 ** (1 / 12))  # 0.735
+    assert gate.needs_signs == math.ceil(math.log(0.025) / math.log(0.9)) == 36
+    assert "12 signs of rare" in gate.message
+    assert "73.5" in gate.message
+    assert "36 such signs" in gate.message
+
+
+def test_the_weakest_family_allows_what_its_own_signs_allow() -> None:
+    families = np.array(["rare"] * 50 + ["common"] * 300)
+    test = dataset(np.arange(350) % 4, frames_per_sign=1.0, groups={"family": families})
+    [gate], _ = planned(test, {**FAMILY, "threshold": 0.85})
+    assert gate.allowed is not None
+    assert gate.allowed.group == "family:rare"
+    assert (gate.allowed.wrong, gate.allowed.of) == (most_wrong(50, 0.85), 50)
+
+
+def test_a_gate_on_one_class_counts_that_class() -> None:
+    gate = {**ACCURACY, "metric": "recall", "slice": "class:class 1", "threshold": 0.8}
+    [found], _ = planned(images(200), gate)
+    assert found.allowed is not None
+    assert (found.allowed.wrong, found.allowed.of) == (most_wrong(50, 0.8), 50)
+
+
+def test_robust_images_may_be_lost_as_the_closed_form_says() -> None:
+    stages = {"adversarial": {"images": 90}}
+    gates, code = planned(images(400), ROBUST, FLAGS, stages=stages)
+    robust, flags = gates
+    assert robust.allowed is not None
+    assert (robust.allowed.wrong, robust.allowed.of) == (most_wrong(90, 0.5), 90)
+    assert (flags.state, code) == ("provable", 0)
+    assert flags.allowed is None
+
+
+def test_the_hazard_counts_the_costliest_mistakes() -> None:
+    gate = {**ACCURACY, "metric": "hazard_weighted_error", "op": "<=", "threshold": 0.1}
+    [found], _ = planned(images(300), gate)  # classes without rules: every mistake costs 1
+    assert found.allowed is not None
+    assert found.allowed.wrong == most_wrong(300, 0.9)
+
+
+def test_two_classes_are_enough() -> None:
+    gates, code = planned(images(80, K=2), ACCURACY, ROBUST, FLAGS)
+    assert code == 0
+    assert [gate.state for gate in gates] == ["provable"] * 3
+
+
+def test_without_training_data_leakage_will_be_missing() -> None:
+    [gate], code = planned(images(100), SHARED)
+    assert (gate.state, code) == ("missing", 4)
+    assert "no [data.train]" in gate.message
+    assert "4" in plan_words([gate], code)
+
+
+def test_a_disabled_stage_leaves_its_gates_missing() -> None:
+    gates, code = planned(images(100), ACCURACY, ROBUST, stages={"adversarial": {"enabled": False}})
+    assert ([gate.state for gate in gates], code) == (["provable", "missing"], 4)
+
+
+def test_a_model_without_a_gradient_leaves_its_attacks_missing() -> None:
+    [gate], code = planned(images(100), ACCURACY, gradient=False)
+    assert (gate.state, code) == ("provable", 4)  # the stage fails, although no gate reads it
+    [gate], code = planned(images(100), ROBUST, gradient=False)
+    assert (gate.state, code) == ("missing", 4)
+
+
+def test_shared_images_fail_whatever_the_model_does() -> None:
+    test = images(100)
+    [gate], code = planned(test, SHARED, train=test.take(np.arange(3)))
+    assert (gate.state, code) == ("fails", 1)
+    assert gate.message.endswith("counted already: 3.")
+
+
+def test_a_waiver_is_what_lets_an_unprovable_gate_pass() -> None:
+    waiver = {"owner": "A. Owner", "reason": "known", "until": "2027-01-01"}
+    [gate], code = planned(images(10), {**ACCURACY, "waiver": waiver})
+    assert (gate.state, code) == ("waived", 0)
+    assert "A. Owner" in gate.message
+
+
+def test_too_few_images_for_min_n_cannot_be_proven() -> None:
+    [gate], code = planned(images(100), {**ACCURACY, "min_n": 500})
+    assert (gate.state, gate.needs_signs, code) == ("not_provable", 500, 3)
+
+
+def test_undeclared_clustering_proves_nothing() -> None:
+    [gate], code = planned(dataset(np.arange(500) % 4), ACCURACY)
+    assert (gate.state, gate.needs_signs, code) == ("not_provable", None, 3)
+    assert "frames_per_sign" in gate.message
+
+
+def test_a_resampled_metric_depends_on_the_model() -> None:
+    macro = {**ACCURACY, "id": "macro", "metric": "macro_recall"}
+    gates, code = planned(images(200), ACCURACY, macro)
+    assert ([gate.state for gate in gates], code) == (["provable", "depends"], 0)
+    assert "macro" in plan_words(gates, code)
+
+
+def test_a_few_wrong_frames_may_prove_what_none_do_not() -> None:
+    """100 signs of 30 frames prove 0.9638 without an error and 0.9654 with 12 single ones; between them a plan cannot say."""
+    numbers = np.repeat(np.arange(100), 30)
+    test = dataset(numbers % 4, tracks=numbers)
+    between, above = {**ACCURACY, "threshold": 0.9645}, {**ACCURACY, "threshold": 0.967}
+    [gate], code = planned(test, between)
+    assert (gate.state, code) == ("depends", 0)
+    [gate], code = planned(test, above)
+    assert (gate.state, code) == ("not_provable", 3)
+
+
+def test_training_gates_depend_on_a_training_that_is_to_come() -> None:
+    gate = {**ACCURACY, "stage": "training", "metric": "validation_accuracy_chosen"}
+    subject = known(images(100), gate)
+    recipe = replace(subject, untrained=True)
+    [found], code = plan_gates(BestCase(recipe), recipe.config.gates, TODAY)
+    assert (found.state, code) == ("depends", 0)
+    [found], code = plan_gates(BestCase(subject), subject.config.gates, TODAY)
+    assert (found.state, code) == ("missing", 4)  # a model without a manifest: the stage is skipped
+
+
+def test_the_stages_say_of_kept_work_what_they_say_of_an_oracle() -> None:
+    """The best case is the real stage on a real perfect classifier, metric by metric."""
+    test = images(120, groups={"family": np.array(["a", "b"] * 60)})
+    subject = known(test, ACCURACY)
+    mine = BestCase(subject).performance(np.zeros(120, bool))
+    theirs = performance.run(AuditInputs(oracle(test.labels, 4), test), PerformanceSettings())
+    assert mine.metrics == theirs.metrics
+
+
+def test_the_counts_are_those_of_the_balance_stage() -> None:
+    test, train = images(60), images(90, seed=5)
+    subject = known(test, SHARED, train=train)
+    [mine] = [stage for stage in BestCase(subject).stages() if stage.stage == "balance"]
+    theirs = balance.run(AuditInputs(oracle(test.labels, 4), test, train), BalanceSettings())
+    assert mine.metrics == theirs.metrics
+
+
+def test_work_of_an_unknown_kind_is_not_guessed() -> None:
+    work = PerfectWork(np.zeros(4, int), np.zeros(4, bool), 2)
+    with pytest.raises(StageError, match="saliency"):
+        work("heat", {}, {"saliency": ("float32", (4,))}, dict)
+
+
+def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
+    count, steps, restarts = 300, 7, 2
+    threats = [
+        {"norm": "linf", "epsilon": "4/255"},
+        {"norm": "linf", "epsilon": "8/255"},
+        {"norm": "l2", "epsilon": 0.5},
+    ]
+    stages = {
+        "adversarial": {
+            "images": count,
+            "steps": steps,
+            "restarts": restarts,
+            "threats": threats,
+            "batch": 32,
+        }
+    }
+    best = BestCase(known(images(count), ROBUST, stages=stages))
+    best.stages()
+    calls = best.calls["adversarial"]
+    unbounded = 64
+    assert gradient_steps(calls) == 3 * count * (1 + steps * restarts) + unbounded * 2 * steps * restarts
+    clean_again_noise = 3 * count
+    fgsm, pgd = 3 * count * 3, 3 * count * (2 + restarts)
+    assert forward_passes(calls) == clean_again_noise + fgsm + pgd + unbounded * (2 + restarts)
+    assert forward_passes(best.calls["performance"]) == count
+    assert max(call.images for call in calls) == ATTACK_SLICE
+
+
+def test_what_is_kept_costs_nothing_and_dry_work_keeps_nothing() -> None:
+    form = {"logits": ("float32", (3, 2)), "batches": ("int64", (1,))}
+    stored = {"logits": np.full((3, 2), 7, np.float32), "batches": np.ones(1, np.int64)}
+    kept: list[str] = []
+
+    def journal(item: str, parts: Any, form: Any, measure: Any) -> Any:
+        if item == "first":
+            return stored
+        arrays = measure()
+        kept.append(item)
+        return arrays
+
+    work = DryWork(journal, PerfectWork(np.array([0, 1, 1]), np.zeros(3, bool), 2))
+    assert work("first", {}, form, dict) is stored
+    assert work("second", {}, form, dict)["logits"].argmax(axis=1).tolist() == [0, 1, 1]
+    assert kept == []
+    assert [call.kept for call in work.calls] == [True, False]
+    rates = Rates(forward=1.0, forward_batch=2)
+    one, both = (seconds_of(calls, rates, 0.0) for calls in (work.calls[1:], work.calls))
+    assert one == both
+    assert one.low <= 2.0 <= one.high  # three images are two batches of two
+    assert DryWork(keep_nothing, work.pretended)("third", {}, form, dict)["logits"].shape == (3, 2)
+
+
+def test_seconds_follow_batches_steps_and_starts() -> None:
+    rates = Rates(0.5, 256, 64, {"linf": 0.1}, {"linf": 0.3})
+    attack = Call("pgd-linf_4", 256, steps=40, restarts=2, norm="linf")
+    expected = 0.5 + 4 * (40 * 0.1 + 2 * 0.3)  # one batch answered; four attacked
+    found = seconds_of([attack], rates, beside=1.0)
+    assert found.low < expected + 1.0 < found.high
+    assert together([None, found, None]) == found
+    assert together([None]) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.1, 0.4, "< 1 s"),
+        (4, 9, "4 to 9 s"),
+        (170, 350, "3 to 6 min"),
+        (5000, 10000, "1.4 to 3 h"),
+        (7, 7, "7 s"),
+    ],
+)
+def test_times_are_read_at_a_glance(low: float, high: float, text: str) -> None:
+    assert duration(Seconds(low=low, high=high)) == text
+
+
+def test_a_main_threat_is_attacked_in_the_widest_case_too() -> None:
+    """An unbounded threat among the configured ones breaks every image, also of the best model."""
+    assert Threat(norm="linf", epsilon=1.0).label == "linf_255"
+    stages = {
+        "adversarial": {"threats": [{"norm": "linf", "epsilon": "4/255"}, {"norm": "linf", "epsilon": 1.0}]}
+    }
+    gate = {**ROBUST, "metric": "robust_accuracy.linf_255"}
+    gates, code = planned(images(80), gate, FLAGS, stages=stages)
+    assert ([found.state for found in gates], code) == (["fails", "provable"], 1)
+
+
+def test_a_plan_is_plain_data_with_sorted_keys() -> None:
+    from safeml.store import to_json
+
+    [gate], _ = planned(images(100), ACCURACY)
+    text = to_json(gate)
+    values = json.loads(text)
+    assert list(values) == sorted(values)
+    assert GatePlan.model_validate(values) == gate
