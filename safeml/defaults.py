@@ -103,7 +103,7 @@ def new_config(
 
     kind: of the data, where their path as written does not show it from here. contract: what `safeml inspect` found.
     """
-    quote = json.dumps
+    quote = _quoted
     kind = kind or data_kind(data)
     frames = (
         f"frames_per_sign = {frames_per_sign:g}"
@@ -127,6 +127,11 @@ def new_config(
             f"slice = {quote(slice_)}\nop = {quote(op)}\nthreshold = {threshold}\nrationale = {quote(rationale)}\n"
         )
     return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A TOML string. JSON's escapes are TOML's, but for surrogate pairs, and DEL, which TOML wants escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _input_lines(contract: InputSettings) -> str:

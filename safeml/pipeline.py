@@ -19,17 +19,15 @@ from pydantic import BaseModel
 from safeml import gates as deciding
 from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress, silent
-from safeml.classifiers.identity import model_identity
 from safeml.config import Config
-from safeml.data.dataset import ImageDataset
-from safeml.data.identity import Role, data_identity
 from safeml.data.place import Place
-from safeml.errors import ConfigError, SafemlError, first_line
-from safeml.journal import Journal, KeptStage
-from safeml.lock import folder_lock
-from safeml.results import DataIdentity, Finding, ModelIdentity, Resume, Run, RunTimes, StageResult
-from safeml.run_folder import refuse_other_run
-from safeml.store import FolderError, content_key, keep, make_folder, sweep, to_json
+from safeml.errors import SafemlError, first_line
+from safeml.results import Finding, Resume, Run, RunTimes, StageResult
+from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
+from safeml.store.journal import Journal, KeptStage
+from safeml.store.lock import folder_lock
+from safeml.store.run_folder import refuse_other_run
+from safeml.subject import Subject, default_folder, open_subject
 from safeml.version import __version__
 
 
@@ -101,8 +99,8 @@ def audit(
         there = folder is not None and os.path.lexists(folder)
         if folder is not None and there:  # refused at once, not after the model has been loaded
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
-        subject = _open(config, place, model_path, progress)
-        folder = folder or _named(place.base / config.run.reports, subject, config, profile)
+        subject = open_subject(config, place, model_path, progress)
+        folder = folder or default_folder(place.base / config.run.reports, subject, config, profile)
         if not there:
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
         if not force:
@@ -148,75 +146,15 @@ def audit(
     return run, times, folder
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is audited.
-
-    evidence: JSON-able; what every number of the run depends on beside the settings of its stage.
-    check_unchanged: raises where the model's file is not the one that was opened any more; file_sha256: of that file.
-    """
-
-    inputs: AuditInputs
-    check_unchanged: Callable[[], None]
-    file_sha256: str
-    identity: ModelIdentity
-    data: list[DataIdentity]
-    evidence: dict[str, Any]
-
-
-def _open(config: Config, place: Place, model_path: Path, progress: Progress) -> _Subject:
-    test = place.data(config.data.test)
-    train_data = place.data(config.data.train) if config.data.train else None
-    valid = place.data(config.data.valid) if config.data.valid else None
-    for other in (train_data, valid):
-        if other is not None and other.fingerprint == test.fingerprint:
-            raise ConfigError(
-                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
-            )
-    from safeml.classifiers.load import load_model
-
-    progress("Opening the model", 0, len(STAGES))
-    opened = load_model(model_path)
-    name = config.model.name or _model_name(opened.source.file)
-    classifier = opened.model.fed(config.model.input, test.class_names, name)
-    identity = model_identity(classifier)
-    roles: tuple[tuple[Role, ImageDataset | None], ...] = (
-        ("test", test),
-        ("train", train_data),
-        ("valid", valid),
-    )
-    data = [data_identity(role, dataset) for role, dataset in roles if dataset is not None]
-    evidence = {
-        "version": __version__,
-        "code": provenance.measuring_code(),
-        "packages": provenance.versions(),
-        "model": identity.model_dump(mode="json"),
-        "data": [entry.model_dump(mode="json") for entry in data],
-        "seed": config.run.seed,
-    }
-    inputs = AuditInputs(
-        classifier,
-        test,
-        train_data,
-        valid,
-        config.run.seed,
-        progress,
-        contract=config.model.input,
-        origin=opened.origin,
-        manifest=opened.source.manifest,
-        predicting=classifier.batch,
-    )
-    return _Subject(inputs, opened.check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
-
-
-def _named(reports: Path, subject: _Subject, config: Config, profile: str) -> Path:
-    """The folder of a run that names none: by its model and its content."""
-    whole = {**subject.evidence, "configuration": config.model_dump(mode="json"), "profile": profile}
-    return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"
+def stage_key(stage: Stage, subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
+    """What the numbers of a stage depend on beside its settings, and the key under which its result is kept."""
+    evidence = subject.evidence | {name: _plain(getattr(subject.inputs, name)) for name in stage.reads}
+    key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
+    return evidence, key
 
 
 def _stage(
-    stage: Stage, subject: _Subject, config: Config, journal: Journal, number: int
+    stage: Stage, subject: Subject, config: Config, journal: Journal, number: int
 ) -> tuple[KeptStage, bool]:
     """The stage as it is kept, or measured and kept; and whether it was read back."""
     subject.inputs.progress(stage.title, number, len(STAGES))
@@ -225,8 +163,7 @@ def _stage(
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
         skipped = StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
         return KeptStage(skipped, 0.0), False
-    evidence = subject.evidence | {name: _plain(getattr(subject.inputs, name)) for name in stage.reads}
-    key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
+    evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
     if kept is not None:
         journal.clear(
@@ -275,14 +212,3 @@ def _without_folders(values: Any) -> Any:
     if isinstance(values, list):
         return [_without_folders(value) for value in values]
     return Path(values).name if isinstance(values, str) and Path(values).is_absolute() else values
-
-
-def _model_name(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
-
-
-def _slug(name: str) -> str:
-    return (
-        "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-")
-        or "model"
-    )

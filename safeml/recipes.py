@@ -18,10 +18,10 @@ from safeml.data.identity import data_identity
 from safeml.data.place import Place
 from safeml.data.splits import split_by_image, split_by_track
 from safeml.errors import ConfigError, ExitCode, StageError, first_line
-from safeml.lock import folder_lock
 from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
-from safeml.store import atomic_write, make_folder, to_json
+from safeml.store.files import atomic_write, content_key, file_sha256, make_folder, to_json
+from safeml.store.lock import folder_lock
 from safeml.version import __version__
 
 INFLATION = "inflation"
@@ -69,9 +69,9 @@ def train(
 
     Raises ConfigError where `out` holds the training of another recipe and `force` is not given.
     """
-    recipe = load_recipe(recipe_path)
-    place = Place(recipe_path.parent, data_root or recipe_path.parent)
-    if not force and _is_done(recipe, out):
+    recipe, base = load_recipe(recipe_path), recipe_path.parent
+    place = Place(base, data_root or base)
+    if not force and is_done(recipe, out, base):
         return out
     training, choosing = recipe_data(recipe, place)
     started = datetime.now(UTC)
@@ -87,11 +87,13 @@ def train(
             forget(out)
             forget(out / INFLATION)
         try:
-            fitted = fit(recipe, training, choosing, out, on_epoch, recipe_path.parent)
+            fitted = fit(recipe, training, choosing, out, on_epoch, base, taken_over(recipe, base))
             extra: dict[str, Any] = {"phases": fitted.phases} if fitted.phases else {}
+            if recipe.backbone is not None:
+                extra["taken_over"] = taken_over(recipe, base)
             if recipe.inflation:
                 extra["inflation"] = measure_inflation(
-                    recipe, training, choosing, make_folder(out / INFLATION), on_epoch, recipe_path.parent
+                    recipe, training, choosing, make_folder(out / INFLATION), on_epoch, base
                 )
             publish(recipe, training, choosing, out, fitted.epochs, extra)
             discard(out)
@@ -116,6 +118,18 @@ def train(
     return out
 
 
+def taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
+    """sha256 of each file that a backbone brings: of the source, and of its weights. Empty where nothing comes from a file."""
+    if recipe.backbone is None:
+        return {}
+    files = {}
+    if (base / recipe.backbone.source).exists():
+        files["source"] = find_model(base / recipe.backbone.source).file
+    if (base / recipe.backbone.weights).is_file():
+        files["weights"] = base / recipe.backbone.weights
+    return {role: file_sha256(file) for role, file in files.items() if file.is_file()}
+
+
 def _remove_result(folder: Path) -> None:
     """What an earlier training left in `folder`: its manifest and the checkpoint that it names."""
     manifest = folder / MANIFEST
@@ -126,18 +140,29 @@ def _remove_result(folder: Path) -> None:
             chosen.unlink(missing_ok=True)
 
 
-def _is_done(recipe: Recipe, out: Path) -> bool:
-    """Whether `out` holds the result of this very recipe. Raises ConfigError for that of another one."""
+def trained_folder(reports: Path, recipe_path: Path) -> Path:
+    """Where `safeml run` trains a recipe: by its name and content, so that another recipe has another folder."""
+    recipe = load_recipe(recipe_path)
+    whole = {"recipe": recipe.model_dump(mode="json"), "taken_over": taken_over(recipe, recipe_path.parent)}
+    return reports / "trained" / f"{recipe.name}-{content_key(whole)[:10]}"
+
+
+def is_done(recipe: Recipe, out: Path, base: Path) -> bool:
+    """Whether `out` holds the result of this very recipe, whose relative paths start at `base`.
+
+    Raises ConfigError for the result of another one.
+    """
     manifest = read_manifest(out)
     if manifest is None:
         return False
     try:
-        same = Recipe.model_validate(manifest.get("recipe")) == recipe
+        made = Recipe.model_validate(manifest.get("recipe"))
+        same = made == recipe and manifest.get("taken_over", {}) == taken_over(recipe, base)
     except ValueError:
         same = False
     if not same:
         raise ConfigError(
-            f"{out}: holds the training of another recipe; choose another folder with --out, or begin anew with --force."
+            f"{out}: holds the training of another recipe or of another backbone; choose another folder with --out, or begin anew with --force."
         )
     return find_model(out).file.is_file()
 

@@ -29,7 +29,7 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
     inputs.progress("digest of every image", len(given), len(given))
     near, near_skipped = near_table(splits)
     leaks = leakage_metrics(splits)
-    metrics = [*leaks, *(metric for split in splits for metric in _balance_metrics(split))]
+    metrics = [*leaks, *(metric for split in splits for metric in split_metrics(split))]
     measured = {metric.name: metric for metric in metrics if metric.slice in ("all", "split:test")}
     copies = copies_table(splits)
     shared = measured["shared_duplicates"]
@@ -95,7 +95,7 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
     )
 
 
-def _balance_metrics(split: Split) -> list[Metric]:
+def split_metrics(split: Split) -> list[Metric]:
     """Counts of one split: complete, so without sampling error."""
     counts = class_counts(split.data.labels, split.data.classes)
     where, images = f"split:{split.role}", len(split.data)

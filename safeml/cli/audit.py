@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from safeml.cli.paths import check_room, from_folder, shown_command
+from safeml.cli.needs import tensorflow_needed
+from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError
 
 CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
@@ -37,13 +38,13 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids."),
+        typer.Option(min=1, max=1_000_000, help="Frames of one physical sign, where the data have no track ids."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write settings with the default gates; from then on they are yours."""
     from safeml.defaults import data_kind, new_config
-    from safeml.store import atomic_write
+    from safeml.store.files import atomic_write
 
     check_room(out, force)
     model_path, data_path = from_folder(model, out.parent), from_folder(data, out.parent)
@@ -86,9 +87,10 @@ def run(
     settings = load_config(config)
     if settings.model.recipe:
         from safeml.cli.training import train_recipe
+        from safeml.recipes import trained_folder
 
         recipe = config.parent / settings.model.recipe
-        folder = config.parent / settings.run.reports / "trained" / recipe.parent.name
+        folder = trained_folder(config.parent / settings.run.reports, recipe)
         path = train_recipe(recipe, data_root, folder)
     else:
         path = config.parent / settings.model.path
@@ -110,8 +112,10 @@ def _audit(
     from safeml.data.place import Place
     from safeml.report.write import write_report
 
+    if data_root is not None:
+        check_name(data_root)
     place = Place(config.parent, data_root or config.parent)
-    with progress_bar() as progress:
+    with tensorflow_needed(), progress_bar() as progress:
         result, _, folder = pipeline.audit(
             load_config(config),
             place,

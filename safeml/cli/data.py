@@ -48,7 +48,7 @@ def preview(
     from safeml.data.contact_sheet import contact_sheet
     from safeml.data.place import Place
     from safeml.errors import ConfigError
-    from safeml.store import atomic_write
+    from safeml.store.files import atomic_write
 
     if kind not in ("npz", "gtsrb", "folder", "rendered"):
         raise ConfigError(f'"{kind}" is not a kind of data; known are: npz, gtsrb, folder, rendered.')

@@ -52,7 +52,7 @@ def inspect(
     from safeml.contracts.decide import inspect_model
     from safeml.data.place import Place
     from safeml.defaults import data_kind
-    from safeml.store import to_json
+    from safeml.store.files import to_json
 
     # TensorFlow warns of each contract's graph as one too many; they are few, and each is used again and again.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -79,7 +79,7 @@ def inspect(
     if report is not None:
         from safeml.contracts.result import contract_run
         from safeml.report.write import write_page
-        from safeml.store import make_folder
+        from safeml.store.files import make_folder
 
         page = write_page(contract_run(outcome, labelled, shown_command()), make_folder(report))
         typer.echo(f"Report: {page}", err=as_json)
@@ -92,7 +92,7 @@ def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None
     """The settings of the proposed contract; paths in them start at their own folder."""
     from safeml.classifiers.contract import contract_key
     from safeml.defaults import new_config
-    from safeml.store import atomic_write
+    from safeml.store.files import atomic_write
 
     assert outcome.winner is not None
     key = contract_key(outcome.winner.settings, outcome.pixels_fingerprint, outcome.model_fingerprint)

@@ -110,17 +110,20 @@ def main() -> None:
     except _Terminated:
         code = _say(f"terminated{_kept()}.", ExitCode.TERMINATED)
     except Exception as error:
-        show = getattr(error, "show", None)
-        if show is None:
+        message = getattr(error, "format_message", None)  # Typer's own errors of usage
+        if message is None:
             raise
-        show()
-        code = ExitCode.USAGE
-    for (
-        number
-    ) in SIGNALS:  # all is said and done; the interpreter's own end is not to be interrupted with a traceback
+        code = _say(_sentence(message()), ExitCode.USAGE)
+    # All is said and done; the interpreter's own end is not to be interrupted with a traceback.
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.stdout.flush()
     sys.exit(int(code or 0))
+
+
+def _sentence(message: str) -> str:
+    """What is wrong with the command line, and where its options are told."""
+    return f"{message.rstrip('.')}; `safeml --help` and `safeml COMMAND --help` list what there is."
 
 
 def _say(message: str, code: ExitCode) -> ExitCode:

@@ -25,7 +25,7 @@ def scan(
     """Look at a model file without loading it: 0 accepted, 5 refused, 4 where it could not be judged."""
     from safeml.cli.show import show_scan
     from safeml.scan.scan import scan_path
-    from safeml.store import to_json
+    from safeml.store.files import to_json
 
     found = scan_path(model)
     if as_json:

@@ -59,7 +59,7 @@ def plan(
     from safeml.config import load_config
     from safeml.data.place import Place
     from safeml.planning.plan import make_plan
-    from safeml.store import to_json
+    from safeml.store.files import to_json
 
     check_name(*filter(None, (model, out)))
     settings = load_config(config)

@@ -56,7 +56,7 @@ def report(
     from safeml.errors import InputRefused
     from safeml.gates import follows
     from safeml.report.write import write_report
-    from safeml.store import atomic_write, make_folder, read_times, to_json
+    from safeml.store.files import atomic_write, make_folder, read_times, to_json
 
     run = _recorded(results)
     if out:
@@ -81,7 +81,7 @@ def _recorded(results: Path) -> Run:
     """The run at `results`; a pipe or a device is refused before it is read, for it may never end."""
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
-    from safeml.store import read_run
+    from safeml.store.files import read_run
 
     check_name(results)
     file = results / "results.json" if results.is_dir() else results

@@ -44,7 +44,7 @@ def train_recipe(recipe: Path, data_root: Path | None, out: Path, force: bool = 
     from safeml.recipes import train as fit_recipe
 
     load_recipe(recipe)  # a wrong recipe is the only thing that is said of it
-    check_name(out)
+    check_name(out, *([data_root] if data_root else []))
     typer.echo(f"Training {recipe} into {out}", err=True)
     with tensorflow_needed():
         return fit_recipe(recipe, data_root, out, _show_epoch, force, shown_command())

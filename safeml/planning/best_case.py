@@ -122,7 +122,7 @@ class BestCase:
         splits = [Split(role, data, pixel_digests(data.images)) for role, data in roles if data is not None]
         metrics = [
             *leakage_metrics(splits),
-            *(m for split in splits for m in balance._balance_metrics(split)),
+            *(m for split in splits for m in balance.split_metrics(split)),
         ]
         return StageResult(stage="balance", title="Class balance", metrics=metrics)
 

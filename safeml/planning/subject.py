@@ -13,16 +13,17 @@ from safeml.config import Config, DataSettings, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused
-from safeml.journal import Journal
 from safeml.planning.base import TrainingPlan
 from safeml.planning.best_case import Known
 from safeml.planning.probe import timed
 from safeml.planning.training import plan_training
-from safeml.recipes import _is_done, recipe_data
-from safeml.run_folder import refuse_other_run
+from safeml.recipes import is_done, recipe_data, trained_folder
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
-from safeml.store import content_key
+from safeml.store.files import content_key
+from safeml.store.journal import Journal
+from safeml.store.run_folder import refuse_other_run
+from safeml.subject import default_folder, open_subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +74,12 @@ def planned(
     model: None for the recipe of the settings. Raises ConfigError and InputRefused as the audit would.
     """
     recipe_path = place.base / config.model.recipe
-    trained = place.base / config.run.reports / "trained" / recipe_path.parent.name
     if model is None and not config.model.recipe:
         model = place.base / config.model.path
-    if model is None and _is_done(load_recipe(recipe_path), trained):
-        model = trained
+    if model is None:
+        trained = trained_folder(place.base / config.run.reports, recipe_path)
+        if is_done(load_recipe(recipe_path), trained, recipe_path.parent):
+            model = trained
     if model is None:
         return _of_recipe(config, place, recipe_path, timing, progress)
     source = find_model(model)
@@ -96,7 +98,7 @@ def planned(
 def _opened(
     config: Config, place: Place, model: Path, out: Path | None, profile: str, progress: Progress
 ) -> Planned:
-    opening, subject = timed(lambda: pipeline._open(config, place, model, progress))
+    opening, subject = timed(lambda: open_subject(config, place, model, progress))
     inputs = subject.inputs
     known = Known(
         config,
@@ -107,15 +109,12 @@ def _opened(
         callable(getattr(inputs.classifier, "logits", None)),
         inputs.manifest,
     )
-    folder = out or pipeline._named(place.base / config.run.reports, subject, config, profile)
+    folder = out or default_folder(place.base / config.run.reports, subject, config, profile)
     if folder.exists():
         refuse_other_run(folder, subject.identity.fingerprint, inputs.test.fingerprint)
     keys = {}
     for stage in pipeline.STAGES:
-        settings = getattr(config.stages, stage.name).model_dump(mode="json")
-        reads = {name: pipeline._plain(getattr(inputs, name)) for name in stage.reads}
-        evidence = subject.evidence | reads
-        keys[stage.name] = evidence, content_key({**evidence, "stage": stage.name, "settings": settings})
+        keys[stage.name] = pipeline.stage_key(stage, subject, getattr(config.stages, stage.name))
     return Planned(known, inputs, True, folder, keys, opening=opening)
 
 

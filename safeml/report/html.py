@@ -30,7 +30,7 @@ from safeml.results import (
     StageResult,
     Table,
 )
-from safeml.store import content_key
+from safeml.store.files import content_key
 from safeml.wording import NARROW_SPACE, counted, number
 
 WIDE, NARROW = 760, 358

@@ -11,7 +11,7 @@ from safeml.report.html import render_index, render_stage
 from safeml.report.junit import junit
 from safeml.report.markdown import summary
 from safeml.results import Run, RunTimes
-from safeml.store import atomic_write, file_sha256, to_json
+from safeml.store.files import atomic_write, file_sha256, to_json
 
 CHECKSUMS = "SHA256SUMS"
 PAGE = re.compile(r"[a-z][a-z0-9_-]*\.html")

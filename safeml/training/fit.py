@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from safeml import framework
 from safeml.config import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError, first_line
-from safeml.store import content_key
+from safeml.store.files import content_key
 from safeml.training import state as saved
 from safeml.training.architectures.registry import build
 from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
@@ -51,17 +52,18 @@ def fit(
     folder: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     base: Path = Path(),
+    taken_over: Mapping[str, str] = MappingProxyType({}),
 ) -> Fit:
     """Train, leaving `checkpoints/` (what ModelCheckpoint writes, optimizer included) and `logs/` (TensorBoard) in `folder`.
 
     A training that was interrupted goes on after its last finished epoch. With the same recipe, images, library versions
     and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
-    base: where relative paths of the recipe start.
+    base: where relative paths of the recipe start. taken_over: sha256 of each file that a backbone brings.
 
     Raises StageError where the loss stops being finite, or memory or disk do not suffice; ConfigError where `folder` holds
     the unfinished training of another recipe.
     """
-    key = training_key(recipe, train, valid)
+    key = training_key(recipe, train, valid, taken_over)
     try:
         state = _earlier(folder, key, recipe)
         return _Training(recipe, train, valid, folder, key, on_epoch).run(state, base)
@@ -72,7 +74,9 @@ def fit(
         return replace(fitted, note=note)
 
 
-def training_key(recipe: Recipe, train: ImageDataset, valid: ImageDataset) -> str:
+def training_key(
+    recipe: Recipe, train: ImageDataset, valid: ImageDataset, taken_over: Mapping[str, str]
+) -> str:
     """What an unfinished training belongs to."""
     return content_key(
         {
@@ -80,6 +84,7 @@ def training_key(recipe: Recipe, train: ImageDataset, valid: ImageDataset) -> st
             "train": identity(train),
             "valid": identity(valid),
             "versions": versions(),
+            "taken_over": dict(taken_over),
         }
     )
 

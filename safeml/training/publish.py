@@ -15,7 +15,7 @@ import tensorflow as tf
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.config import Recipe
 from safeml.data.dataset import ImageDataset
-from safeml.store import atomic_write
+from safeml.store.files import atomic_write
 
 MANIFEST = "training.json"
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from safeml.errors import first_line
-from safeml.store import atomic_write, read_plain
+from safeml.store.files import atomic_write, read_plain
 
 FILE = ".training-state"
 DIGEST = 32

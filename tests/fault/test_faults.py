@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from safeml.errors import ConfigError
-from safeml.journal import Journal
-from safeml.lock import folder_lock
 from safeml.results import Metric, StageResult
 from safeml.sealed import Arrays
-from safeml.store import FolderError, atomic_write, keep, sweep
+from safeml.store.files import FolderError, atomic_write, keep, sweep
+from safeml.store.journal import Journal
+from safeml.store.lock import folder_lock
 from tests.fault.faulty_os import MOST_CALLS, FaultyOs, open_handles, temporary_files
 
 ERRORS = [

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from safeml.errors import StageError
-from safeml.journal import Journal
 from safeml.sealed import Arrays, Damaged, Form, largest, seal, unseal
+from safeml.store.journal import Journal
 
 FORM: Form = {"right": ("bool", (5,)), "logits": ("float32", (5, 3)), "batches": ("int64", (1,))}
 ARRAYS: Arrays = {
@@ -196,14 +196,12 @@ def test_any_flipped_bit_is_found_or_does_not_matter(at: int, entry: Path, tmp_p
     assert same(found)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_no_bytes_are_taken_for_a_slice(raw: bytes) -> None:
     with pytest.raises(Damaged):
         unseal(raw, KEY, FORM)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_no_mutation_of_a_slice_gives_other_numbers(data: st.DataObject) -> None:
     raw = bytearray(seal(KEY, ARRAYS))

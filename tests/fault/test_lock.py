@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from safeml.errors import ConfigError, StageError
-from safeml.lock import LOCK, folder_lock
+from safeml.store.lock import LOCK, folder_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from safeml.lock import folder_lock
+from safeml.store.lock import folder_lock
 with folder_lock(Path(sys.argv[1]), ("safeml", "audit")):
     print("held", flush=True)
     time.sleep(60)
@@ -144,7 +144,7 @@ def test_many_at_once_let_in_one(tmp_path: Path) -> None:
     """Each process counts itself in and out; two at the same time would be seen by either."""
     code = (
         "import os, sys, time\nfrom pathlib import Path\nfrom safeml.errors import ConfigError\n"
-        "from safeml.lock import folder_lock\nfolder = Path(sys.argv[1])\nheld = 0\nend = time.monotonic() + 1.5\n"
+        "from safeml.store.lock import folder_lock\nfolder = Path(sys.argv[1])\nheld = 0\nend = time.monotonic() + 1.5\n"
         "while time.monotonic() < end:\n"
         "    try:\n"
         "        with folder_lock(folder):\n"

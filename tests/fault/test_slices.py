@@ -17,10 +17,10 @@ from safeml.classifiers.batches import BatchSize
 from safeml.config import AdversarialSettings, PerformanceSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
-from safeml.journal import Journal
 from safeml.results import StageResult
 from safeml.sealed import Arrays, Form
-from safeml.store import to_json
+from safeml.store.files import to_json
+from safeml.store.journal import Journal
 from tests import subjects
 from tests.fakes import Answers, dataset
 

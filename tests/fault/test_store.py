@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from safeml.errors import InputRefused
-from safeml.journal import Journal, KeptStage
 from safeml.results import Metric, StageResult
-from safeml.store import atomic_write, content_key, read_run
+from safeml.store.files import atomic_write, content_key, read_run
+from safeml.store.journal import Journal, KeptStage
 
 RESULT = StageResult(
     stage="performance",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from safeml.report.write import write_report
-from safeml.store import atomic_write, to_json
+from safeml.store.files import atomic_write, to_json
 from tests.sample_run import sample_run
 
 pytestmark = pytest.mark.slow

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from safeml.errors import ConfigError
-from safeml.lock import LOCK
 from safeml.results import RunTimes
-from safeml.run_folder import refuse_other_run
-from safeml.store import read_run, read_times
+from safeml.store.files import read_run, read_times
+from safeml.store.lock import LOCK
+from safeml.store.run_folder import refuse_other_run
 from tests.fault.faulty_os import temporary_files
 from tests.integration.test_pipeline import write_project
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from safeml.report.write import write_report
-from safeml.store import read_run
+from safeml.store.files import read_run
 
 pytestmark = pytest.mark.slow
 
@@ -174,7 +174,9 @@ def test_the_gate_command_decides_by_other_limits_without_the_model(project: Pat
     lenient = write_project(tmp_path, threshold=0.0)
     assert safeml("gate", project / "first", "--config", lenient).returncode == 0
     missing = write_project(
-        tmp_path, 0.0, '[[gates]]\nid = "x"\nstage = "balance"\nmetric = "nope"\nop = ">="\nthreshold = 0\n'
+        tmp_path,
+        0.0,
+        '[[gates]]\nid = "x"\nstage = "balance"\nmetric = "small_classes"\nslice = "split:valid"\nop = "<="\nthreshold = 0\n',
     )
     assert safeml("gate", project / "first", "--config", missing).returncode == 4
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from safeml.data.load import load_dataset
-from safeml.store import read_run
+from safeml.store.files import read_run
 from tests.integration.test_pipeline import RECIPE
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,7 @@ from safeml.config.declared import MAIN_THREAT, declared
 from safeml.errors import ConfigError
 from safeml.pipeline import STAGES
 from safeml.results import Metric
-from safeml.store import atomic_write, read_run, to_json
+from safeml.store.files import atomic_write, read_run, to_json
 from tests.fakes import dataset, oracle
 from tests.sample_run import run_with
 

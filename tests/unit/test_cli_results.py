@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from safeml.report.write import write_report
-from safeml.store import atomic_write, to_json
+from safeml.store.files import atomic_write, to_json
 from tests.sample_run import CASES, TIMES, metric, run_of, run_with, sample_run, stage
 from tests.sample_run import gate as gate_of
 

@@ -359,7 +359,7 @@ def test_a_main_threat_is_attacked_in_the_widest_case_too() -> None:
 
 
 def test_a_plan_is_plain_data_with_sorted_keys() -> None:
-    from safeml.store import to_json
+    from safeml.store.files import to_json
 
     [gate], _ = planned(images(100), ACCURACY)
     text = to_json(gate)

@@ -7,7 +7,7 @@ import unicodedata
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -38,7 +38,6 @@ def shown(text: str, limit: int = 200) -> str:
     return visible(text, limit).strip()
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_markdown_shows_every_text_as_it_is(text: str) -> None:
     run = failed_run(text)
@@ -55,7 +54,6 @@ def test_markdown_shows_every_text_as_it_is(text: str) -> None:
     assert len(plain) == 3 + 7 + 7  # heading, sentence and identity; the table's head; its one row
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_markdown_leaves_nothing_that_github_links(text: str) -> None:
     """Mentions, issue numbers and addresses are linked in the rendered text, after escapes and entities are gone."""
@@ -72,7 +70,6 @@ def test_the_hostile_summary_is_small_and_has_a_row_a_gate() -> None:
         assert len(text.encode()) < 64 * 1024
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_junit_gives_every_text_back(text: str) -> None:
     run = failed_run(text)
@@ -85,7 +82,6 @@ def test_junit_gives_every_text_back(text: str) -> None:
     assert properties["title"] == visible(text, LONGEST_TEXT)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(CASES)), min_size=1, max_size=6), st.booleans())
 def test_junit_counts_what_has_not_passed(states: list[str], crashed: bool) -> None:
     stages: list[StageResult] = []
@@ -124,7 +120,6 @@ def test_a_waived_case_names_who_answers_and_until_when() -> None:
     assert waived.until in said
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=300), st.integers(1, 250))
 def test_visible_text_is_printable_bounded_and_kept_at_both_ends(text: str, limit: int) -> None:
     result = visible(text, limit)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from safeml.results import Bars, Matrix, Metric, Run, Series, StageResult
-from safeml.store import to_json
+from safeml.store.files import to_json
 
 
 def test_the_published_schema_is_the_one_of_the_code() -> None:

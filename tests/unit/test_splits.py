@@ -29,7 +29,7 @@ def signs(tracks_of_class: list[int], frames: int, order: np.random.Generator | 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     tracks_of_class=st.lists(st.integers(3, 30), min_size=1, max_size=6),
     frames=st.integers(1, 5),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from safeml.config import BackboneSettings
-from safeml.errors import ConfigError
 from safeml.config.errors import sentence
+from safeml.errors import ConfigError
 from safeml.training.architectures.freezing import MANY, decide
 
 LAYERS = 21

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from safeml.errors import ConfigError, InputRefused
-from safeml.store import MAX_RESULTS_BYTES, read_plain, read_run
+from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
 # What stands at the foot of every index that safeml draws.
 DRAWN = b'Drawn from <span class="id">results.json</span>'

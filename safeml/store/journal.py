@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from safeml.audits.base import Work
 from safeml.results import Recomputed, StageResult
 from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
-from safeml.store import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
+from safeml.store.files import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
 from safeml.version import __version__
 
 STAGES, WORK = "stages", "work"

@@ -1,0 +1,99 @@
+"""What an audit is about: a model that was scanned and opened, the data around it, and what every number depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safeml import provenance
+from safeml.audits.base import AuditInputs, Progress
+from safeml.classifiers.identity import model_identity
+from safeml.config import Config
+from safeml.data.dataset import ImageDataset
+from safeml.data.identity import Role, data_identity
+from safeml.data.place import Place
+from safeml.errors import ConfigError
+from safeml.results import DataIdentity, ModelIdentity
+from safeml.store.files import content_key
+from safeml.version import __version__
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited.
+
+    evidence: JSON-able; what every number of the run depends on beside the settings of its stage.
+    check_unchanged: raises where the model's file is not the one that was opened any more; file_sha256: of that file.
+    """
+
+    inputs: AuditInputs
+    check_unchanged: Callable[[], None]
+    file_sha256: str
+    identity: ModelIdentity
+    data: list[DataIdentity]
+    evidence: dict[str, Any]
+
+
+def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
+    """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused where they cannot be audited."""
+    test = place.data(config.data.test)
+    train_data = place.data(config.data.train) if config.data.train else None
+    valid = place.data(config.data.valid) if config.data.valid else None
+    for other in (train_data, valid):
+        if other is not None and other.fingerprint == test.fingerprint:
+            raise ConfigError(
+                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
+            )
+    from safeml.classifiers.load import load_model
+
+    progress("Opening the model", 0, 1)
+    opened = load_model(model_path)
+    name = config.model.name or _model_name(opened.source.file)
+    classifier = opened.model.fed(config.model.input, test.class_names, name)
+    identity = model_identity(classifier)
+    roles: tuple[tuple[Role, ImageDataset | None], ...] = (
+        ("test", test),
+        ("train", train_data),
+        ("valid", valid),
+    )
+    data = [data_identity(role, dataset) for role, dataset in roles if dataset is not None]
+    evidence = {
+        "version": __version__,
+        "code": provenance.measuring_code(),
+        "packages": provenance.versions(),
+        "model": identity.model_dump(mode="json"),
+        "data": [entry.model_dump(mode="json") for entry in data],
+        "seed": config.run.seed,
+    }
+    inputs = AuditInputs(
+        classifier,
+        test,
+        train_data,
+        valid,
+        config.run.seed,
+        progress,
+        contract=config.model.input,
+        origin=opened.origin,
+        manifest=opened.source.manifest,
+        predicting=classifier.batch,
+    )
+    return Subject(inputs, opened.check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
+
+
+def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:
+    """The folder of a run that names none: by its model and its content."""
+    whole = {**subject.evidence, "configuration": config.model_dump(mode="json"), "profile": profile}
+    return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"
+
+
+def _model_name(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
+
+
+def _slug(name: str) -> str:
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:60].strip("-")
+        or "model"
+    )
