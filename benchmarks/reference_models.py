@@ -1,6 +1,6 @@
 """The README's table of reference models: each is audited on the held-out test images by its own safeml.toml.
 
-    python benchmarks/reference_models.py [DATA_ROOT]      # default: ../shared/data
+    python benchmarks/reference_models.py [DATA_ROOT [MODEL ...]]      # default: ../shared/data, and all models
 
 Finished stages of unchanged models, data and code are read back. Writes benchmarks/results/reference_models.json.
 """
@@ -17,11 +17,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from safeml import pipeline
 from safeml.config import load_config
+from safeml.data.place import Place
 from safeml.report.write import write_report
 from safeml.results import Run
 
 ROOT = Path(__file__).parent.parent
-MODELS = ("lenet-gtsrb", "resnet-gtsrb")
+MODELS = (
+    "lenet-gtsrb",
+    "safeml-cnn-gtsrb",
+    "resnet-gtsrb",
+    "mobilenet-gtsrb",
+    "vit-gtsrb",
+    "stop-priority",
+)
 METRICS = (
     "clean_accuracy",
     "recall_worst_family",
@@ -42,22 +50,24 @@ def record(run: Run) -> dict[str, Any]:
     return {**row, "verdict": run.verdict.status}
 
 
-def main(data_root: Path) -> None:
+def main(data_root: Path, models: tuple[str, ...]) -> None:
     if not (data_root / "gtsrb" / "test.npz").is_file():
         print(f"skipped: {data_root}/gtsrb/test.npz is not there, and the table is about those images")
         return
-    rows = {}
-    for name in MODELS:
+    target = Path(__file__).parent / "results" / "reference_models.json"
+    rows = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+    for name in models:
         folder = ROOT / "models" / name
-        place = pipeline.Place(folder, data_root)
+        place = Place(folder, data_root)
         config = load_config(folder / "safeml.toml")
-        run, times, out = pipeline.audit(config, place, folder, ROOT / "reports" / name)
+        run, times, out = pipeline.audit(config, place, folder, ROOT / "reports" / name, force=True)
         write_report(run, out, times)
         rows[name] = record(run)
         print(name, json.dumps(rows[name]))
-    target = Path(__file__).parent / "results" / "reference_models.json"
-    target.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        ordered = {key: rows[key] for key in MODELS if key in rows}
+        target.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "data")
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "data"
+    main(root, tuple(sys.argv[2:]) or MODELS)
