@@ -24,7 +24,7 @@ _PUBLIC = {
     "load_config": "safeml.config",
     "load_dataset": "safeml.data.load",
     "load_model": "safeml.classifiers.load",
-    "read_run": "safeml.store",
+    "read_run": "safeml.store.files",
     "scan_path": "safeml.scan.scan",
     "wrap": "safeml.classifiers.keras",
     "write_report": "safeml.report.write",

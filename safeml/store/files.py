@@ -47,10 +47,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content` in one step; on any failure the earlier file is intact and no part is left.
 
     The temporary file stands in the same folder, because a rename is atomic only within one file system; file and folder
-    are synced, so that a power cut after the return cannot undo it. Raises ConfigError where `path` is no plain file.
+    are synced, so that a power cut after the return cannot undo it. Raises ConfigError where `path` is a device.
     """
-    if os.path.lexists(path) and not os.path.isfile(path):  # a rename over a device would replace the device
-        raise ConfigError(f"{path}: is there and is no plain file; name another.")
+    if path.is_char_device() or path.is_block_device():  # the rename would replace the device
+        raise ConfigError(f"{path}: is a device and no file; name another.")
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safeml.errors import InputRefused
+from safeml.errors import ConfigError, InputRefused
 from safeml.results import Metric, StageResult
 from safeml.store.files import atomic_write, content_key, read_run
 from safeml.store.journal import Journal, KeptStage
@@ -113,3 +113,10 @@ def test_results_that_are_not_whole_are_refused(tmp_path: Path, content: str, me
 def test_absent_results_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="cannot be read"):
         read_run(tmp_path)
+
+
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    null = Path("/dev/null")
+    with pytest.raises(ConfigError, match="is a device"):
+        atomic_write(null, "text")
+    assert null.is_char_device()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safeml.errors import PRECEDENCE, ExitCode
 from safeml.gates import decide
 from safeml.results import Gate, Metric, StageResult, Verdict, Waiver
+
+pytestmark = pytest.mark.slow
 
 TODAY = "2026-06-15"
 GRAVITY = {code: -rank for rank, code in enumerate(PRECEDENCE)}

@@ -151,6 +151,7 @@ def test_a_slightly_changed_copy_is_a_candidate_and_no_copy(
     assert table(result, "near-copies").rows == [["test", "train", 1, 1]]
 
 
+@pytest.mark.slow
 def test_the_four_copies_in_the_real_data() -> None:
     files = {split: SHARED / f"{split}.npz" for split in ("valid", "test")}
     if not all(file.is_file() for file in files.values()):

@@ -599,6 +599,7 @@ def test_load_dataset_names_what_is_wrong(kind, path, options, message):
 # --- the real data
 
 
+@pytest.mark.slow
 def test_the_real_npz_files_hold_what_their_readme_says():
     root = shared("gtsrb")
     valid, test = npz.load(root / "valid.npz"), npz.load(root / "test.npz")

@@ -244,6 +244,7 @@ def test_a_tensor_is_what_it_declares(tmp_path: Path, content: bytes, message: s
         scan(tmp_path, onnx_model(onnx_graph(tensors=[content])))
 
 
+@pytest.mark.slow
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     sides, size = 100_000_000, 400_000_000
     head = put(1, sides) + put(2, 1) + put(8, "w") + varint(9 << 3 | 2) + varint(size)
