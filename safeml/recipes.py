@@ -103,9 +103,9 @@ def train(
                 "command goes on from there."
             ) from error
         finished = datetime.now(UTC)
-        notes = [fitted.note] if fitted.note else []
+        notes = [f"Training began anew: {fitted.note}."] if fitted.note else []
         if fitted.resumed_after:
-            notes.append(f"training was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}")
+            notes.append(f"Training was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}.")
         times = RunTimes(
             started=started.isoformat(timespec="seconds"),
             finished=finished.isoformat(timespec="seconds"),

@@ -32,9 +32,13 @@ def train(
     """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
     from safeml.recipes import training_run
     from safeml.report.write import write_page
+    from safeml.store.files import read_times
 
     folder = train_recipe(recipe, data_root, out or recipe.parent, force)
-    typer.echo(f"Report: {write_page(training_run(recipe, data_root, folder), folder)}")
+    times = read_times(folder)
+    for note in times.notes if times else ():
+        typer.echo(note, err=True)
+    typer.echo(f"Report: {write_page(training_run(recipe, data_root, folder), folder, times)}")
 
 
 def train_recipe(recipe: Path, data_root: Path | None, out: Path, force: bool = False) -> Path:

@@ -117,7 +117,7 @@ def render_stage(
         if stage.worst_cases and stage.worst_cases.items
         else None,
         reproduce=[" ".join(run.command), *stage.reproduce] if run.command else stage.reproduce,
-        provenance=_provenance(stage),
+        provenance=[*_provenance(stage), *(_taken_over(times) if alone else [])],
     )
 
 
@@ -348,8 +348,7 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
         facts.append(Fact(label="Hardware", value=", ".join(f"{k} {v}" for k, v in times.hardware.items())))
         total = duration(sum(times.seconds.values()))
         facts.append(Fact(label="Duration", value=total, detail=stage_seconds(times)))
-        taken_over = resume_sentence(times.resume)
-        facts += [Fact(label="Taken over", value=taken_over)] if taken_over else []
+        facts += _taken_over(times)
         facts.append(
             Fact(
                 label="Model file",
@@ -358,6 +357,14 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
             )
         )
     return facts
+
+
+def _taken_over(times: RunTimes | None) -> list[Fact]:
+    """What was taken over from an earlier run that did not finish, where anything was."""
+    if times is None:
+        return []
+    text = " ".join([resume_sentence(times.resume), *times.notes]).strip()
+    return [Fact(label="Taken over", value=text)] if text else []
 
 
 def _commands(run: Run) -> list[str]:

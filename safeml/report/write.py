@@ -35,12 +35,12 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     return _write(folder, texts)
 
 
-def write_page(run: Run, folder: Path) -> Path:
+def write_page(run: Run, folder: Path, times: RunTimes | None) -> Path:
     """Write the page of a run's one stage into `folder`, without an index; return its path."""
     [stage] = run.stages
     results_hash = hashlib.sha256(to_json(run).encode()).hexdigest()
     path = folder / f"{stage.stage}.html"
-    atomic_write(path, render_stage(run, stage, results_hash, None, alone=True))
+    atomic_write(path, render_stage(run, stage, results_hash, times, alone=True))
     return path
 
 

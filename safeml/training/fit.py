@@ -70,7 +70,7 @@ def fit(
     except saved.Damaged as error:
         forget(folder)
         fitted = _Training(recipe, train, valid, folder, key, on_epoch).run(None, base)
-        note = f"the state of an earlier training could not be used ({error}), so training began anew"
+        note = f"the state of an earlier training could not be used ({error})"
         return replace(fitted, note=note)
 
 

@@ -98,7 +98,7 @@ def test_the_note_of_a_resumed_training_and_the_lock_of_a_running_one(tmp_path: 
         run(recipe, out)
     assert run(recipe, out) == [2]
     notes = json.loads((out / "run.json").read_text())["notes"]
-    assert notes == ["training was resumed after epoch 1 of 2"]
+    assert notes == ["Training was resumed after epoch 1 of 2."]
     assert not list(out.glob(".*"))
 
 
