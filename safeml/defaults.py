@@ -20,7 +20,7 @@ GATES = (
         "all",
         ">=",
         0.95,
-        "Below the published accuracy of small networks on GTSRB (0.97 to 0.98); " + NO_AUTHORITY,
+        "Below the published accuracy of small networks on GTSRB (0.97 to 0.98). " + NO_AUTHORITY,
     ),
     (
         "worst-family-recall",
@@ -64,7 +64,7 @@ GATES = (
     ),
     (
         "robust-linf-4",
-        "Worst of the attacks, L-inf 4/255",
+        "Accuracy under the worst attack, L-inf 4/255",
         "adversarial",
         "robust_accuracy.linf_4",
         "all",

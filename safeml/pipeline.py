@@ -26,7 +26,7 @@ from safeml.results import Finding, Resume, Run, RunTimes, StageResult
 from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
-from safeml.store.run_folder import refuse_other_run
+from safeml.store.run_folder import forget_verdict, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
 from safeml.version import __version__
 
@@ -51,25 +51,28 @@ STAGES = (
     Stage("balance", "Class balance", "safeml.audits.balance"),
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
 )
-QUICK: dict[str, dict[str, Any]] = {
+# The most that the quick profile does of each.
+QUICK: dict[str, dict[str, int]] = {
     "performance": {"bootstrap": 200},
-    "adversarial": {
-        "images": 256,
-        "steps": 10,
-        "threats": [{"norm": "linf", "epsilon": e} for e in ("1/255", "4/255")]
-        + [{"norm": "l2", "epsilon": 0.5}],
-    },
+    "adversarial": {"images": 256, "steps": 10},
 }
+QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")
 
 
 def quick(config: Config) -> Config:
-    """The quick profile: fewer images, steps and threats, the same stages and the same gates."""
-    stages = {
-        name: getattr(config.stages, name).model_validate(
-            {**getattr(config.stages, name).model_dump(mode="json"), **changes}
+    """The quick profile: at most so many images and steps, the threats that a gate reads and a few more, the same gates."""
+    stages: dict[str, Any] = {
+        name: getattr(config.stages, name).model_copy(
+            update={
+                key: min(most, getattr(getattr(config.stages, name), key)) for key, most in bounds.items()
+            }
         )
-        for name, changes in QUICK.items()
+        for name, bounds in QUICK.items()
     }
+    attacked = stages["adversarial"]
+    read = " ".join(gate.metric for gate in config.gates)
+    kept = [threat for threat in attacked.threats if threat.label in QUICK_THREATS or threat.label in read]
+    stages["adversarial"] = attacked.model_copy(update={"threats": tuple(kept) or attacked.threats[:1]})
     return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
 
 
@@ -104,7 +107,7 @@ def audit(
         if not there:
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
         if not force:
-            refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint)
+            refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint, profile)
         sweep(folder)
         journal = Journal(folder)
         done = {stage.name: _stage(stage, subject, config, journal, n) for n, stage in enumerate(STAGES)}
@@ -140,6 +143,7 @@ def audit(
                 began=earlier.start if earlier else "",
             ),
         )
+        forget_verdict(folder)
         keep(folder / "results.json", to_json(run))
         keep(folder / "run.json", to_json(times))
         finish(run, times, folder)
@@ -157,7 +161,6 @@ def _stage(
     stage: Stage, subject: Subject, config: Config, journal: Journal, number: int
 ) -> tuple[KeptStage, bool]:
     """The stage as it is kept, or measured and kept; and whether it was read back."""
-    subject.inputs.progress(stage.title, number, len(STAGES))
     settings = getattr(config.stages, stage.name)
     if not settings.enabled:
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
@@ -165,6 +168,7 @@ def _stage(
         return KeptStage(skipped, 0.0), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
+    subject.inputs.progress(f"{stage.title} (kept)" if kept else stage.title, number, len(STAGES))
     if kept is not None:
         journal.clear(
             stage.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
 from safeml.store.files import atomic_write, content_key, file_sha256, make_folder, to_json
 from safeml.store.lock import folder_lock
+from safeml.store.run_folder import refuse_audit
 from safeml.version import __version__
 
 INFLATION = "inflation"
@@ -57,46 +59,71 @@ def recipe_data(recipe: Recipe, place: Place) -> tuple[ImageDataset, ImageDatase
     return training, choosing
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A recipe with its images, and whatever files a backbone brings (sha256 by role). base: where its relative paths start."""
+
+    recipe: Recipe
+    base: Path
+    training: ImageDataset
+    choosing: ImageDataset
+    taken_over: dict[str, str]
+
+
+def prepare(recipe_path: Path, place: Place) -> Prepared:
+    """Read the recipe at `recipe_path` and its data. Raises ConfigError or InputRefused where they are not what they should be."""
+    recipe, base = load_recipe(recipe_path), recipe_path.parent
+    training, choosing = recipe_data(recipe, place)
+    return Prepared(recipe, base, training, choosing, _taken_over(recipe, base))
+
+
 def train(
-    recipe_path: Path,
-    data_root: Path | None,
+    prepared: Prepared,
     out: Path,
     on_epoch: OnEpoch,
     force: bool = False,
     command: tuple[str, ...] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train the recipe into `out` and return the folder; a folder that already holds its result is kept.
 
-    Raises ConfigError where `out` holds the training of another recipe and `force` is not given.
+    say: takes a line for whoever waits. Raises ConfigError where `out` holds an audit, or another training and `force` is
+    not given; StageError where training cannot go on.
     """
-    recipe, base = load_recipe(recipe_path), recipe_path.parent
-    place = Place(base, data_root or base)
-    if not force and is_done(recipe, out, base):
+    recipe, base = prepared.recipe, prepared.base
+    training, choosing = prepared.training, prepared.choosing
+    refuse_audit(out)
+    if not force and is_done(prepared, out):
+        say(f"{out} holds this training already; it is kept.")
         return out
-    training, choosing = recipe_data(recipe, place)
+    say(f"Training {recipe.name} into {out}.")
     started = datetime.now(UTC)
     framework.start()
     from safeml.training.fit import fit, forget
     from safeml.training.inflation import measure_inflation
     from safeml.training.publish import publish
-    from safeml.training.state import discard
+    from safeml.training.state import discard, finished_epochs
 
     with folder_lock(make_folder(out), command):
         if force:
             _remove_result(out)
             forget(out)
             forget(out / INFLATION)
+        elif done := finished_epochs(out):
+            say(f"Going on after epoch {done} of {recipe.epochs}.")
         try:
-            fitted = fit(recipe, training, choosing, out, on_epoch, base, taken_over(recipe, base))
+            fitted = fit(recipe, training, choosing, out, on_epoch, base, prepared.taken_over)
             extra: dict[str, Any] = {"phases": fitted.phases} if fitted.phases else {}
             if recipe.backbone is not None:
-                extra["taken_over"] = taken_over(recipe, base)
+                extra["taken_over"] = prepared.taken_over
             if recipe.inflation:
+                say("The same again on a random split, to measure what such a split would have claimed.")
                 extra["inflation"] = measure_inflation(
                     recipe, training, choosing, make_folder(out / INFLATION), on_epoch, base
                 )
             publish(recipe, training, choosing, out, fitted.epochs, extra)
             discard(out)
+            discard(out / INFLATION)
         except OSError as error:
             raise StageError(
                 f"{out}: cannot be written ({error.strerror or first_line(error)}); what is finished is kept, and the same "
@@ -111,14 +138,14 @@ def train(
             finished=finished.isoformat(timespec="seconds"),
             seconds={"training": round((finished - started).total_seconds(), 3)},
             hardware=provenance.hardware(),
-            code_commit=provenance.commit(place.base),
+            code_commit=provenance.commit(base),
             notes=notes,
         )
         atomic_write(out / "run.json", to_json(times))
     return out
 
 
-def taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
+def _taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
     """sha256 of each file that a backbone brings: of the source, and of its weights. Empty where nothing comes from a file."""
     if recipe.backbone is None:
         return {}
@@ -140,37 +167,46 @@ def _remove_result(folder: Path) -> None:
             chosen.unlink(missing_ok=True)
 
 
-def trained_folder(reports: Path, recipe_path: Path) -> Path:
-    """Where `safeml run` trains a recipe: by its name and content, so that another recipe has another folder."""
-    recipe = load_recipe(recipe_path)
-    whole = {"recipe": recipe.model_dump(mode="json"), "taken_over": taken_over(recipe, recipe_path.parent)}
-    return reports / "trained" / f"{recipe.name}-{content_key(whole)[:10]}"
+def trained_folder(reports: Path, prepared: Prepared) -> Path:
+    """Where `safeml run` trains a recipe: by its name and all that its result depends on, so that another has another folder."""
+    whole = {"recipe": prepared.recipe.model_dump(mode="json"), **_identity(prepared)}
+    return reports / "trained" / f"{prepared.recipe.name}-{content_key(whole)[:10]}"
 
 
-def is_done(recipe: Recipe, out: Path, base: Path) -> bool:
-    """Whether `out` holds the result of this very recipe, whose relative paths start at `base`.
-
-    Raises ConfigError for the result of another one.
-    """
+def is_done(prepared: Prepared, out: Path) -> bool:
+    """Whether `out` holds the result of this very recipe on these very images. Raises ConfigError for that of another one."""
     manifest = read_manifest(out)
     if manifest is None:
         return False
+    made = {role: manifest.get(role, {}).get("fingerprint") for role in ("train", "valid")}
+    made["taken_over"] = manifest.get("taken_over", {})
     try:
-        made = Recipe.model_validate(manifest.get("recipe"))
-        same = made == recipe and manifest.get("taken_over", {}) == taken_over(recipe, base)
+        same = Recipe.model_validate(manifest.get("recipe")) == prepared.recipe
     except ValueError:
         same = False
-    if not same:
+    if not same or made != _identity(prepared):
         raise ConfigError(
-            f"{out}: holds the training of another recipe or of another backbone; choose another folder with --out, or begin anew with --force."
+            f"{out}: holds the training of another recipe, on other images or of another backbone; choose another folder with "
+            "--out, or begin anew with --force."
         )
     return find_model(out).file.is_file()
 
 
-def training_run(recipe_path: Path, data_root: Path | None, folder: Path) -> Run:
-    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing."""
-    recipe = load_recipe(recipe_path)
-    training, choosing = recipe_data(recipe, Place(recipe_path.parent, data_root or recipe_path.parent))
+def _identity(prepared: Prepared) -> dict[str, Any]:
+    """What the result of a recipe depends on beside the recipe."""
+    return {
+        "train": prepared.training.fingerprint,
+        "valid": prepared.choosing.fingerprint,
+        "taken_over": prepared.taken_over,
+    }
+
+
+def training_run(prepared: Prepared, folder: Path) -> Run:
+    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing.
+
+    Raises InputRefused where the folder's model or manifest is not what it should be.
+    """
+    recipe, training, choosing = prepared.recipe, prepared.training, prepared.choosing
     from safeml.audits import training as stage
     from safeml.classifiers.load import load_model
 

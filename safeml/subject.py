@@ -38,11 +38,12 @@ class Subject:
 
 def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
     """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused where they cannot be audited."""
+    progress("Reading the data", 0, 1)
     test = place.data(config.data.test)
     train_data = place.data(config.data.train) if config.data.train else None
     valid = place.data(config.data.valid) if config.data.valid else None
     for other in (train_data, valid):
-        if other is not None and other.fingerprint == test.fingerprint:
+        if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
             )

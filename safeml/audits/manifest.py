@@ -18,6 +18,7 @@ LARGEST_NUMBER = 1e30
 MOST_PHASES = 100
 MOST_VERSIONS = 20
 LONGEST_NAME = 200
+LONGEST_NOTE = 1000
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,13 @@ def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
             )
         note = _get(entry, "note", str, f"{where}.")
         if first <= last:
-            phases.append(PhaseUsed(first, last, note[:300], rate))
+            phases.append(PhaseUsed(first, last, _cut(note, LONGEST_NOTE), rate))
     return tuple(phases)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text itself, or its beginning with a mark that it went on."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _share(values: dict[str, Any], key: str, where: str) -> float:

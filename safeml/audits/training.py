@@ -53,6 +53,7 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
         limits=_limits(made),
         not_tested=_not_tested(made),
         reproduce=[
+            f"safeml train recipe.toml --data-root DATA --out FOLDER    # {_which_recipe(made)}",
             f"training images {made.train.fingerprint}",
             f"validation images {made.valid.fingerprint}",
             f"model {made.fingerprint}",
@@ -74,6 +75,10 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
 
 def _amount(images: int, signs: int | None) -> str:
     return counted(images, "image") + (f" of {counted(signs, 'sign')}" if signs is not None else "")
+
+
+def _which_recipe(made: Manifest) -> str:
+    return f"the recipe of {made.recipe}" if made.recipe else "its recipe is not named"
 
 
 def _facts(inputs: AuditInputs, made: Manifest) -> list[Fact]:
@@ -108,7 +113,8 @@ def _versions(made: Manifest) -> str:
 
 
 def _metrics(made: Manifest) -> list[Metric]:
-    note = "as recorded in training; no interval, the manifest does not say which images are wrong"
+    # Why there is no interval stands once, among the limits.
+    note = "as recorded in training"
     return [
         Metric(
             name="validation_accuracy_chosen",
@@ -120,7 +126,7 @@ def _metrics(made: Manifest) -> list[Metric]:
         ),
         Metric(
             name="train_validation_gap",
-            title="Training minus validation accuracy, chosen epoch",
+            title="Training minus validation accuracy of the chosen epoch, in points",
             value=made.chosen.accuracy - made.chosen.val_accuracy,
             n=made.valid.images,
             signs=made.valid.signs,

@@ -10,6 +10,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.manifest import Manifest
 from safeml.audits.training_findings import known_valid, one_sign
 from safeml.audits.training_inflation import points
+from safeml.audits.training_recipe import own_model, without_effect
 from safeml.results import Finding
 from safeml.wording import counted, number, percent
 
@@ -204,6 +205,7 @@ def _backbone(made: Manifest) -> list[Finding]:
     if source is None:
         return []
     findings = []
+    idle = without_effect(made.settings)
     if made.settings.get("backbone.weights") != "none" or own_model(str(source)):
         findings.append(
             Finding(
@@ -214,7 +216,7 @@ def _backbone(made: Manifest) -> list[Finding]:
                 evidence={
                     key.removeprefix("backbone."): value
                     for key, value in made.settings.items()
-                    if key.startswith("backbone.")
+                    if key.startswith("backbone.") and key not in idle
                 },
             )
         )
@@ -230,11 +232,6 @@ def _backbone(made: Manifest) -> list[Finding]:
             )
         )
     return findings
-
-
-def own_model(source: str) -> bool:
-    """Whether a backbone is named by a path; an architecture of keras.applications has neither slash nor dot."""
-    return "/" in source or "." in source
 
 
 def _weights(made: Manifest) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from safeml.audits.manifest import Epoch, Manifest
@@ -10,6 +12,7 @@ from safeml.wording import counted, number
 
 MOST_POINTS = 300
 MOST_ROWS = 100
+FINGERPRINT = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 TICK_ROOM = 0.2  # of the axis: nearer than that, words below it would touch
 
 
@@ -65,7 +68,22 @@ def phase_epochs(made: Manifest, row: int) -> str:
     return f"epoch {last}" if last == phase.first else f"epochs {phase.first}-{last}"
 
 
+def phase_notes(made: Manifest) -> tuple[str, list[str]]:
+    """What all notes begin with (where the network is from and which rule decided, as a rule), and the rest of each.
+
+    Notes are parts between semicolons; each phase keeps at least its last part. Fingerprints are shortened to 12 digits.
+    """
+    notes = [FINGERPRINT.sub(r"\1", phase.note).split("; ") for phase in made.phases]
+    shared = 0
+    if len(notes) > 1:
+        most = min(map(len, notes)) - 1
+        while shared < most and len({note[shared] for note in notes}) == 1:
+            shared += 1
+    return "; ".join(notes[0][:shared]) if notes else "", ["; ".join(note[shared:]) for note in notes]
+
+
 def phase_table(made: Manifest) -> Table:
+    shared, notes = phase_notes(made)
     rates = all(phase.learning_rate is not None for phase in made.phases)
     return Table(
         id="phases",
@@ -77,10 +95,11 @@ def phase_table(made: Manifest) -> Table:
             Column(key="note", label="What was trained"),
         ],
         rows=[
-            [row + 1, phase_epochs(made, row), *([phase.learning_rate] if rates else []), phase.note]
+            [row + 1, phase_epochs(made, row), *([phase.learning_rate] if rates else []), notes[row]]
             for row, phase in enumerate(made.phases)
         ],
-        caption="A transferred network is trained in parts: what is frozen stays as it was taken over.",
+        caption="A transferred network is trained in parts: what is frozen stays as it was taken over."
+        + (f" In all phases, {shared}." if shared else ""),
     )
 
 
@@ -136,10 +155,11 @@ def _phase_of(made: Manifest, epoch: Epoch) -> int | None:
 def _ticks(made: Manifest) -> list[tuple[float, str]]:
     """The first and the last epoch, where each later phase begins, and the chosen epoch, which comes first where room is short."""
     E = len(made.epochs)
-    marks = {made.chosen.epoch: f"{made.chosen.epoch} chosen"}
+    words = {made.chosen.epoch: ["chosen"]}
     for row, phase in enumerate(made.phases):
         if row and phase.first <= E:
-            marks.setdefault(phase.first, f"{phase.first} phase {row + 1}")
+            words.setdefault(phase.first, []).append(f"phase {row + 1}")
+    marks = {epoch: f"{epoch} {', '.join(said)}" for epoch, said in words.items()}
     for plain in (E, 1):
         if all(abs(plain - mark) > TICK_ROOM * (E - 1) for mark in marks):
             marks[plain] = str(plain)

@@ -17,6 +17,7 @@ from safeml.wording import counted, number
 ROUNDED = 4
 FEW_SIGNS = 30  # with fewer, one sign is worth more than three points
 NAMED = 3
+LISTED = 5
 
 
 def identity_findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
@@ -90,19 +91,47 @@ def choice_findings(made: Manifest) -> list[Finding]:
                 remedy="Read the clean accuracy on the test set instead.",
                 evidence={
                     "epochs": E,
-                    "chosen": chosen.val_accuracy,
-                    "median": float(np.median([epoch.val_accuracy for epoch in made.epochs])),
+                    "accuracy_chosen": chosen.val_accuracy,
+                    "accuracy_median": float(np.median([epoch.val_accuracy for epoch in made.epochs])),
                 },
             )
         )
-    return findings + _tied(made) + _within_one_sign(made)
+    return findings + _equal(made) + _tied(made) + _within_one_sign(made)
+
+
+def _equal(made: Manifest) -> list[Finding]:
+    """Epochs that no precision tells apart: then it is their order that decides."""
+    chosen = made.chosen
+    value = chosen.monitored(made.monitor)
+    equal = [e.epoch for e in made.epochs if e.monitored(made.monitor) == value]
+    if len(equal) == 1:
+        return []
+    first = "the earlier one" if len(equal) == 2 else "the earliest one"
+    which = first if chosen.epoch == equal[0] else f"epoch {chosen.epoch}"
+    return [
+        Finding(
+            code="epochs-equal",
+            severity="info",
+            message=f"The values of {made.monitor} of epochs {_listed(equal)} are equal; {which} was chosen.",
+            evidence={"chosen": chosen.epoch, "equal": len(equal) - 1},
+        )
+    ]
+
+
+def _listed(epochs: list[int]) -> str:
+    more = f" and {number(len(epochs) - LISTED)} more" if len(epochs) > LISTED else ""
+    return ", ".join(map(str, epochs[:LISTED])) + more
 
 
 def _tied(made: Manifest) -> list[Finding]:
+    """Epochs whose file names carry the same value though their full precision differs."""
     chosen = made.chosen
-    value = round(chosen.monitored(made.monitor), ROUNDED)
+    value = chosen.monitored(made.monitor)
     ties = [
-        e.epoch for e in made.epochs if e != chosen and round(e.monitored(made.monitor), ROUNDED) == value
+        e.epoch
+        for e in made.epochs
+        if e.monitored(made.monitor) != value
+        and round(e.monitored(made.monitor), ROUNDED) == round(value, ROUNDED)
     ]
     if not ties:
         return []
@@ -110,7 +139,7 @@ def _tied(made: Manifest) -> list[Finding]:
         Finding(
             code="rounded-names-tie",
             severity="info",
-            message=f"Epochs {', '.join(map(str, [chosen.epoch, *ties][:5]))} have the same {made.monitor} in {ROUNDED} decimals; the choice is by full precision, not by file name.",
+            message=f"Epochs {_listed([chosen.epoch, *ties])} have the same {made.monitor} in {ROUNDED} decimals; the choice is by full precision, not by file name.",
             evidence={"chosen": chosen.epoch, "tied": len(ties)},
         )
     ]
@@ -122,12 +151,11 @@ def one_sign(made: Manifest) -> float | None:
 
 
 def _within_one_sign(made: Manifest) -> list[Finding]:
+    """Epochs that differ by less than a sign; those that do not differ at all are told of by `_equal`."""
     worth, chosen = one_sign(made), made.chosen
     if worth is None or made.monitor != "val_accuracy":
         return []
-    near = [
-        e.epoch for e in made.epochs if e is not chosen and abs(e.val_accuracy - chosen.val_accuracy) < worth
-    ]
+    near = [e.epoch for e in made.epochs if 0 < abs(e.val_accuracy - chosen.val_accuracy) < worth]
     if not near:
         return []
     which = f"epoch {near[0]}" if len(near) == 1 else f"{number(len(near))} other epochs"

@@ -15,6 +15,7 @@ from safeml.wording import limit_percent
 
 Setting = str | int | float | bool
 LONGEST = 200
+WITHOUT_BATCH_NORM = ("lenet", "safeml_cnn")
 # Every setting that is shown, in the order of a recipe: what it is, and in few words what it does.
 SETTINGS: dict[str, tuple[str, str]] = {
     "name": ("Name", "of the recipe"),
@@ -24,7 +25,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "backbone.source": ("Backbone", "the network that is taken over"),
     "backbone.weights": (
         "Backbone weights",
-        "where its weights come from; a model of your own brings its own",
+        "where its weights come from",
     ),
     "backbone.layer": ("Backbone ends at", "the last layer that is kept"),
     "backbone.alpha": ("Backbone width", "multiplier of its channels (MobileNets only)"),
@@ -70,6 +71,11 @@ PROPORTIONS = (
     "dropout",
     "label_smoothing",
 )
+# Of the tables of data: what says nothing about how the model came about, and where a reader finds it.
+LEFT_OUT_OF_DATA = {
+    "frames_per_sign": "a statement about the images, not a choice among them; the manifest counts the signs",
+    "size": "the size of the images is that of the model's input",
+}
 NONE_AT_ZERO = (*PROPORTIONS, "weight_decay", "weight_average", "early_stopping", "augment.rotation_degrees", "augment.blur_sigma")  # fmt: skip
 
 
@@ -125,18 +131,54 @@ def _at(values: Any, name: str) -> Any:
 
 
 def _source(data: Mapping[str, Any]) -> str:
-    """Data settings in a few words: `npz gtsrb/train.npz`, `rendered, 12,900 images, seed 1`."""
+    """Data settings in a few words: `npz gtsrb/train.npz`, `rendered, 12,900 images, seed 1`.
+
+    Only GTSRB has parts to choose between, and only images that are drawn or sampled depend on a seed.
+    """
     parts = [" ".join(str(data[key]) for key in ("kind", "path") if data.get(key))]
-    if data.get("kind") == "rendered":
-        parts += [f"{data[key]:,} images" for key in ("images",) if data.get(key)]
-        parts += [f"seed {data['seed']}" for key in ("seed",) if key in data]
+    if data.get("kind") == "gtsrb":
+        parts += [f"split {data['split']}" for key in ("split",) if key in data]
+        parts += [f"valid_fraction {data[key]:g}" for key in ("valid_fraction",) if data.get(key)]
+    rendered = data.get("kind") == "rendered"
+    if data.get("images"):
+        parts.append(f"{'' if rendered else 'a sample of '}{data['images']:,} images")
+    if "seed" in data and (rendered or data.get("images")):
+        parts.append(f"seed {data['seed']}")
     if data.get("classes"):
         parts.append(f"{len(data['classes'])} classes")
     return ", ".join(parts)
 
 
+def without_effect(settings: Mapping[str, Setting]) -> set[str]:
+    """The settings that change nothing in this recipe, by dotted name: to show them would be to claim an effect."""
+    idle = set()
+    architecture, freeze = settings.get("architecture"), settings.get("backbone.freeze")
+    source = str(settings.get("backbone.source", ""))
+    if source or architecture == "backbone":
+        idle.add("width")
+    if own_model(source):
+        idle |= {"backbone.weights", "backbone.alpha"}
+    elif not source.lower().startswith("mobilenet"):
+        idle.add("backbone.alpha")
+    if freeze not in (None, "auto"):
+        idle.add("backbone.similar")
+    if freeze in ("all", 1):  # there is no later phase in which more is trained
+        idle |= {"backbone.head_epochs", "backbone.fine_tune_rate"}
+    if architecture in WITHOUT_BATCH_NORM:
+        idle.add("bn_momentum")
+    if "data.valid" in settings:
+        idle.add("data.split")
+    return idle
+
+
+def own_model(source: str) -> bool:
+    """Whether a backbone is named by a path; an architecture of keras.applications has neither slash nor dot."""
+    return "/" in source or "." in source
+
+
 def recipe_table(settings: Mapping[str, Setting]) -> Table:
-    """The recorded settings with their values and meanings."""
+    """The recorded settings that have an effect, with their values and meanings."""
+    idle = without_effect(settings)
     return Table(
         id="recipe",
         title="Recipe",
@@ -148,9 +190,10 @@ def recipe_table(settings: Mapping[str, Setting]) -> Table:
         rows=[
             [label, _shown(name, settings[name]), meaning]
             for name, (label, meaning) in SETTINGS.items()
-            if name in settings
+            if name in settings and name not in idle
         ],
-        caption="As the manifest records it. A setting that is not recorded is left out.",
+        caption="As the manifest records it. A setting that is not recorded, or changes nothing in this recipe, is left out.",
+        fold=True,
     )
 
 

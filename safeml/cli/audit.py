@@ -38,7 +38,9 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(min=1, max=1_000_000, help="Frames of one physical sign, where the data have no track ids."),
+        typer.Option(
+            min=1, max=1_000_000, help="Frames of one physical sign, where the data have no track ids."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -86,12 +88,13 @@ def run(
 
     settings = load_config(config)
     if settings.model.recipe:
-        from safeml.cli.training import train_recipe
+        from safeml.cli.training import prepared_recipe, train_recipe
         from safeml.recipes import trained_folder
 
         recipe = config.parent / settings.model.recipe
-        folder = trained_folder(config.parent / settings.run.reports, recipe)
-        path = train_recipe(recipe, data_root, folder)
+        prepared = prepared_recipe(recipe, data_root)
+        folder = trained_folder(config.parent / settings.run.reports, prepared)
+        path = train_recipe(prepared, folder)
     else:
         path = config.parent / settings.model.path
     _audit(config, path, data_root, profile, out, exit_zero, force)
@@ -114,7 +117,7 @@ def _audit(
 
     if data_root is not None:
         check_name(data_root)
-    place = Place(config.parent, data_root or config.parent)
+    place = Place(config.parent, data_root)
     with tensorflow_needed(), progress_bar() as progress:
         result, _, folder = pipeline.audit(
             load_config(config),

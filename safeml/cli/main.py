@@ -87,9 +87,12 @@ class _Output(io.TextIOWrapper):
 
 
 def _kept() -> str:
-    if {"audit", "run", "train"} & set(sys.argv[1:]):
-        return "; what is finished is kept, and the same command goes on from there"
-    return ""
+    """What an interrupted command leaves. The command is the first word that is no option."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if command not in ("audit", "run", "train"):
+        return ""
+    without = " without --force" if "--force" in sys.argv else ""
+    return f"; what is finished is kept, and the same command{without} goes on from there"
 
 
 def main() -> None:

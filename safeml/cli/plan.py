@@ -63,7 +63,7 @@ def plan(
 
     check_name(*filter(None, (model, out)))
     settings = load_config(config)
-    place = Place(config.parent, data_root or config.parent)
+    place = Place(config.parent, data_root)
     with progress_bar() as progress:
         made = make_plan(settings, place, model, out, profile, probe, progress)
     if as_json:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import shown_command
+
+if TYPE_CHECKING:
+    from safeml.recipes import Prepared
 
 
 def register(app: typer.Typer) -> None:
@@ -34,24 +37,37 @@ def train(
     from safeml.report.write import write_page
     from safeml.store.files import read_times
 
-    folder = train_recipe(recipe, data_root, out or recipe.parent, force)
+    prepared = prepared_recipe(recipe, data_root, out or recipe.parent)
+    folder = train_recipe(prepared, out or recipe.parent, force)
     times = read_times(folder)
     for note in times.notes if times else ():
         typer.echo(note, err=True)
-    typer.echo(f"Report: {write_page(training_run(recipe, data_root, folder), folder, times)}")
+    typer.echo(f"Report: {write_page(training_run(prepared, folder), folder, times)}")
 
 
-def train_recipe(recipe: Path, data_root: Path | None, out: Path, force: bool = False) -> Path:
-    """Train into `out`, a line an epoch, and return it; an earlier result of the same recipe is kept."""
+def prepared_recipe(recipe: Path, data_root: Path | None, *out: Path) -> Prepared:
+    """The recipe and its data; what is wrong with the command line is said before they are read."""
     from safeml.cli.paths import check_name
     from safeml.config import load_recipe
-    from safeml.recipes import train as fit_recipe
+    from safeml.data.place import Place
+    from safeml.recipes import prepare
 
     load_recipe(recipe)  # a wrong recipe is the only thing that is said of it
-    check_name(out, *([data_root] if data_root else []))
-    typer.echo(f"Training {recipe} into {out}", err=True)
+    check_name(*out, *([data_root] if data_root else []))
+    _show_line(f"Reading the data of {recipe}")
+    return prepare(recipe, Place(recipe.parent, data_root))
+
+
+def train_recipe(prepared: Prepared, out: Path, force: bool = False) -> Path:
+    """Train into `out`, a line an epoch, and return it; an earlier result of the same recipe is kept."""
+    from safeml.recipes import train as fit_recipe
+
     with tensorflow_needed():
-        return fit_recipe(recipe, data_root, out, _show_epoch, force, shown_command())
+        return fit_recipe(prepared, out, _show_epoch, force, shown_command(), _show_line)
+
+
+def _show_line(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _show_epoch(epoch: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from safeml.results import Finite
 class DataSettings(Settings):
     """Where images come from.
 
+    frames_per_sign: declared where tracks are unknown; 1 says that images are independent. images: a random sample of as many
+    (of rendered signs: how many are drawn). seed: of the sample or the drawing. size: pixels of a side after resizing.
     valid_fraction: splits the official GTSRB training signs, whole, into train and valid.
     classes: the names of the classes to keep, in the order of their new ids; empty for all.
     """

@@ -14,7 +14,12 @@ from safeml.results import Finite
 
 
 class AugmentSettings(Settings):
-    """Label-preserving changes only: there is no flip, because a mirrored sign is another sign."""
+    """Label-preserving changes only: there is no flip, because a mirrored sign is another sign. Each is the most there is.
+
+    shift: share of the image's size. rotation_degrees: to either side. zoom: 0.1 is 0.9 to 1.1 times as large.
+    brightness: added, of a range of 0..1. contrast: 0.3 is 0.7 to 1.3 times the distance from the mean. blur_sigma: pixels,
+    of a Gaussian, for every second image.
+    """
 
     shift: Finite = Field(default=0.1, ge=0, le=0.5)
     rotation_degrees: Finite = Field(default=10.0, ge=0, le=30)

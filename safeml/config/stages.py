@@ -54,6 +54,11 @@ EPSILONS = {"linf": (1e-5, 1.0), "l2": (1e-3, 50.0)}
 
 
 class AdversarialSettings(Settings):
+    """images: how many of the test images are attacked. steps, restarts: of PGD. batch: images at a time; speed alone.
+
+    threats: each attack is run at each of them, and an image is robust at one when no attack breaks it there.
+    """
+
     enabled: bool = True
     images: int = Field(default=1000, ge=1, le=1_000_000)
     attacks: tuple[Literal["fgsm", "pgd"], ...] = Field(default=("fgsm", "pgd"), min_length=1)

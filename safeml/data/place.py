@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from safeml.config import DataSettings
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
+from safeml.errors import ConfigError, InputRefused
 
 RENDERED_IMAGES = 4300
 
@@ -19,7 +21,11 @@ class Place:
     """Where relative paths of the settings start: the settings' own folder, or the data folder given by hand."""
 
     base: Path
-    data_root: Path
+    data_root: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        return self.base if self.data_root is None else self.data_root
 
     def data(self, settings: DataSettings) -> ImageDataset:
         """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
@@ -41,10 +47,19 @@ class Place:
                 "size": settings.size,
             },
         }
-        path = str(self.data_root / settings.path) if settings.path else ""
+        path = str(self.root / settings.path) if settings.path else ""
+        if path and not os.path.exists(path):
+            raise ConfigError(
+                f"{path}: there is no such file or folder; relative data paths start at {self.root}, and --data-root or SAFEML_DATA_ROOT "
+                "names another place."
+            )
         data = load_dataset(settings.kind, path, **by_kind[settings.kind])
         if settings.classes:
             data = data.only(settings.classes)
+        if data.classes < 2:
+            raise InputRefused(
+                f"{data.name}: has one class; expected at least 2, or there is nothing to tell apart."
+            )
         if settings.frames_per_sign is not None and data.frames_per_sign is None:
             data = replace(data, frames_per_sign=settings.frames_per_sign)
         if settings.images is not None and settings.kind != "rendered":

@@ -9,7 +9,7 @@ from typing import Any
 
 from safeml import pipeline
 from safeml.audits.base import AuditInputs, Progress
-from safeml.config import Config, DataSettings, load_recipe
+from safeml.config import Config, DataSettings
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused
@@ -17,7 +17,7 @@ from safeml.planning.base import TrainingPlan
 from safeml.planning.best_case import Known
 from safeml.planning.probe import timed
 from safeml.planning.training import plan_training
-from safeml.recipes import is_done, recipe_data, trained_folder
+from safeml.recipes import Prepared, is_done, prepare, trained_folder
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
 from safeml.store.files import content_key
@@ -77,11 +77,11 @@ def planned(
     if model is None and not config.model.recipe:
         model = place.base / config.model.path
     if model is None:
-        trained = trained_folder(place.base / config.run.reports, recipe_path)
-        if is_done(load_recipe(recipe_path), trained, recipe_path.parent):
-            model = trained
-    if model is None:
-        return _of_recipe(config, place, recipe_path, timing, progress)
+        prepared, reading = _prepared(recipe_path, place)
+        trained = trained_folder(place.base / config.run.reports, prepared)
+        if not is_done(prepared, trained):
+            return _of_recipe(config, place, prepared, reading, timing, progress)
+        model = trained
     source = find_model(model)
     if not source.file.exists():
         raise InputRefused(f"{source.file}: is not there; expected the model that is to be audited.")
@@ -111,21 +111,27 @@ def _opened(
     )
     folder = out or default_folder(place.base / config.run.reports, subject, config, profile)
     if folder.exists():
-        refuse_other_run(folder, subject.identity.fingerprint, inputs.test.fingerprint)
+        refuse_other_run(folder, subject.identity.fingerprint, inputs.test.fingerprint, profile)
     keys = {}
     for stage in pipeline.STAGES:
         keys[stage.name] = pipeline.stage_key(stage, subject, getattr(config.stages, stage.name))
     return Planned(known, inputs, True, folder, keys, opening=opening)
 
 
-def _of_recipe(config: Config, place: Place, path: Path, timing: bool, progress: Progress) -> Planned:
-    recipe = load_recipe(path)
-    data = KnownPlace(path.parent, place.data_root if place.data_root != place.base else path.parent)
-    reading, known = timed(lambda: _read(config, data if path.parent == place.base else place, recipe.name))
+def _prepared(recipe_path: Path, place: Place) -> tuple[Prepared, float]:
+    """The recipe with its data, and the seconds that reading them took."""
+    seconds, prepared = timed(lambda: prepare(recipe_path, KnownPlace(recipe_path.parent, place.data_root)))
+    return prepared, seconds
+
+
+def _of_recipe(
+    config: Config, place: Place, prepared: Prepared, reading: float, timing: bool, progress: Progress
+) -> Planned:
+    recipe, base = prepared.recipe, prepared.base
+    again, known = timed(lambda: _read(config, place, recipe.name))
     known = replace(known, untrained=True)
-    again, (training, choosing) = timed(lambda: recipe_data(recipe, data))
-    progress("timing the training", 0, 1)
-    made = plan_training(recipe, training, choosing, path.parent, timing, known.name)
+    progress("timing the training" if timing else "counting the training", 0, 1)
+    made = plan_training(recipe, prepared.training, prepared.choosing, base, timing, known.name)
     inputs = _inputs(known)
     if made.classifier is not None:
         inputs = replace(inputs, classifier=made.classifier, predicting=made.classifier.batch)
@@ -139,15 +145,11 @@ def _read(config: Config, place: Place, name: str) -> Known:
     test = place.data(config.data.test)
     train, valid = (place.plain(data) if data else None for data in (config.data.train, config.data.valid))
     for other in (train, valid):
-        if other is not None and len(other) == len(test) and _same(other, test):
+        if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
             )
     return Known(config, test, train, valid, config.model.name or name)
-
-
-def _same(one: ImageDataset, other: ImageDataset) -> bool:
-    return replace(one, groups={}).fingerprint == replace(other, groups={}).fingerprint
 
 
 def _inputs(known: Known) -> AuditInputs:

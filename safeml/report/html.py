@@ -347,7 +347,13 @@ def _manifest(run: Run, times: RunTimes | None) -> list[Fact]:
     if times:
         facts.append(Fact(label="Hardware", value=", ".join(f"{k} {v}" for k, v in times.hardware.items())))
         total = duration(sum(times.seconds.values()))
-        facts.append(Fact(label="Duration", value=total, detail=stage_seconds(times)))
+        facts.append(
+            Fact(
+                label="Duration",
+                value=total,
+                detail=stage_seconds(times, [stage.stage for stage in run.stages]),
+            )
+        )
         facts += _taken_over(times)
         facts.append(
             Fact(
@@ -364,7 +370,7 @@ def _taken_over(times: RunTimes | None) -> list[Fact]:
     if times is None:
         return []
     text = " ".join([resume_sentence(times.resume), *times.notes]).strip()
-    return [Fact(label="Taken over", value=text)] if text else []
+    return [Fact(label="Resumed", value=text)] if text else []
 
 
 def _commands(run: Run) -> list[str]:

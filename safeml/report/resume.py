@@ -33,12 +33,15 @@ def resume_sentence(resume: Resume) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def stage_seconds(times: RunTimes) -> str:
-    """How long each stage took when it was measured, and which were read back."""
-    return ", ".join(
-        f"{name} {duration(seconds)}{' (read back)' if name in times.resume.stages else ''}"
-        for name, seconds in times.seconds.items()
-    )
+def stage_seconds(times: RunTimes, order: list[str]) -> str:
+    """How long each stage took when it was measured, in the order of the run, and which were read back."""
+    resumed = " without the slices that were read back" if times.resume.slices else ""
+    shown = [
+        f"{name} {duration(times.seconds[name])}{' (read back)' if name in times.resume.stages else ''}"
+        for name in order
+        if name in times.seconds
+    ]
+    return ", ".join(shown) + resumed
 
 
 def _began(resume: Resume) -> str:

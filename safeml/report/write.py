@@ -35,7 +35,7 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     return _write(folder, texts)
 
 
-def write_page(run: Run, folder: Path, times: RunTimes | None) -> Path:
+def write_page(run: Run, folder: Path, times: RunTimes | None = None) -> Path:
     """Write the page of a run's one stage into `folder`, without an index; return its path."""
     [stage] = run.stages
     results_hash = hashlib.sha256(to_json(run).encode()).hexdigest()

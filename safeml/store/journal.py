@@ -27,6 +27,7 @@ from safeml.version import __version__
 
 STAGES, WORK = "stages", "work"
 ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,80}")
+SLICE = re.compile(ITEM.pattern + r"-[0-9a-f]{24}\.npz")
 REASONS = {errno.ELOOP: "is a link", errno.EISDIR: "is a folder"}
 
 
@@ -108,9 +109,10 @@ class Journal:
         """Remove the slices of a stage. What cannot be removed stays: it is never wrong, only needless."""
         folder = self.folder / WORK / stage
         with suppress(OSError):
-            for entry in folder.iterdir():
-                with suppress(OSError):
-                    entry.unlink()
+            for entry in folder.iterdir() if not folder.is_symlink() else ():
+                if SLICE.fullmatch(entry.name):  # whatever else lies there is not ours
+                    with suppress(OSError):
+                        entry.unlink()
             folder.rmdir()
         with suppress(OSError):
             folder.parent.rmdir()

@@ -10,18 +10,23 @@ from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
 # What stands at the foot of every index that safeml draws.
 DRAWN = b'Drawn from <span class="id">results.json</span>'
+VERDICT = ("index.html", "junit.xml", "summary.md", "SHA256SUMS")
 REMEDY = "choose another folder with --out, or replace what is there with --force."
 
 
-def refuse_other_run(folder: Path, model: str, data: str) -> None:
+def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
     """Raise ConfigError where `folder` holds something else than runs of this model on these test images.
 
-    model, data: the fingerprints of both.
+    model, data: the fingerprints of both. profile: a quick run does not replace a full one, nor the other way round.
     """
     if (folder / "training.json").exists():
         raise ConfigError(f"{folder}: holds a trained model, and a run would mix with it; {REMEDY}")
     if (folder / "results.json").exists():
-        _refuse_other_results(folder, model, data)
+        _refuse_other_results(folder, model, data, profile)
+    else:
+        for name in ("run.json", *VERDICT[1:]):
+            if (folder / name).exists():
+                raise ConfigError(f"{folder}: holds a {name} without the results.json of its run; {REMEDY}")
     if (folder / "index.html").exists() and DRAWN not in _content(folder / "index.html"):
         raise ConfigError(f"{folder}: holds an index.html that safeml did not draw; {REMEDY}")
     for stage in sorted((folder / "stages").glob("*.json")):
@@ -29,7 +34,22 @@ def refuse_other_run(folder: Path, model: str, data: str) -> None:
             raise ConfigError(f"{folder}: holds an unfinished run of another model; {REMEDY}")
 
 
-def _refuse_other_results(folder: Path, model: str, data: str) -> None:
+def forget_verdict(folder: Path) -> None:
+    """Remove what tells an earlier verdict: a run that ends before its report is drawn must not stand beside an older one."""
+    for name in VERDICT:
+        (folder / name).unlink(missing_ok=True)
+
+
+def refuse_audit(folder: Path) -> None:
+    """Raise ConfigError where `folder` holds an audit: a training would write over its record."""
+    for name in ("results.json", "stages", "work"):
+        if (folder / name).exists():
+            raise ConfigError(
+                f"{folder}: holds an audit ({name}), and a training would mix with it; choose another folder with --out."
+            )
+
+
+def _refuse_other_results(folder: Path, model: str, data: str, profile: str) -> None:
     try:
         run = read_run(folder)
     except InputRefused:
@@ -38,6 +58,10 @@ def _refuse_other_results(folder: Path, model: str, data: str) -> None:
         ) from None
     if run.model.fingerprint != model:
         raise ConfigError(f"{folder}: holds the run of another model ({run.model.name}); {REMEDY}")
+    if run.profile != profile:
+        raise ConfigError(
+            f"{folder}: holds a run of the {run.profile} profile, and this one is {profile}; {REMEDY}"
+        )
     if run.test_data is None or run.test_data.fingerprint != data:
         name = run.test_data.name if run.test_data else "none"
         raise ConfigError(f"{folder}: holds a run on other test data ({name}); {REMEDY}")

@@ -22,6 +22,7 @@ class WeightAverage(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.raw: list[np.ndarray] | None = None
+        self.last: list[np.ndarray] | None = None
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         optimizer = self.model.optimizer
@@ -32,10 +33,19 @@ class WeightAverage(keras.callbacks.Callback):
             variable.assign(average)
 
     def back(self) -> None:
+        """From the average back to the weights that training goes on with."""
         if self.raw is not None:
-            for variable, value in zip(self.model.trainable_variables, self.raw, strict=True):
-                variable.assign(value)
-        self.raw = None
+            self._assign(self.raw)
+        self.last, self.raw = self.raw, None
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Keras ends a fit by putting the average into the model; the next phase starts from the weights themselves."""
+        if self.last is not None:
+            self._assign(self.last)
+
+    def _assign(self, values: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
 
 
 class AfterEpoch(keras.callbacks.Callback):

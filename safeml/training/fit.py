@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +32,9 @@ CHECKPOINT_NAMES = {
     "val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras",
     "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
 }
+# What ModelCheckpoint and TensorFlow's writer leave here.
+CHECKPOINT = re.compile(r"\d{2,4}-\d+\.\d{4}\.keras")
+LOG = re.compile(r"events\.out\.tfevents\..+")
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,14 @@ def training_key(
 
 
 def forget(folder: Path) -> None:
-    """Remove an unfinished training from `folder`."""
+    """Remove an unfinished training from `folder`, and nothing that training did not write."""
     saved.discard(folder)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    shutil.rmtree(folder / LOGS, ignore_errors=True)
+    for name, ours in ((CHECKPOINTS, CHECKPOINT), (LOGS, LOG)):
+        with suppress(OSError):  # what cannot be removed is in nobody's way
+            for path in (folder / name).iterdir() if not (folder / name).is_symlink() else ():
+                if ours.fullmatch(path.name) and path.is_file():
+                    path.unlink()
+            (folder / name).rmdir()
 
 
 @dataclass
@@ -224,7 +233,7 @@ class _Training:
         """The checkpoint of an epoch that did not end may be half a file, and the epoch is trained again."""
         kept = {epoch["file"] for epoch in self.epochs}
         for path in (self.folder / CHECKPOINTS).iterdir():
-            if path.name not in kept and path.is_file():
+            if path.name not in kept and CHECKPOINT.fullmatch(path.name) and path.is_file():
                 path.unlink()
 
 
@@ -242,4 +251,7 @@ def _earlier(folder: Path, key: str, recipe: Recipe) -> saved.State | None:
             f"{folder}: holds the unfinished training of another recipe, other images or other library versions; "
             "choose another folder with --out, or begin anew with --force."
         )
+    for epoch in state.history if state else ():
+        if epoch["file"] and not zipfile.is_zipfile(checkpoints / epoch["file"]):
+            raise saved.Damaged(f"the checkpoint of epoch {epoch['epoch']} is missing or damaged")
     return state

@@ -15,6 +15,7 @@ import tensorflow as tf
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.config import Recipe
 from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError, first_line
 from safeml.store.files import atomic_write
 
 MANIFEST = "training.json"
@@ -30,7 +31,12 @@ def publish(
 ) -> Path:
     """Leave the best checkpoint, without its optimizer, and the manifest in `folder`; the manifest comes last."""
     best = best_epoch(epochs, recipe.monitor)
-    model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
+    try:
+        model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
+    except ValueError as error:
+        raise StageError(
+            f"{folder / 'checkpoints' / best['file']}: cannot be read ({first_line(error)}); begin anew with --force."
+        ) from error
     chosen = folder / best["file"]
     model.trainable = False  # a value that is there already would not be set again, and reach no layer
     model.trainable = True  # what was frozen in training says nothing about the model

@@ -84,5 +84,14 @@ def restore(model: keras.Model, state: State) -> None:
         variable.assign(value)
 
 
+def finished_epochs(folder: Path) -> int:
+    """How many epochs the state in `folder` has behind it; 0 where there is none that can be used."""
+    try:
+        state = load(folder)
+    except Damaged:
+        return 0
+    return len(state.history) if state else 0
+
+
 def discard(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from safeml.config import DataSettings, load_config
 from safeml.contracts.decide import inspect_model
 from safeml.contracts.records import Outcome
 from safeml.data.dataset import ImageDataset
+from safeml.data.place import Place
 from safeml.errors import InputRefused
-from safeml.pipeline import Place
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from safeml.data.place import Place
 from safeml.report.write import write_report
 from safeml.store.files import read_run
 
@@ -198,7 +199,7 @@ def test_a_crashed_stage_never_passes(project: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(performance, "run", crash)
     config = load_config(write_project(tmp_path, threshold=0.0))
     [model] = (project / "reports" / "trained").iterdir()
-    run, times, folder = pipeline.audit(config, pipeline.Place(tmp_path, tmp_path), model, tmp_path / "out")
+    run, times, folder = pipeline.audit(config, Place(tmp_path, tmp_path), model, tmp_path / "out")
     write_report(run, folder, times)
     assert run.verdict.exit_code == 4
     assert "the disk is on fire" in (folder / "performance.html").read_text()

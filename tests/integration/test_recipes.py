@@ -12,7 +12,7 @@ import pytest
 from safeml.config import load_recipe
 from safeml.data.place import Place
 from safeml.errors import ConfigError
-from safeml.recipes import is_done, recipe_data, train, trained_folder, training_run
+from safeml.recipes import Prepared, is_done, prepare, recipe_data, train, trained_folder, training_run
 from safeml.store.lock import folder_lock
 
 pytestmark = pytest.mark.slow
@@ -50,8 +50,12 @@ def write(folder: Path, text: str = RECIPE) -> Path:
 def run(recipe: Path, out: Path, force: bool = False) -> list[int]:
     """Train, and give the epochs that were trained now."""
     seen: list[int] = []
-    train(recipe, None, out, lambda entry: seen.append(entry["epoch"]), force)
+    train(ready(recipe), out, lambda entry: seen.append(entry["epoch"]), force)
     return seen
+
+
+def ready(recipe: Path) -> Prepared:
+    return prepare(recipe, Place(recipe.parent))
 
 
 def manifest(out: Path) -> dict[str, Any]:
@@ -63,10 +67,10 @@ def test_a_finished_training_is_kept_and_another_recipe_is_refused(tmp_path: Pat
     assert run(recipe, out) == [1, 2]
     assert run(recipe, out) == []
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert is_done(load_recipe(recipe), out, tmp_path)
+    assert is_done(ready(recipe), out)
 
     write(tmp_path, RECIPE.replace("epochs = 2", "epochs = 1"))
-    with pytest.raises(ConfigError, match=r"the training of another recipe .*--force"):
+    with pytest.raises(ConfigError, match=r"the training of another recipe.*--force"):
         run(recipe, out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert run(recipe, out, force=True) == [1]
@@ -92,7 +96,7 @@ def test_the_note_of_a_resumed_training_and_the_lock_of_a_running_one(tmp_path: 
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(recipe, None, out, stop)
+        train(ready(recipe), out, stop)
     assert not (out / "training.json").exists()
     with folder_lock(out), pytest.raises(ConfigError, match="another run works in it"):
         run(recipe, out)
@@ -115,20 +119,11 @@ def test_inflation_compares_with_a_random_split_of_the_same_images(tmp_path: Pat
     assert found["images"] == len(choosing)
     assert found["split"] == "image"
     assert 0 <= found["images_of_shared_signs"] <= len(choosing)
-    assert found["val_accuracy"] == max(
-        entry["val_accuracy"] for entry in _inflation_history(out / "inflation")
-    )
-    page = training_run(recipe, None, out)
+    best = max(path.stem.split("-")[1] for path in (out / "inflation" / "checkpoints").iterdir())
+    assert f"{found['val_accuracy']:.4f}" == best
+    page = training_run(ready(recipe), out)
     assert "random split" in page.model_dump_json()
     assert len(training) > len(choosing)
-
-
-def _inflation_history(folder: Path) -> list[dict[str, Any]]:
-    from safeml.training import state
-
-    found = state.load(folder)
-    assert found is not None
-    return found.history
 
 
 def test_tracks_stay_whole_in_a_split_by_sign(tmp_path: Path) -> None:
@@ -157,10 +152,10 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
 
 def test_another_recipe_is_trained_in_another_folder(tmp_path: Path) -> None:
     recipe = write(tmp_path)
-    one = trained_folder(tmp_path, recipe)
-    assert one == trained_folder(tmp_path, recipe)
+    one = trained_folder(tmp_path, ready(recipe))
+    assert one == trained_folder(tmp_path, ready(recipe))
     write(tmp_path, RECIPE.replace("width = 4", "width = 5"))
-    assert trained_folder(tmp_path, recipe) != one
+    assert trained_folder(tmp_path, ready(recipe)) != one
 
 
 def test_a_backbone_that_changed_is_another_training(tmp_path: Path) -> None:
@@ -180,3 +175,44 @@ def test_a_backbone_that_changed_is_another_training(tmp_path: Path) -> None:
     run(source, tmp_path / "source", force=True)
     with pytest.raises(ConfigError, match="another backbone"):
         run(recipe, out)
+
+
+def test_the_same_recipe_on_other_images_is_another_training(tmp_path: Path) -> None:
+    """The model of the first images, audited for the second, could pass without having seen them."""
+    recipe = write(
+        tmp_path,
+        RECIPE.replace('kind = "rendered"\nimages = 1290\nseed = 1', 'kind = "npz"\npath = "train.npz"'),
+    )
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        names = np.array(["Stop", "Yield", "Priority road"])
+        images = rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+        np.savez(
+            tmp_path / "train.npz",
+            images=images,
+            labels=np.arange(30) % 3,
+            class_names=names,
+            track_id=np.arange(30),
+        )
+        if seed == 1:
+            assert run(recipe, tmp_path / "out") == [1, 2]
+            first = trained_folder(tmp_path, ready(recipe))
+    with pytest.raises(ConfigError, match="on other images"):
+        run(recipe, tmp_path / "out")
+    assert trained_folder(tmp_path, ready(recipe)) != first
+
+
+def test_a_training_does_not_write_into_an_audit_and_removes_nobody_elses_files(tmp_path: Path) -> None:
+    recipe, out = write(tmp_path), tmp_path / "out"
+    (out / "stages").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds an audit"):
+        run(recipe, out, force=True)
+    (out / "stages").rmdir()
+    for name in ("logs", "checkpoints"):
+        (out / name).mkdir()
+        (out / name / "notes.txt").write_text("mine")
+    from safeml.training.fit import forget
+
+    forget(out)
+    assert (out / "logs" / "notes.txt").read_text() == "mine"
+    assert (out / "checkpoints" / "notes.txt").read_text() == "mine"

@@ -191,10 +191,13 @@ def _same(model: Any, layer: Any) -> Any:
     return next((model.get_layer(n) for n in (f"source_{layer.name}", layer.name) if n in names), layer)
 
 
-def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(own: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weight_average", [0.0, 0.9])
+def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(
+    own: Path, tmp_path: Path, weight_average: float
+) -> None:
     recipe = recipe_of(
         {"source": "own.keras", "freeze": 0.5, "head_epochs": 2},
-        epochs=4, dropout=0.2, optimizer="adamw", save_best_only=False,
+        epochs=4, dropout=0.2, optimizer="adamw", save_best_only=False, weight_average=weight_average,
     )  # fmt: skip
     data = signs()
     whole = fit(recipe, data, data, tmp_path / "whole", base=own)
@@ -220,7 +223,8 @@ def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(own: Path, tmp_pat
 
 
 def test_the_manifest_says_what_was_decided(own: Path, tmp_path: Path) -> None:
-    from safeml.recipes import train
+    from safeml.data.place import Place
+    from safeml.recipes import prepare, train
 
     lines = [
         'name = "moved"', 'architecture = "backbone"', "epochs = 2", "[backbone]", 'source = "own.keras"', "similar = true",
@@ -228,7 +232,7 @@ def test_the_manifest_says_what_was_decided(own: Path, tmp_path: Path) -> None:
         'classes = ["Stop", "Priority road"]',
     ]  # fmt: skip
     (own / "recipe.toml").write_text("\n".join(lines))
-    train(own / "recipe.toml", None, tmp_path / "out", lambda epoch: None)
+    train(prepare(own / "recipe.toml", Place(own)), tmp_path / "out", lambda epoch: None)
     manifest = json.loads((tmp_path / "out" / "training.json").read_text())
     (phase,) = manifest["phases"]
     assert (phase["first"], phase["last"]) == (1, 2)

@@ -31,11 +31,12 @@ classes = {SIGNS}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from safeml.recipes import train
+    from safeml.recipes import prepare, train
 
     folder = tmp_path_factory.mktemp("two")
     (folder / "recipe.toml").write_text(RECIPE)
-    return train(folder / "recipe.toml", None, folder / "model", lambda epoch: None)
+    prepared = prepare(folder / "recipe.toml", Place(folder))
+    return train(prepared, folder / "model", lambda epoch: None)
 
 
 def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path, tmp_path: Path) -> None:

@@ -131,6 +131,47 @@ def test_names_that_tie_in_four_decimals_are_told_and_full_precision_decides() -
     assert "not-the-best-epoch" in codes(audit(manifest((0.5, 0.98196, 0.98204))))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "which"), [(2, "the earlier one was chosen."), (4, "epoch 4 was chosen.")]
+)
+def test_equal_epochs_are_called_equal_and_no_precision_is_said_to_decide(chosen: int, which: str) -> None:
+    result = audit(manifest((0.5, 0.98204, 0.6, 0.98204), chosen=chosen))
+    assert found(result, "epochs-equal").message.endswith(f"epochs 2, 4 are equal; {which}")
+    assert not codes(result).keys() & {"rounded-names-tie", "not-the-best-epoch"}
+
+
+def test_equal_epochs_are_not_counted_among_those_that_only_look_alike() -> None:
+    # Epochs 2 and 4 are equal, epoch 3 has the same name, and epoch 1 is just less than a sign of four away.
+    values = manifest((0.74, 0.98204, 0.98196, 0.98204))
+    values["valid"]["signs"] = 4
+    result = audit(values)
+    assert found(result, "rounded-names-tie").message.startswith("Epochs 2, 3 have the same")
+    assert found(result, "choice-within-one-sign").evidence["epochs_within_one_sign"] == 2
+    values = manifest((0.1, 0.98204, 0.2, 0.98204))
+    values["valid"]["signs"] = 4
+    assert "choice-within-one-sign" not in codes(audit(values))
+
+
+def test_accuracies_among_the_evidence_are_named_as_such() -> None:
+    evidence = found(audit(manifest((0.5, 0.9, 0.8))), "choice-flatters").evidence
+    assert evidence == {"epochs": 3, "accuracy_chosen": 0.9, "accuracy_median": 0.8}
+
+
+def test_the_missing_interval_is_explained_once_and_the_gap_has_a_unit() -> None:
+    values = manifest()
+    values["valid"]["signs"] = 40
+    result = audit(values)
+    said = [*result.limits, *(metric.method for metric in result.metrics)]
+    assert sum("no interval" in line for line in said) == 1
+    assert "in points" in result.metrics[1].title
+
+
+def test_the_first_thing_to_repeat_is_the_training() -> None:
+    assert audit(manifest()).reproduce[0] == (
+        "safeml train recipe.toml --data-root DATA --out FOLDER    # the recipe of small"
+    )
+
+
 def test_the_loss_is_better_when_it_is_lower() -> None:
     values = manifest()
     values["chosen"] |= {"monitor": "val_loss", "value": values["epochs"][1]["val_loss"]}

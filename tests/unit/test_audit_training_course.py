@@ -132,7 +132,7 @@ def test_a_transferred_backbone_is_told_with_its_phases() -> None:
     ]
     assert [row[1] for row in table(result, "epochs").rows] == [1, 2, 2]
     curves = [figure for figure in result.figures if isinstance(figure, Curve)]
-    assert all((2.0, "2 chosen") in figure.x_ticks for figure in curves)
+    assert all((2.0, "2 chosen, phase 2") in figure.x_ticks for figure in curves)
     assert "The transferred network" in [fact.label for fact in result.not_tested]
     assert "later-phases-gained-nothing" not in codes(result)
 
@@ -180,6 +180,7 @@ def test_the_recipe_is_a_table_of_what_is_recorded() -> None:
         "Early stopping": "none",
         "Save best only": "yes",
     }
+    assert table(audit(values), "recipe").fold
 
 
 def test_what_is_promised_of_a_second_training() -> None:

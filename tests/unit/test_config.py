@@ -143,3 +143,16 @@ def test_every_reference_configuration_keeps_the_default_limits(path: Path) -> N
     gates = load_config(path).gates
     assert {gate.id: gate.threshold for gate in gates} == {gate.id: limits[gate.id] for gate in gates}
     assert set(limits) - {gate.id for gate in gates} <= {"shared-tracks"}
+
+
+def test_the_gates_of_the_reference_models_are_the_default_ones() -> None:
+    known = {gate[0]: gate for gate in GATES}
+    files = sorted((Path(__file__).parents[2] / "models").glob("*/safeml.toml"))
+    assert len(files) >= 6
+    for file in files:
+        config = load_config(file)
+        assert len({gate.title for gate in config.gates}) == len(config.gates) >= 6, file
+        for gate in config.gates:
+            _, title, stage, metric, where, op, threshold, _ = known[gate.id]
+            found = (gate.title, gate.stage, gate.metric, gate.slice, gate.op, gate.threshold)
+            assert found == (title, stage, metric, where, op, threshold), file

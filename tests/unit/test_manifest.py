@@ -196,6 +196,34 @@ def test_learning_rates_of_the_phases_are_shown_where_they_are_recorded() -> Non
     assert [row[2] for row in table(audit(values), "phases").rows] == [phase["note"] for phase in PHASES]
 
 
+def test_what_all_phases_share_is_said_once_and_fingerprints_are_short() -> None:
+    fingerprint = "f505f6d18f08" + "0" * 52
+    about = f'backbone: x.keras, fingerprint {fingerprint}; freeze = "auto": 500 images a class'
+    values = whole()
+    for phase, note in zip(values["phases"], ("the head is trained", "all is trained"), strict=True):
+        phase["note"] = f"{about}; {note}"
+    phases = table(audit(values), "phases")
+    assert [row[-1] for row in phases.rows] == ["the head is trained", "all is trained"]
+    assert phases.caption.endswith(
+        'In all phases, backbone: x.keras, fingerprint f505f6d18f08; freeze = "auto": 500 images a class.'
+    )
+    # The same note twice still leaves a word in each row, and a single phase shares nothing with another.
+    values["phases"][0]["note"] = values["phases"][1]["note"]
+    assert [row[-1] for row in table(audit(values), "phases").rows] == ["all is trained"] * 2
+    del values["phases"][1]
+    phases = table(audit(values), "phases")
+    assert phases.rows[0][-1] == f"{about.replace(fingerprint, 'f505f6d18f08')}; all is trained"
+    assert "In all phases" not in phases.caption
+
+
+def test_a_long_note_is_kept_and_a_very_long_one_is_visibly_cut() -> None:
+    values = whole()
+    values["phases"][0]["note"], values["phases"][1]["note"] = "a" * 1000, "b" * 1001
+    first, second = parse_manifest(values).phases
+    assert first.note == "a" * 1000
+    assert second.note == "b" * 999 + "…"
+
+
 @pytest.mark.slow
 def test_the_phases_that_training_writes_are_those_that_are_read() -> None:
     from safeml.training.phases import Phase, recorded
