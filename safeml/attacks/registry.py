@@ -1,4 +1,5 @@
-"""The attacks by their name in `safeml.toml`. A new attack is one file, one row here and one row in the test table."""
+"""The attacks by their name in `safeml.toml`. A new attack is one file, one row here, its name in
+`safeml/config/stages.py`, and one row in the test table."""
 
 from __future__ import annotations
 

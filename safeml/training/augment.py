@@ -1,5 +1,7 @@
 """Random changes of a training image that leave its label true. A mirrored sign is another sign: there is no flip.
 
+A new change is a setting in `safeml/config/recipe.py`, one more draw here, and its word in `safeml/audits/training_recipe.py`.
+
 Every change is a function of the image and of its own random numbers, which come from (seed, epoch, image) alone: whatever
 the batch, the thread or the moment at which training was resumed, an image of an epoch is the same.
 Legend: B images, H W C pixels.

@@ -1,4 +1,5 @@
-"""The architectures by their name in a recipe. A new one is one file, one row here and its name in `safeml.config`.
+"""The architectures by their name in a recipe. A new one is one file, one row here and its name in
+`safeml/config/recipe.py`.
 
 All take float32 [N, H, W, 3] in 0..1 and give logits [N, K]. `bn_momentum` is 0.9 for short fits: with Keras' default of
 0.99 their moving statistics are still those of the first steps.
