@@ -338,9 +338,22 @@ def unfinished(folder: Path, whole: Path) -> None:
     (folder / "stages" / "performance.json").write_text(text.replace(model, "0" * 64))
 
 
+def quick_run(folder: Path, whole: Path) -> None:
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    results = json.loads((folder / "results.json").read_text())
+    results["profile"] = "quick"
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def somebody_elses_junit(folder: Path, whole: Path) -> None:
+    (folder / "junit.xml").write_text("<testsuites/>")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (quick_run, "holds a run of the quick profile, and this one is full"),
+        (somebody_elses_junit, "holds a junit.xml without the results.json of its run"),
         (stranger, "holds an index.html that safeml did not draw"),
         (damaged_results, "holds a results.json that is damaged or that safeml did not write"),
         (trained_model, "holds a trained model"),
@@ -358,10 +371,35 @@ def test_a_folder_with_another_run_is_refused(
     run = read_run(project / "whole")
     assert run.test_data is not None
     with pytest.raises(ConfigError, match=message) as caught:
-        refuse_other_run(folder, run.model.fingerprint, run.test_data.fingerprint)
+        refuse_other_run(folder, run.model.fingerprint, run.test_data.fingerprint, "full")
     assert str(caught.value).startswith(str(folder))
     assert "--force" in str(caught.value)
-    refuse_other_run(project / "whole", run.model.fingerprint, run.test_data.fingerprint)
+    refuse_other_run(project / "whole", run.model.fingerprint, run.test_data.fingerprint, "full")
+
+
+def test_a_run_that_dies_before_its_report_leaves_no_older_verdict(project: Path) -> None:
+    """A PASS page beside results that failed would be the worst of all reports."""
+    shutil.copytree(project / "whole", project / "dies")
+    dies = """
+from safeml.report import write
+def die(*arguments): raise MemoryError("no report today")
+write.write_report = die
+main()
+"""
+    assert finish(project, "dies", instead=dies).returncode != 0
+    for name in ("index.html", "junit.xml", "summary.md", "SHA256SUMS"):
+        assert not (project / "dies" / name).exists()
+    assert (project / "dies" / "results.json").exists()
+
+
+def test_other_peoples_files_in_a_work_folder_stay(project: Path) -> None:
+    shutil.copytree(project / "whole", project / "shared")
+    for stage in ("performance", "adversarial"):
+        (project / "shared" / "work" / stage).mkdir(parents=True)
+        (project / "shared" / "work" / stage / "notes.txt").write_text("mine")
+    assert finish(project, "shared").returncode == 1
+    for stage in ("performance", "adversarial"):
+        assert (project / "shared" / "work" / stage / "notes.txt").read_text() == "mine"
 
 
 def test_force_replaces_another_run(project: Path) -> None:
