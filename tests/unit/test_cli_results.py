@@ -14,6 +14,8 @@ from safeml.store.files import atomic_write, to_json
 from tests.sample_run import CASES, TIMES, metric, run_of, run_with, sample_run, stage
 from tests.sample_run import gate as gate_of
 
+pytestmark = pytest.mark.slow  # each starts an interpreter
+
 
 def safeml(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "safeml.cli.main", *map(str, arguments)]

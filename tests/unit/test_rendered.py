@@ -23,6 +23,8 @@ from safeml.data.rendered.scene import film
 from safeml.data.rendered.tracks import signs_of_each_class
 from safeml.errors import ConfigError, InputRefused
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(os.environ.get("SAFEML_SHARED", Path(__file__).parents[2].parent / "shared"))
 FRAMES = 5
 
