@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5
+KILLS = 3
 EPOCHS = 24
 RECIPE = f"""
 name = "killed"

@@ -110,7 +110,7 @@ def refused(said: Said, *words: str, code: int = 2) -> None:
     assert len(said.err) < 600
     for word in words:
         assert word in said.err, said.err
-    assert said.seconds < 1.5  # of the processor; most of it imports, the first time
+    assert said.seconds < 5  # of the processor; minutes before, and a busy machine is slower
 
 
 def test_the_good_settings_come_as_far_as_their_data(call: Call) -> None:
