@@ -33,6 +33,7 @@ def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> Non
         if count > 1:
             raise ConfigError(f'{where}: the gate id "{gate_id}" is used {count} times; ids must differ.')
     known = list(type(stages).model_fields)
+    by_stage = {stage: declared(stage, stages) for stage in known}
     for gate in gates:
         here = f'{where}: gate "{gate.id}"'
         if gate.stage not in known:
@@ -41,7 +42,7 @@ def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> Non
             raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
         if gate.waiver is not None and not _is_date(gate.waiver.until):
             raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, a day that no calendar has.")
-        rows = declared(gate.stage, stages)
+        rows = by_stage[gate.stage]
         if rows is not None:
             _check_on(gate, _row(gate, rows, here), here)
     _check_together(gates, where)
@@ -96,6 +97,11 @@ def _check_on(gate: Gate, row: Declared, here: str) -> None:
             )
         upper = f" to {row.high:g}" if row.is_share else " or more"
         raise ConfigError(f"{here}: threshold is {limit}; {gate.metric} is {row.low:g}{upper}.")
+    worst = row.low if row.direction == "up" else row.high
+    if gate.op == right and gate.threshold == worst:
+        raise ConfigError(
+            f"{here}: threshold is {gate.threshold:g}, which {gate.metric} cannot miss; a gate that cannot fail proves nothing."
+        )
     if gate.op == "==" and row.whole and gate.threshold != int(gate.threshold):
         raise ConfigError(f"{here}: threshold is {gate.threshold:g}; {gate.metric} counts whole things.")
 

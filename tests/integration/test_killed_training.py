@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-KILLS = 3
+KILLS = 5
 EPOCHS = 24
 RECIPE = f"""
 name = "killed"

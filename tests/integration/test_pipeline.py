@@ -140,7 +140,7 @@ def test_an_onnx_model_is_audited_and_its_missing_gradient_is_missing_evidence(
     model = keras.models.load_model(trained / chosen, compile=False)
     model(np.zeros((1, *model.input_shape[1:]), np.float32))
     model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
-    extra = '[[gates]]\nid = "robust"\nstage = "adversarial"\nmetric = "robust_accuracy.linf_4"\nop = ">="\nthreshold = 0.0\n'
+    extra = '[[gates]]\nid = "robust"\nstage = "adversarial"\nmetric = "robust_accuracy.linf_4"\nop = ">="\nthreshold = 0.01\n'
     config = write_project(tmp_path, threshold=0.01, extra=extra)
     done = safeml("audit", "--config", config, "--model", tmp_path / "m.onnx", "--out", tmp_path / "run")
     assert done.returncode == 4, done.stderr
@@ -172,11 +172,11 @@ def test_a_finished_stage_is_not_measured_again_and_a_damaged_one_is(project: Pa
 
 def test_the_gate_command_decides_by_other_limits_without_the_model(project: Path, tmp_path: Path) -> None:
     assert safeml("gate", project / "first").returncode == 1
-    lenient = write_project(tmp_path, threshold=0.0)
+    lenient = write_project(tmp_path, threshold=1e-6)
     assert safeml("gate", project / "first", "--config", lenient).returncode == 0
     missing = write_project(
         tmp_path,
-        0.0,
+        1e-6,
         '[[gates]]\nid = "x"\nstage = "balance"\nmetric = "small_classes"\nslice = "split:valid"\nop = "<="\nthreshold = 0\n',
     )
     assert safeml("gate", project / "first", "--config", missing).returncode == 4
@@ -197,7 +197,7 @@ def test_a_crashed_stage_never_passes(project: Path, tmp_path: Path, monkeypatch
         raise RuntimeError("the disk is on fire")
 
     monkeypatch.setattr(performance, "run", crash)
-    config = load_config(write_project(tmp_path, threshold=0.0))
+    config = load_config(write_project(tmp_path, threshold=1e-6))
     [model] = (project / "reports" / "trained").iterdir()
     run, times, folder = pipeline.audit(config, Place(tmp_path, tmp_path), model, tmp_path / "out")
     write_report(run, folder, times)
@@ -207,7 +207,7 @@ def test_a_crashed_stage_never_passes(project: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_disabled_stage_leaves_its_gates_missing(project: Path, tmp_path: Path) -> None:
-    config = write_project(tmp_path, threshold=0.0)
+    config = write_project(tmp_path, threshold=1e-6)
     config.write_text(config.read_text().replace("bootstrap = 100", "enabled = false"))
     [model] = (project / "reports" / "trained").iterdir()
     assert safeml("audit", "--config", config, "--model", model, "--out", tmp_path / "out").returncode == 4

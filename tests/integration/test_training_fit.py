@@ -230,6 +230,22 @@ def test_a_damaged_state_is_not_used_and_training_begins_anew(
     assert again.epochs == whole[0]
 
 
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_state_is_damaged(part: float, tmp_path: Path) -> None:
+    from safeml.training import state
+
+    kept = state.State("key", [{"epoch": 1, "val_loss": 0.5}], [np.arange(1000.0)])
+    state.save(tmp_path, kept)
+    found = state.load(tmp_path)
+    assert found is not None
+    assert (found.key, found.history) == (kept.key, kept.history)
+    np.testing.assert_array_equal(found.variables[0], kept.variables[0])
+    raw = (tmp_path / state.FILE).read_bytes()
+    (tmp_path / state.FILE).write_bytes(raw[: int(part * len(raw))])
+    with pytest.raises(state.Damaged):
+        state.load(tmp_path)
+
+
 def test_a_full_disk_in_the_middle_of_a_checkpoint(
     whole: tuple[Any, list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
