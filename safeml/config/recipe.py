@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from safeml.config.base import PathText, Settings, validated
+from safeml.config.base import Epsilon, PathText, Settings, validated
 from safeml.config.data import DataSettings
 from safeml.config.toml_file import read_toml
 from safeml.results import Finite
@@ -79,6 +79,34 @@ class BackboneSettings(Settings):
     fine_tune_rate: Finite = Field(default=0.1, gt=0, le=1)
 
 
+class AdversarialTrainingSettings(Settings):
+    """Adversarial training: the model learns from the images as an attack leaves them, attacked anew in every step.
+
+    method: "fgsm_rs", one step from a random point of the ball, or "pgd", several from there.
+    epsilon: of the ball, in pixel units of 0..1. steps: of PGD.
+    step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
+    validation_images, validation_steps: how many of the validation images are attacked by PGD after each epoch, and with how
+        many steps, for `val_robust_accuracy`: it is what shows that one-step training has overfitted to its own attack.
+    """
+
+    method: Literal["fgsm_rs", "pgd"] = "fgsm_rs"
+    norm: Literal["linf", "l2"] = "linf"
+    epsilon: Epsilon
+    steps: int = Field(default=3, ge=1, le=100)
+    step_size: Epsilon | None = None
+    validation_images: int = Field(default=512, ge=1, le=100_000)
+    validation_steps: int = Field(default=10, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _within_the_pixels(self) -> Self:
+        for name, value in (("epsilon", self.epsilon), ("step_size", self.step_size)):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value:g}; expected a positive number in pixel units of 0..1")
+            if value is not None and self.norm == "linf" and value > 1:
+                raise ValueError(f'{name} is {value:g}; pixels are 0..1 here, so write "{value:g}/255"')
+        return self
+
+
 class Recipe(Settings):
     """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder.
 
@@ -87,8 +115,9 @@ class Recipe(Settings):
     weight_average: momentum of a moving average of the weights, which is then what is validated and saved; 0 for none.
     bn_momentum: 0.9 suits fits of a few hundred steps; a long fit gets steadier statistics from more.
     balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
+    adversarial: attack the training images, as its table says; without the table they are learned as they are.
     early_stopping: epochs without a better `monitor` after which training ends; 0 for never.
-    monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`.
+    monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` goes with [adversarial].
     inflation: train a second time on a random split of the same images, to show by how much such a split flatters.
     """
 
@@ -111,8 +140,9 @@ class Recipe(Settings):
     bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
     balance: Literal["none", "class_weights", "sampling"] = "none"
     augment: AugmentSettings = AugmentSettings()
+    adversarial: AdversarialTrainingSettings | None = None
     early_stopping: int = Field(default=0, ge=0, le=1000)
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    monitor: Literal["val_accuracy", "val_loss", "val_robust_accuracy"] = "val_accuracy"
     save_best_only: bool = True
     inflation: bool = False
     seed: int = Field(default=7, ge=0, lt=2**31)
@@ -125,6 +155,8 @@ class Recipe(Settings):
             raise ValueError(
                 f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in all"
             )
+        if self.monitor == "val_robust_accuracy" and self.adversarial is None:
+            raise ValueError('monitor = "val_robust_accuracy" is measured with [adversarial] only; add the table')
         if self.inflation and self.data.split == "image":
             raise ValueError('inflation compares with a random split; split = "image" already is one')
         return self

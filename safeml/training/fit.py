@@ -20,6 +20,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError, first_line
 from safeml.store.files import content_key
 from safeml.training import state as saved
+from safeml.training.adversarial import RobustValidation, attacked_training
 from safeml.training.architectures.registry import build
 from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
 from safeml.training.callbacks import AfterEpoch, Epoch, TensorBoardLog, WeightAverage
@@ -31,6 +32,7 @@ CHECKPOINTS, LOGS = "checkpoints", "logs"
 CHECKPOINT_NAMES = {
     "val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras",
     "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
+    "val_robust_accuracy": "{epoch:02d}-{val_robust_accuracy:.4f}.keras",
 }
 # What ModelCheckpoint and TensorFlow's writer leave here.
 CHECKPOINT = re.compile(r"\d{2,4}-\d+\.\d{4}\.keras")
@@ -165,6 +167,10 @@ class _Training:
         recipe = self.recipe
         steps = steps_per_epoch(self.train, recipe)
         phase.prepare(model)
+        robust = []
+        if recipe.adversarial is not None:
+            attacked_training(model, recipe.adversarial, recipe.seed)
+            robust = [RobustValidation(recipe.adversarial, self.valid, recipe.batch, recipe.seed)]
         model.compile(
             optimizer=optimizer(recipe, phase.learning_rate, steps * (phase.end - phase.first)),
             loss=keras.losses.CategoricalCrossentropy(
@@ -194,6 +200,7 @@ class _Training:
         saver = keras.callbacks.ModelCheckpoint(
             self.folder / CHECKPOINTS / pattern,
             monitor=recipe.monitor,
+            mode="min" if recipe.monitor == "val_loss" else "max",
             save_best_only=recipe.save_best_only,
             initial_value_threshold=best,
         )
@@ -207,6 +214,7 @@ class _Training:
             verbose=0,
             callbacks=[
                 *([average] if average else []),
+                *robust,  # before the checkpoint, which may be chosen by it
                 saver,
                 keras.callbacks.TerminateOnNaN(),
                 AfterEpoch(self.folder / CHECKPOINTS, pattern, finished),

@@ -63,7 +63,7 @@ def publish(
 
 def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:
     """The first of the epochs that no other beats, at full precision: rounded names tie 0.98204 with 0.98196."""
-    return (max if monitor == "val_accuracy" else min)(epochs, key=lambda entry: entry[monitor])
+    return (min if monitor == "val_loss" else max)(epochs, key=lambda entry: entry[monitor])
 
 
 def small_archive(model: keras.Model, folder: Path) -> bytes:
