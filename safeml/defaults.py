@@ -69,7 +69,7 @@ GATES = (
         "robust_accuracy.linf_4",
         "all",
         ">=",
-        0.55,
+        0.60,
         "The customary threat of small images. " + NO_AUTHORITY,
     ),
     (
@@ -119,7 +119,7 @@ def new_config(
         "# [data.train]          # what it was trained on: without it, leakage is not measured and its gates are missing",
         f'# kind = "{kind}"\n# path = "..."\n# split = "train"\n',
         '[run]\nseed = 7\nreports = "reports"\nresponsible = ""\n',
-        "[stages.adversarial]\nimages = 1000\nsteps = 20\n",
+        '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # where all attacks are run: what a gate reads\n',
     ]
     for gate_id, title, stage, metric, slice_, op, threshold, rationale in GATES:
         lines.append(

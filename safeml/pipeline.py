@@ -54,7 +54,16 @@ STAGES = (
 # The most that the quick profile does of each.
 QUICK: dict[str, dict[str, int]] = {
     "performance": {"bootstrap": 200},
-    "adversarial": {"images": 256, "steps": 10},
+    "adversarial": {
+        "images": 256,
+        "steps": 10,
+        "apgd_steps": 20,
+        "targets": 3,
+        "fmn_steps": 30,
+        "queries": 200,
+        "breadth_images": 8,
+        "smoothed_images": 16,
+    },
 }
 QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")
 
@@ -72,7 +81,11 @@ def quick(config: Config) -> Config:
     attacked = stages["adversarial"]
     read = " ".join(gate.metric for gate in config.gates)
     kept = [threat for threat in attacked.threats if threat.label in QUICK_THREATS or threat.label in read]
-    stages["adversarial"] = attacked.model_copy(update={"threats": tuple(kept) or attacked.threats[:1]})
+    threats = tuple(kept) or attacked.threats[:1]
+    gated = tuple(threat.label for threat in threats if attacked.is_full(threat) and threat.label in read)
+    stages["adversarial"] = attacked.model_copy(
+        update={"threats": threats, "full_ensemble": gated or (threats[-1].label,)}
+    )
     return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
 
 

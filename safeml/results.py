@@ -269,6 +269,7 @@ class StageResult(Record):
     figures: list[Figure] = []
     meaning: list[str] = []
     worst_cases: Gallery | None = None
+    ledger: Table | None = None
     limits: list[str] = []
     not_tested: list[Fact] = []
     reproduce: list[str] = []

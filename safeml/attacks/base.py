@@ -17,29 +17,41 @@ SURVIVED = -1
 class AttackOutcome:
     """What an attack found, image by image.
 
-    adversarial: float32 [N, H, W, C], 0..1; the first misclassified iterate, or the last iterate of a survivor.
+    adversarial: float32 [N, H, W, C], 0..1; the first misclassified iterate, or the last iterate of a survivor. A
+        minimal-norm attack gives its nearest misclassified image, or the clean one where it found none.
     first_step: int64 [N]; how often the image had been changed when it was first misclassified (a random start counts
         as one change), 0 where the clean image is misclassified already, -1 where it survived.
     zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had nothing to follow.
+    attempt: int64 [N]; the restart, or the rank of the target class, in which it broke or which was the last.
+    looks: int64 [N]; how often the model was asked for this image: gradients, or answers for an attack without them.
+    unconverged: float32 [N], 0..1; how much of its range the best loss still gained in the last tenth of the steps.
     """
 
     adversarial: np.ndarray
     first_step: np.ndarray
     zero_gradients: np.ndarray
+    attempt: np.ndarray
+    looks: np.ndarray
+    unconverged: np.ndarray
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How hard an attack tries. `seed` and an image's id alone decide its random starts; `batch` decides speed only."""
+    """How hard an attack tries. `seed` and an image's id alone decide its random draws; `batch` decides speed only.
+
+    steps: changes of an image in one attempt. attempts: restarts, or target classes, one after the other.
+    clean_checked: the caller knows that every image is answered right when clean; otherwise the attack asks first.
+    """
 
     steps: int
-    restarts: int
+    attempts: int
     seed: int
     batch: int
+    clean_checked: bool = False
 
 
 class Attack(Protocol):
-    """White-box evasion of the true label within a threat model."""
+    """Evasion of the true label within a threat model."""
 
     def __call__(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.descent import attack
+from safeml.attacks.lanes import attack
+from safeml.attacks.pgd import ProjectedGradient
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config import Threat
 
@@ -19,6 +20,6 @@ def fgsm(
     ids: np.ndarray,
 ) -> AttackOutcome:
     """I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples", 2015."""
-    return attack(
-        classifier, images, labels, threat, steps=1, step_size=threat.epsilon, batch=budget.batch, ids=ids
-    )
+    method = ProjectedGradient(random_start=False, step_size=threat.epsilon)
+    once = Budget(steps=1, attempts=1, seed=budget.seed, batch=budget.batch)
+    return attack(classifier, images, labels, threat, method, once, ids)

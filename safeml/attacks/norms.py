@@ -1,6 +1,6 @@
-"""The three holes of the descent loop for each norm: random start, normalise, project.
+"""What the descent loop asks of a norm: random start, steepest direction, projection, length.
 
-`start` is NumPy and runs once for each image; `normalise` and `project` are TensorFlow and run inside the compiled loop.
+`start` is NumPy and runs once for each image; the others are TensorFlow and run inside the compiled loop.
 Legend: N images, H W C pixels.
 """
 
@@ -19,12 +19,16 @@ class Norm:
 
     start(rng, shape): float64 `shape`, a uniformly distributed point of the unit ball.
     normalise(gradient): [N, H, W, C] -> the steepest ascent direction of unit norm; zero where the gradient is zero.
-    project(change, epsilon): [N, H, W, C] -> the nearest change whose norm is at most epsilon.
+    project(change, epsilon): [N, H, W, C] -> the nearest change whose norm is at most epsilon (a number, or [N, 1, 1, 1]).
+    size(change): [N, H, W, C] -> [N, 1, 1, 1], its norm.
+    step(epsilon, steps): the usual size of one of `steps` steps. In L2 it stays large: a step only turns the change.
     """
 
     start: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
     normalise: Callable[[Any], Any]
     project: Callable[[Any, Any], Any]
+    size: Callable[[Any], Any]
+    step: Callable[[float, int], float]
 
 
 def random_starts(norm: Norm, shape: tuple[int, ...], ids: np.ndarray, seed: int, restart: int) -> np.ndarray:
@@ -80,7 +84,25 @@ def _length(change: Any) -> Any:
     return tf.sqrt(tf.reduce_sum(tf.square(change), axis=[1, 2, 3], keepdims=True))
 
 
+def _largest(change: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reduce_max(tf.abs(change), axis=[1, 2, 3], keepdims=True)
+
+
 NORMS = {
-    "linf": Norm(start=_cube_start, normalise=_sign, project=_clip_to_cube),
-    "l2": Norm(start=_sphere_start, normalise=_unit_length, project=_shrink_to_sphere),
+    "linf": Norm(
+        start=_cube_start,
+        normalise=_sign,
+        project=_clip_to_cube,
+        size=_largest,
+        step=lambda epsilon, steps: 2.5 * epsilon / steps,
+    ),
+    "l2": Norm(
+        start=_sphere_start,
+        normalise=_unit_length,
+        project=_shrink_to_sphere,
+        size=_length,
+        step=lambda epsilon, steps: max(2.5 / steps, 0.25) * epsilon,
+    ),
 }

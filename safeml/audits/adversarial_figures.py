@@ -4,97 +4,264 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.audits.adversarial_measure import CleanSample, Measured
+from safeml.attacks.effort import ATLAS, EFFORT, NIST
+from safeml.audits.adversarial_measure import CleanSample
+from safeml.audits.campaign import Campaign, Found, Worst
+from safeml.audits.certificates import Certificates
 from safeml.audits.gallery import change_panel, panel, to_uint8
 from safeml.audits.masking import Check
+from safeml.audits.threat_words import NORM_NAMES, epsilon_words, threat_words
 from safeml.audits.weakest import group_recall
-from safeml.config import AdversarialSettings, Threat
+from safeml.config import Threat
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.classification import softmax
 from safeml.metrics.perturbation import perturbation_size
 from safeml.results import Column, Curve, Dot, DotPlot, Gallery, GalleryItem, Metric, Scalar, Series, Table
+from safeml.statistics import proportion_metric
 
 MOST_CASES = 24
-NORM_NAMES = {"linf": "L∞", "l2": "L2"}
-ITERATIVE = {"pgd"}
+CURVE_POINTS = 24  # of a curve against epsilon, beside the threats themselves
+VIEW_WORDS = {
+    "": "",
+    "straight_through": "straight-through",
+    "expectation": "expectation",
+    "answers_alone": "",
+}
 
 
-def epsilon_words(threat: Threat) -> str:
-    """Epsilon as the field writes it: 4/255 for L-inf, 0.5 for L2."""
-    return f"{threat.epsilon * 255:.6g}/255" if threat.norm == "linf" else f"{threat.epsilon:.6g}"
-
-
-def threat_words(threat: Threat) -> str:
-    return f"{NORM_NAMES[threat.norm]}, ε = {epsilon_words(threat)}"
-
-
-def security_curves(settings: AdversarialSettings, metrics: dict[str, Metric]) -> list[Curve]:
-    """Accuracy against epsilon for each norm, from the clean images (epsilon 0) on."""
-    curves = []
+def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Certificates) -> list[Curve]:
+    """Accuracy against epsilon for each norm, from the clean images (epsilon 0) on, out of the ledger."""
+    settings, curves = campaign.settings, []
     for norm in NORM_NAMES:
         threats = sorted((t for t in settings.threats if t.norm == norm), key=lambda threat: threat.epsilon)
         if not threats:
             continue
         x = [0.0, *(threat.epsilon for threat in threats)]
-        names = [f"robust_accuracy.{threat.label}" for threat in threats]
-        context = [
-            _series(attack.upper(), x, [metrics[f"{name}.{attack}"] for name in names], metrics, "context")
-            for attack in settings.attacks
-        ]
+        context = []
+        for name in ("fgsm", "pgd", "square"):
+            points = [metrics.get(f"robust_accuracy.{threat.label}.{name}") for threat in threats]
+            if name in settings.attacks and any(points):
+                known = [
+                    (at, point.value)
+                    for at, point in zip(x[1:], points, strict=True)
+                    if point and point.value is not None
+                ]
+                start = metrics["clean_accuracy_attacked_sample"].value
+                whole = [(0.0, start), *known] if start is not None else known
+                context.append(
+                    Series(
+                        name=f"after {EFFORT[name].title}", x=[at for at, _ in whole], y=[y for _, y in whole]
+                    )
+                )
         curves.append(
             Curve(
                 id=f"security-{norm}",
                 title=f"Accuracy under attack, {NORM_NAMES[norm]}",
                 x_label=f"ε ({NORM_NAMES[norm]}, pixels 0..1)",
                 y_label="accuracy",
-                series=[
-                    _series("worst case", x, [metrics[name] for name in names], metrics, "main"),
-                    *context,
-                ],
+                series=[_worst_case(campaign, threats, metrics), *context, *proofs.series.get(norm, [])],
                 percent=True,
                 x_ticks=[(0.0, "0"), *((threat.epsilon, epsilon_words(threat)) for threat in threats)],
-                caption="Worst case over attacks, image by image, with its 95 % interval; ε = 0 is the clean image.",
+                caption="Worst case image by image, with its 95 % interval; ε = 0 is the clean image. Every misclassified image that "
+                "was found counts from its own distance on."
+                + (
+                    " Dotted: what is proven; between the two lines nobody knows."
+                    if proofs.series.get(norm)
+                    else ""
+                ),
             )
         )
     return curves
 
 
-def _series(name: str, x: list[float], points: list[Metric], metrics: dict[str, Metric], role: str) -> Series:
-    """The measured points of one line; what was not measured is left out of it."""
-    clean = metrics["clean_accuracy_attacked_sample"]
-    measured = [(at, point) for at, point in zip(x, [clean, *points], strict=True) if point.value is not None]
-    banded = role == "main" and all(point.low is not None for _, point in measured)
+def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric]) -> Series:
+    """What the ledger leaves at each threat and between them."""
+    sample, norm = campaign.items.sample, threats[0].norm
+    between = np.linspace(0.0, threats[-1].epsilon, CURVE_POINTS + 1)[1:]
+    at = {float(epsilon): Threat(norm=norm, epsilon=float(epsilon)) for epsilon in between}
+    at |= {threat.epsilon: threat for threat in threats}
+    points = {0.0: metrics["clean_accuracy_attacked_sample"]}
+    for epsilon in sorted(at):
+        known = metrics.get(f"robust_accuracy.{at[epsilon].label}")
+        points[epsilon] = known or proportion_metric(
+            "curve",
+            "",
+            campaign.left(at[epsilon]),
+            tracks=sample.tracks,
+            frames_per_sign=sample.frames_per_sign,
+        )
+    measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
+    banded = all(point.low is not None for point in measured.values())
     return Series(
-        name=name,
-        x=[at for at, _ in measured],
-        y=[point.value for _, point in measured if point.value is not None],
-        low=[point.low for _, point in measured if point.low is not None] if banded else None,
-        high=[point.high for _, point in measured if point.high is not None] if banded else None,
-        role="main" if role == "main" else "context",
+        name="worst case",
+        x=list(measured),
+        y=[point.value for point in measured.values() if point.value is not None],
+        low=[point.low for point in measured.values() if point.low is not None] if banded else None,
+        high=[point.high for point in measured.values() if point.high is not None] if banded else None,
+        role="main",
     )
 
 
-def attack_table(settings: AdversarialSettings, metrics: dict[str, Metric]) -> Table:
-    """One row an attack, the worst case last; one column a threat."""
+def attack_table(campaign: Campaign) -> Table:
+    """One row an attack in its order, one column a threat: what is left after it and all before it; the worst case last."""
+    threats = campaign.settings.threats
+    total = len(campaign.items.clean.labels)
     rows: list[list[Scalar]] = []
-    for attack in settings.attacks:
-        effort = f"{settings.steps} × {settings.restarts}" if attack in ITERATIVE else "1 × 1"
-        found = [metrics[f"robust_accuracy.{threat.label}.{attack}"].value for threat in settings.threats]
-        rows.append([attack.upper(), "white box", effort, *found])
-    worst = [metrics[f"robust_accuracy.{threat.label}"].value for threat in settings.threats]
-    rows.append(["worst case", "", "", *worst])
+    for name, view in dict.fromkeys((tally.attack, tally.view) for tally in campaign.tallies):
+        cells: list[Scalar] = []
+        for threat in threats:
+            left = left_after(campaign, threat).get(name) if not view else None
+            after = [t.left for t in campaign.tallies if (t.attack, t.view, t.threat) == (name, view, threat)]
+            if left is not None:
+                cells.append(float(left.mean()))
+            else:
+                cells.append(after[-1] / total if after and view != "answers_alone" else None)
+        title = EFFORT[name].title + (f", {VIEW_WORDS[view]}" if VIEW_WORDS[view] else "")
+        rows.append([title, EFFORT[name].knowledge, *cells])
+    rows.append(["worst case", "", *(float(campaign.left(threat).mean()) for threat in threats)])
     return Table(
         id="attacks",
-        title="Attacks",
+        title="Attack matrix",
         columns=[
             Column(key="attack", label="Attack"),
             Column(key="knowledge", label="Knowledge"),
-            Column(key="effort", label="Steps × restarts"),
-            *(Column(key=t.label, label=threat_words(t), kind="percent") for t in settings.threats),
+            *(Column(key=t.label, label=threat_words(t), kind="percent") for t in threats),
         ],
         rows=rows,
-        caption="Accuracy that each attack leaves, alone and in the worst case image by image.",
+        caption="Accuracy that is left after each attack and all above it; the worst case also counts what was found at a smaller ε. "
+        "A dash: not run at this threat.",
     )
+
+
+def left_after(campaign: Campaign, threat: Threat) -> dict[str, np.ndarray]:
+    """bool [N] by attack, in the order of the settings: right when clean, and broken neither by it nor by one before."""
+    left = campaign.items.clean.right.copy()
+    found: dict[str, np.ndarray] = {}
+    for name in campaign.settings.attacks:
+        if (name, threat) in campaign.hits:
+            left = left & ~campaign.hits[name, threat]
+            found[name] = left
+    return found
+
+
+def threat_table(campaign: Campaign) -> Table:
+    """The threat models as data."""
+    known = sorted({EFFORT[tally.attack].knowledge for tally in campaign.tallies})
+    rows: list[list[Scalar]] = [
+        [
+            f"{NORM_NAMES[threat.norm]}",
+            epsilon_words(threat),
+            threat.epsilon,
+            knowledge,
+            "any wrong answer",
+            ATLAS[knowledge],
+            NIST[knowledge],
+            "full ensemble"
+            if campaign.settings.is_full(threat)
+            else "FGSM and PGD, and what was found elsewhere",
+        ]
+        for threat in campaign.settings.threats
+        for knowledge in known
+        if any(t.threat == threat and EFFORT[t.attack].knowledge == knowledge for t in campaign.tallies)
+    ]
+    return Table(
+        id="threats",
+        title="Threat models",
+        columns=[
+            Column(key="norm", label="Norm"),
+            Column(key="epsilon", label="ε"),
+            Column(key="pixels", label="Pixels 0..1", kind="number"),
+            Column(key="knowledge", label="Knowledge"),
+            Column(key="goal", label="Goal"),
+            Column(key="atlas", label="MITRE ATLAS"),
+            Column(key="nist", label="NIST AI 100-2e2025"),
+            Column(key="by", label="Attacked by"),
+        ],
+        rows=rows,
+        caption="White-box adversaries know the model and its gradient; by queries, only its answers.",
+        fold=True,
+    )
+
+
+def budget_table(campaign: Campaign) -> Table:
+    """What the attacks cost: gradients and queries are what any implementation has to pay."""
+    rows: list[list[Scalar]] = []
+    for name, view in dict.fromkeys((tally.attack, tally.view) for tally in campaign.tallies):
+        mine = [tally for tally in campaign.tallies if (tally.attack, tally.view) == (name, view)]
+        looks = sum(tally.looks for tally in mine)
+        steps, attempts = EFFORT[name].spends(campaign.settings)
+        rows.append(
+            [
+                EFFORT[name].title + (f", {VIEW_WORDS[view]}" if VIEW_WORDS[view] else ""),
+                f"{steps} × {attempts}",
+                len(mine),
+                sum(tally.given for tally in mine),
+                sum(tally.broken for tally in mine),
+                looks if EFFORT[name].gradient else None,
+                None if EFFORT[name].gradient else looks,
+            ]
+        )
+    return Table(
+        id="budget",
+        title="Budget and cost",
+        columns=[
+            Column(key="attack", label="Attack"),
+            Column(key="effort", label="Steps × attempts"),
+            Column(key="threats", label="Threats", kind="number"),
+            Column(key="images", label="Images given", kind="number"),
+            Column(key="broken", label="Broken", kind="number"),
+            Column(key="gradients", label="Gradients", kind="number"),
+            Column(key="queries", label="Queries", kind="number"),
+        ],
+        rows=rows,
+        caption="An image leaves an attack at its first wrong answer, so the most robust images cost the most.",
+        fold=True,
+    )
+
+
+def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
+    """One row an image: what broke it, at which step of which attempt, and how near the nearest wrong answer lies."""
+    clean = campaign.items.clean
+    columns = [
+        Column(key="image", label="Image", kind="number"),
+        Column(key="class", label="Class"),
+        Column(key="clean", label="Clean"),
+    ]
+    for norm, name in NORM_NAMES.items():
+        if norm in campaign.found:
+            unit = ", in 1/255" if norm == "linf" else ""
+            columns += [
+                Column(key=f"{norm}_by", label=f"{name}: broken by"),
+                Column(key=f"{norm}_step", label="at step", kind="number"),
+                Column(key=f"{norm}_attempt", label="of attempt", kind="number"),
+                Column(key=f"{norm}_size", label=f"nearest {name}{unit}", kind="number"),
+            ]
+    numbers = np.arange(len(sample)) if sample.ids is None else sample.ids
+    rows: list[list[Scalar]] = []
+    for row in range(len(sample)):
+        cells: list[Scalar] = [
+            int(numbers[row]),
+            sample.class_names[sample.labels[row]],
+            "right" if clean.right[row] else "wrong",
+        ]
+        for norm in NORM_NAMES:
+            if norm in campaign.found:
+                cells += _entry(campaign.found[norm], row, 255.0 if norm == "linf" else 1.0)
+        rows.append(cells)
+    return Table(
+        id="ledger",
+        title="Ledger",
+        columns=columns,
+        rows=rows,
+        caption=f"Every image of the sample; seed {campaign.items.inputs.seed} and the image's number decide all random draws.",
+    )
+
+
+def _entry(found: Found, row: int, scale: float) -> list[Scalar]:
+    by = str(found.by[row])
+    if not by:
+        return [None, None, None, None]
+    return [by, int(found.step[row]), int(found.attempt[row]) + 1, round(float(found.size[row]) * scale, 5)]
 
 
 def check_table(checks: list[Check]) -> Table:
@@ -140,40 +307,33 @@ def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main
     )
 
 
-def worst_cases(sample: ImageDataset, clean: CleanSample, attacks: list[Measured], main: Threat) -> Gallery:
+def worst_cases(sample: ImageDataset, clean: CleanSample, worst: Worst, main: Threat) -> Gallery:
     """The most confident wrong answers among images that are right when clean: at most one a class."""
-    found = np.stack([measured.logits for measured in attacks])
-    confidence = softmax(found).max(axis=2)
-    wrong = clean.right & np.isfinite(found).all(axis=2) & (found.argmax(axis=2) != sample.labels)
-    best = np.where(wrong, confidence, -1.0).argmax(axis=0)
-    rows = np.arange(len(sample))
-    confidence, broken = confidence[best, rows], wrong[best, rows]
     chosen: list[int] = []
-    for row in sorted(np.flatnonzero(broken).tolist(), key=lambda row: -confidence[row]):
+    for row in sorted(np.flatnonzero(worst.confidence >= 0).tolist(), key=lambda row: -worst.confidence[row]):
         if len(chosen) < MOST_CASES and sample.labels[row] not in sample.labels[chosen]:
             chosen.append(row)
 
-    attacked = {row: attacks[best[row]].attacked[row] for row in chosen}
     # One scale for all pictures: epsilon fills it for L-inf; no pixel of an L2 attack comes near its epsilon.
     scale = main.epsilon
     if main.norm == "l2" and chosen:
-        shown = np.stack(list(attacked.values()))
+        shown = worst.attacked[chosen]
         scale = max(float(perturbation_size(clean.images[chosen], shown, "linf").max()), 1e-6)
     certain = softmax(clean.logits)
     items = []
     for row in chosen:
-        label, answer = int(sample.labels[row]), int(found[best[row], row].argmax())
+        label, answer = int(sample.labels[row]), int(worst.logits[row].argmax())
         items.append(
             GalleryItem(
                 panels=[
                     panel("clean", sample.images[row]),
-                    panel("attacked", to_uint8(attacked[row])),
-                    change_panel("change", clean.images[row], attacked[row], scale),
+                    panel("attacked", to_uint8(worst.attacked[row])),
+                    change_panel("change", clean.images[row], worst.attacked[row], scale),
                 ],
                 true_name=sample.class_names[label],
                 true_confidence=float(certain[row, label]),
                 predicted_name=sample.class_names[answer],
-                predicted_confidence=float(confidence[row]),
+                predicted_confidence=float(worst.confidence[row]),
                 index=None if sample.ids is None else int(sample.ids[row]),
             )
         )

@@ -5,17 +5,19 @@ Legend: N images, H W C pixels, K classes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from safeml.attacks.base import Budget
-from safeml.audits.adversarial_measure import CleanSample, Measured, measure, right_answers
+from safeml.audits.adversarial_measure import VERDICTS, CleanSample, Measured, measure
 from safeml.audits.base import AuditInputs
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.config import AdversarialSettings, Threat
 from safeml.data.dataset import ImageDataset
+from safeml.metrics.classification import right_answers
 from safeml.sealed import Arrays
 
 SLICE = 256
@@ -23,21 +25,26 @@ SLICE = 256
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What is measured on one sample. Build it with `Items.of`, which measures the clean answers."""
+    """What is measured on one sample. Build it with `Items.of`, which measures the clean answers.
+
+    attacking: how many images are attacked at a time. views: what the attack engine is shown, by name; "" is the
+    classifier as it is.
+    """
 
     inputs: AuditInputs
     sample: ImageDataset
     clean: CleanSample
     slices: Slices
     attacking: BatchSize
+    views: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> Items:
         """Cut `sample` into slices of whole batches, and measure its clean answers."""
-        attacking = BatchSize(settings.batch)
+        attacking = BatchSize(_batch(inputs, sample, settings))
         slices = Slices(
             inputs.work,
-            -(-SLICE // settings.batch) * settings.batch,
+            -(-SLICE // attacking.size) * attacking.size,
             {"clean and attacked images": inputs.predicting, "attacks": attacking},
         )
         pixels = sample.images.astype(np.float32) / np.float32(255)
@@ -50,35 +57,41 @@ class Items:
         return cls(inputs, sample, clean, slices, attacking)
 
     def attacked(
-        self, name: str, threat: Threat, rows: np.ndarray, budget: Budget, pictures: bool = False
+        self,
+        name: str,
+        threat: Threat,
+        rows: np.ndarray,
+        spends: tuple[int, int],
+        view: str = "",
+        pictures: bool = False,
     ) -> Measured:
-        """What an attack achieves on the images in `rows` (int [M]); pictures: with the attacked images and their logits."""
-        from safeml.attacks.registry import ATTACKS
+        """What an attack achieves on the images in `rows` (int [M]), all of them right when clean.
 
+        spends: (steps, attempts), see `Budget`. pictures: with the attacked images and their logits.
+        """
         ids = numbers(self.sample)[rows]
         clean = CleanSample(*(array[rows] for array in _columns(self.clean)))
-        form: dict[str, tuple[str, tuple[int, ...]]] = {
-            "robust": ("bool", ()),
-            "zero_gradients": ("bool", ()),
-            "faults": ("uint8", ()),
-        }
+        form = dict(VERDICTS)
         pictured: dict[str, tuple[str, tuple[int, ...]]] = {
             "attacked": ("float32", clean.images.shape[1:]),
             "logits": ("float32", (self.sample.classes,)),
         }
         form |= pictured if pictures else {}
+        steps, attempts = spends
 
         def achieved(chosen: slice) -> Arrays:
+            from safeml.attacks.registry import ATTACKS
+
             part = CleanSample(*(array[chosen] for array in _columns(clean)))
             # The attack gets its own copies: one that writes into its inputs must not move the clean images.
             outcome = until_it_fits(
                 self.attacking,
                 lambda batch: ATTACKS[name](
-                    self.inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient is checked before
+                    self._shown(view),
                     part.images.copy(),
                     part.labels.copy(),
                     threat,
-                    replace(budget, batch=batch),
+                    Budget(steps, attempts, self.inputs.seed, batch, clean_checked=bool(part.right.all())),
                     ids[chosen],
                 ),
             )
@@ -88,12 +101,24 @@ class Items:
         parts = {
             "attack": name,
             "threat": threat.model_dump(mode="json"),
-            "budget": asdict(budget),
+            "steps": steps,
+            "attempts": attempts,
+            "view": view,
+            "batch": self.attacking.first,
         }
+        item = f"{name}-{threat.label}{'-' if view else ''}{view}"
         columns = {"images": clean.images, "labels": clean.labels, "ids": ids}
-        arrays = self.slices.measure(f"{name}-{threat.label}", columns, parts, form, achieved)
+        arrays = self.slices.measure(item, columns, parts, form, achieved)
         nothing = {key: np.zeros((0, *shape), kind) for key, (kind, shape) in pictured.items()}
         return Measured(**{**nothing, **arrays})
+
+    def _shown(self, view: str) -> Any:
+        """One object a view for the whole audit: the engine compiles for each object anew."""
+        from safeml.attacks import views
+
+        if view and view not in self.views:
+            self.views[view] = getattr(views, view)(self.inputs.classifier)
+        return self.views[view] if view else self.inputs.classifier
 
     def right(self, item: str, images: np.ndarray) -> np.ndarray:
         """bool [N]: which of other images (float32 [N, H, W, C], 0..1) of the sample's signs are answered right."""
@@ -114,6 +139,26 @@ class Items:
             return _logits(self.inputs, self.clean.images[rows])
 
         return self.slices.measure("again", columns, {}, form, answered)["logits"]
+
+
+def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> int:
+    """The batch of the settings; "auto" is measured once, and kept, so that a resumed run computes the same batches."""
+    if settings.batch != "auto":
+        return settings.batch
+
+    def measured() -> Arrays:
+        from safeml.attacks.batch import fastest_batch
+
+        return {
+            "batch": np.array(
+                [
+                    fastest_batch(inputs.classifier, sample.images, sample.labels)  # type: ignore[arg-type]  # with a gradient, see `run`
+                ],
+                np.int64,
+            )
+        }
+
+    return int(inputs.work("batch", {}, {"batch": ("int64", (1,))}, measured)["batch"][0])
 
 
 def _logits(inputs: AuditInputs, images: np.ndarray) -> Arrays:

@@ -13,6 +13,7 @@ import numpy as np
 from safeml.attacks.base import SURVIVED, AttackOutcome
 from safeml.classifiers.base import Classifier
 from safeml.config import Threat
+from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size, project
 
 # Float32 rounding of pixels in 0..1; anything further out is an attack that does not keep its threat model.
@@ -45,22 +46,40 @@ class Measured:
     """One attack at one threat, measured again.
 
     robust: bool [N]; right on the clean image, right on the attacked one, and not broken in the attack's own eyes.
+    size: float32 [N]; norm of the change that broke it, in pixel units; infinite where it is robust, 0 where wrong when clean.
+    claimed, wrong: bool [N]; broken in the attack's eyes, and answered wrong when asked again.
+    step, attempt, looks: int64 [N]; unconverged: float32 [N]; zero_gradients: bool [N], as the attack reports them.
+    faults: uint8 [N]; what was wrong with what it gave back, as a sum of the keys of `FAULTS`.
     attacked: float32 [N, H, W, C]; inside the ball and 0..1. logits: float32 [N, K], of `attacked`. Both are empty where only
         the verdicts are wanted.
-    zero_gradients: bool [N], as the attack reports it. faults: uint8 [N]; what was wrong with what it gave back, as a sum
-        of the keys of `FAULTS`.
     """
 
     robust: np.ndarray
-    attacked: np.ndarray
-    logits: np.ndarray
+    size: np.ndarray
+    claimed: np.ndarray
+    wrong: np.ndarray
+    step: np.ndarray
+    attempt: np.ndarray
+    looks: np.ndarray
+    unconverged: np.ndarray
     zero_gradients: np.ndarray
     faults: np.ndarray
+    attacked: np.ndarray
+    logits: np.ndarray
 
 
-def right_answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool [N]: the largest logit is the label's. Logits that are not finite are never right."""
-    return np.asarray(np.isfinite(logits).all(axis=1) & (logits.argmax(axis=1) == labels))
+VERDICTS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "robust": ("bool", ()),
+    "size": ("float32", ()),
+    "claimed": ("bool", ()),
+    "wrong": ("bool", ()),
+    "step": ("int64", ()),
+    "attempt": ("int64", ()),
+    "looks": ("int64", ()),
+    "unconverged": ("float32", ()),
+    "zero_gradients": ("bool", ()),
+    "faults": ("uint8", ()),
+}
 
 
 def problems(faults: np.ndarray) -> list[str]:
@@ -75,27 +94,47 @@ def problems(faults: np.ndarray) -> list[str]:
 def measure(classifier: Classifier, clean: CleanSample, outcome: AttackOutcome, threat: Threat) -> Measured:
     """Project, clip, predict again, and count an image as robust only if nothing speaks against it."""
     count = len(clean.labels)
-    found, first_step, flat = outcome.adversarial, outcome.first_step, outcome.zero_gradients
+    found, first_step = outcome.adversarial, outcome.first_step
     if found.shape != clean.images.shape or found.dtype != np.float32:
         return _all_attacked(clean, OTHER_SHAPE)
-    if first_step.shape != (count,) or flat.shape != (count,):
+    numbers = (first_step, outcome.zero_gradients, outcome.attempt, outcome.looks, outcome.unconverged)
+    if any(array.shape != (count,) for array in numbers):
         return _all_attacked(clean, NO_VERDICT)
 
     finite = np.isfinite(found).all(axis=(1, 2, 3))
     usable = np.where(finite[:, None, None, None], found, clean.images)
-    size = perturbation_size(clean.images, usable, threat.norm)
+    reached = perturbation_size(clean.images, usable, threat.norm)
     slack = ROUNDING * (1.0 if threat.norm == "linf" else np.sqrt(clean.images[0].size))
-    outside = size > threat.epsilon + slack
+    outside = reached > threat.epsilon + slack
     beyond = (usable < 0).any(axis=(1, 2, 3)) | (usable > 1).any(axis=(1, 2, 3))
     faults = NOT_FINITE * ~finite + OUTSIDE * outside + BEYOND * beyond
 
     attacked = project(clean.images, usable, threat)
     logits = classifier.predict_logits(attacked)
-    robust = clean.right & right_answers(logits, clean.labels) & (first_step == SURVIVED) & (faults == 0)
-    return Measured(robust, attacked, logits, flat.astype(bool), faults.astype(np.uint8))
+    wrong = ~right_answers(logits, clean.labels)
+    claimed = first_step != SURVIVED
+    robust = clean.right & ~wrong & ~claimed & (faults == 0)
+    # What an attack with faults has broken counts at every epsilon: its images say nothing about how far they are.
+    size = np.where(robust, np.inf, perturbation_size(clean.images, attacked, threat.norm))
+    size = np.where(~clean.right | (faults != 0), 0.0, size)
+    return Measured(
+        robust=robust,
+        size=size.astype(np.float32),
+        claimed=claimed,
+        wrong=wrong,
+        step=first_step.astype(np.int64),
+        attempt=outcome.attempt.astype(np.int64),
+        looks=outcome.looks.astype(np.int64),
+        unconverged=outcome.unconverged.astype(np.float32),
+        zero_gradients=outcome.zero_gradients.astype(bool),
+        faults=faults.astype(np.uint8),
+        attacked=attacked,
+        logits=logits,
+    )
 
 
 def _all_attacked(clean: CleanSample, fault: int) -> Measured:
-    nothing = np.zeros(len(clean.labels), dtype=bool)
-    faults = np.full(len(clean.labels), fault, np.uint8)
-    return Measured(nothing, clean.images, clean.logits, nothing, faults)
+    count = len(clean.labels)
+    nothing = {name: np.zeros(count, kind) for name, (kind, _) in VERDICTS.items()}
+    nothing["faults"] += np.uint8(fault)
+    return Measured(**nothing, attacked=clean.images, logits=clean.logits)

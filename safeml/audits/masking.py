@@ -1,39 +1,45 @@
-"""Is the robustness real? Six signs that an attack failed for a bad reason (gradient masking).
+"""Is the robustness real? Signs that an attack failed for a bad reason (gradient masking), and what is tried then.
 
 References:
     A. Athalye, N. Carlini, D. Wagner, "Obfuscated gradients give a false sense of security", 2018.
     N. Carlini et al., "On evaluating adversarial robustness", 2019.
-    M. Pintor et al., "Indicators of attack failure", 2022.
+    F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+        attacks", 2020 (black box against white box).
+    M. Pintor et al., "Indicators of attack failure: debugging and improving optimization of adversarial examples", 2022
+        (the six indicators).
 
 Legend: N images, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from safeml.attacks.effort import EFFORT
+from safeml.audits.adversarial_items import Items
 from safeml.audits.adversarial_measure import CleanSample, Measured
+from safeml.audits.campaign import Campaign
 from safeml.config import Threat
 from safeml.metrics.perturbation import project
 from safeml.wording import counted, limit_percent, percent
 
 TOLERANCE = 0.01  # accuracy; an attack with random starts repeats itself to about this much
 ZERO_SHARE = 0.01
-UNBOUNDED_IMAGES = 64
+MOVING = 0.05  # of its range, in the last tenth of the steps: such a loss has not converged
+MOVING_SHARE = 0.10  # of the images that are left
+BLACK_BOX_SHARE, BLACK_BOX_IMAGES = 0.002, 2  # what Square may break that gradients did not
+PROBED = 64  # images, for checks that need an attack of their own
 UNBOUNDED = Threat(norm="linf", epsilon=1.0)
-
-# (attack, threat, rows, hard) -> what it achieves on those rows; `hard` doubles the steps.
-RunAttack = Callable[[str, Threat, np.ndarray, bool], Measured]
-# (item, images float32 [N, H, W, C]) -> bool [N], which of them are answered right
-Right = Callable[[str, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One sign of honest gradients: what was found and what was expected. raised: it speaks of gradient masking."""
+    """One sign of honest gradients: what was found and what was expected. raised: it speaks of gradient masking.
+
+    view: what the attacks are shown next when it is raised (see `safeml.attacks.views`).
+    """
 
     code: str
     sign: str
@@ -43,53 +49,154 @@ class Check:
     value: float
     limit: float
     remedy: str
+    view: str = "straight_through"
 
 
-def self_checks(
-    answers_right: Right,
-    answers_again: Callable[[], np.ndarray],
-    clean: CleanSample,
-    worst: dict[Threat, np.ndarray],
-    main: Threat,
-    run_attack: RunAttack,
-    rng: np.random.Generator,
-) -> list[Check]:
-    """The six checks. At least one image of `clean` must be classified correctly.
-
-    answers_again: gives float32 [N, K], the logits of the clean images asked for a second time.
-    worst: threat -> bool [N], robust in the worst case over attacks. main: the threat for the checks of one threat.
-    """
-    everything = np.arange(len(clean.labels))
+def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> list[Check]:
+    """The ten checks. At least one image must be right when clean, and every attack of the campaign must have run."""
+    clean, main = items.clean, campaign.main
     right = np.flatnonzero(clean.right)
-    single, iterative = (run_attack(name, main, everything, False) for name in ("fgsm", "pgd"))
-    if sum(threat.norm == main.norm for threat in worst) == 1:
-        # One epsilon says nothing about a trend: a second one is measured for this check alone.
-        wider = Threat(
-            norm=main.norm, epsilon=2 * main.epsilon if main.norm == "l2" else min(2 * main.epsilon, 1.0)
-        )
-        worst = {**worst, wider: run_attack("pgd", wider, everything, False).robust}
+    single, iterative = (everywhere(campaign, name, main) for name in ("fgsm", "pgd"))
     return [
-        _larger_epsilon(clean, worst),
-        _iterative_beats_single(single, iterative),
         _gradients_exist(single.zero_gradients[right]),
-        _unbounded_breaks_all(run_attack("pgd", UNBOUNDED, right[:UNBOUNDED_IMAGES], True)),
-        _noise_is_weaker(answers_right, clean, worst[main] & iterative.robust, main, rng),
-        _repeats_itself(clean, answers_again()),
+        _repeats_itself(clean, items.again()),
+        _no_silent_success(single, iterative, right),
+        _claims_hold(single, iterative, right),
+        _converged(campaign, iterative, right),
+        _unbounded_breaks_all(items, campaign, right[:PROBED]),
+        _larger_epsilon(campaign),
+        _iterative_beats_single(single, iterative),
+        _noise_is_weaker(items, campaign, iterative.robust, rng),
+        _gradients_beat_queries(campaign),
     ]
 
 
-def _larger_epsilon(clean: CleanSample, worst: dict[Threat, np.ndarray]) -> Check:
+def everywhere(campaign: Campaign, name: str, threat: Threat) -> Measured:
+    """A cheap attack on the whole sample: as it was run, or run for this check alone."""
+    if (name, threat) not in campaign.measured:
+        rows = np.arange(len(campaign.items.clean.labels))
+        spends = EFFORT[name].spends(campaign.settings)
+        campaign.measured[name, threat] = campaign.items.attacked(name, threat, rows, spends)
+    return campaign.measured[name, threat]
+
+
+def _gradients_exist(zero: np.ndarray) -> Check:
+    share = float(zero.mean())
+    return Check(
+        "masking_zero_gradient",
+        "the gradient at the clean image is not zero",
+        f"zero for {percent(share, ZERO_SHARE)} of {counted(len(zero), 'image')}",
+        f"at most {limit_percent(ZERO_SHARE)}",
+        share > ZERO_SHARE,
+        share,
+        ZERO_SHARE,
+        "The loss is flat: attack the difference of logits, and pass gradients straight through rounding and signs.",
+    )
+
+
+def _repeats_itself(clean: CleanSample, again: np.ndarray) -> Check:
+    scale = float(np.abs(clean.logits[np.isfinite(clean.logits)]).max(initial=1.0))
+    same = np.isclose(again, clean.logits, rtol=0.0, atol=1e-4 * scale, equal_nan=True).all(axis=1)
+    differ = float((~same).mean())
+    return Check(
+        "masking_random",
+        "the same image gets the same answer twice",
+        f"{percent(differ)} of the images differ",
+        limit_percent(0.0),
+        differ > 0,
+        differ,
+        0.0,
+        "The model is random at inference: attack its expectation (average the gradient over draws).",
+        view="expectation",
+    )
+
+
+def _no_silent_success(single: Measured, iterative: Measured, right: np.ndarray) -> Check:
+    silent = [float((found.wrong & ~found.claimed)[right].mean()) for found in (single, iterative)]
+    share = max(silent)
+    return Check(
+        "masking_silent",
+        "what an attack calls a failure is one",
+        f"{percent(share, TOLERANCE)} of its survivors are wrong when asked again",
+        f"at most {limit_percent(TOLERANCE)}",
+        share > TOLERANCE,
+        share,
+        TOLERANCE,
+        "The attack does not see its own success: compare what it is shown with what is deployed.",
+        view="expectation",
+    )
+
+
+def _claims_hold(single: Measured, iterative: Measured, right: np.ndarray) -> Check:
+    """Transfer failure: what guides the attack is broken, and what is audited is not."""
+    empty = [
+        float((found.claimed & ~found.wrong & (found.faults == 0))[right].mean())
+        for found in (single, iterative)
+    ]
+    share = max(empty)
+    return Check(
+        "masking_transfer",
+        "what an attack calls a success is one",
+        f"{percent(share, TOLERANCE)} are right when asked again",
+        f"at most {limit_percent(TOLERANCE)}",
+        share > TOLERANCE,
+        share,
+        TOLERANCE,
+        "Attack and audit see different models, or a random one: average over draws; the images stay counted as broken.",
+        view="expectation",
+    )
+
+
+def _converged(campaign: Campaign, iterative: Measured, right: np.ndarray) -> Check:
+    survivors = right[iterative.robust[right]]
+    moving = iterative.unconverged[survivors] > MOVING
+    share = float(moving.mean()) if len(survivors) else 0.0
+    return Check(
+        "masking_converged",
+        f"the loss of PGD comes to rest (it gains at most {limit_percent(MOVING)} of its range at the end)",
+        f"still rising for {percent(share, MOVING_SHARE)} of {counted(len(survivors), 'survivor')}",
+        f"at most {limit_percent(MOVING_SHARE)}",
+        share > MOVING_SHARE,
+        share,
+        MOVING_SHARE,
+        "Attack with more steps until the loss stops rising.",
+        view="",
+    )
+
+
+def _unbounded_breaks_all(items: Items, campaign: Campaign, rows: np.ndarray) -> Check:
+    steps, attempts = EFFORT["pgd"].spends(campaign.settings)
+    unbounded = items.attacked("pgd", UNBOUNDED, rows, (2 * steps, attempts))
+    left = int(unbounded.robust.sum())
+    return Check(
+        "masking_unbounded",
+        "an unbounded attack breaks every image",
+        f"{left} of {counted(len(unbounded.robust), 'image')} resist epsilon = 1",
+        "0",
+        left > 0,
+        float(left),
+        0.0,
+        "The attack does not find what must exist: no robust accuracy of this run can be believed.",
+    )
+
+
+def _larger_epsilon(campaign: Campaign) -> Check:
+    """Of PGD alone: the ledger's own curve cannot rise."""
+    clean, main = campaign.items.clean, campaign.main
+    threats = set(campaign.settings.threats)
+    if sum(threat.norm == main.norm for threat in threats) == 1:
+        # One epsilon says nothing about a trend: a second one is measured for this check alone.
+        wider = 2 * main.epsilon if main.norm == "l2" else min(2 * main.epsilon, 1.0)
+        threats.add(Threat(norm=main.norm, epsilon=wider))
     rise = 0.0
-    for norm in ("linf", "l2"):
-        threats = sorted(
-            (threat for threat in worst if threat.norm == norm), key=lambda threat: threat.epsilon
-        )
-        accuracy = [float(clean.right.mean()), *(float(worst[threat].mean()) for threat in threats)]
-        rise = max([rise, *np.diff(accuracy).tolist()])
+    for norm in sorted({threat.norm for threat in threats}):
+        rising = sorted((t for t in threats if t.norm == norm), key=lambda threat: threat.epsilon)
+        left = [float(everywhere(campaign, "pgd", threat).robust.mean()) for threat in rising]
+        rise = max([rise, *np.diff([float(clean.right.mean()), *left]).tolist()])
     return Check(
         "masking_epsilon",
         "a larger epsilon never helps the model",
-        f"robust accuracy rises by {percent(rise)} at most, over {counted(len(worst), 'threat')}",
+        f"accuracy under PGD rises by {percent(rise)} at most, over {counted(len(threats), 'threat')}",
         f"at most {limit_percent(TOLERANCE)}",
         rise > TOLERANCE,
         rise,
@@ -112,69 +219,70 @@ def _iterative_beats_single(single: Measured, iterative: Measured) -> Check:
     )
 
 
-def _gradients_exist(zero: np.ndarray) -> Check:
-    share = float(zero.mean())
-    return Check(
-        "masking_zero_gradient",
-        "the gradient at the clean image is not zero",
-        f"zero for {percent(share, ZERO_SHARE)} of {counted(len(zero), 'image')}",
-        f"at most {limit_percent(ZERO_SHARE)}",
-        share > ZERO_SHARE,
-        share,
-        ZERO_SHARE,
-        "Attack the logits before any rounding or saturated softmax, or replace the step by its smooth approximation.",
-    )
-
-
-def _unbounded_breaks_all(unbounded: Measured) -> Check:
-    left = int(unbounded.robust.sum())
-    return Check(
-        "masking_unbounded",
-        "an unbounded attack breaks every image",
-        f"{left} of {counted(len(unbounded.robust), 'image')} resist epsilon = 1",
-        "0",
-        left > 0,
-        float(left),
-        0.0,
-        "The attack does not find what must exist: no robust accuracy of this run can be believed.",
-    )
-
-
 def _noise_is_weaker(
-    answers_right: Right, clean: CleanSample, attacked: np.ndarray, threat: Threat, rng: np.random.Generator
+    items: Items, campaign: Campaign, iterative: np.ndarray, rng: np.random.Generator
 ) -> Check:
     """Noise of full size: a random corner of the L-inf ball, a random direction of the L2 sphere."""
+    clean, threat = items.clean, campaign.main
     noise = rng.standard_normal(clean.images.shape)
     if threat.norm == "linf":
         noise = threat.epsilon * np.sign(noise)
     else:
         noise = noise * (threat.epsilon / np.sqrt(np.square(noise).sum(axis=(1, 2, 3), keepdims=True)))
     noisy = project(clean.images, clean.images + noise, threat)
-    answers = clean.right & answers_right("noise", noisy)
-    lead = float(attacked.mean() - answers.mean())
+    answers = clean.right & items.right("noise", noisy)
+    lead = float(iterative.mean() - answers.mean())
     return Check(
         "masking_noise",
         "random noise is weaker than the gradient",
-        f"{percent(answers.mean())} right under noise, {percent(attacked.mean())} under attack",
+        f"{percent(answers.mean())} right under noise, {percent(iterative.mean())} under PGD",
         "no lower under noise",
         lead > 0,
         lead,
         0.0,
-        "The gradient misleads the attack: use a gradient-free attack (Square, boundary) before believing the numbers.",
+        "The gradient misleads the attack: use a gradient-free attack before believing the numbers.",
     )
 
 
-def _repeats_itself(clean: CleanSample, again: np.ndarray) -> Check:
-    scale = float(np.abs(clean.logits[np.isfinite(clean.logits)]).max(initial=1.0))
-    same = np.isclose(again, clean.logits, rtol=0.0, atol=1e-4 * scale, equal_nan=True).all(axis=1)
-    differ = float((~same).mean())
+def _gradients_beat_queries(campaign: Campaign) -> Check:
+    """Square on what gradients left, at the main threat: as it was run, or on some of it for this check alone."""
+    name, main = "square", campaign.main
+    ran = [tally for tally in campaign.tallies if (tally.attack, tally.threat) == (name, main)]
+    if ran:
+        given, broken = ran[0].given, ran[0].broken
+        total = len(campaign.items.clean.labels)
+    else:
+        rows = np.flatnonzero(campaign.left(main))[:PROBED]
+        found = campaign.one(name, main, rows)
+        given, broken = len(rows), 0 if found is None else int((~found.robust).sum())
+        total = max(given, 1)
+    share = broken / total
     return Check(
-        "masking_random",
-        "the same image gets the same answer twice",
-        f"{percent(differ)} of the images differ",
-        limit_percent(0.0),
-        differ > 0,
-        differ,
-        0.0,
-        "The model is random at inference: attack its expectation (average the gradient over draws).",
+        "masking_queries",
+        "queries alone break nothing that gradients left",
+        f"Square broke {broken} of {counted(given, 'image')} that were left",
+        f"at most {BLACK_BOX_IMAGES} images, or {limit_percent(BLACK_BOX_SHARE)} of the sample",
+        broken > BLACK_BOX_IMAGES and share > BLACK_BOX_SHARE,
+        share,
+        BLACK_BOX_SHARE,
+        "The gradient hides what a random search finds: use more queries, and gradients of a smoother version of the model.",
     )
+
+
+def switch(campaign: Campaign, checks: list[Check]) -> list[str]:
+    """Attack what is left once more as the raised checks advise; returns the views that were used.
+
+    A view is an honest guess at where the gradient went: what it finds is asked of the model itself, as ever.
+    """
+    views = sorted({check.view for check in checks if check.raised})
+    for view in views:
+        for threat in campaign.settings.threats:
+            if not campaign.settings.is_full(threat):
+                continue
+            for name in ("apgd_ce", "apgd_t"):
+                rows = np.flatnonzero(campaign.left(threat))
+                campaign.one(name, threat, rows, view, harder=1 if view else 4)
+    if views and "square" not in campaign.settings.attacks:
+        for threat in filter(campaign.settings.is_full, campaign.settings.threats):
+            campaign.one("square", threat, np.flatnonzero(campaign.left(threat)))
+    return views

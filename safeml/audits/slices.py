@@ -56,6 +56,8 @@ class Slices:
             progress(start)
             rows = slice(start, min(start + self.size, count))
             whole = {**parts, "columns": _content(columns, rows)}
+            if "ids" in columns:
+                whole["ids"] = columns["ids"][rows].tolist()
             done.append(self._slice(item, whole, form, rows, compute))
         progress(count)
         return {name: np.concatenate([arrays[name] for arrays in done]) for name in form}

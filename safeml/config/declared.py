@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAIN_THREAT = "linf_4"
 # `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
+PARTLY = 'attacked by a part of the ensemble alone; add "{}" to full_ensemble in [stages.adversarial]'
+CHEAP = ("fgsm", "pgd")  # run at every threat
 CLASSES, FAMILIES = "class:", "family:"
 SPLITS = ("split:test", "split:train", "split:valid")
 SHARED = ("all", "split:train", "split:valid")
@@ -26,6 +28,7 @@ class Declared:
 
     low, high: what its value can be. slices: exact, or with a colon at the end the start of a name from the data.
     counted: a complete count, whose value an equality can be settled by. whole: of whole things.
+    weak: why no gate may read it under these settings; "" where one may.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Declared:
     slices: tuple[str, ...] = ("all",)
     counted: bool = False
     whole: bool = False
+    weak: str = ""
 
     @property
     def is_share(self) -> bool:
@@ -77,12 +81,20 @@ def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
 
 
 def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
-    """A metric for each threat, and for each attack at it; the success rate at the main threat alone."""
+    """A metric for each threat, and for each attack that is run at it; the success rate at the main threat alone."""
     settings = stages.adversarial
-    threats = [threat.label for threat in settings.threats]
-    main = MAIN_THREAT if MAIN_THREAT in threats else threats[0]
+    labels = [threat.label for threat in settings.threats]
+    main = MAIN_THREAT if MAIN_THREAT in labels else labels[0]
     rows = [Declared("clean_accuracy_attacked_sample"), Declared(f"attack_success_rate.{main}", "down")]
-    for threat in threats:
-        rows.append(Declared(f"robust_accuracy.{threat}"))
-        rows += [Declared(f"robust_accuracy.{threat}.{attack}") for attack in settings.attacks]
+    nearest = {threat.norm for threat in settings.threats if settings.is_full(threat)}
+    for threat in settings.threats:
+        name = f"robust_accuracy.{threat.label}"
+        rows.append(Declared(name, weak="" if settings.is_full(threat) else PARTLY.format(threat.label)))
+        for attack in settings.attacks:
+            run = attack in CHEAP or settings.is_full(threat) or (attack == "fmn" and threat.norm in nearest)
+            rows += [Declared(f"{name}.{attack}")] if run else []
+        if settings.certify and threat.norm == "linf":
+            rows.append(Declared(f"certified_accuracy.{threat.label}"))
+        if settings.smoothed_images and threat.norm == "l2":
+            rows.append(Declared(f"smoothed_accuracy.{threat.label}"))
     return (*rows, _count("masking_flags"))

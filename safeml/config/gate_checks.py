@@ -67,6 +67,8 @@ def _row(gate: Gate, rows: tuple[Declared, ...], here: str) -> Declared:
             f"{suggest(gate.metric, names)}."
         )
     row = rows[names.index(gate.metric)]
+    if row.weak:
+        raise ConfigError(f"{here} reads {found(gate.metric)}, which is {row.weak}.")
     if not any(_is_slice(gate.slice, pattern) for pattern in row.slices):
         known = " or ".join(f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices)
         raise ConfigError(

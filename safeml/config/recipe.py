@@ -156,7 +156,9 @@ class Recipe(Settings):
                 f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in all"
             )
         if self.monitor == "val_robust_accuracy" and self.adversarial is None:
-            raise ValueError('monitor = "val_robust_accuracy" is measured with [adversarial] only; add the table')
+            raise ValueError(
+                'monitor = "val_robust_accuracy" is measured with [adversarial] only; add the table'
+            )
         if self.inflation and self.data.split == "image":
             raise ValueError('inflation compares with a random split; split = "image" already is one')
         return self

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from safeml.config.base import Epsilon, Settings
+from safeml.results import Finite
 
 
 class Threat(Settings):
@@ -53,18 +54,41 @@ class TrainingSettings(Settings):
 EPSILONS = {"linf": (1e-5, 1.0), "l2": (1e-3, 50.0)}
 
 
-class AdversarialSettings(Settings):
-    """images: how many of the test images are attacked. steps, restarts: of PGD. batch: images at a time; speed alone.
+AttackName = Literal["fgsm", "pgd", "fmn", "apgd_ce", "apgd_t", "square"]
+ATTACK_NAMES: tuple[AttackName, ...] = ("fgsm", "pgd", "fmn", "apgd_ce", "apgd_t", "square")
 
-    threats: each attack is run at each of them, and an image is robust at one when no attack breaks it there.
+
+class AdversarialSettings(Settings):
+    """images: how many of the test images are attacked. attacks: in this order; each gets what the ones before left.
+
+    threats: what is measured; an image is robust at one when nothing that was found lies within it.
+    full_ensemble: labels of the threats at which all attacks are run, or none of them for all; at the others FGSM and PGD
+        alone are run, and what is found elsewhere counts where it fits. A gate may read only what the full ensemble measured.
+    steps, restarts: of PGD. apgd_steps, targets: of APGD. fmn_steps: of FMN. queries: of Square.
+    batch: images at a time, or "auto": what is fastest on the machine; speed alone.
+    breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
+    certify: prove a lower bound where that is possible, by interval bounds; and by smoothing on smoothed_images images,
+        with noise of smoothing_sigma (pixel units) and smoothing_samples answers each; 0 images for no smoothing.
     """
 
     enabled: bool = True
     images: int = Field(default=1000, ge=1, le=1_000_000)
-    attacks: tuple[Literal["fgsm", "pgd"], ...] = Field(default=("fgsm", "pgd"), min_length=1)
+    attacks: tuple[AttackName, ...] = Field(default=ATTACK_NAMES, min_length=1)
+    full_ensemble: tuple[str, ...] = ()
     steps: int = Field(default=20, ge=1, le=10_000)
     restarts: int = Field(default=1, ge=1, le=100)
-    batch: int = Field(default=64, ge=1, le=8192)
+    apgd_steps: int = Field(default=100, ge=5, le=10_000)
+    targets: int = Field(default=9, ge=1, le=1000)
+    fmn_steps: int = Field(default=100, ge=5, le=10_000)
+    queries: int = Field(default=5000, ge=1, le=1_000_000)
+    batch: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = 64
+    breadth: tuple[str, ...] = ()
+    breadth_images: int = Field(default=32, ge=1, le=100_000)
+    breadth_seconds: Finite = Field(default=60.0, gt=0, le=86_400)
+    certify: bool = True
+    smoothed_images: int = Field(default=0, ge=0, le=100_000)
+    smoothing_sigma: Finite = Field(default=0.12, gt=0, le=2)
+    smoothing_samples: int = Field(default=1000, ge=100, le=10_000_000)
     threats: tuple[Threat, ...] = (
         Threat(norm="linf", epsilon=1 / 255),
         Threat(norm="linf", epsilon=2 / 255),
@@ -74,6 +98,10 @@ class AdversarialSettings(Settings):
         Threat(norm="l2", epsilon=0.5),
     )
 
+    def is_full(self, threat: Threat) -> bool:
+        """Whether all attacks are run at a threat."""
+        return not self.full_ensemble or threat.label in self.full_ensemble
+
     @model_validator(mode="after")
     def _threats_differ(self) -> Self:
         labels = [threat.label for threat in self.threats]
@@ -81,6 +109,11 @@ class AdversarialSettings(Settings):
             raise ValueError("threats are empty or repeat; give each norm and epsilon once")
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError("attacks repeat; name each once, and use restarts to run it more often")
+        for label in self.full_ensemble:
+            if label not in labels:
+                raise ValueError(
+                    f'full_ensemble names "{label}", which is not among the threats: {", ".join(labels)}'
+                )
         for threat in self.threats:
             least, most = EPSILONS[threat.norm]
             if threat.epsilon < least:

@@ -48,6 +48,11 @@ def predictions(logits: np.ndarray) -> Predictions:
     )
 
 
+def right_answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """bool [N]: the largest logit is the label's. Logits that are not finite are never right."""
+    return np.asarray(np.isfinite(logits).all(axis=1) & (logits.argmax(axis=1) == labels))
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities float64 [..., K] of logits [..., K], stable for logits of any size; 1/K where a row is not finite."""
     finite = np.isfinite(logits).all(axis=-1, keepdims=True)

@@ -12,6 +12,7 @@ import numpy as np
 from safeml.audits import adversarial, balance, performance, training
 from safeml.audits.base import AuditInputs
 from safeml.audits.leakage import Split, leakage_metrics
+from safeml.audits.slices import numbers
 from safeml.config import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
@@ -95,7 +96,9 @@ class BestCase:
         known, labels = self.known, self.known.test.labels
         settings = known.config.stages.performance.model_copy(update={"bootstrap": RESAMPLES})
         costliest = (known.costs - 2 * np.eye(known.test.classes)).argmax(axis=1)
-        work = PerfectWork(np.where(wrong, costliest[labels], labels), wrong, known.test.classes)
+        work = PerfectWork(
+            np.where(wrong, costliest[labels], labels), wrong, known.test.classes, numbers(known.test)
+        )
         return self._once("performance", work, lambda inputs: performance.run(inputs, settings, known.costs))
 
     def adversarial(self, wrong: np.ndarray, attacked: bool) -> StageResult:
@@ -103,7 +106,7 @@ class BestCase:
         known = self.known
         labels = known.sample.labels
         answers = labels if attacked else np.where(wrong, (labels + 1) % known.test.classes, labels)
-        work = PerfectWork(answers, wrong, known.test.classes)
+        work = PerfectWork(answers, wrong, known.test.classes, numbers(known.sample))
         settings = known.config.stages.adversarial
         return self._once("adversarial", work, lambda inputs: adversarial.run(inputs, settings))
 

@@ -65,12 +65,18 @@ def _absent() -> Arrays:
 
 def forward_passes(calls: Sequence[Call]) -> int:
     """Images answered without a gradient: each attack looks before, after each start, and is measured again."""
-    return sum(call.images * (2 + call.restarts if call.steps else 1) for call in calls)
+    return sum(call.images * _answers(call) for call in calls)
+
+
+def _answers(call: Call) -> int:
+    if not call.steps:
+        return 1
+    return 2 + call.attempts + (0 if call.gradient else call.steps)
 
 
 def gradient_steps(calls: Sequence[Call]) -> int:
     """Images answered with a gradient, if no image is broken before the last step."""
-    return sum(call.images * call.steps for call in calls)
+    return sum(call.images * call.steps for call in calls if call.gradient)
 
 
 def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | None:
@@ -85,11 +91,13 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
         if call.kept:
             continue
         answering += math.ceil(call.images / rates.forward_batch) * rates.forward
-        if call.steps:
+        if call.steps and call.gradient:
             batches = math.ceil(call.images / rates.attack_batch)
             attacking += batches * (
-                call.steps * rates.step[call.norm] + call.restarts * rates.turn[call.norm]
+                call.steps * rates.step[call.norm] + call.attempts * rates.turn[call.norm]
             )
+        elif call.steps:
+            attacking += call.steps * math.ceil(call.images / rates.forward_batch) * rates.forward
     fixed = answering + beside
     return Seconds(low=FASTER * fixed + ATTACK_FASTER * attacking, high=SLOWER * (fixed + attacking))
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
-from safeml.audits.adversarial_figures import ITERATIVE
+from safeml.attacks.effort import EFFORT
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.batches import BatchSize
 from safeml.errors import StageError
@@ -21,19 +22,33 @@ from safeml.sealed import Arrays, Form
 
 # Of batches that were never halved: more than any is.
 NEVER_HALVED = 1 << 40
+ENDLESS = 1e6  # a certified radius beyond every threat
+# What speaks against an attack, or counts its work.
+NOTHING = {
+    "zero_gradients": bool,
+    "faults": np.uint8,
+    "step": np.int64,
+    "attempt": np.int64,
+    "looks": np.int64,
+    "answers": np.int64,
+    "unconverged": np.float32,
+    "attacked": np.float32,
+}
 
 
 @dataclass(frozen=True)
 class Call:
     """One slice that a stage asked for.
 
-    images: in it. steps: gradient steps of an attack on each of them, with all restarts; 0 where there is no attack.
+    images: in it. steps: steps of an attack on each of them, with all attempts; 0 where there is no attack.
+    attempts: of these. gradient: each step takes a gradient, and not an answer alone.
     """
 
     item: str
     images: int
     steps: int = 0
-    restarts: int = 0
+    attempts: int = 0
+    gradient: bool = True
     norm: str = ""
     kept: bool = False
 
@@ -42,12 +57,13 @@ class Call:
 class PerfectWork:
     """A `Work` that answers as a model would which gets the images in `wrong` wrong and in `broken` attacked, and no others.
 
-    answers: int64 [N], what the model says of the clean images. broken: bool [N]. calls: what was asked for, in order.
+    answers: int64 [N], what the model says of the clean images. broken: bool [N]. numbers: int [N], see `slices.numbers`. calls: what was asked for, in order.
     """
 
     answers: np.ndarray
     broken: np.ndarray
     classes: int
+    numbers: np.ndarray
     calls: list[Call] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)
 
@@ -60,20 +76,31 @@ class PerfectWork:
 
     def arrays(self, item: str, parts: Mapping[str, Any], form: Form) -> Arrays:
         """The arrays of `form`, [M, ...] of the next M images of the item."""
-        rows = self._next(item, images_of(form))
+        rows = self._rows(item, parts, images_of(form))
+        broken = np.ones(len(rows), bool) if _unbounded(parts) else self.broken[rows]
         given: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
             "logits": lambda shape: np.eye(self.classes, dtype=np.float32)[self.answers[rows]] * 10,
             "right": lambda shape: np.ones(shape, bool),
-            "robust": lambda shape: np.zeros(shape, bool) if _unbounded(parts) else ~self.broken[rows],
-            "zero_gradients": lambda shape: np.zeros(shape, bool),
-            "faults": lambda shape: np.zeros(shape, np.uint8),
-            "attacked": lambda shape: np.zeros(shape, np.float32),
+            "robust": lambda shape: ~broken,
+            "size": lambda shape: np.where(broken, 0, np.inf).astype(np.float32),
+            "claimed": lambda shape: broken,
+            "wrong": lambda shape: broken,
+            "radius": lambda shape: np.where(self.broken[rows], 0.0, ENDLESS),
+            **{name: partial(np.zeros, dtype=kind) for name, kind in NOTHING.items()},
             "batches": lambda shape: np.full(shape, NEVER_HALVED, np.int64),
         }
         unknown = [name for name in form if name not in given]
         if unknown:
             raise StageError(f"{item}: what a perfect model gives for {unknown[0]} is not known.")
         return {name: given[name](shape) for name, (_, shape) in form.items()}
+
+    def _rows(self, item: str, parts: Mapping[str, Any], count: int) -> np.ndarray:
+        """The images of a slice, where the stage names them; or the next ones."""
+        if "ids" not in parts:
+            return self._next(item, count)
+        order = np.argsort(self.numbers)
+        rows: np.ndarray = order[np.searchsorted(self.numbers, parts["ids"], sorter=order)]
+        return rows
 
     def _next(self, item: str, count: int) -> np.ndarray:
         """The rows of the next slice: a stage asks for an item's images in their order, and perhaps again from the start."""
@@ -91,16 +118,17 @@ def call_of(item: str, parts: Mapping[str, Any], form: Form, kept: bool = False)
     """What a slice costs, from what the stage says of it."""
     if "attack" not in parts:
         return Call(item, images_of(form), kept=kept)
-    budget = parts["budget"]
-    many = parts["attack"] in ITERATIVE
-    restarts = budget["restarts"] if many else 1
-    steps = budget["steps"] * restarts if many else 1
-    return Call(item, images_of(form), steps, restarts, parts["threat"]["norm"], kept)
+    attempts, gradient = parts["attempts"], EFFORT[parts["attack"]].gradient
+    return Call(
+        item, images_of(form), parts["steps"] * attempts, attempts, gradient, parts["threat"]["norm"], kept
+    )
 
 
 def _unbounded(parts: Mapping[str, Any]) -> bool:
     """The check that an attack without a bound breaks every image: also of the best model."""
     threat = parts.get("threat", {})
+    if parts.get("attack") != "pgd":
+        return False
     return bool(threat.get("norm") == "linf" and threat.get("epsilon") == 1.0)
 
 

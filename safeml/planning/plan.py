@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from safeml.audits.base import Progress, keep_nothing, silent
+from safeml.audits.slices import numbers
 from safeml.config import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
@@ -101,7 +102,7 @@ def _dry(stage: Stage, subject: Planned) -> Dry:
     if journal is not None and key and journal.stage(stage.name, key) is not None:
         return Dry(kept=True)
     data = known.sample if stage.name == "adversarial" else known.test
-    perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes)
+    perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes, numbers(data))
     work = DryWork(
         journal.work(stage.name, evidence) if journal is not None and key else keep_nothing, perfect
     )

@@ -40,7 +40,7 @@ def probe(
     size = classifier.batch.size  # which falls where memory does not suffice
     batch = _batch(images, size)
     forward = statistics.median(timed(lambda: classifier.predict_logits(batch))[0] for _ in range(REPEATS))
-    attacking = BatchSize(settings.batch)
+    attacking = BatchSize(64 if settings.batch == "auto" else settings.batch)
     step: dict[str, float] = {}
     turn: dict[str, float] = {}
     compiling = {"forward": max(0.0, first - forward)}
@@ -76,7 +76,7 @@ def _attack(classifier: Any, images: np.ndarray, threat: Threat, size: int) -> t
     labels = classifier.predict_logits(pixels).argmax(axis=1)
 
     def attack(steps: int) -> float:
-        budget = Budget(steps, restarts=1, seed=0, batch=size)
+        budget = Budget(steps, attempts=1, seed=0, batch=size)
         return timed(lambda: ATTACKS["pgd"](classifier, pixels, labels, threat, budget, np.arange(size)))[0]
 
     first, once = attack(1), min(attack(1), attack(1))

@@ -54,7 +54,9 @@ def perturbation(model: keras.Model, settings: AdversarialTrainingSettings) -> P
 
     def perturb(images: Any, labels: Any, seed: Any) -> Any:
         noise = tf.random.stateless_uniform(tf.shape(images), seed, -1.0, 1.0)
-        attacked = inside(images, epsilon * norm.normalise(noise) if settings.norm == "l2" else epsilon * noise)
+        attacked = inside(
+            images, epsilon * norm.normalise(noise) if settings.norm == "l2" else epsilon * noise
+        )
         for _ in range(steps):
             with tf.GradientTape() as tape:
                 tape.watch(attacked)
@@ -89,12 +91,11 @@ class RobustValidation(keras.callbacks.Callback):
         super().set_model(model)
         perturb = perturbation(model, self.pgd)
 
-        @tf.function(reduce_retracing=True)
         def right(images: Any, labels: Any, seed: Any) -> Any:
             answers = model(perturb(images, labels, seed), training=False)
             return tf.argmax(answers, axis=1) == tf.argmax(labels, axis=1)
 
-        self._right = right
+        self._right = tf.function(right, reduce_retracing=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         right = []

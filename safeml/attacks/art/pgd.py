@@ -1,16 +1,12 @@
-"""The Adversarial Robustness Toolbox as a second opinion on the same classifier. Legend: N images, H W C pixels."""
+"""ART's projected gradient descent as a second opinion on the own one. Legend: N images, H W C pixels."""
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from safeml.attacks.art.surroundings import home_elsewhere, quiet, seeded
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config import Threat
 
@@ -33,14 +29,14 @@ def art_pgd(
     References: M.-I. Nicolae et al., "Adversarial Robustness Toolbox v1.0.0", 2018.
     """
     attack = art_pgd_attack(art_classifier(classifier, images.shape[1:]), threat, steps, step_size, batch)
-    with _seeded(seed):
+    with quiet(), seeded(seed):
         adversarial = attack.generate(x=images, y=np.eye(classifier.classes, dtype=np.float32)[labels])
     return np.asarray(adversarial, dtype=np.float32)
 
 
 def art_pgd_attack(estimator: Any, threat: Threat, steps: int, step_size: float, batch: int) -> Any:
     """ART's own attack object for an `art_classifier`; its `generate(x, y)` takes one-hot labels."""
-    with _home_elsewhere():
+    with home_elsewhere():
         from art.attacks.evasion import ProjectedGradientDescent
 
     return ProjectedGradientDescent(
@@ -59,7 +55,7 @@ def art_classifier(classifier: DifferentiableClassifier, shape: tuple[int, ...])
     """The classifier's logits as ART's `TensorFlowV2Classifier` for images [H, W, C] of `shape` in 0..1."""
     import keras
 
-    with _home_elsewhere():
+    with home_elsewhere():
         from art.estimators.classification import TensorFlowV2Classifier
 
     def model(pixels: Any, training: bool = False) -> Any:
@@ -74,30 +70,3 @@ def art_classifier(classifier: DifferentiableClassifier, shape: tuple[int, ...])
         loss_object=keras.losses.CategoricalCrossentropy(from_logits=True),
         clip_values=(0.0, 1.0),
     )
-
-
-@contextmanager
-def _home_elsewhere() -> Iterator[None]:
-    """ART writes a configuration into the home folder when it is imported; a temporary folder takes it."""
-    home = os.environ.get("HOME")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HOME"] = folder
-        try:
-            yield
-        finally:
-            if home is None:
-                del os.environ["HOME"]
-            else:
-                os.environ["HOME"] = home
-            logging.getLogger("art").setLevel(logging.ERROR)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """ART draws from NumPy's global generator: seeded for the attack, then left as it was found."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

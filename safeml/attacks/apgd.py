@@ -1,0 +1,163 @@
+"""APGD: PGD with momentum that halves its own step where it stops getting ahead, and goes back to the best image so far.
+
+F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", 2020.
+APGD-CE climbs the cross entropy; APGD-T descends towards the wrong classes that come next, one after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.base import AttackOutcome, Budget
+from safeml.attacks.lanes import attack
+from safeml.attacks.losses import Loss, cross_entropy, targeted_difference_of_logits_ratio
+from safeml.attacks.method import Ball, Seen, State, choose, per_image
+from safeml.attacks.norms import Norm, random_starts
+from safeml.classifiers.base import DifferentiableClassifier
+from safeml.config import Threat
+
+# Of the source: first window and how it shrinks, least window (shares of all steps); share of steps that must improve.
+FIRST_WINDOW, SHRINK, LEAST_WINDOW, ENOUGH = 0.22, 0.03, 0.06, 0.75
+MOMENTUM = 0.75  # of the new step; the rest goes on in the old direction
+
+
+def apgd_ce(
+    classifier: DifferentiableClassifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threat: Threat,
+    budget: Budget,
+    ids: np.ndarray,
+) -> AttackOutcome:
+    """Untargeted, on the cross entropy; budget.attempts are restarts."""
+    return attack(classifier, images, labels, threat, AutoProjectedGradient(), budget, ids)
+
+
+def apgd_t(
+    classifier: DifferentiableClassifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threat: Threat,
+    budget: Budget,
+    ids: np.ndarray,
+) -> AttackOutcome:
+    """Targeted, on the difference of logits; budget.attempts are the wrong classes with the highest scores, in turn."""
+    method = AutoProjectedGradient(loss=targeted_difference_of_logits_ratio)
+    attempts = min(budget.attempts, classifier.classes - 1)
+    targets = runners_up(classifier.predict_logits(images), labels, attempts)
+    return attack(
+        classifier, images, labels, threat, method, replace(budget, attempts=attempts), ids, targets
+    )
+
+
+def runners_up(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """int32 [N, count]: the wrong classes of each image, by falling logit [N, K]. Undefined logits come last."""
+    scores = np.where(np.isfinite(logits), logits, -np.inf).astype(np.float64)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    wrong = order[order != labels[:, None]].reshape(len(labels), -1)
+    return wrong[:, :count].astype(np.int32)
+
+
+def checkpoints(steps: int) -> np.ndarray:
+    """int32 [steps + 1]: at a checkpoint the number of steps since the one before, elsewhere 0."""
+    window = max(int(FIRST_WINDOW * steps), 1)
+    shrink, least = max(int(SHRINK * steps), 1), max(int(LEAST_WINDOW * steps), 1)
+    table = np.zeros(steps + 1, np.int32)
+    step = window
+    while step <= steps:
+        table[step] = window
+        window = max(window - shrink, least)
+        step += window
+    return table
+
+
+@dataclass(frozen=True)
+class AutoProjectedGradient:
+    """`own` of a lane: the image before, the best image and its direction, the step size, and what the halving reads."""
+
+    loss: Loss = cross_entropy
+    kind: str = "apgd"
+    moved_start: bool = True
+    gradient: bool = True
+    leaves: bool = True
+    stride: int = field(default=10, compare=False)
+    draws: int = 0
+
+    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+        return {
+            "epsilon": np.float32(epsilon),
+            "steps": np.int32(steps),
+            "window": checkpoints(steps),
+        }
+
+    def start(
+        self, norm: Norm, clean: np.ndarray, epsilon: float, ids: np.ndarray, seed: int, attempt: int
+    ) -> np.ndarray:
+        points = random_starts(norm, clean.shape[1:], ids, seed, attempt)
+        return np.clip(clean + np.float32(epsilon) * points, 0.0, 1.0)
+
+    def begin(self, clean: Any, images: Any) -> State:
+        import tensorflow as tf
+
+        nothing = tf.zeros_like(images[:, 0, 0, 0])
+        return {
+            "before": images,
+            "best_image": images,
+            "best_direction": images,
+            "best": nothing - np.float32(np.inf),
+            "best_at_check": nothing - np.float32(np.inf),
+            "loss": nothing,
+            "rises": tf.cast(nothing, tf.int32),
+            "halvings": nothing,
+            "halved": tf.cast(nothing, tf.bool),
+        }
+
+    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+        import tensorflow as tf
+
+        images, direction = seen.images, seen.direction
+        better = (seen.loss > state["best"]) | (seen.count == 0)
+        best_image, best_direction = tf.cond(
+            tf.reduce_any(better),
+            lambda: (
+                choose(better, images, state["best_image"]),
+                choose(better, direction, state["best_direction"]),
+            ),
+            lambda: (state["best_image"], state["best_direction"]),
+        )
+        best = tf.where(better, seen.loss, state["best"])
+        rises = state["rises"] + tf.cast((seen.loss > state["loss"]) & (seen.count > 0), tf.int32)
+
+        window = tf.gather(knobs["window"], seen.count)
+        check = (window > 0) & seen.going
+        slow = tf.cast(rises, tf.float32) < ENOUGH * tf.cast(window, tf.float32)
+        stuck = ~state["halved"] & (best <= state["best_at_check"])
+        halve = check & (slow | stuck)
+        images, direction = tf.cond(
+            tf.reduce_any(halve),
+            lambda: (choose(halve, best_image, images), choose(halve, best_direction, direction)),
+            lambda: (images, direction),
+        )
+        halvings = state["halvings"] + tf.cast(halve, tf.float32)
+        size = per_image(2.0 * knobs["epsilon"] * tf.pow(0.5, halvings))
+
+        stepped = ball.nearest(images + size * direction)
+        share = per_image(tf.where(seen.count == 0, 1.0, MOMENTUM))
+        moved = ball.nearest(images + share * (stepped - images) + (1.0 - share) * (images - state["before"]))
+        return moved, {
+            "before": images,
+            "best_image": best_image,
+            "best_direction": best_direction,
+            "best": best,
+            "best_at_check": tf.where(check, best, state["best_at_check"]),
+            "loss": seen.loss,
+            "rises": tf.where(check, 0, rises),
+            "halvings": halvings,
+            "halved": tf.where(check, halve, state["halved"]),
+        }
+
+    def result(self, images: Any, state: State) -> Any:
+        return images

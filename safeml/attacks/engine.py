@@ -1,0 +1,203 @@
+"""The one loop behind every attack: look at the model, mark what is broken, move the rest; compiled as one graph.
+
+References:
+    J. Rauber, W. Brendel, M. Bethge, "Foolbox", 2017 (one loop with holes).
+    M. Pintor et al., "Indicators of attack failure", 2022 (leave at the first misclassified iterate).
+
+Legend: B lanes (images under attack at the same time), H W C pixels, K classes, S steps between two returns to Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safeml import framework
+from safeml.attacks.base import SURVIVED
+from safeml.attacks.method import Ball, Method, Seen, State, choose
+from safeml.attacks.norms import Norm
+from safeml.classifiers.base import DifferentiableClassifier
+
+LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any more
+
+
+class Compiled(NamedTuple):
+    """The graphs of one method on one classifier.
+
+    broken(images, labels) -> bool [B]. enter(lanes, mask, clean, images, labels, targets) -> lanes, the masked ones anew.
+    advance(lanes, knobs, draws [S, B, D]) -> lanes after at most S steps each.
+    """
+
+    broken: Callable[..., Any]
+    enter: Callable[..., State]
+    advance: Callable[..., State]
+    result: Callable[[State], Any]
+
+
+def lanes_of(size: int, shape: tuple[int, ...], method: Method) -> State:
+    """`size` empty lanes for images of `shape`."""
+    import tensorflow as tf
+
+    images = tf.zeros((size, *shape))
+    return {
+        "clean": images,
+        "images": images,
+        "labels": tf.zeros(size, tf.int32),
+        "targets": tf.zeros(size, tf.int32),
+        "count": tf.zeros(size, tf.int32),
+        "first": tf.fill([size], SURVIVED),
+        "going": tf.zeros(size, tf.bool),
+        "flat": tf.zeros(size, tf.bool),
+        "best": tf.zeros(size),
+        "least": tf.zeros(size),
+        "earlier": tf.zeros(size),
+        "own": method.begin(images, images),
+    }
+
+
+# A trace costs seconds and an audit attacks one classifier dozens of times; the bound keeps old models from piling up.
+@lru_cache(maxsize=24)
+def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method) -> Compiled:
+    """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
+    import tensorflow as tf
+
+    def is_broken(logits: Any, labels: Any) -> Any:
+        misclassified = tf.argmax(logits, axis=1, output_type=tf.int32) != labels
+        return misclassified | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
+
+    def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any]:
+        """Broken, loss, direction and slope at `images`: one forward pass, and one backward pass where it is asked for."""
+        logits = tf.ensure_shape(classifier.logits(images), [None, classifier.classes])
+        loss = method.loss(logits, labels, targets)
+        broken = is_broken(logits, labels)
+        if not method.gradient:
+            return broken, loss, images, tf.zeros_like(loss)
+        # Symbolic gradients, unlike a tape's, honour what a straight-through view says of single operations.
+        [gradient] = tf.gradients(tf.reduce_sum(loss), [images], unconnected_gradients="zero")
+        direction = norm.normalise(gradient)
+        slope = tf.einsum("bi,bi->b", _flat(direction), _flat(gradient))
+        undefined = ~tf.math.is_finite(slope)  # NaN and infinity both survive the sum
+
+        def mended() -> tuple[Any, Any]:
+            return choose(undefined, tf.zeros_like(direction), direction), tf.where(undefined, 0.0, slope)
+
+        direction, slope = tf.cond(tf.reduce_any(undefined), mended, lambda: (direction, slope))
+        return broken | undefined, loss, direction, slope
+
+    def enter(lanes: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
+        fresh = {
+            **lanes_like(lanes),
+            "clean": clean,
+            "images": images,
+            "labels": labels,
+            "targets": targets,
+            "going": tf.ones_like(mask),
+            "own": method.begin(clean, images),
+        }
+        return _map2(lambda old, new: choose(mask, new, old), lanes, fresh)
+
+    def lanes_like(lanes: State) -> State:
+        zeros = {name: tf.zeros_like(value) for name, value in lanes.items() if name != "own"}
+        infinite = tf.fill(tf.shape(lanes["best"]), np.float32(-np.inf))
+        return {
+            **zeros,
+            "first": tf.fill(tf.shape(lanes["first"]), SURVIVED),
+            "best": infinite,
+            "least": -infinite,
+            "earlier": infinite,
+        }
+
+    def advance(lanes: State, knobs: State, draws: Any) -> State:
+        steps = knobs["steps"]
+        late = tf.cast(tf.math.ceil((1.0 - LAST_PART) * tf.cast(steps, tf.float32)), tf.int32)
+        constant = {name: lanes[name] for name in ("clean", "labels", "targets")}
+        changing = {name: value for name, value in lanes.items() if name not in constant}
+        ball = Ball(norm, lanes["clean"], knobs["epsilon"], steps)
+
+        def going_on(step: Any, state: State) -> Any:
+            return (step < tf.shape(draws)[0]) & tf.reduce_any(state["going"])
+
+        def one(step: Any, state: State) -> tuple[Any, State]:
+            images, count, going = state["images"], state["count"], state["going"]
+            broken, loss, direction, slope = look(images, constant["labels"], constant["targets"])
+            first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
+            flat = (
+                state["flat"] | (going & (count == 0) & (slope == 0.0)) if method.gradient else state["flat"]
+            )
+            finite = tf.math.is_finite(loss) & going
+            best = tf.where(finite, tf.maximum(state["best"], loss), state["best"])
+            least = tf.where(finite, tf.minimum(state["least"], loss), state["least"])
+            earlier = tf.where(count <= late, best, state["earlier"])
+            if method.leaves:
+                going = going & ~broken
+            seen = Seen(images, loss, direction, slope, count, broken, draws[step], going)
+            moved, own = method.move(seen, ball, state["own"], knobs)
+            own = {name: _kept(going, value, state["own"][name]) for name, value in own.items()}
+            count = tf.where(going, count + 1, count)
+            return step + 1, {
+                "images": choose(going, moved, images),
+                "count": count,
+                "first": first,
+                "going": going & (count < steps),
+                "flat": flat,
+                "best": best,
+                "least": least,
+                "earlier": earlier,
+                "own": own,
+            }
+
+        _, changed = tf.while_loop(going_on, one, (tf.constant(0), changing))
+        return {**constant, **changed}
+
+    return Compiled(
+        broken=_graph(lambda images, labels: is_broken(classifier.logits(images), labels)),
+        enter=_graph(enter),
+        advance=_graph(advance),
+        result=lambda lanes: method.result(lanes["images"], lanes["own"]),
+    )
+
+
+def _kept(going: Any, new: Any, old: Any) -> Any:
+    """Small memories of a lane that has left stay as they are; its images are not read any more, and cost time."""
+    return choose(going, new, old) if new.shape.rank == 1 else new
+
+
+def _graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled once, for any number of lanes."""
+    import tensorflow as tf
+
+    traced: list[Any] = []
+
+    def any_size(tensor: Any) -> Any:
+        shape = tensor.shape.as_list()
+        open_sizes = (
+            2 if len(shape) == 3 else min(len(shape), 1)
+        )  # draws are [S, B, D], all else begins with B
+        return tf.TensorSpec([None] * open_sizes + shape[open_sizes:], tensor.dtype)
+
+    def run(*arrays: Any) -> Any:
+        with framework.memory_errors():
+            tensors = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+            if not traced:
+                signature = tf.nest.map_structure(any_size, tensors)
+                compiled = tf.function(function, autograph=False, input_signature=signature)
+                traced.append(compiled.get_concrete_function())
+            return traced[0](*tensors)
+
+    return run
+
+
+def _map2(function: Callable[[Any, Any], Any], first: State, second: State) -> State:
+    import tensorflow as tf
+
+    result: State = tf.nest.map_structure(function, first, second)
+    return result
+
+
+def _flat(values: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reshape(values, [tf.shape(values)[0], -1])

@@ -1,0 +1,123 @@
+"""FMN: the nearest misclassified image, by a ball that shrinks where the image is misclassified and grows where it is not.
+
+M. Pintor, F. Roli, W. Brendel, B. Biggio, "Fast minimum-norm adversarial attacks through adaptive norm constraints", 2021.
+Here each step goes along the steepest direction of the norm, as long as the ball's radius at first; a bisection between
+the clean image and the nearest one found ends it. One run gives the whole curve of robust accuracy against epsilon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
+from safeml.attacks.lanes import attack
+from safeml.attacks.losses import Loss, margin
+from safeml.attacks.method import Ball, Seen, State, choose, per_image
+from safeml.attacks.norms import Norm
+from safeml.classifiers.base import DifferentiableClassifier
+from safeml.config import Threat
+from safeml.metrics.classification import right_answers
+
+FIRST_STEP, LAST_STEP = 1.0, 0.01  # shares of the ball's radius
+FIRST_CHANGE, LAST_CHANGE = 0.05, 0.001  # of the radius, in one step
+HALVINGS = 18
+
+
+def fmn(
+    classifier: DifferentiableClassifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threat: Threat,
+    budget: Budget,
+    ids: np.ndarray,
+) -> AttackOutcome:
+    """The nearest misclassified image inside the ball of `threat`, which may be large; the clean image where none was found.
+
+    first_step: the step at which an image was first misclassified, at whatever distance.
+    """
+    outcome = attack(classifier, images, labels, threat, ShrinkingBall(), budget, ids)
+    broken = np.flatnonzero(outcome.first_step > 0)
+    nearest = outcome.adversarial
+    nearest[broken] = _bisect(classifier, images[broken], nearest[broken], labels[broken])
+    nearest[outcome.first_step == SURVIVED] = images[outcome.first_step == SURVIVED]
+    return outcome
+
+
+def _bisect(
+    classifier: DifferentiableClassifier, clean: np.ndarray, found: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """The nearest misclassified image on the way from `found` (misclassified) to `clean`, to 2^-18 of that way."""
+    low, high = np.zeros((2, len(clean), 1, 1, 1), np.float32)
+    high += 1.0
+    kept = found.copy()
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        tried = clean + middle * (found - clean)
+        wrong = ~right_answers(classifier.predict_logits(tried), labels)
+        kept[wrong] = tried[wrong]
+        chosen = wrong[:, None, None, None]
+        high, low = np.where(chosen, middle, high), np.where(chosen, low, middle)
+    return kept
+
+
+@dataclass(frozen=True)
+class ShrinkingBall:
+    """`own` of a lane: the radius of its ball, and the nearest misclassified image with its distance."""
+
+    loss: Loss = margin
+    kind: str = "fmn"
+    moved_start: bool = False
+    gradient: bool = True
+    leaves: bool = False
+    stride: int = field(default=10, compare=False)
+    draws: int = 0
+
+    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+        return {"epsilon": np.float32(epsilon), "steps": np.int32(steps)}
+
+    def start(
+        self, norm: Norm, clean: np.ndarray, epsilon: float, ids: np.ndarray, seed: int, attempt: int
+    ) -> np.ndarray:
+        return clean
+
+    def begin(self, clean: Any, images: Any) -> State:
+        import tensorflow as tf
+
+        nothing = tf.zeros_like(images[:, 0, 0, 0])
+        return {
+            "radius": nothing,
+            "nearest": clean,
+            "distance": nothing + np.float32(np.inf),
+        }
+
+    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+        import tensorflow as tf
+
+        distance = ball.norm.size(seen.images - ball.clean)[:, 0, 0, 0]
+        nearer = seen.broken & (distance < state["distance"])
+        nearest = choose(nearer, seen.images, state["nearest"])
+        least = tf.where(nearer, distance, state["distance"])
+
+        # A half cosine from the first to the last value, in the exponent.
+        part = tf.cast(seen.count, tf.float32) / tf.cast(knobs["steps"], tf.float32)
+        wave = 0.5 * (1.0 + tf.cos(np.pi * part))
+        share = LAST_STEP * tf.pow(FIRST_STEP / LAST_STEP, wave)
+        change = LAST_CHANGE * tf.pow(FIRST_CHANGE / LAST_CHANGE, wave)
+
+        ahead = distance + tf.math.divide_no_nan(
+            tf.abs(seen.loss), seen.slope
+        )  # exact where the loss is linear
+        unknown = tf.math.is_inf(least)
+        grown = tf.where(unknown, ahead, state["radius"]) * (1.0 + change)
+        shrunk = tf.minimum(state["radius"], least) * (1.0 - change)
+        radius = tf.minimum(tf.where(seen.broken, shrunk, grown), knobs["epsilon"])
+
+        stepped = seen.images - ball.clean + per_image(share * radius) * seen.direction
+        moved = ball.clean + ball.norm.project(stepped, per_image(radius))
+        return tf.clip_by_value(moved, 0.0, 1.0), {"radius": radius, "nearest": nearest, "distance": least}
+
+    def result(self, images: Any, state: State) -> Any:
+        return state["nearest"]

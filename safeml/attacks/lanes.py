@@ -1,0 +1,238 @@
+"""Keeps the lanes of the engine full: an image that is done leaves, the next one takes its place.
+
+An image's attempts (restarts, target classes) come one after the other, each only if the one before failed. Which images
+share a batch changes nothing but float rounding: starts and draws follow from (seed, attempt, id) alone.
+
+Legend: N images, B lanes, H W C pixels, K classes, S steps between two returns to Python.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
+from safeml.attacks.engine import Compiled, compile_for, lanes_of
+from safeml.attacks.method import Method
+from safeml.attacks.norms import NORMS
+from safeml.classifiers.base import DifferentiableClassifier
+from safeml.config import Threat
+from safeml.errors import StageError
+
+FEWEST = 8  # lanes; fewer are not worth another shape
+DRAWS = 1  # purpose of random numbers, beside the starts
+
+
+def attack(
+    classifier: DifferentiableClassifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threat: Threat,
+    method: Method,
+    budget: Budget,
+    ids: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
+) -> AttackOutcome:
+    """Attack each image, inside the ball of `threat` and inside 0..1, until it breaks or its attempts are used up.
+
+    images: float32 [N, H, W, C], 0..1. labels: int [N], 0..K-1. ids: int [N], >= 0; default 0..N-1.
+    targets: int [N, T], T >= budget.attempts: the class that each attempt leads to, for a targeted loss.
+    An image that is misclassified, or whose logits or gradient are not finite, is broken: it keeps the iterate at which
+    that was first seen. Images misclassified when clean are not attacked.
+    Raises StageError for arrays of another shape or type, or a budget below one; MemoryError where a batch does not fit.
+    """
+    _check(images, labels, budget)
+    return _Attack(
+        classifier,
+        images,
+        labels.astype(np.int32),
+        threat,
+        method,
+        budget,
+        np.arange(len(images)) if ids is None else ids,
+        np.zeros((len(images), budget.attempts), np.int32) if targets is None else targets.astype(np.int32),
+    ).run()
+
+
+class _Attack:
+    def __init__(
+        self,
+        classifier: DifferentiableClassifier,
+        images: np.ndarray,
+        labels: np.ndarray,
+        threat: Threat,
+        method: Method,
+        budget: Budget,
+        ids: np.ndarray,
+        targets: np.ndarray,
+    ) -> None:
+        count = len(images)
+        self.images, self.labels, self.ids, self.targets = images, labels, ids, targets
+        self.threat, self.method, self.budget, self.norm = threat, method, budget, NORMS[threat.norm]
+        self.compiled: Compiled = compile_for(classifier, self.norm, method)  # type: ignore[arg-type]  # hashed by identity, and by kind
+        self.knobs = method.knobs(threat.epsilon, budget.steps, images.shape[1:])
+        self.adversarial = images.copy()
+        self.first_step = np.full(count, SURVIVED, np.int64)
+        self.flat = np.zeros(count, bool)
+        self.attempt = np.zeros(count, np.int64)
+        self.looks = np.zeros(count, np.int64)
+        self.unconverged = np.zeros(count, np.float32)
+        self.queue: deque[tuple[int, int]] = deque()
+        self.unsure: list[tuple[int, int, np.ndarray]] = []  # last iterates that nobody has looked at
+
+    def run(self) -> AttackOutcome:
+        rows = np.arange(len(self.images))
+        clean_wrong = (
+            np.zeros(len(rows), bool) if self.budget.clean_checked else self._broken(self.images, rows)
+        )
+        self.first_step[clean_wrong] = 0
+        self.queue.extend((int(row), 0) for row in np.flatnonzero(~clean_wrong))
+        while self.queue or self.unsure:
+            if self.queue:
+                self._drain()
+            self._settle()
+        return AttackOutcome(
+            self.adversarial, self.first_step, self.flat, self.attempt, self.looks, self.unconverged
+        )
+
+    def _drain(self) -> None:
+        """Run lanes until no image waits and none is under way."""
+        size = min(self.budget.batch, len(self.queue))
+        lanes = lanes_of(size, self.images.shape[1:], self.method)
+        jobs: list[tuple[int, int] | None] = [None] * size
+        while True:
+            lanes = self._fill(lanes, jobs)
+            if not any(jobs):
+                return
+            lanes, jobs = self._fewer(lanes, jobs)
+            lanes = self.compiled.advance(lanes, self.knobs, self._draws(lanes, jobs))
+            self._retire(lanes, jobs)
+            # Whole batches of last iterates are looked at as soon as there are any, so that no more wait in memory.
+            while len(self.unsure) >= self.budget.batch:
+                self._settle()
+
+    def _fill(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> Any:
+        empty = [lane for lane, job in enumerate(jobs) if job is None]
+        new = [lane for lane, _ in zip(empty, range(len(self.queue)), strict=False)]
+        if not new:
+            return lanes
+        for lane in new:
+            jobs[lane] = self.queue.popleft()
+        rows = np.array([jobs[lane][0] for lane in new])  # type: ignore[index]
+        attempts = np.array([jobs[lane][1] for lane in new])  # type: ignore[index]
+        size = len(jobs)
+        mask = np.zeros(size, bool)
+        mask[new] = True
+        clean, start = np.zeros((2, size, *self.images.shape[1:]), np.float32)
+        labels, targets = np.zeros((2, size), np.int32)
+        clean[new], labels[new] = self.images[rows], self.labels[rows]
+        targets[new] = self.targets[rows, np.minimum(attempts, self.targets.shape[1] - 1)]
+        for attempt in np.unique(attempts):
+            chosen = attempts == attempt
+            start[np.array(new)[chosen]] = self.method.start(
+                self.norm,
+                self.images[rows[chosen]],
+                self.threat.epsilon,
+                self.ids[rows[chosen]],
+                self.budget.seed,
+                int(attempt),
+            )
+        return self.compiled.enter(lanes, mask, clean, start, labels, targets)
+
+    def _fewer(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> tuple[Any, Any]:
+        """Lanes that nobody waits for are given up once they are the most."""
+        import tensorflow as tf
+
+        busy = [lane for lane, job in enumerate(jobs) if job is not None]
+        size = len(jobs)
+        while size > FEWEST and len(busy) <= size // 2:
+            size = max(-(-size // 2), FEWEST)
+        if size == len(jobs):
+            return lanes, jobs
+        kept = (busy + [lane for lane in range(len(jobs)) if jobs[lane] is None])[:size]
+        return tf.nest.map_structure(lambda value: tf.gather(value, kept), lanes), [
+            jobs[lane] for lane in kept
+        ]
+
+    def _draws(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> np.ndarray:
+        """float32 [S, B, D]: the random numbers of the next steps of each lane."""
+        steps = min(self.method.stride, self.budget.steps)
+        draws = np.zeros((steps, len(jobs), self.method.draws), np.float32)
+        if self.method.draws:
+            for lane, (job, count) in enumerate(zip(jobs, lanes["count"].numpy(), strict=True)):
+                if job is not None:
+                    key = [self.budget.seed, job[1], int(self.ids[job[0]]), DRAWS, int(count)]
+                    draws[:, lane] = np.random.default_rng(key).random(draws[:, lane].shape, np.float32)
+        return draws
+
+    def _retire(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> None:
+        going, count, first = (lanes[name].numpy() for name in ("going", "count", "first"))
+        done = [lane for lane, job in enumerate(jobs) if job is not None and not going[lane]]
+        if not done:
+            return
+        found = self.compiled.result(lanes).numpy()
+        flat, best, least, earlier = (lanes[name].numpy() for name in ("flat", "best", "least", "earlier"))
+        for lane in done:
+            row, attempt = jobs[lane]  # type: ignore[misc]
+            jobs[lane] = None
+            broken = first[lane] != SURVIVED
+            self.looks[row] += count[lane] + int(broken and self.method.leaves)
+            if attempt == 0:
+                self.flat[row] = flat[lane]
+            self.attempt[row] = attempt
+            span = best[lane] - least[lane]
+            gained = (best[lane] - earlier[lane]) / span if np.isfinite(span) and span > 0 else 0.0
+            self.unconverged[row] = np.clip(gained, 0.0, 1.0)
+            if broken:
+                self.adversarial[row] = found[lane]
+                self.first_step[row] = first[lane] + int(self.method.moved_start)
+            elif self.method.leaves:
+                self.unsure.append((row, attempt, found[lane]))
+            else:
+                self._next(row, attempt)
+
+    def _settle(self) -> None:
+        """Look at last iterates: what is not broken gets its next attempt."""
+        waiting, self.unsure = self.unsure[: self.budget.batch], self.unsure[self.budget.batch :]
+        if not waiting:
+            return
+        last = np.stack([image for _, _, image in waiting])
+        broken = self._broken(last, np.array([row for row, _, _ in waiting]))
+        for (row, attempt, image), wrong in zip(waiting, broken, strict=True):
+            self.adversarial[row] = image
+            self.looks[row] += 1
+            if wrong:
+                self.first_step[row] = self.budget.steps + int(self.method.moved_start)
+            else:
+                self._next(row, attempt)
+
+    def _next(self, row: int, attempt: int) -> None:
+        if attempt + 1 < self.budget.attempts:
+            self.queue.append((row, attempt + 1))
+
+    def _broken(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        size = self.budget.batch
+        parts = [
+            self.compiled.broken(
+                images[start : start + size], self.labels[rows[start : start + size]]
+            ).numpy()
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+
+def _check(images: np.ndarray, labels: np.ndarray, budget: Budget) -> None:
+    if images.dtype != np.float32 or images.ndim != 4:
+        raise StageError(
+            f"attack: images are {images.dtype} {list(images.shape)}; expected float32 [N, H, W, C]."
+        )
+    if labels.shape != (len(images),):
+        raise StageError(
+            f"attack: labels are {list(labels.shape)}; expected one for each of {len(images)} images."
+        )
+    if min(budget.steps, budget.attempts, budget.batch) < 1:
+        raise StageError(
+            f"attack: steps, attempts, batch are {budget.steps}, {budget.attempts}, {budget.batch}; expected at least 1 each."
+        )

@@ -1,0 +1,64 @@
+"""What an attack climbs: the larger the loss, the nearer the image is to a wrong answer. Legend: B images, K classes.
+
+Each takes logits [B, K], labels int32 [B] and targets int32 [B] (used by the targeted loss alone), and gives [B].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Loss = Callable[[Any, Any, Any], Any]
+
+
+def cross_entropy(logits: Any, labels: Any, targets: Any) -> Any:
+    """Of the true class. Its gradient fades where the logits are far apart; the losses below do not."""
+    import tensorflow as tf
+
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def margin(logits: Any, labels: Any, targets: Any) -> Any:
+    """The best wrong logit less the true one: positive where the answer is wrong."""
+    import tensorflow as tf
+
+    true = _of(logits, labels)
+    return tf.reduce_max(_without(logits, labels), axis=1) - true
+
+
+def difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) -> Any:
+    """The margin in units of the gap between the largest and the third largest logit; with two classes, the margin.
+
+    F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+    attacks", 2020 (DLR): no scaling of the logits changes it.
+    """
+    import tensorflow as tf
+
+    if logits.shape[1] < 3:
+        return margin(logits, labels, targets)
+    top = tf.math.top_k(logits, 3).values
+    return tf.math.divide_no_nan(margin(logits, labels, targets), top[:, 0] - top[:, 2])
+
+
+def targeted_difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) -> Any:
+    """As above, towards one wrong class (targeted DLR, same source); with fewer than four classes, the plain difference."""
+    import tensorflow as tf
+
+    difference = _of(logits, targets) - _of(logits, labels)
+    if logits.shape[1] < 4:
+        return difference
+    top = tf.math.top_k(logits, 4).values
+    return tf.math.divide_no_nan(difference, top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]))
+
+
+def _of(logits: Any, classes: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.gather(logits, classes, axis=1, batch_dims=1)
+
+
+def _without(logits: Any, labels: Any) -> Any:
+    """The logits with the true class out of the competition."""
+    import tensorflow as tf
+
+    return logits - tf.one_hot(labels, logits.shape[1], on_value=logits.dtype.max / 4, off_value=0.0)
