@@ -50,6 +50,7 @@ STAGES = (
     Stage("performance", "Performance", "safeml.audits.performance"),
     Stage("balance", "Class balance", "safeml.audits.balance"),
     Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
+    Stage("physical", "Physical threats", "safeml.audits.physical"),
 )
 # The most that the quick profile does of each.
 QUICK: dict[str, dict[str, int]] = {
@@ -63,6 +64,13 @@ QUICK: dict[str, dict[str, int]] = {
         "queries": 200,
         "breadth_images": 8,
         "smoothed_images": 16,
+    },
+    "physical": {
+        "images": 64,
+        "sticker_steps": 20,
+        "patch_steps": 60,
+        "shift_points": 3,
+        "rotation_points": 3,
     },
 }
 QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")

@@ -237,6 +237,7 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         performance,
         stage("balance", status="error", reason=f"crashed on {word}"),
         performance.model_copy(update={"stage": "adversarial", "title": word, "card": Card(headline="41 %", text=word, figure_id="curve")}),
+        stage("physical", status="skipped", reason=f"not asked for {word}"),
     ]  # fmt: skip
     gates = [
         gate("passes", "clean_accuracy", title=word),

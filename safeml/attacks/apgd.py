@@ -57,7 +57,7 @@ def runners_up(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray
     """int32 [N, count]: the wrong classes of each image, by falling logit [N, K]. Undefined logits come last."""
     scores = np.where(np.isfinite(logits), logits, -np.inf).astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")
-    wrong = order[order != labels[:, None]].reshape(len(labels), -1)
+    wrong = order[order != labels[:, None]].reshape(len(labels), logits.shape[1] - 1)
     return wrong[:, :count].astype(np.int32)
 
 

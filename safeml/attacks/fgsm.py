@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
@@ -21,5 +23,4 @@ def fgsm(
 ) -> AttackOutcome:
     """I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples", 2015."""
     method = ProjectedGradient(random_start=False, step_size=threat.epsilon)
-    once = Budget(steps=1, attempts=1, seed=budget.seed, batch=budget.batch)
-    return attack(classifier, images, labels, threat, method, once, ids)
+    return attack(classifier, images, labels, threat, method, replace(budget, steps=1, attempts=1), ids)

@@ -97,7 +97,8 @@ class ShrinkingBall:
         import tensorflow as tf
 
         distance = ball.norm.size(seen.images - ball.clean)[:, 0, 0, 0]
-        nearer = seen.broken & (distance < state["distance"])
+        # A lane that is done may still be looked at, for as long as its neighbours go on: that must not count.
+        nearer = seen.going & seen.broken & (distance < state["distance"])
         nearest = choose(nearer, seen.images, state["nearest"])
         least = tf.where(nearer, distance, state["distance"])
 

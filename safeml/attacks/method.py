@@ -18,8 +18,8 @@ State = dict[str, Any]
 class Seen(NamedTuple):
     """One look at the model. images: [B, H, W, C], as they are now. loss: [B]. direction: the steepest unit step, or None.
 
-    slope: [B, 1, 1, 1], the dual norm of the gradient: how fast the loss rises along `direction`. count: int32 [B], changes
-    made so far. broken: bool [B]. draws: [B, D] random numbers of 0..1 for this step. going: bool [B], lanes that go on.
+    slope: [B], the dual norm of the gradient: how fast the loss rises along `direction`. count: int32 [B], changes made so
+    far. broken: bool [B]. draws: [B, D] random numbers of 0..1 for this step. going: bool [B], lanes that go on.
     """
 
     images: Any

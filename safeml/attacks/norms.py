@@ -75,7 +75,8 @@ def _unit_length(gradient: Any) -> Any:
 def _shrink_to_sphere(change: Any, epsilon: Any) -> Any:
     import tensorflow as tf
 
-    return change * tf.minimum(1.0, epsilon / tf.maximum(_length(change), epsilon))
+    # A ball of radius 0 is one of FMN's where there is no gradient: no change divided by no radius must stay no change.
+    return change * tf.math.divide_no_nan(epsilon, tf.maximum(_length(change), epsilon))
 
 
 def _length(change: Any) -> Any:

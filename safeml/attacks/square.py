@@ -22,7 +22,7 @@ from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config import Threat
 
 FIRST_SHARE = 0.8  # of the pixels, in the first square
-# Where the share is halved, in queries of ten thousand (of the source).
+# After which the share is halved, in queries of ten thousand (of the source).
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 DRAWS = 8  # row, column, row and column of the square that pays (L2), and up to 4 channels
 TINY = 1e-12
@@ -45,7 +45,7 @@ def sides(steps: int, shape: tuple[int, ...]) -> np.ndarray:
     """int32 [steps + 1]: the side of the square at each query, in pixels."""
     height, width = shape[:2]
     scaled = np.arange(steps + 1) * 10_000 // max(steps, 1)
-    share = FIRST_SHARE * 0.5 ** np.searchsorted(HALVED_AT, scaled, side="right")
+    share = FIRST_SHARE * 0.5 ** np.searchsorted(HALVED_AT, scaled)
     side = np.round(np.sqrt(share * height * width)).astype(np.int32)
     return np.clip(side, 1, min(height, width) - 1 if min(height, width) > 1 else 1)
 

@@ -105,6 +105,9 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             "Pixels change independently and are not rounded to 8 bits; how an adversary gets at them is left open.",
         ],
         not_tested=[
+            Fact(
+                label="Stickers, shadows, other views", value="see physical threats, where that stage is on"
+            ),
             Fact(label="Transfer attacks", value="by a copy of the model that the adversary trained"),
             Fact(label="Other attacks on the model", value="poisoning, backdoors, extraction"),
         ],

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 from safeml.audits.training_recipe import Setting, recorded_settings
 from safeml.errors import InputRefused
 
-Monitor = Literal["val_accuracy", "val_loss"]
+Monitor = Literal["val_accuracy", "val_loss", "val_robust_accuracy"]
+MONITORS: tuple[Monitor, ...] = get_args(Monitor)
 # Bounds of what is believed: beyond them a number is a slip, and arithmetic on it would fail or say nothing.
 MOST_COUNTED = 10**9
 LARGEST_NUMBER = 1e30
@@ -23,7 +24,10 @@ LONGEST_NOTE = 1000
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch at full precision: accuracies 0..1, losses in nats; `file` is the checkpoint's rounded name or ''."""
+    """One epoch at full precision: accuracies 0..1, losses in nats; `file` is the checkpoint's rounded name or ''.
+
+    val_robust_accuracy: under attack; None where it was not trained on attacked images.
+    """
 
     epoch: int
     accuracy: float
@@ -31,13 +35,16 @@ class Epoch:
     val_accuracy: float
     val_loss: float
     file: str
+    val_robust_accuracy: float | None = None
 
     def monitored(self, monitor: Monitor) -> float:
-        return self.val_accuracy if monitor == "val_accuracy" else self.val_loss
+        """What the checkpoint was chosen by. A manifest whose monitor is missing in an epoch is refused on reading."""
+        value: float = getattr(self, monitor)
+        return value
 
     def better_than(self, other: Epoch, monitor: Monitor) -> bool:
         mine, others = self.monitored(monitor), other.monitored(monitor)
-        return mine > others if monitor == "val_accuracy" else mine < others
+        return mine < others if monitor == "val_loss" else mine > others
 
 
 @dataclass(frozen=True)
@@ -118,13 +125,17 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
     monitor = _get(chosen, "monitor", str, "chosen.")
     if monitor not in get_args(Monitor):
         raise InputRefused(f"training.json: chosen.monitor is not one of {', '.join(get_args(Monitor))}.")
+    if monitor == "val_robust_accuracy" and any(epoch.val_robust_accuracy is None for epoch in epochs):
+        raise InputRefused(
+            "training.json: chosen.monitor is val_robust_accuracy, which not every epoch has; train again."
+        )
     settings = recorded_settings(_get(values, "recipe", dict, ""))
     versions = _get(values, "versions", dict, "")
     return Manifest(
         epochs=epochs,
         chosen=epochs[number - 1],
         chosen_value=_number(chosen, "value", "chosen."),
-        monitor="val_accuracy" if monitor == "val_accuracy" else "val_loss",
+        monitor=next(known for known in MONITORS if known == monitor),
         fingerprint=_get(values, "model_fingerprint", str, "")[:LONGEST_NAME],
         train=_data(values, "train"),
         valid=_data(values, "valid"),
@@ -139,6 +150,7 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
 def _epoch(entry: Any, where: str) -> Epoch:
     if not isinstance(entry, dict):
         raise InputRefused(f"training.json: {where} is of type {type(entry).__name__}; expected an object.")
+    attacked = entry.get("val_robust_accuracy") is not None
     return Epoch(
         epoch=_get(entry, "epoch", int, f"{where}."),
         accuracy=_share(entry, "accuracy", f"{where}."),
@@ -146,6 +158,7 @@ def _epoch(entry: Any, where: str) -> Epoch:
         val_accuracy=_share(entry, "val_accuracy", f"{where}."),
         val_loss=_number(entry, "val_loss", f"{where}."),
         file=str(entry.get("file", ""))[:LONGEST_NAME],
+        val_robust_accuracy=_share(entry, "val_robust_accuracy", f"{where}.") if attacked else None,
     )
 
 

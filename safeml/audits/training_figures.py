@@ -23,6 +23,10 @@ def curve(made: Manifest, key: str, title: str, percent_axis: bool) -> Curve:
     valid = [float(getattr(epoch, f"val_{key}")) for epoch in shown]
     train = [float(getattr(epoch, key)) for epoch in shown]
     series = [Series(name="validation", x=x, y=valid, role="main"), Series(name="training", x=x, y=train)]
+    robust = [row.val_robust_accuracy for row in shown if row.val_robust_accuracy is not None]
+    attacked = key == "accuracy" and len(robust) == len(shown)
+    if attacked:
+        series.append(Series(name="validation, attacked", x=x, y=robust, role="bound"))
     return Curve(
         id=f"training-{key}",
         title=title,
@@ -34,6 +38,13 @@ def curve(made: Manifest, key: str, title: str, percent_axis: bool) -> Curve:
         caption=f"Validation (bold) and training, by epoch. Epoch {made.chosen.epoch} is the model.",
         reading=[
             "Training is measured with augmentation and dropout on, validation without.",
+            *(
+                [
+                    "Training is measured on attacked images. Attacked validation: PGD on a part of the images, weaker than the audit's attacks."
+                ]
+                if attacked
+                else []
+            ),
             *([f"Under the axis: {phases_in_words(made)}."] if len(made.phases) > 1 else []),
             *([_thinned(len(shown), len(made.epochs))] if len(shown) < len(made.epochs) else []),
         ],
@@ -107,6 +118,7 @@ def epoch_table(made: Manifest) -> Table:
     rows = rows_to_show(made, made.monitor, MOST_ROWS)
     left_out = "" if len(rows) == len(made.epochs) else " " + _thinned(len(rows), len(made.epochs))
     several = len(made.phases) > 1
+    attacked = any(epoch.val_robust_accuracy is not None for epoch in made.epochs)
     return Table(
         id="epochs",
         title="Epochs",
@@ -117,6 +129,7 @@ def epoch_table(made: Manifest) -> Table:
             Column(key="accuracy", label="Training accuracy", kind="percent"),
             Column(key="val_loss", label="Validation loss", kind="number"),
             Column(key="val_accuracy", label="Validation accuracy", kind="percent"),
+            *([Column(key="attacked", label="Attacked validation", kind="percent")] if attacked else []),
             Column(key="file", label="Checkpoint", kind="id"),
             Column(key="chosen", label="Chosen"),
         ],
@@ -128,6 +141,7 @@ def epoch_table(made: Manifest) -> Table:
                 e.accuracy,
                 e.val_loss,
                 e.val_accuracy,
+                *([e.val_robust_accuracy] if attacked else []),
                 e.file,
                 "chosen" if e is made.chosen else "",
             ]

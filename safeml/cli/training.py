@@ -73,6 +73,7 @@ def _show_line(line: str) -> None:
 def _show_epoch(epoch: dict[str, Any]) -> None:
     typer.echo(
         f"epoch {epoch['epoch']:3d}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}  "
-        f"val_loss {epoch['val_loss']:.4f}  val_accuracy {epoch['val_accuracy']:.4f}",
+        f"val_loss {epoch['val_loss']:.4f}  val_accuracy {epoch['val_accuracy']:.4f}"
+        + (f"  attacked {epoch['val_robust_accuracy']:.4f}" if "val_robust_accuracy" in epoch else ""),
         err=True,
     )

@@ -71,13 +71,29 @@ TRAINING = (
     Declared("validation_accuracy_chosen"),
     Declared("train_validation_gap", "down", -1.0),
 )
+PHYSICAL = (
+    Declared("clean_accuracy_physical_sample"),
+    *(
+        Declared(f"physical_accuracy.{threat}")
+        for threat in ("sticker", "shadow", "graffiti", "transform", "worst", "random_view")
+    ),
+    Declared("universal_patch_success", "down"),
+    Declared("universal_patch_success.random", "down"),
+)
 
 
 def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
     """The metrics of a stage under these settings; None where they are not known before it runs."""
     if stage == "adversarial":
         return _adversarial(stages)
-    return {"model": (), "performance": PERFORMANCE, "balance": BALANCE, "training": TRAINING}.get(stage)
+    known = {
+        "model": (),
+        "performance": PERFORMANCE,
+        "balance": BALANCE,
+        "training": TRAINING,
+        "physical": PHYSICAL,
+    }
+    return known.get(stage)
 
 
 def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:

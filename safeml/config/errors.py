@@ -30,7 +30,10 @@ def sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
     """
     errors = error.errors(include_url=False)
     first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
-    place = shown_key(".".join(str(part) for part in first["loc"]))
+    parts = [str(part) for part in first["loc"]]
+    if first["type"] != "extra_forbidden":  # pydantic names the branch of a union, which nobody wrote
+        parts = [part for part in parts if part.isidentifier() or part.isdigit()]
+    place = shown_key(".".join(parts))
     here = f"{where}: {place}" if place else where
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])

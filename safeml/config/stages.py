@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from safeml.config.base import Epsilon, Settings
+from safeml.config.physical import PhysicalSettings
 from safeml.results import Finite
 
 
@@ -64,7 +65,7 @@ class AdversarialSettings(Settings):
     threats: what is measured; an image is robust at one when nothing that was found lies within it.
     full_ensemble: labels of the threats at which all attacks are run, or none of them for all; at the others FGSM and PGD
         alone are run, and what is found elsewhere counts where it fits. A gate may read only what the full ensemble measured.
-    steps, restarts: of PGD. apgd_steps, targets: of APGD. fmn_steps: of FMN. queries: of Square.
+    steps, restarts: of PGD. apgd_steps, targets: of APGD. fmn_steps: of FMN. queries: of Square (AutoAttack spends 5,000).
     batch: images at a time, or "auto": what is fastest on the machine; speed alone.
     breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
     certify: prove a lower bound where that is possible, by interval bounds; and by smoothing on smoothed_images images,
@@ -80,7 +81,7 @@ class AdversarialSettings(Settings):
     apgd_steps: int = Field(default=100, ge=5, le=10_000)
     targets: int = Field(default=9, ge=1, le=1000)
     fmn_steps: int = Field(default=100, ge=5, le=10_000)
-    queries: int = Field(default=5000, ge=1, le=1_000_000)
+    queries: int = Field(default=1000, ge=1, le=1_000_000)
     batch: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = 64
     breadth: tuple[str, ...] = ()
     breadth_images: int = Field(default=32, ge=1, le=100_000)
@@ -141,3 +142,4 @@ class StageSettings(Settings):
     performance: PerformanceSettings = PerformanceSettings()
     balance: BalanceSettings = BalanceSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
+    physical: PhysicalSettings = PhysicalSettings()

@@ -48,6 +48,12 @@ class Known:
         """The images that are attacked."""
         return self.blank.sample(self.config.stages.adversarial.images, self.config.run.seed)
 
+    def sample_of(self, stage: str) -> ImageDataset:
+        """The test images, or those of them that a stage attacks."""
+        if stage == "physical":
+            return self.blank.sample(self.config.stages.physical.images, self.config.run.seed)
+        return self.sample if stage == "adversarial" else self.test
+
     @property
     def nobody(self) -> NoModel:
         """In place of the classifier."""

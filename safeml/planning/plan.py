@@ -22,6 +22,7 @@ from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
 from safeml.planning.perfect import Call, PerfectWork
+from safeml.planning.physical import physical_calls
 from safeml.planning.probe import probe
 from safeml.planning.provable import plan_gates
 from safeml.planning.subject import Planned, planned
@@ -101,6 +102,8 @@ def _dry(stage: Stage, subject: Planned) -> Dry:
     evidence, key = subject.keys.get(stage.name, ({}, ""))
     if journal is not None and key and journal.stage(stage.name, key) is not None:
         return Dry(kept=True)
+    if stage.name == "physical":
+        return Dry(physical_calls(settings, len(known.test), known.gradient))
     data = known.sample if stage.name == "adversarial" else known.test
     perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes, numbers(data))
     work = DryWork(
@@ -130,8 +133,8 @@ def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
 
 def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
     known = subject.known
-    data = known.sample if stage.name == "adversarial" else known.test
-    on_images = stage.name in ("performance", "balance", "adversarial")
+    data = known.sample_of(stage.name)
+    on_images = stage.name in ("performance", "balance", "adversarial", "physical")
     state, note = _state(stage, subject, dry.kept)
     seconds = seconds_of(dry.calls, rates, dry.beside) if rates and state == "runs" else None
     if rates and state == "runs" and seconds is None:
@@ -159,7 +162,7 @@ def _state(stage: Stage, subject: Planned, kept: bool) -> tuple[Literal["runs", 
     if kept:
         return "done", "kept in the run folder"
     if stage.name == "adversarial" and not known.gradient:
-        return "idle", "a model of this kind gives no gradient"
+        return "runs", "a model of this kind gives no gradient: queries alone, and no robust accuracy"
     if stage.name == "training" and known.manifest is None and subject.training is None:
         return "idle", "no training.json beside the model"
     return "runs", ""

@@ -190,7 +190,7 @@ def test_a_disabled_stage_leaves_its_gates_missing() -> None:
 
 def test_a_model_without_a_gradient_leaves_its_attacks_missing() -> None:
     [gate], code = planned(images(100), ACCURACY, gradient=False)
-    assert (gate.state, code) == ("provable", 4)  # the stage fails, although no gate reads it
+    assert (gate.state, code) == ("provable", 0)  # no gate reads the stage, which says itself what it lacks
     [gate], code = planned(images(100), ROBUST, gradient=False)
     assert (gate.state, code) == ("missing", 4)
 
@@ -266,7 +266,7 @@ def test_the_counts_are_those_of_the_balance_stage() -> None:
 
 
 def test_work_of_an_unknown_kind_is_not_guessed() -> None:
-    work = PerfectWork(np.zeros(4, int), np.zeros(4, bool), 2)
+    work = PerfectWork(np.zeros(4, int), np.zeros(4, bool), 2, np.arange(4))
     with pytest.raises(StageError, match="saliency"):
         work("heat", {}, {"saliency": ("float32", (4,))}, dict)
 
@@ -284,6 +284,12 @@ def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
             "steps": steps,
             "restarts": restarts,
             "threats": threats,
+            "attacks": ["fgsm", "pgd", "apgd_t", "square"],
+            "full_ensemble": ["linf_4"],
+            "apgd_steps": 10,
+            "targets": 3,
+            "queries": 50,
+            "certify": False,
             "batch": 32,
         }
     }
@@ -291,10 +297,14 @@ def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
     best.stages()
     calls = best.calls["adversarial"]
     unbounded = 64
-    assert gradient_steps(calls) == 3 * count * (1 + steps * restarts) + unbounded * 2 * steps * restarts
+    apgd = count * 10 * 3
+    assert (
+        gradient_steps(calls) == 3 * count * (1 + steps * restarts) + apgd + unbounded * 2 * steps * restarts
+    )
     clean_again_noise = 3 * count
     fgsm, pgd = 3 * count * 3, 3 * count * (2 + restarts)
-    assert forward_passes(calls) == clean_again_noise + fgsm + pgd + unbounded * (2 + restarts)
+    dear = count * (2 + 3) + count * (2 + 1 + 50)
+    assert forward_passes(calls) == clean_again_noise + fgsm + pgd + dear + unbounded * (2 + restarts)
     assert forward_passes(best.calls["performance"]) == count
     assert max(call.images for call in calls) == ATTACK_SLICE
 
@@ -311,7 +321,7 @@ def test_what_is_kept_costs_nothing_and_dry_work_keeps_nothing() -> None:
         kept.append(item)
         return arrays
 
-    work = DryWork(journal, PerfectWork(np.array([0, 1, 1]), np.zeros(3, bool), 2))
+    work = DryWork(journal, PerfectWork(np.array([0, 1, 1]), np.zeros(3, bool), 2, np.arange(3)))
     assert work("first", {}, form, dict) is stored
     assert work("second", {}, form, dict)["logits"].argmax(axis=1).tolist() == [0, 1, 1]
     assert kept == []
@@ -325,7 +335,7 @@ def test_what_is_kept_costs_nothing_and_dry_work_keeps_nothing() -> None:
 
 def test_seconds_follow_batches_steps_and_starts() -> None:
     rates = Rates(0.5, 256, 64, {"linf": 0.1}, {"linf": 0.3})
-    attack = Call("pgd-linf_4", 256, steps=40, restarts=2, norm="linf")
+    attack = Call("pgd-linf_4", 256, steps=40, attempts=2, norm="linf")
     expected = 0.5 + 4 * (40 * 0.1 + 2 * 0.3)  # one batch answered; four attacked
     found = seconds_of([attack], rates, beside=1.0)
     assert found.low < expected + 1.0 < found.high
