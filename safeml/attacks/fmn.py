@@ -41,7 +41,8 @@ def fmn(
     outcome = attack(classifier, images, labels, threat, ShrinkingBall(), budget, ids)
     broken = np.flatnonzero(outcome.first_step > 0)
     nearest = outcome.adversarial
-    nearest[broken] = _bisect(classifier, images[broken], nearest[broken], labels[broken])
+    if len(broken):  # not every classifier answers no image at all
+        nearest[broken] = _bisect(classifier, images[broken], nearest[broken], labels[broken])
     nearest[outcome.first_step == SURVIVED] = images[outcome.first_step == SURVIVED]
     return outcome
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from safeml.attacks.art.registry import art_attack
 from safeml.attacks.effort import ATLAS, EFFORT, GOAL, NIST
 from safeml.audits.adversarial_figures import (
     attack_table,
@@ -43,13 +44,15 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     An image counts as robust when it is right without an attack and under every attack of the settings. A classifier
     without a gradient is attacked by queries alone; its robust accuracy stays unmeasured then.
     """
-    sample = inputs.test.sample(settings.images, inputs.seed)
     main = next((threat for threat in settings.threats if threat.label == MAIN_THREAT), settings.threats[0])
+    for name in settings.breadth:
+        art_attack(name, main)  # refused before hours are spent
+    sample = inputs.test.sample(settings.images, inputs.seed)
     blind = not callable(getattr(inputs.classifier, "logits", None))
     if blind:
         settings = settings.model_copy(update={"batch": 64 if settings.batch == "auto" else settings.batch})
     items = Items.of(inputs, sample, settings)
-    campaign = Campaign(items, settings, main, inputs.progress)
+    campaign = Campaign(items, settings, main, inputs.progress, blind)
     checks: list[Check] = []
     views: list[str] = []
     if blind:
@@ -61,9 +64,11 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             checks = self_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
             views = switch(campaign, checks)
     tried = breadth(inputs, items, campaign) if not blind else []
-    proofs = certificates(inputs, items, settings, main) if settings.certify and not blind else Certificates()
+    proofs = (
+        certificates(inputs, items, settings, campaign) if settings.certify and not blind else Certificates()
+    )
 
-    metrics = metrics_of(campaign, checks, blind) + proofs.metrics
+    metrics = metrics_of(campaign, checks) + proofs.metrics
     by_name = {metric.name: metric for metric in metrics}
     headline = by_name[f"robust_accuracy.{main.label}"]
     curves = security_curves(campaign, by_name, proofs)
@@ -90,7 +95,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         figures=[
             *curves,
             attack_table(campaign),
-            class_plot(sample, items.clean.right, left, main),
+            *([] if blind else [class_plot(sample, items.clean.right, left, main)]),
             check_table(checks),
             *([breadth_table(tried)] if tried else []),
             threat_table(campaign),

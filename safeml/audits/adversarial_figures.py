@@ -77,7 +77,10 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
 def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric]) -> Series:
     """What the ledger leaves at each threat and between them."""
     sample, norm = campaign.items.sample, threats[0].norm
-    between = np.linspace(0.0, threats[-1].epsilon, CURVE_POINTS + 1)[1:]
+    # Without an attack for the nearest image, what was found lies at the threats: nothing is known between them.
+    nearest = any(EFFORT[name].minimal for name in campaign.settings.attacks)
+    count = CURVE_POINTS if nearest and not campaign.blind else 0
+    between = np.linspace(0.0, threats[-1].epsilon, count + 1)[1:]
     at = {float(epsilon): Threat(norm=norm, epsilon=float(epsilon)) for epsilon in between}
     at |= {threat.epsilon: threat for threat in threats}
     points = {0.0: metrics["clean_accuracy_attacked_sample"]}
@@ -118,7 +121,8 @@ def attack_table(campaign: Campaign) -> Table:
                 cells.append(after[-1] / total if after and view != "answers_alone" else None)
         title = EFFORT[name].title + (f", {VIEW_WORDS[view]}" if VIEW_WORDS[view] else "")
         rows.append([title, EFFORT[name].knowledge, *cells])
-    rows.append(["worst case", "", *(float(campaign.left(threat).mean()) for threat in threats)])
+    worst = [None if campaign.blind else float(campaign.left(threat).mean()) for threat in threats]
+    rows.append(["worst case", "", *worst])
     return Table(
         id="attacks",
         title="Attack matrix",
@@ -129,7 +133,7 @@ def attack_table(campaign: Campaign) -> Table:
         ],
         rows=rows,
         caption="Accuracy that is left after each attack and all above it; the worst case also counts what was found at a smaller ε. "
-        "A dash: not run at this threat.",
+        "Not measured: not run at this threat.",
     )
 
 
@@ -158,7 +162,7 @@ def threat_table(campaign: Campaign) -> Table:
             NIST[knowledge],
             "full ensemble"
             if campaign.settings.is_full(threat)
-            else "FGSM and PGD, and what was found elsewhere",
+            else "FGSM, PGD, FMN, and what was found elsewhere",
         ]
         for threat in campaign.settings.threats
         for knowledge in known

@@ -15,14 +15,16 @@ from safeml.statistics import proportion_metric
 NO_GRADIENT = "the model gives no gradient, and attacks by queries alone bound nothing"
 NOBODY_RIGHT = "no image is classified correctly, so there is nothing to attack"
 MASKED = "upper bound only: signs of gradient masking"
+QUERIES_ALONE = "upper bound only: attacked by queries alone"
 
 
-def metrics_of(campaign: Campaign, checks: list[Check], blind: bool) -> list[Metric]:
+def metrics_of(campaign: Campaign, checks: list[Check]) -> list[Metric]:
     """Robust accuracy at each threat, and what is left after each attack in its order; success rate; masking flags.
 
     Under a raised flag an attack may have failed for a bad reason: the intervals reach down to nothing then, and no gate
-    can pass on them. blind: the model gives no gradient.
+    can pass on them. So they do without a gradient, where queries alone were tried.
     """
+    blind = campaign.blind
     sample, clean = campaign.items.sample, campaign.items.clean
     masked = any(check.raised for check in checks)
 
@@ -30,10 +32,9 @@ def metrics_of(campaign: Campaign, checks: list[Check], blind: bool) -> list[Met
         found = proportion_metric(
             name, title, hits, tracks=sample.tracks, frames_per_sign=sample.frames_per_sign
         )
+        why = MASKED if masked else QUERIES_ALONE if blind else ""
         return (
-            found.model_copy(update={"low": 0.0, "method": MASKED})
-            if masked and found.low is not None
-            else found
+            found.model_copy(update={"low": 0.0, "method": why}) if why and found.low is not None else found
         )
 
     name, title = "clean_accuracy_attacked_sample", "Clean accuracy of the attacked images"

@@ -12,7 +12,7 @@ import numpy as np
 from safeml.audits.adversarial_items import Items
 from safeml.audits.adversarial_measure import CleanSample
 from safeml.audits.base import AuditInputs
-from safeml.audits.campaign import Campaign
+from safeml.audits.campaign import Campaign, reach
 from safeml.audits.slices import numbers
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size
@@ -106,14 +106,10 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
     adversarial = np.clip(adversarial, 0.0, 1.0)
     size = perturbation_size(clean.images, adversarial, threat.norm)
     wrong = found["attempted"] & ~right_answers(inputs.classifier.predict_logits(adversarial), clean.labels)
-    within = wrong & (size <= threat.epsilon)
+    # The same ball as the ledger's: what counts there is what is told of here.
+    within = wrong & (size <= reach(threat, clean.images[0].size))
     news = within & campaign.left(threat)[rows]
-    for norm, ledger in campaign.found.items():
-        reached = perturbation_size(clean.images, adversarial, norm)
-        nearer = wrong & (reached < ledger.size[rows])
-        ledger.size[rows[nearer]] = reached[nearer]
-        ledger.by[rows[nearer]] = f"ART {name}"
-        ledger.step[rows[nearer]] = ledger.attempt[rows[nearer]] = 0
+    campaign.count(f"ART {name}", rows, adversarial, wrong)
     text = bytes(found["reason"]).rstrip(b"\0").decode(errors="replace")
     return Tried(
         name,

@@ -17,6 +17,7 @@ from safeml.audits.adversarial_items import Items
 from safeml.audits.adversarial_measure import ROUNDING, Measured
 from safeml.config import AdversarialSettings, Threat
 from safeml.metrics.classification import softmax
+from safeml.metrics.perturbation import perturbation_size
 
 # Where an attack for the nearest image may look: as far as pixels go, or 7/255 at every pixel of the largest picture.
 FARTHEST = {"linf": Threat(norm="linf", epsilon=1.0), "l2": Threat(norm="l2", epsilon=50.0)}
@@ -44,7 +45,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Tally:
-    """What one attack did at one threat. given: images it got. broken: of these. looks: gradients or queries it made.
+    """What one attack did at one threat. given: images it got. broken: of these, and right when clean. looks: gradients or queries it made.
 
     left: images of the sample that are still right after it and all before it.
     """
@@ -71,6 +72,7 @@ class Worst:
 class Campaign:
     """Run it once with `run`. progress: told what is done, how many attacks are, and of how many.
 
+    blind: the model gives no gradient, so that what is left is no worst case.
     found: by norm. broken: by threat, bool [N], broken by an attack at that very threat. measured: attacks that saw every
     image of the sample. hits: bool [N], what an attack broke at a threat. tallies: one for each attack and threat, in order.
     """
@@ -79,6 +81,7 @@ class Campaign:
     settings: AdversarialSettings
     main: Threat
     progress: Callable[[str, int, int], None]
+    blind: bool = False
     found: dict[str, Found] = field(default_factory=dict)
     broken: dict[Threat, np.ndarray] = field(default_factory=dict)
     measured: dict[tuple[str, Threat], Measured] = field(default_factory=dict)
@@ -131,11 +134,11 @@ class Campaign:
         found.size[chosen] = measured.size[nearer]
         found.by[chosen] = label
         found.step[chosen], found.attempt[chosen] = measured.step[nearer], measured.attempt[nearer]
-        within = measured.size <= _reach(threat, self.items.clean.images[0].size)
+        within = measured.size <= reach(threat, self.items.clean.images[0].size)
         self.broken[threat][rows] |= within
         for at in self._counts_at(name, threat):
             hits = self.hits.setdefault((name, at), np.zeros(len(found.size), bool))
-            hits[rows] |= measured.size <= _reach(at, self.items.clean.images[0].size)
+            hits[rows] |= measured.size <= reach(at, self.items.clean.images[0].size)
         if (measured.faults > 0).any():
             self.faulty.append((label, threat, measured.faults))
         if len(measured.attacked) and not EFFORT[name].minimal:
@@ -146,15 +149,28 @@ class Campaign:
                 view,
                 threat,
                 len(rows),
-                int(within.sum()),
+                int((within & self.items.clean.right[rows]).sum()),
                 int(measured.looks.sum()),
                 int(self.left(threat).sum()),
             )
         )
 
+    def count(self, label: str, rows: np.ndarray, images: np.ndarray, wrong: np.ndarray) -> None:
+        """Into the ledger of every norm: wrong answers that were found beside the attacks of the settings.
+
+        rows: int [M]. images: float32 [M, H, W, C], 0..1. wrong: bool [M], answered wrong, and right when clean.
+        """
+        clean = self.items.clean.images[rows]
+        for norm, found in self.found.items():
+            size = perturbation_size(clean, images, norm)
+            nearer = wrong & (size < found.size[rows])
+            chosen = rows[nearer]
+            found.size[chosen], found.by[chosen] = size[nearer], label
+            found.step[chosen] = found.attempt[chosen] = 0
+
     def left(self, threat: Threat) -> np.ndarray:
         """bool [N]: right when clean, and nothing that breaks it is known inside the ball of `threat`."""
-        near = self.found[threat.norm].size <= _reach(threat, self.items.clean.images[0].size)
+        near = self.found[threat.norm].size <= reach(threat, self.items.clean.images[0].size)
         broken = self.broken.get(threat, np.zeros(len(near), bool))
         left: np.ndarray = self.items.clean.right & ~broken & ~near
         return left
@@ -172,7 +188,7 @@ class Campaign:
         full = [threat for threat in threats if settings.is_full(threat)]
         work = [(name, threat) for threat in threats for name in attacks if EFFORT[name].everywhere]
         for norm in self.found:
-            largest = [threat for threat in full if threat.norm == norm][-1:]
+            largest = [threat for threat in threats if threat.norm == norm][-1:]
             work += [(name, threat) for name in attacks if EFFORT[name].minimal for threat in largest]
         dear = [name for name in attacks if not EFFORT[name].everywhere and not EFFORT[name].minimal]
         return work + [(name, threat) for threat in full for name in dear]
@@ -196,6 +212,6 @@ class Campaign:
         self.worst.confidence[chosen] = confidence[surer]
 
 
-def _reach(threat: Threat, pixels: int) -> float:
+def reach(threat: Threat, pixels: int) -> float:
     """How far a change of this threat may go, with the rounding of float32."""
     return threat.epsilon + ROUNDING * (1.0 if threat.norm == "linf" else float(np.sqrt(pixels)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from safeml.audits.adversarial_items import Items
 from safeml.audits.base import AuditInputs
+from safeml.audits.campaign import Campaign
 from safeml.audits.slices import numbers
 from safeml.audits.threat_words import threat_words
 from safeml.config import AdversarialSettings, Threat
@@ -36,11 +37,11 @@ class Certificates:
 
 
 def certificates(
-    inputs: AuditInputs, items: Items, settings: AdversarialSettings, main: Threat
+    inputs: AuditInputs, items: Items, settings: AdversarialSettings, campaign: Campaign
 ) -> Certificates:
     """Interval bounds on the classifier itself (L-inf), and smoothing (L2) where the settings ask for it."""
     cubes = sorted((t for t in settings.threats if t.norm == "linf"), key=lambda threat: threat.epsilon)
-    found = _bounds(inputs, items, settings, cubes) if cubes else Certificates()
+    found = _bounds(inputs, items, campaign, cubes) if cubes else Certificates()
     balls = sorted((t for t in settings.threats if t.norm == "l2"), key=lambda threat: threat.epsilon)
     if balls and settings.smoothed_images:
         smoothed, meaning = _smoothed(inputs, items, settings, balls)
@@ -50,9 +51,7 @@ def certificates(
     return found
 
 
-def _bounds(
-    inputs: AuditInputs, items: Items, settings: AdversarialSettings, threats: list[Threat]
-) -> Certificates:
+def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list[Threat]) -> Certificates:
     """Interval bound propagation through the whole network, image by image."""
     clean, sample, most = items.clean, items.sample, threats[-1].epsilon
     batch = items.attacking.size
@@ -72,6 +71,13 @@ def _bounds(
         ]
     except StageError as error:
         return _no_proof(threats, first_line(error, 300))
+    for threat in threats:
+        contradicted = int((radius >= threat.epsilon)[~campaign.left(threat) & clean.right].sum())
+        if contradicted:
+            raise StageError(
+                f"{counted(contradicted, 'image')} are certified at {threat_words(threat)} and broken by an attack there; one of the two is "
+                "wrong, so neither is reported. Please send the model."
+            )
     metrics = [
         proportion_metric(
             f"certified_accuracy.{threat.label}",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from safeml.config.base import Epsilon, Settings
 from safeml.config.physical import PhysicalSettings
+from safeml.errors import ConfigError
 from safeml.results import Finite
 
 
@@ -63,8 +64,8 @@ class AdversarialSettings(Settings):
     """images: how many of the test images are attacked. attacks: in this order; each gets what the ones before left.
 
     threats: what is measured; an image is robust at one when nothing that was found lies within it.
-    full_ensemble: labels of the threats at which all attacks are run, or none of them for all; at the others FGSM and PGD
-        alone are run, and what is found elsewhere counts where it fits. A gate may read only what the full ensemble measured.
+    full_ensemble: labels of the threats at which all attacks are run, or none of them for all; at the others FGSM,
+        PGD and FMN alone are run, and what is found elsewhere counts where it fits. A gate may read only what the full ensemble measured.
     steps, restarts: of PGD. apgd_steps, targets: of APGD. fmn_steps: of FMN. queries: of Square (AutoAttack spends 5,000).
     batch: images at a time, or "auto": what is fastest on the machine; speed alone.
     breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
@@ -115,6 +116,15 @@ class AdversarialSettings(Settings):
                 raise ValueError(
                     f'full_ensemble names "{label}", which is not among the threats: {", ".join(labels)}'
                 )
+        for name in self.breadth:
+            from safeml.attacks.art.registry import (
+                art_attack,
+            )  # its names, and why some are refused; no framework
+
+            try:
+                art_attack(name)
+            except ConfigError as error:
+                raise ValueError(f"breadth: {str(error).rstrip('.')}") from None
         for threat in self.threats:
             least, most = EPSILONS[threat.norm]
             if threat.epsilon < least:

@@ -33,6 +33,7 @@ from safeml.results import (
 from safeml.store.files import content_key
 from safeml.wording import NARROW_SPACE, counted, number
 
+LEDGER_ROWS = 200
 WIDE, NARROW = 760, 358
 ALWAYS_UNTESTED = (
     Fact(
@@ -110,7 +111,7 @@ def render_stage(
         if slices
         else None,
         findings=rows.finding_rows(stage),
-        figures=[_figure(figure) for figure in stage.figures],
+        figures=[*map(_figure, stage.figures), *([_ledger(stage.ledger)] if stage.ledger else [])],
         meaning=stage.meaning,
         limits=stage.limits,
         worst_cases=rows.gallery_view(stage.worst_cases)
@@ -277,6 +278,19 @@ def _stage_sentence(stage: StageResult, gates: list[Any]) -> str:
     if not gates:
         return "No gate reads this stage: its numbers are recorded and decide nothing."
     return str(gates[0].message)
+
+
+def _ledger(ledger: Table) -> dict[str, Any]:
+    """The first rows of a table that may have one row for each of a million images."""
+    first = ledger.model_copy(
+        update={
+            "rows": ledger.rows[:LEDGER_ROWS],
+            "fold": True,
+            "title": f"{ledger.title}: {min(LEDGER_ROWS, len(ledger.rows)):,} of {counted(len(ledger.rows), 'image')}",
+            "caption": f"{ledger.caption} All of them stand in results.json.",
+        }
+    )
+    return _figure(first)
 
 
 def _figure(figure: Any) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def climbed(
     return found
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 10_000),
     residual=st.booleans(),

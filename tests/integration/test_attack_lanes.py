@@ -1,0 +1,347 @@
+"""The engine and its lanes: what an attack gives back, when an image leaves, what is counted, and what is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
+from safeml.attacks.lanes import attack
+from safeml.attacks.pgd import ProjectedGradient
+from safeml.attacks.registry import ATTACKS
+from safeml.config import Threat
+from safeml.errors import StageError
+from safeml.metrics.perturbation import perturbation_size
+from tests import subjects
+
+pytestmark = pytest.mark.slow
+
+SIDE, K = 8, 5
+SPENDS = {"fgsm": (1, 1), "pgd": (8, 2), "fmn": (25, 1), "apgd_ce": (15, 2), "apgd_t": (15, 4), "square": (120, 1)}
+GRADIENT = tuple(sorted(set(SPENDS) - {"square"}))
+SOME = {"linf": 0.03, "l2": 0.2}  # breaks some of the network's images
+Function = Callable[[Any], Any]
+
+
+@cache
+def convolutional() -> subjects.Subject:
+    """One convolution and one product with fixed random weights."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(0, 0.5, (3, 3, 1, 6)).astype(np.float32)
+    last = rng.normal(0, 0.2, (36 * 6, K)).astype(np.float32)
+
+    def logits(x: Any) -> Any:
+        x = tf.nn.relu(tf.nn.conv2d(x - 0.5, kernel, 1, "VALID"))
+        return tf.reshape(x, [-1, 36 * 6]) @ last
+
+    return subjects.Subject("convolutional", K, logits)
+
+
+@cache
+def network(count: int) -> tuple[subjects.Subject, np.ndarray, np.ndarray]:
+    """The classifier, grey levels in 0..1 and its own answers as their labels."""
+    images = np.random.default_rng(5).integers(0, 256, (count, SIDE, SIDE, 1)).astype(np.float32)
+    images /= np.float32(255)
+    return convolutional(), images, convolutional().predict_logits(images).argmax(1)
+
+
+def run(
+    name: str,
+    subject: subjects.Subject,
+    images: np.ndarray,
+    labels: np.ndarray,
+    norm: str = "linf",
+    epsilon: float | None = None,
+    batch: int = 16,
+    ids: np.ndarray | None = None,
+    spends: tuple[int, int] | None = None,
+    checked: bool = False,
+) -> AttackOutcome:
+    threat = Threat(norm=norm, epsilon=SOME[norm] if epsilon is None else epsilon)
+    budget = Budget(*(spends or SPENDS[name]), seed=11, batch=batch, clean_checked=checked)
+    return ATTACKS[name](
+        subject, images, labels, threat, budget, np.arange(len(images)) if ids is None else ids
+    )
+
+
+def same(first: AttackOutcome, second: AttackOutcome) -> None:
+    for name in ("first_step", "attempt", "looks", "zero_gradients"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    np.testing.assert_allclose(first.adversarial, second.adversarial, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", sorted(SOME))
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_adversarial_is_allowed_and_really_misclassified(name, norm):
+    classifier, images, labels = network(40)
+    outcome = run(name, classifier, images, labels, norm)
+    broken = outcome.first_step != SURVIVED
+    assert broken.any()
+    assert not broken.all()
+    assert (perturbation_size(images, outcome.adversarial, norm) <= SOME[norm] * (1 + 1e-5)).all()
+    assert outcome.adversarial.min() >= 0
+    assert outcome.adversarial.max() <= 1
+    assert ((classifier.predict_logits(outcome.adversarial).argmax(1) != labels) == broken).all()
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_an_image_misclassified_when_clean_is_step_zero_and_unchanged(name):
+    classifier, images, labels = network(40)
+    outcome = run(name, classifier, images, (labels + 1) % K)
+    assert (outcome.first_step == 0).all()
+    assert (outcome.looks == 0).all()
+    np.testing.assert_array_equal(outcome.adversarial, images)
+
+
+def test_the_first_misclassified_iterate_is_the_first():
+    """With as many steps as an image needed it breaks; with one step fewer it does not (same path, fixed step size)."""
+    classifier, images, labels = network(40)
+
+    def climb(steps: int, rows: Any = slice(None)) -> AttackOutcome:
+        budget, ids = Budget(steps, 1, seed=11, batch=16), np.arange(len(images))[rows]
+        threat, method = Threat(norm="linf", epsilon=0.08), ProjectedGradient(step_size=0.004)
+        return attack(classifier, images[rows], labels[rows], threat, method, budget, ids)
+
+    whole = climb(20)
+    several = [needed for needed in np.unique(whole.first_step) if needed >= 3][:4]
+    assert len(several) >= 3
+    for needed in several:
+        rows = np.flatnonzero(whole.first_step == needed)
+        # A random start is the first change, so an image that needed n of them took n - 1 steps.
+        assert (climb(int(needed) - 2, rows).first_step == SURVIVED).all()
+        exactly = climb(int(needed) - 1, rows)
+        assert (exactly.first_step == needed).all()
+        np.testing.assert_allclose(exactly.adversarial, whole.adversarial[rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_a_classifier_of_nan_is_never_robust(name):
+    labels = np.zeros(4, dtype=int)
+    images = subjects.corner_images(labels)
+    for checked in (False, True):  # even a caller that is wrong about the clean images gets no survivor
+        outcome = run(name, subjects.undefined(K), images, labels, checked=checked)
+        assert (outcome.first_step != SURVIVED).all()
+        assert np.isfinite(outcome.adversarial).all()
+
+
+def poisoned(where: Function, gradient_only: bool) -> subjects.Subject:
+    """The network, with NaN as the answer (or as the gradient alone) for images that `where` picks: [N, H, W, C] -> bool [N]."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def answer(x: Any) -> Any:
+        sick = where(x)
+        logits, back = convolutional().logits, np.float32("nan")
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            good = logits(x)
+
+        def gradient(upstream: Any) -> Any:
+            [plain] = tape.gradient(good, [x], upstream)
+            return tf.where(sick[:, None, None, None], back, plain) if gradient_only else plain
+
+        return good if gradient_only else tf.where(sick[:, None], back, good), gradient
+
+    return subjects.Subject("poisoned", K, answer)
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("gradient_only", [True, False])
+def test_nan_breaks_its_own_image_and_none_beside_it(name, gradient_only):
+    """One image in three is marked in a corner, and its answer or gradient is NaN; the others must not notice."""
+    classifier, images, labels = network(24)
+    images = images.copy()
+    images[:, 0, 0, 0], marked = 0.0, np.arange(24) % 3 == 0
+    images[marked, 0, 0, 0] = 1.0
+    labels = classifier.predict_logits(images).argmax(1)
+    subject = poisoned(lambda x: x[:, 0, 0, 0] > 0.5, gradient_only)
+    outcome, honest = (run(name, one, images, labels) for one in (subject, classifier))
+    assert (outcome.first_step[marked] != SURVIVED).all()
+    assert np.isfinite(outcome.adversarial).all()
+    np.testing.assert_array_equal(outcome.first_step[~marked], honest.first_step[~marked])
+    np.testing.assert_allclose(outcome.adversarial[~marked], honest.adversarial[~marked], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_an_answer_of_nan_that_only_a_changed_image_gets_is_broken(name):
+    classifier, images, labels = network(24)
+    images = np.clip(images, 0.2, 0.8)
+    labels = classifier.predict_logits(images).argmax(1)
+    nearby = poisoned(_beyond_the_clean_ones, False)
+    outcome = run(name, nearby, images, labels, epsilon=0.003)
+    assert (outcome.first_step > 0).all()
+    assert np.isfinite(outcome.adversarial).all()
+
+
+def _beyond_the_clean_ones(x: Any) -> Any:
+    import tensorflow as tf
+
+    return (tf.reduce_max(x, axis=[1, 2, 3]) > 0.8001) | (tf.reduce_min(x, axis=[1, 2, 3]) < 0.1999)
+
+
+@pytest.mark.parametrize("norm", sorted(SOME))
+@pytest.mark.parametrize("name", GRADIENT)
+def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
+    """Rounded pixels: no gradient to follow, and no reason to call an image broken that nothing has broken."""
+    labels = np.array([0, 1, 2, 0])
+    images = subjects.corner_images(labels)
+    masked = run(name, subjects.stepped(subjects.corner_oracle(3)), images, labels, norm, 0.05)
+    assert masked.zero_gradients.all()
+    assert (masked.first_step == SURVIVED).all()
+    assert np.isfinite(masked.adversarial).all()
+    assert not run(name, subjects.corner_oracle(3), images, labels, norm, 0.05).zero_gradients.any()
+
+
+@pytest.mark.parametrize("norm", sorted(SOME))
+@pytest.mark.parametrize("name", ["apgd_t", "fmn"])
+def test_the_scale_of_the_logits_changes_no_verdict(name, norm):
+    classifier, images, labels = network(40)
+    outcomes = [
+        run(
+            name,
+            subjects.Subject("scaled", K, lambda x, s=scale: classifier.function(x) * np.float32(s)),
+            images,
+            labels,
+            norm,
+        )
+        for scale in (1e-4, 1.0, 1e4)
+    ]
+    for other in outcomes[::2]:
+        broken = outcomes[1].first_step != SURVIVED
+        assert ((other.first_step != SURVIVED) == broken).all()
+        sizes = [perturbation_size(images, found.adversarial, norm) for found in (other, outcomes[1])]
+        if name == "fmn":
+            np.testing.assert_allclose(*sizes, rtol=1e-3)
+
+
+@cache
+def only_the_third() -> subjects.Subject:
+    """Class 0 is right. By their clean logits the wrong ones are 1, 2, 3, 4; the image can raise class 3 alone."""
+    import tensorflow as tf
+
+    def logits(x: Any) -> Any:
+        third = 20 * (tf.reduce_mean(x, axis=[1, 2, 3]) - 0.5) - 3
+        zero = tf.zeros_like(third)
+        return tf.stack([zero, zero - 1, zero - 2, third, zero - 4], axis=1)
+
+    return subjects.Subject("third", K, logits)
+
+
+def test_targets_are_the_runners_up_in_turn_and_the_attempt_names_the_one_that_broke():
+    images, labels = np.full((3, SIDE, SIDE, 1), 0.5, np.float32), np.zeros(3, int)
+
+    def targeted(attempts: int) -> AttackOutcome:
+        return run("apgd_t", only_the_third(), images, labels, epsilon=0.3, spends=(10, attempts))
+
+    for attempts in (3, 4, 99):
+        outcome = targeted(attempts)
+        assert (outcome.attempt == 2).all()
+        assert (outcome.first_step > 0).all()
+        assert (outcome.looks == 2 * 11 + outcome.first_step).all()  # the random start is one change, and one look
+    survived = targeted(2)
+    assert (survived.first_step == SURVIVED).all()
+    assert (survived.attempt == 1).all()
+
+
+def counted(function: Function, rows: list[int]) -> subjects.Subject:
+    """A classifier that writes down how many images it is asked for, each time."""
+    import tensorflow as tf
+
+    def note(size: np.ndarray) -> np.ndarray:
+        rows.append(int(size))
+        return np.float32(0)
+
+    def logits(x: Any) -> Any:
+        answers = function(x)
+        return answers + tf.ensure_shape(tf.numpy_function(note, [tf.shape(x)[0]], tf.float32), [])
+
+    return subjects.Subject("counted", K, logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    # A survivor's attempt: one look before each step and one at the end. FMN's last look is before its last step.
+    [("fgsm", 2), ("pgd", 2 * 9), ("apgd_ce", 2 * 16), ("apgd_t", 4 * 16), ("square", 121), ("fmn", 25)],
+)
+def test_looks_are_what_the_model_was_really_asked(name, looks):
+    rows: list[int] = []
+    labels = np.zeros(1, int)
+    images = subjects.corner_images(labels)
+    survivor = counted(subjects.constant(K).function, rows)
+    outcome = run(name, survivor, images, labels, batch=1, checked=True)
+    targets = int(name == "apgd_t")  # it asks once for the order of its targets
+    assert outcome.looks.tolist() == [looks] == [sum(rows) - targets]
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "square"])
+def test_an_image_that_breaks_is_looked_at_no_more(name):
+    rows: list[int] = []
+    classifier, images, labels = network(40)
+    broken = np.flatnonzero(run(name, classifier, images, labels).first_step > 2)[:3]
+    assert len(broken)
+    outcome = run(
+        name,
+        counted(classifier.function, rows),
+        images[broken],
+        labels[broken],
+        batch=1,
+        ids=broken,
+        checked=True,
+    )
+    assert (outcome.first_step > 2).all()
+    assert outcome.looks.sum() == sum(rows)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_more_images_than_lanes_fewer_and_none(name):
+    classifier, images, labels = network(40)
+    whole = run(name, classifier, images, labels)
+    same(run(name, classifier, images, labels, batch=3), whole)
+    few = run(name, classifier, images[:5], labels[:5], batch=64)
+    same(few, AttackOutcome(*(getattr(whole, field)[:5] for field in AttackOutcome.__dataclass_fields__)))
+    none = run(name, classifier, images[:0], labels[:0])
+    assert none.adversarial.shape == (0, SIDE, SIDE, 1)
+    assert none.first_step.shape == none.looks.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "budget", "message"),
+    [
+        (np.zeros((2, 8, 8, 1)), np.zeros(2, int), Budget(1, 1, 0, 1), "images are float64"),
+        (np.zeros((2, 8, 8), np.float32), np.zeros(2, int), Budget(1, 1, 0, 1), r"expected float32 \[N"),
+        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(3, int), Budget(1, 1, 0, 1), r"labels are \[3\]"),
+        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int), Budget(0, 1, 0, 1), "steps, attempts, batch"),
+    ],
+)
+def test_what_cannot_be_attacked_is_refused(images, labels, budget, message):
+    with pytest.raises(StageError, match=message):
+        attack(
+            convolutional(), images, labels, Threat(norm="linf", epsilon=0.1), ProjectedGradient(), budget
+        )
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_other_epsilons_steps_and_batches_compile_nothing_again(name):
+    import tensorflow as tf
+
+    traces: list[int] = []
+
+    def logits(x: Any) -> Any:
+        if not tf.executing_eagerly():
+            traces.append(1)
+        return convolutional().function(x)
+
+    _, images, labels = network(40)
+    traced = subjects.Subject("traced", K, logits)
+    run(name, traced, images[:20], labels[:20], epsilon=0.01)
+    first = len(traces)
+    assert first == 2  # the loop, and the look without a gradient
+    for epsilon, batch, (steps, attempts) in ((0.2, 5, (7, 1)), (0.004, 32, (12, 3))):
+        run(name, traced, images, labels, epsilon=epsilon, batch=batch, spends=(steps, attempts))
+    assert len(traces) == first
