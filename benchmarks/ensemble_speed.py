@@ -22,10 +22,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# ART's AutoAttack imports a package that it does not declare, for its pool alone, which is not used here.
-sys.modules.setdefault("multiprocess", multiprocessing)
 
-import keras  # noqa: E402
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -70,6 +68,8 @@ def still_right(classifier: Any, clean: np.ndarray, attacked: np.ndarray, labels
 
 
 def art_auto_attack(classifier: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    # It imports a package that ART does not declare, for its pool alone, which is not used here.
+    sys.modules.setdefault("multiprocess", multiprocessing)
     from art.attacks.evasion import AutoAttack
 
     attack = AutoAttack(

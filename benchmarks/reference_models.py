@@ -26,6 +26,7 @@ MODELS = (
     "lenet-gtsrb",
     "safeml-cnn-gtsrb",
     "resnet-gtsrb",
+    "resnet-gtsrb-robust",
     "mobilenet-gtsrb",
     "vit-gtsrb",
     "stop-priority",
@@ -46,6 +47,7 @@ def record(run: Run) -> dict[str, Any]:
     for name in METRICS:
         metric = found[name]
         row[name] = {key: getattr(metric, key) for key in ("value", "low", "high", "n", "signs")}
+    row["attacks"] = run.configuration["stages"]["adversarial"]["attacks"]
     row["gates"] = {result.gate.id: result.status for result in run.verdict.gates}
     return {**row, "verdict": run.verdict.status}
 

@@ -85,3 +85,108 @@ def corner_images(labels: np.ndarray, size: int = 8, low: float = 0.25, high: fl
     images = np.full((len(labels), size, size, 1), low, dtype=np.float32)
     images[np.arange(len(labels)), 0, labels, 0] = high
     return images
+
+
+SIDE, STROKES = 12, 4
+
+
+def strokes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bright strokes of four directions anywhere on grey: uint8 [N, 12, 12, 1], and the direction int64 [N]."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % STROKES
+    shapes = np.zeros((STROKES, 7, 7))
+    shapes[0, 3, :] = shapes[1, :, 3] = 0.35
+    shapes[2], shapes[3] = 0.35 * np.eye(7), 0.35 * np.eye(7)[::-1]
+    images = np.full((count, SIDE, SIDE, 1), 0.5) + rng.normal(0, 0.03, (count, SIDE, SIDE, 1))
+    for image, label in zip(images, labels, strict=True):
+        row, column = rng.integers(1, SIDE - 7, 2)
+        image[row : row + 7, column : column + 7, 0] += shapes[label]
+    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8), labels
+
+
+def stroke_network(signs: bool = False, seed: int = 3) -> Subject:
+    """A convolution and a matrix, trained on strokes in a second: right on nearly all, and not robust.
+
+    signs: with sign activations. Trained through a smooth gradient; the plain gradient that an audit sees is zero.
+    """
+    import keras
+    import tensorflow as tf
+
+    rng = np.random.default_rng(seed)
+    width = SIDE // 2 * (SIDE // 2) * 12
+    start = (rng.normal(0, 0.3, (5, 5, 1, 12)), np.zeros(12), rng.normal(0, 0.05, (width, STROKES)))
+    weights = [tf.Variable(array.astype(np.float32)) for array in start]
+
+    @tf.custom_gradient
+    def smooth_sign(values: Any) -> Any:
+        return tf.sign(values), lambda upstream: upstream / tf.square(1 + tf.abs(values))
+
+    def network(pixels: Any, activation: Callable[[Any], Any], kernel: Any, bias: Any, matrix: Any) -> Any:
+        hidden = activation(tf.nn.conv2d(4 * (pixels - 0.5), kernel, 2, "SAME") + bias)
+        return tf.reshape(hidden, [-1, width]) @ matrix
+
+    images, labels = strokes(256, seed=1)
+    pixels = tf.constant(images, tf.float32) / 255
+
+    @tf.function
+    def gradients() -> Any:
+        with tf.GradientTape() as tape:
+            logits = network(pixels, smooth_sign if signs else tf.nn.relu, *weights)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return tape.gradient(loss, weights)
+
+    optimizer = keras.optimizers.Adam(0.01)
+    for _ in range(150):
+        optimizer.apply_gradients(zip((part / len(labels) for part in gradients()), weights, strict=True))
+    trained = [tf.constant(weight.numpy()) for weight in weights]
+    activation = tf.sign if signs else tf.nn.relu
+    return Subject(
+        "signs" if signs else "network",
+        STROKES,
+        lambda x: network(x, activation, *trained),
+        InputSpec(height=SIDE, width=SIDE, channels="grey"),
+    )
+
+
+def saturated(inner: Subject, scale: float = 1000.0) -> Subject:
+    """Gradient masking by design: the softmax is so sure that float32 leaves no gradient of the cross entropy."""
+    return Subject(
+        f"saturated {inner.name}", inner.classes, lambda x: np.float32(scale) * inner.function(x), inner.spec
+    )
+
+
+def noisy(inner: Subject, sigma: float = 0.05) -> Subject:
+    """Gradient masking by design: every answer is of another noisy copy of the pixels."""
+    import tensorflow as tf
+
+    return Subject(
+        f"noisy {inner.name}",
+        inner.classes,
+        lambda x: inner.function(x + tf.random.normal(tf.shape(x), stddev=sigma)),
+        inner.spec,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Answering:
+    """A classifier that answers and gives no gradient, as an exported file does."""
+
+    inner: Subject
+    name: str = "int8"
+    parameters: int = 0
+    fingerprint: str = "1" * 64
+    notes: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.inner.spec
+
+    @property
+    def classes(self) -> int:
+        return self.inner.classes
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        return self.inner.predict_logits(images)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return self.inner.features(images)

@@ -45,8 +45,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Tally:
-    """What one attack did at one threat. given: images it got. broken: of these, and right when clean. looks: gradients or queries it made.
+    """What one attack did at one threat. given: images it got. broken: of these, and right when clean.
 
+    looks: gradients or queries it made.
     left: images of the sample that are still right after it and all before it.
     """
 

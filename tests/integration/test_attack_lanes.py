@@ -123,9 +123,9 @@ def test_the_first_misclassified_iterate_is_the_first():
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_a_classifier_of_nan_is_never_robust(name):
     labels = np.zeros(4, dtype=int)
-    images = subjects.corner_images(labels)
+    images, subject = subjects.corner_images(labels), subjects.undefined(K)
     for checked in (False, True):  # even a caller that is wrong about the clean images gets no survivor
-        outcome = run(name, subjects.undefined(K), images, labels, checked=checked)
+        outcome = run(name, subject, images, labels, checked=checked)
         assert (outcome.first_step != SURVIVED).all()
         assert np.isfinite(outcome.adversarial).all()
 
@@ -151,8 +151,10 @@ def poisoned(where: Function, gradient_only: bool) -> subjects.Subject:
     return subjects.Subject("poisoned", K, answer)
 
 
-@pytest.mark.parametrize("name", GRADIENT)
-@pytest.mark.parametrize("gradient_only", [True, False])
+@pytest.mark.parametrize(
+    ("name", "gradient_only"),
+    [*((name, True) for name in GRADIENT), ("pgd", False), ("fmn", False), ("square", False)],
+)
 def test_nan_breaks_its_own_image_and_none_beside_it(name, gradient_only):
     """One image in three is marked in a corner, and its answer or gradient is NaN; the others must not notice."""
     classifier, images, labels = network(24)
@@ -168,7 +170,7 @@ def test_nan_breaks_its_own_image_and_none_beside_it(name, gradient_only):
     np.testing.assert_allclose(outcome.adversarial[~marked], honest.adversarial[~marked], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("name", ["pgd", "fmn", "apgd_t", "square"])
 def test_an_answer_of_nan_that_only_a_changed_image_gets_is_broken(name):
     classifier, images, labels = network(24)
     images = np.clip(images, 0.2, 0.8)
@@ -185,8 +187,9 @@ def _beyond_the_clean_ones(x: Any) -> Any:
     return (tf.reduce_max(x, axis=[1, 2, 3]) > 0.8001) | (tf.reduce_min(x, axis=[1, 2, 3]) < 0.1999)
 
 
-@pytest.mark.parametrize("norm", sorted(SOME))
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize(
+    ("name", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("apgd_ce", "l2"), ("fmn", "linf"), ("fmn", "l2")]
+)
 def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
     """Rounded pixels: no gradient to follow, and no reason to call an image broken that nothing has broken."""
     labels = np.array([0, 1, 2, 0])
@@ -202,20 +205,14 @@ def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
 @pytest.mark.parametrize("name", ["apgd_t", "fmn"])
 def test_the_scale_of_the_logits_changes_no_verdict(name, norm):
     classifier, images, labels = network(40)
-    outcomes = [
-        run(
-            name,
-            subjects.Subject("scaled", K, lambda x, s=scale: classifier.function(x) * np.float32(s)),
-            images,
-            labels,
-            norm,
+    plain = run(name, classifier, images, labels, norm)
+    for scale in (1e-4, 1e4):
+        scaled = subjects.Subject(
+            "scaled", K, lambda x, scale=scale: classifier.function(x) * np.float32(scale)
         )
-        for scale in (1e-4, 1.0, 1e4)
-    ]
-    for other in outcomes[::2]:
-        broken = outcomes[1].first_step != SURVIVED
-        assert ((other.first_step != SURVIVED) == broken).all()
-        sizes = [perturbation_size(images, found.adversarial, norm) for found in (other, outcomes[1])]
+        other = run(name, scaled, images, labels, norm)
+        assert ((other.first_step != SURVIVED) == (plain.first_step != SURVIVED)).all()
+        sizes = [perturbation_size(images, found.adversarial, norm) for found in (other, plain)]
         if name == "fmn":
             np.testing.assert_allclose(*sizes, rtol=1e-3)
 
@@ -283,7 +280,7 @@ def test_looks_are_what_the_model_was_really_asked(name, looks):
 def test_an_image_that_breaks_is_looked_at_no_more(name):
     rows: list[int] = []
     classifier, images, labels = network(40)
-    broken = np.flatnonzero(run(name, classifier, images, labels).first_step > 2)[:3]
+    broken = np.flatnonzero(run(name, classifier, images, labels).first_step > 1)[:3]
     assert len(broken)
     outcome = run(
         name,
@@ -294,7 +291,7 @@ def test_an_image_that_breaks_is_looked_at_no_more(name):
         ids=broken,
         checked=True,
     )
-    assert (outcome.first_step > 2).all()
+    assert (outcome.first_step > 1).all()
     assert outcome.looks.sum() == sum(rows)
 
 
@@ -326,7 +323,7 @@ def test_what_cannot_be_attacked_is_refused(images, labels, budget, message):
         )
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
+@pytest.mark.parametrize("name", ["pgd", "apgd_t", "fmn", "square"])
 def test_other_epsilons_steps_and_batches_compile_nothing_again(name):
     import tensorflow as tf
 

@@ -55,7 +55,24 @@ bootstrap = 100
 [stages.adversarial]
 images = 32
 steps = 3
+apgd_steps = 5
+targets = 2
+fmn_steps = 5
+queries = 20
 threats = [{norm = "linf", epsilon = "4/255"}]
+[stages.physical]
+images = 4
+sticker_steps = 2
+sticker_places = 2
+shadow_shapes = 2
+shadow_factors = [0.43]
+graffiti_shapes = 2
+rotation_points = 3
+shift_points = 1
+shift = 0
+zoom_points = 1
+zoom = 0
+patch_steps = 2
 [[gates]]
 id = "accuracy"
 stage = "performance"
@@ -91,6 +108,7 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(project: Path) -> None:
     assert run.verdict.exit_code == 1
     assert {stage.stage: stage.status for stage in run.stages} == {
         "model": "ok", "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
+        "physical": "ok",
     }  # fmt: skip
     names = {path.name for path in (project / "first").iterdir()}
     pages = {f"{stage.stage}.html" for stage in run.stages}

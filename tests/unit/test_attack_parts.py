@@ -9,7 +9,8 @@ from safeml.attacks.apgd import checkpoints, runners_up
 from safeml.attacks.effort import ATLAS, EFFORT, NIST
 from safeml.attacks.registry import ATTACKS
 from safeml.attacks.square import sides
-from safeml.config import ATTACK_NAMES, AdversarialSettings
+from safeml.config import AdversarialSettings
+from safeml.config.stages import ATTACK_NAMES
 
 
 class TestCheckpoints:

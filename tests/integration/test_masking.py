@@ -1,0 +1,258 @@
+"""The audit on networks that hide their gradient, and on networks that do not: flags, the second look, and the gates."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safeml.attacks import registry, views
+from safeml.attacks.base import SURVIVED, Budget
+from safeml.audits.adversarial import run
+from safeml.audits.base import AuditInputs
+from safeml.classifiers.load import load_model
+from safeml.config import AdversarialSettings, InputSettings, Threat
+from safeml.data.dataset import ImageDataset
+from safeml.gates import decide
+from safeml.results import Gate, StageResult, Table
+from tests import subjects
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("SAFEML_SHARED", ROOT.parent / "shared"))
+N = 32
+THREAT = Threat(norm="linf", epsilon=0.1)
+NAME = f"robust_accuracy.{THREAT.label}"
+CHECKS = (
+    "masking_zero_gradient masking_random masking_silent masking_transfer masking_converged masking_unbounded "
+    "masking_epsilon masking_iterative masking_noise masking_queries"
+).split()
+MASKS = ("signs", "saturated", "rounded", "noisy")
+
+
+def audit(classifier: Any, data: ImageDataset | None = None, **changes: Any) -> StageResult:
+    quick = {"images": N, "steps": 12, "batch": 16, "apgd_steps": 15, "fmn_steps": 15, "queries": 100}
+    quick |= {"targets": 3, "certify": False, "threats": (THREAT,), "attacks": ("fgsm", "pgd")}
+    return run(AuditInputs(classifier, data or stroke_images()), AdversarialSettings(**{**quick, **changes}))
+
+
+def stroke_images() -> ImageDataset:
+    images, labels = subjects.strokes(N, seed=2)
+    names = tuple(f"direction {number}" for number in range(subjects.STROKES))
+    return ImageDataset("strokes", images, labels, names, frames_per_sign=1)
+
+
+def metric(result: StageResult, name: str) -> Any:
+    return next(metric for metric in result.metrics if metric.name == name)
+
+
+def codes(result: StageResult) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def matrix(result: StageResult) -> dict[str, list[Any]]:
+    """Accuracy left at each threat, by the title of the attack."""
+    table = next(figure for figure in result.figures if isinstance(figure, Table) and figure.id == "attacks")
+    return {str(row[0]): list(row[2:]) for row in table.rows}
+
+
+@pytest.fixture(scope="module")
+def plain() -> subjects.Subject:
+    return subjects.stroke_network()
+
+
+@pytest.fixture(scope="module")
+def masked(plain: subjects.Subject) -> dict[str, subjects.Subject]:
+    found = {
+        "signs": subjects.stroke_network(signs=True),
+        "saturated": subjects.saturated(plain),
+        "rounded": replace(subjects.stepped(plain), spec=plain.spec),
+        "noisy": subjects.noisy(plain),
+    }
+    assert tuple(found) == MASKS
+    return found
+
+
+@pytest.fixture(scope="module")
+def audits(masked: dict[str, subjects.Subject]) -> dict[str, StageResult]:
+    """FGSM and PGD alone, so that what breaks the rest is what the audit does on its own."""
+    return {name: audit(subject) for name, subject in masked.items()}
+
+
+def test_a_plain_network_raises_no_flag_and_is_not_robust(plain):
+    result = audit(plain, attacks=("fgsm", "pgd", "fmn", "apgd_ce", "apgd_t", "square"))
+    assert metric(result, "clean_accuracy_attacked_sample").value >= 0.9
+    assert metric(result, NAME).value <= 0.03
+    assert not codes(result)
+    assert (metric(result, "masking_flags").value, metric(result, "masking_flags").n) == (0, len(CHECKS))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "view"),
+    [
+        ("signs", "masking_zero_gradient", "straight-through"),
+        ("saturated", "masking_zero_gradient", "straight-through"),
+        ("rounded", "masking_zero_gradient", "straight-through"),
+        ("noisy", "masking_random", "expectation"),
+    ],
+)
+def test_a_mask_raises_its_flag_and_falls_to_the_second_look(audits, name, code, view):
+    result = audits[name]
+    assert {code, "attack_switched"} <= codes(result)
+    assert metric(result, "clean_accuracy_attacked_sample").value >= 0.8
+    assert metric(result, NAME).value <= 0.05
+    assert matrix(result)[f"APGD-CE, {view}"][0] <= 0.05
+    serious = [finding for finding in result.findings if finding.code.startswith("masking_")]
+    assert all(finding.remedy and finding.severity == "serious" for finding in serious)
+    assert {finding.code for finding in serious} <= set(CHECKS)
+
+
+@pytest.mark.parametrize("name", ["signs", "saturated", "rounded"])
+def test_the_masks_hide_from_gradients_what_is_there(audits, name):
+    """Otherwise the second look would have nothing to show."""
+    assert metric(audits[name], f"{NAME}.fgsm").value >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "attack"),
+    [
+        ("signs", "straight_through", "apgd_ce"),
+        ("rounded", "straight_through", "apgd_ce"),
+        ("saturated", "", "apgd_t"),
+        ("noisy", "expectation", "apgd_ce"),
+    ],
+)
+def test_each_remedy_breaks_its_mask_alone(masked, name, view, attack):
+    """Without the help of FGSM, PGD and Square, and asked again of the model itself."""
+    subject, data = masked[name], stroke_images()
+    images, labels = data.images.astype(np.float32) / np.float32(255), data.labels
+    shown = getattr(views, view)(subject) if view else subject
+    budget = Budget(15, 3, seed=1, batch=16)
+    found = registry.ATTACKS[attack](shown, images, labels, THREAT, budget, np.arange(N))
+    assert np.abs(found.adversarial - images).max() <= THREAT.epsilon + 1e-6
+    left = (subject.predict_logits(found.adversarial).argmax(1) == labels) & (found.first_step == SURVIVED)
+    assert left.mean() <= 0.05
+
+
+def gate(name: str, op: str, threshold: float) -> Gate:
+    return Gate(
+        id="g",
+        stage="adversarial",
+        metric=name,
+        op=op,
+        threshold=threshold,
+        rationale="a test",
+        owner="tests",
+    )
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_no_gate_on_robustness_passes_under_a_flag(audits, name):
+    result = audits[name]
+    robust = [m for m in result.metrics if m.name.startswith("robust_accuracy.")]
+    assert len(robust) == 3
+    assert all(m.low == 0 for m in robust)
+    success = metric(result, f"attack_success_rate.{THREAT.label}")
+    assert success.high == 1
+    for threshold in (1e-6, 0.3, 0.999):
+        asked = [gate(m.name, ">=", threshold) for m in robust] + [gate(success.name, "<=", threshold)]
+        asked += [gate(m.name, "==", m.value) for m in [*robust, success]]
+        for one in asked:
+            assert decide([result], [one], "2026-01-01").gates[0].status in ("not_proven", "fail"), one
+    flags = decide([result], [gate("masking_flags", "==", 0)], "2026-01-01")
+    assert flags.status == "failed"
+
+
+def test_a_gate_passes_where_nothing_is_hidden(plain):
+    """The gates of the test above can pass at all."""
+    low = Threat(norm="linf", epsilon=0.001)
+    result = audit(plain, threats=(low,))
+    assert not codes(result)
+    asked = [gate(f"robust_accuracy.{low.label}", ">=", 0.5), replace_id(gate("masking_flags", "==", 0))]
+    assert decide([result], asked, "2026-01-01").status == "passed"
+
+
+def replace_id(one: Gate) -> Gate:
+    return one.model_copy(update={"id": "flags"})
+
+
+def lazy(steps: int) -> Any:
+    """PGD that does nothing with so few steps, and says that its loss still rises."""
+    real = registry.ATTACKS["pgd"]
+
+    def attack(classifier, images, labels, threat, budget, ids):
+        found = real(classifier, images, labels, threat, budget, ids)
+        if budget.steps > steps:
+            return found
+        survived = np.full(len(images), SURVIVED, np.int64)
+        ones = np.ones(len(images), np.float32)
+        return replace(found, adversarial=images.copy(), first_step=survived, unconverged=ones)
+
+    return attack
+
+
+@pytest.mark.parametrize("steps", [5, 12])
+def test_more_steps_that_break_more_raise_a_flag_and_count(plain, monkeypatch, steps):
+    """Also where so few steps were taken that nobody could see the loss move."""
+    monkeypatch.setitem(registry.ATTACKS, "pgd", lazy(steps))
+    monkeypatch.setitem(registry.ATTACKS, "fgsm", lazy(1))
+    result = audit(plain, attacks=("pgd",), steps=steps)
+    assert "masking_converged" in codes(result)
+    assert metric(result, NAME).value <= 0.03
+    assert metric(result, NAME).low == 0
+
+
+def test_a_loss_that_moves_and_gets_nowhere_is_no_sign(monkeypatch):
+    """Survivors of an honest network whose loss still rises: more steps do not break them, and the flag stays down."""
+    real = registry.ATTACKS["pgd"]
+
+    def restless(*arguments):
+        found = real(*arguments)
+        return replace(found, unconverged=np.ones_like(found.unconverged))
+
+    monkeypatch.setitem(registry.ATTACKS, "pgd", restless)
+    result = audit(subjects.stroke_network(), threats=(Threat(norm="linf", epsilon=0.001),))
+    assert not codes(result)
+
+
+def test_a_flag_that_few_images_raise_is_counted_and_no_flag(plain, monkeypatch):
+    """At most two images that more steps break are entered in the ledger alone."""
+    real = registry.ATTACKS["pgd"]
+
+    def nearly(classifier, images, labels, threat, budget, ids):
+        found = real(classifier, images, labels, threat, budget, ids)
+        missed = (ids < 2) & (budget.steps <= 12)
+        step, moving = found.first_step.copy(), found.unconverged.copy()
+        step[missed], moving[missed] = SURVIVED, 1
+        images = np.where(missed[:, None, None, None], images, found.adversarial)
+        return replace(found, adversarial=images, first_step=step, unconverged=moving)
+
+    monkeypatch.setitem(registry.ATTACKS, "pgd", nearly)
+    monkeypatch.setitem(registry.ATTACKS, "fgsm", lazy(1))
+    result = audit(plain, attacks=("pgd",))
+    assert metric(result, NAME).value <= 0.03
+    assert "masking_converged" not in codes(result)
+
+
+@pytest.mark.parametrize(("name", "count"), [("lenet-gtsrb", 48), ("resnet-gtsrb", 48)])
+def test_reference_models_raise_no_flag_on_real_signs(name, count):
+    """Validation images: nothing is chosen on the test images."""
+    data = SHARED / "data" / "gtsrb" / "valid.npz"
+    if not data.is_file():
+        pytest.skip("GTSRB is not at SAFEML_SHARED/data/gtsrb")
+    with np.load(data) as arrays:
+        chosen = np.random.default_rng(0).permutation(len(arrays["labels"]))[:count]
+        images, labels = arrays["images"][chosen], arrays["labels"][chosen].astype(np.int64)
+    names = tuple(f"sign {number}" for number in range(43))
+    [path] = (ROOT / "models" / name).glob("*.keras")
+    classifier = load_model(path).model.fed(InputSettings(), names, name)
+    signs = ImageDataset("valid", images, labels, names, frames_per_sign=30)
+    main = Threat(norm="linf", epsilon=4 / 255)
+    result = audit(classifier, signs, images=count, threats=(main,), steps=20, batch=48)
+    assert metric(result, "clean_accuracy_attacked_sample").value >= 0.85
+    assert not {code for code in codes(result) if code.startswith("masking_")}
