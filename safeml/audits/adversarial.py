@@ -204,7 +204,7 @@ def _facts(
         Fact(
             label="Threat model",
             value="evasion by small pixel changes",
-            detail="; ".join(threat_words(threat) for threat in settings.threats),
+            detail="; ".join([GOAL, *(threat_words(threat) for threat in settings.threats)]),
         ),
         Fact(
             label="Knowledge",
@@ -213,7 +213,6 @@ def _facts(
                 f"{one}: MITRE ATLAS {ATLAS[one]}, NIST AI 100-2e2025 {NIST[one]}" for one in known
             ),
         ),
-        Fact(label="Goal", value="any wrong answer", detail=GOAL),
         Fact(
             label="Attacks",
             value=", ".join(EFFORT[name].title for name in settings.attacks),

@@ -218,7 +218,8 @@ def budget_table(campaign: Campaign) -> Table:
             Column(key="queries", label="Queries", kind="number"),
         ],
         rows=rows,
-        caption="An image leaves an attack at its first wrong answer, so the most robust images cost the most.",
+        caption="An image leaves an attack at its first wrong answer, so the most robust images cost the most. The last look at an image "
+        "that survived an attempt is counted with its gradients.",
         fold=True,
     )
 

@@ -111,6 +111,8 @@ class AdversarialSettings(Settings):
             raise ValueError("threats are empty or repeat; give each norm and epsilon once")
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError("attacks repeat; name each once, and use restarts to run it more often")
+        if len(set(self.breadth)) != len(self.breadth):
+            raise ValueError("breadth repeats; name each attack once")
         for label in self.full_ensemble:
             if label not in labels:
                 raise ValueError(

@@ -1,22 +1,58 @@
-"""What the physical stage will compute, from its settings alone. Legend: N images."""
+"""What the physical stage will compute, from its data and settings alone. Legend: N images."""
 
 from __future__ import annotations
 
+import math
+
+from safeml.attacks.signs.sticker import STARTS, TRIES
+from safeml.attacks.signs.universal import PLACES
+from safeml.audits.base import AuditInputs
+from safeml.audits.physical_items import VIEWS
+from safeml.audits.physical_patch import halves
 from safeml.config import PhysicalSettings
 from safeml.planning.perfect import Call
 
+# Of the universal patch: first colours at each place, the looks that choose between first and last, images in a step.
+COLOURS, LAST_LOOKS, MOST_IN_A_STEP = 3, 2, 32
 
-def physical_calls(settings: PhysicalSettings, count: int, gradient: bool) -> list[Call]:
-    """Of `count` test images: every candidate of the searches as an answer, every sticker and patch step as a gradient.
 
-    An image leaves at its first wrong answer, so this is the most; the universal patch is counted for images of one class
-    in a batch.
+def physical_calls(inputs: AuditInputs, settings: PhysicalSettings, gradient: bool) -> list[Call]:
+    """What is asked where no image leaves a search early, which is the most: it leaves at its first wrong answer.
+
+    inputs: the data around the model, which is not asked. gradient: whether it gives one; without, no sticker and no patch.
     """
-    images = min(settings.images, count)
-    candidates = settings.shadow_shapes * len(settings.shadow_factors) + settings.graffiti_shapes
-    candidates += settings.grid_points + settings.sticker_places**2
-    calls = [Call("clean", images), Call("searches", images * candidates)]
-    if gradient:
-        calls.append(Call("sticker", images, settings.sticker_steps, 1, True, "linf"))
-        calls.append(Call("patch", settings.batch, settings.patch_steps, 1, True, "linf"))
-    return calls
+    images = min(settings.images, len(inputs.test))
+    candidates = {
+        "shadow": settings.shadow_shapes * len(settings.shadow_factors),
+        "graffiti": settings.graffiti_shapes,
+        "transform": settings.grid_points,
+    }
+    calls = [Call("clean", images), Call("views", images * VIEWS)]
+    # Each search looks at the clean image first, and the audit asks again for what it hands back.
+    calls += [Call(name, images * (2 + count)) for name, count in candidates.items()]
+    return [*calls, *_sticker(settings, images), *_patch(inputs, settings)] if gradient else calls
+
+
+def _sticker(settings: PhysicalSettings, images: int) -> list[Call]:
+    """A search over places and first colours; then each try steps, and looks once more at what its last step made."""
+    places = settings.sticker_places**2
+    tries = min(TRIES, places)
+    whole = math.ceil(images / settings.batch) * settings.batch  # batches are filled up
+    climb = Call("sticker", whole, 1 + tries * (settings.sticker_steps + 1), tries, True, "linf")
+    return [Call("sticker-places", images * (1 + places * STARTS)), climb]
+
+
+def _patch(inputs: AuditInputs, settings: PhysicalSettings) -> list[Call]:
+    """Nothing where the data have no such pair of classes."""
+    found = halves(inputs, settings)
+    if isinstance(found, str):
+        return []
+    training = len(found.training)
+    looks = PLACES**2 * COLOURS + LAST_LOOKS
+    step = min(settings.batch, training, MOST_IN_A_STEP)
+    return [
+        Call("patch-places", training, PLACES**2, 1, True, "linf"),
+        Call("patch-looks", training * looks),
+        Call("patch", step, settings.patch_steps, 1, True, "linf"),
+        Call("patch-judged", 3 * len(found.held_out)),
+    ]

@@ -58,7 +58,7 @@ def make_plan(
         dry = {stage.name: _dry(stage, subject) for stage in STAGES}
         rates = _rates(subject, dry, progress)
     else:
-        dry = {stage.name: Dry(best.calls.get(stage.name, [])) for stage in STAGES}
+        dry = {stage.name: _undone(stage, subject, best) for stage in STAGES}
         rates = None
     stages = [_stage(stage, subject, dry[stage.name], rates) for stage in STAGES]
     training = subject.training
@@ -103,7 +103,7 @@ def _dry(stage: Stage, subject: Planned) -> Dry:
     if journal is not None and key and journal.stage(stage.name, key) is not None:
         return Dry(kept=True)
     if stage.name == "physical":
-        return Dry(physical_calls(settings, len(known.test), known.gradient))
+        return Dry(physical_calls(subject.inputs, settings, known.gradient))
     data = known.sample if stage.name == "adversarial" else known.test
     perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes, numbers(data))
     work = DryWork(
@@ -116,6 +116,15 @@ def _dry(stage: Stage, subject: Planned) -> Dry:
     except SafemlError:  # a stage that cannot be measured says so in its gates
         return Dry()
     return Dry(work.calls, time.perf_counter() - began)
+
+
+def _undone(stage: Stage, subject: Planned, best: BestCase) -> Dry:
+    """What a stage asks for of a perfect model, with nothing kept."""
+    known = subject.known
+    settings = getattr(known.config.stages, stage.name)
+    if stage.name == "physical" and settings.enabled:
+        return Dry(physical_calls(subject.inputs, settings, known.gradient))
+    return Dry(best.calls.get(stage.name, []))
 
 
 def _graphs(dry: dict[str, Dry]) -> set[str]:

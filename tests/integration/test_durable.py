@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from safeml.store.files import read_run, read_times
 from safeml.store.lock import LOCK
 from safeml.store.run_folder import refuse_other_run
 from tests.fault.faulty_os import temporary_files
-from tests.integration.test_pipeline import write_project
+from tests.integration.test_pipeline import TINY_ATTACKS, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +36,29 @@ load._trial = lambda found: Outcome("ok", {})
 load.describe = lambda model: {}
 main()
 """
-ATTACKS = """images = 300
+ATTACKS = f"""images = 300
 steps = 3
-batch = 32
-threats = [{norm = "linf", epsilon = "1/255"}, {norm = "linf", epsilon = "4/255"}, {norm = "l2", epsilon = 0.5}]
+{TINY_ATTACKS}batch = 32
+full_ensemble = ["linf_0.2"]
+threats = [{{norm = "linf", epsilon = "0.2/255"}}, {{norm = "linf", epsilon = "4/255"}}, {{norm = "l2", epsilon = 0.5}}]
 """
+# The images that the universal patch is trained on.
+VALID = """
+[data.valid]
+kind = "rendered"
+images = 430
+seed = 2
+"""
+# One piece of work of each kind, in the order in which they are kept.
+KINDS = (
+    "adversarial/fgsm-linf_0.2",
+    "adversarial/fmn-linf_255",
+    "adversarial/apgd_t-linf_0.2",
+    "adversarial/square-linf_0.2",
+    "adversarial/certified",
+    "physical/sticker",
+    "physical/patch",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +67,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("durable")
     config = write_project(folder)
     text = config.read_text()
-    start, end = text.index("images = 32"), text.index("[[gates]]")
-    config.write_text(text[:start] + ATTACKS + text[end:])
+    start, end = text.index("images = 32"), text.index("[stages.physical]")
+    config.write_text(text[:start] + ATTACKS + text[end:] + VALID)
     paths = [str(folder / "recipe.toml"), "--out", str(folder / "model")]
     trained = subprocess.run(
         [sys.executable, "-m", "safeml.cli.main", "train", *paths],
@@ -187,6 +206,27 @@ def test_kill_9_at_twenty_random_moments_changes_no_byte(project: Path) -> None:
     assert "were read back" in page
 
 
+def is_kept(folder: Path, kind: str) -> bool:
+    stage, item = kind.split("/")
+    name = re.compile(re.escape(item) + r"-[0-9a-f]{24}\.npz")
+    return any(name.fullmatch(path) for _, _, names in os.walk(folder / "work" / stage) for path in names)
+
+
+def test_kill_9_after_each_kind_of_work_changes_no_byte(project: Path) -> None:
+    """One folder: run after run is killed as soon as it has kept the next kind of work, and goes on from the one before."""
+    kills, folder = Kills(project), project / "kinds"
+    for kind in KINDS:
+        kills.one("kinds", lambda seconds, kind=kind: is_kept(folder, kind))
+        assert is_kept(folder, kind), kind  # killed before its stage was done
+    kills.end("kinds")
+    assert kills.killed == kills.with_something_kept == len(KINDS)
+    assert kills.ends[0].resume.slices > 0
+    assert kills.ends[0].resume.recomputed == []
+    [ledger] = [stage.ledger for stage in read_run(folder).stages if stage.stage == "adversarial"]
+    assert ledger is not None
+    assert len(ledger.rows) == 300
+
+
 def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: Path) -> None:
     before = (project / "whole" / "results.json").read_bytes()
     shutil.copytree(project / "whole", project / "repeated")
@@ -197,10 +237,10 @@ def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: 
         assert evidence(project / "repeated") == before.replace(b'"whole"', b'"FOLDER"')
     again = times(project / "repeated")
     assert again.seconds == seconds  # as they were when measured
-    assert again.resume.stages == ["model", "training", "performance", "balance", "adversarial"]
+    assert again.resume.stages == ["model", "training", "performance", "balance", "adversarial", "physical"]
     assert not again.resume.interrupted
     page = (project / "repeated" / "index.html").read_text()
-    assert "The 5 stages model, training, performance, balance, adversarial were read back" in page
+    assert "The 6 stages model, training, performance, balance, adversarial, physical were read back" in page
     assert "(read back)" in page
 
 

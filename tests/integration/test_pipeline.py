@@ -18,12 +18,14 @@ from safeml.store.files import read_run
 
 pytestmark = pytest.mark.slow
 
+# Right for a third of the test images: enough for every attack to have some, and few enough to fail.
 RECIPE = """
 name = "tiny"
 architecture = "lenet"
 width = 4
-epochs = 2
-batch = 64
+epochs = 6
+batch = 16
+learning_rate = 0.01
 [data.train]
 kind = "rendered"
 images = 860
@@ -39,7 +41,27 @@ zoom = 0
 brightness = 0
 contrast = 0
 """
-CONFIG = """
+# The fewest steps and candidates that go through every attack and every threat to the sign.
+TINY_ATTACKS = """apgd_steps = 5
+targets = 2
+fmn_steps = 5
+queries = 20
+"""
+TINY_PHYSICAL = """[stages.physical]
+images = 4
+sticker_steps = 2
+sticker_places = 2
+shadow_shapes = 2
+shadow_factors = [0.43]
+graffiti_shapes = 2
+rotation_points = 3
+shift_points = 1
+shift = 0
+zoom_points = 1
+zoom = 0
+patch_steps = 2
+"""
+CONFIG = f"""
 [model]
 recipe = "recipe.toml"
 [data.test]
@@ -55,25 +77,8 @@ bootstrap = 100
 [stages.adversarial]
 images = 32
 steps = 3
-apgd_steps = 5
-targets = 2
-fmn_steps = 5
-queries = 20
-threats = [{norm = "linf", epsilon = "4/255"}]
-[stages.physical]
-images = 4
-sticker_steps = 2
-sticker_places = 2
-shadow_shapes = 2
-shadow_factors = [0.43]
-graffiti_shapes = 2
-rotation_points = 3
-shift_points = 1
-shift = 0
-zoom_points = 1
-zoom = 0
-patch_steps = 2
-[[gates]]
+{TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "0.2/255"}}, {{norm = "linf", epsilon = "4/255"}}]
+{TINY_PHYSICAL}[[gates]]
 id = "accuracy"
 stage = "performance"
 metric = "clean_accuracy"
@@ -110,6 +115,13 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(project: Path) -> None:
         "model": "ok", "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
         "physical": "ok",
     }  # fmt: skip
+    attacked = next(stage for stage in run.stages if stage.stage == "adversarial")
+    assert attacked.ledger is not None
+    assert len(attacked.ledger.rows) == 32
+    [rows] = [figure.rows for figure in attacked.figures if figure.id == "attacks"]
+    assert [row[0] for row in rows] == [
+        "FGSM", "PGD", "FMN", "APGD-CE", "APGD-T", "Square", "worst case",
+    ]  # fmt: skip
     names = {path.name for path in (project / "first").iterdir()}
     pages = {f"{stage.stage}.html" for stage in run.stages}
     assert {
@@ -163,6 +175,14 @@ def test_an_onnx_model_is_audited_and_its_missing_gradient_is_missing_evidence(
     done = safeml("audit", "--config", config, "--model", tmp_path / "m.onnx", "--out", tmp_path / "run")
     assert done.returncode == 4, done.stderr
     assert "gives no gradient" in done.stdout
+    stages = {stage.stage: stage for stage in read_run(tmp_path / "run").stages}
+    for name, codes in (("adversarial", {"no_gradient"}), ("physical", {"no_gradient"})):
+        assert stages[name].status == "ok"
+        assert codes <= {finding.code for finding in stages[name].findings}
+    undefined = {
+        m.name for name in ("adversarial", "physical") for m in stages[name].metrics if m.value is None
+    }
+    assert {"robust_accuracy.linf_4", "physical_accuracy.sticker", "physical_accuracy.worst"} <= undefined
     values = [
         {m.name: m.value for stage in read_run(folder).stages for m in stage.metrics}["clean_accuracy"]
         for folder in (tmp_path / "run", project / "first")

@@ -15,7 +15,8 @@ import pytest
 
 from safeml.data.load import load_dataset
 from safeml.store.files import read_run
-from tests.integration.test_pipeline import RECIPE
+from tests.integration.test_pipeline import RECIPE, TINY_ATTACKS, TINY_PHYSICAL
+from tests.subjects import Subject
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +41,8 @@ bootstrap = 100
 [stages.adversarial]
 images = 128
 steps = 3
-threats = [{{norm = "linf", epsilon = "1/255"}}, {{norm = "linf", epsilon = "2/255"}}]
-"""
+{TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "1/255"}}, {{norm = "linf", epsilon = "2/255"}}]
+{TINY_PHYSICAL}"""
 GATE = """
 [[gates]]
 id = "ID"
@@ -104,6 +105,33 @@ def write_oracle(file: Path) -> None:
     model.save(file)
 
 
+class Counted:
+    """A subject that counts the images it is asked for: one by one as an answer, or inside a compiled attack."""
+
+    def __init__(self, inner: Subject, gradient: bool) -> None:
+        self.inner, self.answers, self.in_graphs = inner, 0, 0
+        for name in ("name", "classes", "spec", "parameters", "fingerprint", "notes"):
+            setattr(self, name, getattr(inner, name))
+        if gradient:
+            self.logits = self._logits
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        self.answers += len(images)
+        return self.inner.predict_logits(images)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return self.inner.features(images)
+
+    def _logits(self, pixels: Any) -> Any:
+        import tensorflow as tf
+
+        def add(count: Any) -> None:
+            self.in_graphs += int(count)
+
+        with tf.control_dependencies([tf.py_function(add, [tf.shape(pixels)[0]], [])]):
+            return self.inner.logits(tf.identity(pixels))
+
+
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a perfect model of rendered signs, and settings whose gates it passes."""
@@ -135,6 +163,58 @@ def test_the_best_exit_is_that_of_an_audit_of_the_oracle_and_the_time_is_near(or
         assert (metric.low, metric.high) == (best[gate_id]["low"], best[gate_id]["high"])
 
 
+@pytest.mark.parametrize("gradient", [True, False])
+def test_a_plan_of_the_physical_stage_is_at_least_what_it_asks_for(gradient: bool) -> None:
+    """On a model that no sticker moves no image leaves early, and the plan is what is asked for, but for what is filled up."""
+    from safeml.audits.base import AuditInputs
+    from safeml.audits.physical import run
+    from safeml.planning.cost import forward_passes, gradient_steps
+    from safeml.planning.physical import physical_calls
+    from tests.integration.test_physical_audit import by_brightness, grey_signs, settings
+
+    asked = settings(images=20, batch=8, patch_steps=15)
+    counted = Counted(by_brightness(), gradient)
+    inputs = AuditInputs(counted, grey_signs(), valid=grey_signs(24, "valid", seed=1))
+    result = run(inputs, asked)
+    calls = physical_calls(inputs, asked, gradient)
+    robust = {metric.name: metric.value for metric in result.metrics}
+    assert (
+        robust["physical_accuracy.shadow"] == robust["physical_accuracy.transform"] == 1
+    )  # nothing left early
+    steps, answers = gradient_steps(calls), forward_passes(calls)
+    # Of the patch, the engine asks in its own graph for some answers that are no steps.
+    looks = sum(call.images for call in calls if call.item == "patch-looks")
+    assert counted.answers <= answers - looks
+    assert counted.in_graphs <= steps + looks
+    assert counted.answers + counted.in_graphs > 0.85 * (answers + steps)
+    assert (steps > 0) == (counted.in_graphs > 0) == gradient
+
+
+def test_the_physical_stage_is_counted_without_a_probe_too(oracle: Path) -> None:
+    plans = [planned("--config", oracle / "safeml.toml", *more) for more in ([], ["--no-probe"])]
+    counts = [
+        {s["stage"]: (s["state"], s["forward_passes"], s["gradient_steps"]) for s in plan["stages"]}
+        for plan in plans
+    ]
+    assert counts[0]["physical"] == counts[1]["physical"]
+    assert min(counts[0]["physical"][1:]) > 0
+
+
+def test_a_gate_on_the_physical_stage_depends_on_the_model(oracle: Path) -> None:
+    config = oracle / "physical.toml"
+    limit = gate("signs", "physical", "physical_accuracy.worst", ">=", 0.5)
+    config.write_text(CONFIG + PROVABLE + limit)
+    plan = planned("--config", config, "--no-probe")
+    states = {found["gate"]["id"]: found["state"] for found in plan["gates"]}
+    assert (states["signs"], plan["best_exit_code"]) == ("depends", 0)
+    config.write_text(
+        CONFIG.replace("[stages.physical]", "[stages.physical]\nenabled = false") + PROVABLE + limit
+    )
+    plan = planned("--config", config, "--no-probe")
+    states = {found["gate"]["id"]: found["state"] for found in plan["gates"]}
+    assert (states["signs"], plan["best_exit_code"]) == ("missing", 4)
+
+
 def test_what_the_folder_holds_is_done(oracle: Path) -> None:
     """Runs after the audit above; alone, it makes its own."""
     config = oracle / "safeml.toml"
@@ -143,7 +223,7 @@ def test_what_the_folder_holds_is_done(oracle: Path) -> None:
     held = listing(oracle)
     plan = planned("--config", config, "--out", oracle / "run")
     states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
-    assert {states[stage] for stage in ("performance", "balance", "adversarial")} == {"done"}
+    assert {states[stage] for stage in ("performance", "balance", "adversarial", "physical")} == {"done"}
     assert listing(oracle) == held
 
 
@@ -192,10 +272,10 @@ def test_a_recipe_is_timed_and_nothing_is_written(tmp_path: Path) -> None:
     assert listing(tmp_path) == before
     training = plan["training"]
     assert (training["epochs"], training["steps"], training["images"]) == (
-        2,
-        14,
+        6,
+        54,
         860,
-    )  # 860 images in batches of 64
+    )  # 860 images in batches of 16
     assert 0 < training["first_epoch"]["low"] < training["seconds"]["low"] < plan["seconds"]["low"]
     began = time.monotonic()
     done = safeml("run", "--config", config, "--out", tmp_path / "run", "--exit-zero")

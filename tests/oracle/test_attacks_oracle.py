@@ -23,10 +23,17 @@ from tests import subjects
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SIDE, N = 6, 24
-REACH = {"linf": 0.03, "l2": 0.15}  # the minimal norm of every image
+SIDE, N = 6, 60
+REACH = {"linf": 0.015, "l2": 0.1}  # the minimal norm of every image
 LARGE = {"linf": 1.0, "l2": 50.0}
-SPENDS = {"fgsm": (1, 1), "pgd": (30, 1), "fmn": (60, 1), "apgd_ce": (40, 1), "apgd_t": (40, 9), "square": (300, 1)}
+SPENDS = {
+    "fgsm": (1, 1),
+    "pgd": (30, 1),
+    "fmn": (60, 1),
+    "apgd_ce": (40, 1),
+    "apgd_t": (40, 9),
+    "square": (300, 1),
+}
 
 
 @cache
@@ -50,7 +57,7 @@ def cones(classes: int, norm: str):
     images = 0.5 + rays * (REACH[norm] / reach)[:, None]
     # Rays along which the classes part slowly would leave 0..1, where the closed form does not hold.
     clear = (images > 0.1).all(axis=1) & (images < 0.9).all(axis=1)
-    assert clear.sum() >= N // 3
+    assert clear.sum() >= 20
     classifier = subjects.linear(weights, -0.5 * weights.sum(axis=0))
     pictures = images[clear].reshape(-1, SIDE, SIDE, 1).astype(np.float32)
     assert (classifier.predict_logits(pictures).argmax(1) == labels[clear]).all()
@@ -138,7 +145,7 @@ def survivors_of_both(classifier, images, labels, threat, steps):
 
 
 def test_agrees_with_art_on_a_reference_model():
-    """PGD-20 at 2/255 on GTSRB test images: robust accuracy within one percentage point of ART's."""
+    """PGD-20 at 2/255 on GTSRB test images: robust accuracy as under ART's, but for two images of 128."""
     models = sorted(
         (REPOSITORY / "models" / "lenet-gtsrb").glob("*.keras"), key=lambda path: path.stat().st_mtime
     )
@@ -147,7 +154,7 @@ def test_agrees_with_art_on_a_reference_model():
         pytest.skip("needs models/lenet-gtsrb/*.keras and the GTSRB test images (SAFEML_SHARED)")
     from safeml.classifiers.load import load_model
 
-    count = 400
+    count = 128
     with np.load(data) as arrays:
         chosen = np.sort(np.random.default_rng(2).choice(len(arrays["labels"]), count, replace=False))
         images = arrays["images"][chosen].astype(np.float32) / np.float32(255)
@@ -156,7 +163,8 @@ def test_agrees_with_art_on_a_reference_model():
         InputSettings(), tuple(str(number) for number in range(43)), "reference"
     )
     own, art = survivors_of_both(classifier, images, labels, Threat(norm="linf", epsilon=2 / 255), steps=20)
-    assert abs(round(count * own) - round(count * art)) <= count // 100
+    assert 0 < art < 1
+    assert abs(round(count * own) - round(count * art)) <= 2
 
 
 def test_agrees_with_art_on_a_small_network():

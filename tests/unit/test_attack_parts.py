@@ -31,7 +31,17 @@ class TestSides:
     def test_follow_the_halvings_of_the_paper(self):
         """Share 0.8, halved after 10, 50, 200, 500, 1000, ... of ten thousand queries (Andriushchenko et al., 2020)."""
         side = sides(10_000, (32, 32, 3))
-        expected = {0: 0.8, 10: 0.8, 11: 0.4, 50: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 8001: 0.8 / 512}
+        expected = {
+            0: 0.8,
+            10: 0.8,
+            11: 0.4,
+            50: 0.4,
+            51: 0.2,
+            201: 0.1,
+            501: 0.05,
+            1001: 0.025,
+            8001: 0.8 / 512,
+        }
         assert {step: side[step] for step in expected} == {
             step: max(round(np.sqrt(share * 32 * 32)), 1) for step, share in expected.items()
         }
