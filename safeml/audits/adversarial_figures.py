@@ -38,7 +38,7 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
             continue
         x = [0.0, *(threat.epsilon for threat in threats)]
         context = []
-        for name in ("fgsm", "pgd", "square"):
+        for name in ("fgsm", "pgd"):
             points = [metrics.get(f"robust_accuracy.{threat.label}.{name}") for threat in threats]
             if name in settings.attacks and any(points):
                 known = [
