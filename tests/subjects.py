@@ -190,3 +190,19 @@ class Answering:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         return self.inner.features(images)
+
+
+def shattered(
+    seed: int = 0, classes: int = 10, size: int = 32, waves: float = 50.3, height: float = 8.0
+) -> Subject:
+    """A linear classifier on pixels that were bent into tiny waves: its gradients are large, finite, and point anywhere."""
+    import tensorflow as tf
+
+    weights = np.random.default_rng(seed).choice(np.float32([-1, 1]), (size * size * 3, classes))
+    frequency = np.float32(2 * np.pi * 255 * waves)  # waves in a grey level; a whole number would be honest at 8 bits
+
+    def function(x: Any) -> Any:
+        flat = tf.reshape(x, [tf.shape(x)[0], len(weights)])
+        return (flat + height / frequency * tf.sin(frequency * flat)) @ weights * 0.05
+
+    return Subject("shattered", classes, function, InputSpec(height=size, width=size))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+WIDTH = 2 / 255
 DRAWS = 8  # answers that an expectation is taken over
 # Operations whose gradient is zero or nothing almost everywhere; what they do is near to doing nothing.
 STEPS = ("Round", "Rint", "Floor", "Ceil", "Trunc")
@@ -61,6 +62,21 @@ def expectation(classifier: Any, draws: int = DRAWS) -> View:
 
     def logits(pixels: Any) -> Any:
         return tf.add_n([classifier.logits(pixels) for _ in range(draws)]) / np.float32(draws)
+
+    return View(classifier.classes, logits, classifier.predict_logits)
+
+
+def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> View:
+    """The mean over small changes of all pixels, for a surface that is rough; the changes are the same for every image.
+
+    width: largest change of a pixel, in pixel units of 0..1.
+    """
+    import tensorflow as tf
+
+    def logits(pixels: Any) -> Any:
+        shape = [1, *pixels.shape[1:]]
+        noises = [tf.random.stateless_uniform(shape, [draw, 0], -width, width) for draw in range(draws)]
+        return tf.add_n([classifier.logits(pixels + noise) for noise in noises]) / np.float32(draws)
 
     return View(classifier.classes, logits, classifier.predict_logits)
 

@@ -30,10 +30,10 @@ from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
 from safeml.wording import counted, interval, percent
 
-MAIN_THREAT = "linf_4"
 VIEW_NAMES = {
     "": "more steps",
     "straight_through": "gradients passed straight through rounding and signs (BPDA)",
+    "smoothed": "gradients averaged over small noise in the pixels",
     "expectation": "gradients averaged over random answers (EOT)",
 }
 
@@ -44,7 +44,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     An image counts as robust when it is right without an attack and under every attack of the settings. A classifier
     without a gradient is attacked by queries alone; its robust accuracy stays unmeasured then.
     """
-    main = next((threat for threat in settings.threats if threat.label == MAIN_THREAT), settings.threats[0])
+    main = settings.main
     for name in settings.breadth:
         art_attack(name, main)  # refused before hours are spent
     sample = inputs.test.sample(settings.images, inputs.seed)

@@ -25,6 +25,7 @@ VIEW_WORDS = {
     "": "",
     "straight_through": "straight-through",
     "expectation": "expectation",
+    "smoothed": "smoothed",
     "answers_alone": "",
 }
 

@@ -130,6 +130,32 @@ class Items:
         columns = {"images": images, "labels": labels, "ids": numbers(self.sample)}
         return self.slices.measure(item, columns, {}, {"right": ("bool", ())}, answered)["right"]
 
+    def promises(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
+        """float32 [M]: how much of what its gradient promises a small step gains, on the images in `rows` (int [M])."""
+        images, labels = self.clean.images[rows], self.clean.labels[rows]
+
+        def measured(chosen: slice) -> Arrays:
+            from safeml.attacks.promise import promise_kept
+
+            kept = until_it_fits(
+                self.attacking,
+                lambda batch: promise_kept(
+                    self.inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient is checked before
+                    images[chosen],
+                    labels[chosen],
+                    norm,
+                    step,
+                    batch,
+                ),
+            )
+            return {"promise": np.asarray(kept, np.float32)}
+
+        columns = {"images": images, "labels": labels, "ids": numbers(self.sample)[rows]}
+        parts = {"norm": norm, "step": step}
+        return self.slices.measure("promise", columns, parts, {"promise": ("float32", ())}, measured)[
+            "promise"
+        ]
+
     def again(self) -> np.ndarray:
         """float32 [N, K]: the clean answers, asked for a second time."""
         columns = {"images": self.clean.images, "ids": numbers(self.sample)}

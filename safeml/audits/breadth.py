@@ -47,7 +47,7 @@ class Tried:
 def breadth(inputs: AuditInputs, items: Items, campaign: Campaign) -> list[Tried]:
     """Every attack of `settings.breadth`, on a random sample of the images that are right when clean."""
     settings = campaign.settings
-    if not settings.breadth:
+    if not settings.breadth or not items.clean.right.any():
         return []
     right = np.flatnonzero(items.clean.right)
     rng = np.random.default_rng([inputs.seed, BREADTH])
@@ -98,6 +98,7 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
 
     parts = {
         "threat": threat.model_dump(mode="json"),
+        "batch": items.attacking.first,
         "seconds": settings.breadth_seconds,
         "ids": numbers(items.sample)[rows].tolist(),
     }

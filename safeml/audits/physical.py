@@ -10,6 +10,7 @@ import numpy as np
 from safeml.attacks.signs.registry import SIGN_THREATS
 from safeml.audits.adversarial_measure import CleanSample
 from safeml.audits.base import AuditInputs
+from safeml.audits.masking import ZERO_SHARE
 from safeml.audits.physical_figures import (
     THREAT_PLOT,
     patch_table,
@@ -28,6 +29,7 @@ from safeml.statistics import proportion_metric
 from safeml.statistics.proportions import mean_metric
 from safeml.wording import counted, interval, limit_percent, percent
 
+HIDDEN = "upper bound only: the gradient is zero"
 NO_GRADIENT = "not measured: the model gives no gradient"
 
 
@@ -110,13 +112,23 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     )
 
 
+def gradient_hidden(found: SignMeasured, clean: CleanSample) -> bool:
+    """Whether a threat that follows gradients had none to follow, so that it bounds nothing."""
+    return bool(clean.right.any() and found.zero_gradients[clean.right].mean() > ZERO_SHARE)
+
+
 def _accuracies(
     sample: ImageDataset, clean: CleanSample, measured: dict[str, SignMeasured], views: np.ndarray
 ) -> list[Metric]:
     tracks, frames = sample.tracks, sample.frames_per_sign
 
-    def accuracy(name: str, title: str, hits: np.ndarray) -> Metric:
-        return proportion_metric(name, title, hits, tracks=tracks, frames_per_sign=frames)
+    def accuracy(name: str, title: str, hits: np.ndarray, hidden: bool = False) -> Metric:
+        found = proportion_metric(name, title, hits, tracks=tracks, frames_per_sign=frames)
+        return (
+            found.model_copy(update={"low": 0.0, "method": HIDDEN})
+            if hidden and found.low is not None
+            else found
+        )
 
     metrics = [
         accuracy("clean_accuracy_physical_sample", "Clean accuracy of the attacked images", clean.right)
@@ -127,7 +139,7 @@ def _accuracies(
         metrics.append(
             _unmeasured(metric, title, NO_GRADIENT, "up")
             if found is None
-            else accuracy(metric, title, found.robust)
+            else accuracy(metric, title, found.robust, gradient_hidden(found, clean))
         )
     metric, title = "physical_accuracy.worst", "Accuracy under the worst threat to the sign"
     if len(measured) < len(SIGN_THREATS):
@@ -137,7 +149,8 @@ def _accuracies(
         metrics.append(_unmeasured(metric, title, f"{NO_GRADIENT}, which is needed for: {missing}", "up"))
     else:
         hits = np.logical_and.reduce([found.robust for found in measured.values()])
-        metrics.append(accuracy(metric, title, hits))
+        hidden = any(gradient_hidden(found, clean) for found in measured.values())
+        metrics.append(accuracy(metric, title, hits, hidden))
     metrics.append(
         mean_metric(
             "physical_accuracy.random_view",

@@ -156,8 +156,8 @@ def _present(data: ImageDataset) -> set[str]:
 
 
 def _even(own: ImageDataset) -> np.ndarray:
-    """bool [N]: the half that is trained on; all frames of a sign are in one half where tracks are known."""
+    """bool [N]: every second image is trained on; all frames of a sign are in one half where tracks are known."""
     if own.tracks is not None:
         return np.asarray(np.unique(own.tracks, return_inverse=True)[1] % 2 == 0)
     ids = np.arange(len(own)) if own.ids is None else own.ids
-    return np.asarray(ids % 2 == 0)
+    return np.asarray(np.argsort(np.argsort(ids, kind="stable"), kind="stable") % 2 == 0)

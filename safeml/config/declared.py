@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from safeml.config import StageSettings
+    from safeml.config import AdversarialSettings, StageSettings
 
-MAIN_THREAT = "linf_4"
 # `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
+ENSEMBLE = ("pgd", "apgd_ce", "apgd_t", "square")
+FEWEST_STEPS = 5
+ALONE = "left by some of the attacks; a gate reads the worst case, {}"
 PARTLY = 'attacked by a part of the ensemble alone; add "{}" to full_ensemble in [stages.adversarial]'
 CHEAP = ("fgsm", "pgd", "fmn")  # speak of every threat
 CLASSES, FAMILIES = "class:", "family:"
@@ -99,17 +101,27 @@ def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
 def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
     """A metric for each threat, and for each attack that is run at it; the success rate at the main threat alone."""
     settings = stages.adversarial
-    labels = [threat.label for threat in settings.threats]
-    main = MAIN_THREAT if MAIN_THREAT in labels else labels[0]
-    rows = [Declared("clean_accuracy_attacked_sample"), Declared(f"attack_success_rate.{main}", "down")]
+    weak = _weak_attacks(settings)
+    success = Declared(f"attack_success_rate.{settings.main.label}", "down", weak=weak)
+    rows = [Declared("clean_accuracy_attacked_sample"), success]
     for threat in settings.threats:
         name = f"robust_accuracy.{threat.label}"
-        rows.append(Declared(name, weak="" if settings.is_full(threat) else PARTLY.format(threat.label)))
+        rows.append(Declared(name, weak=weak if settings.is_full(threat) else PARTLY.format(threat.label)))
         for attack in settings.attacks:
             run = attack in CHEAP or settings.is_full(threat)
-            rows += [Declared(f"{name}.{attack}")] if run else []
+            rows += [Declared(f"{name}.{attack}", weak=ALONE.format(name))] if run else []
         if settings.certify and threat.norm == "linf":
             rows.append(Declared(f"certified_accuracy.{threat.label}"))
         if settings.smoothed_images and threat.norm == "l2":
             rows.append(Declared(f"smoothed_accuracy.{threat.label}"))
     return (*rows, _count("masking_flags"))
+
+
+def _weak_attacks(settings: AdversarialSettings) -> str:
+    """Why no gate may read what these attacks leave: half an ensemble makes any model look robust."""
+    missing = [name for name in ENSEMBLE if name not in settings.attacks]
+    if missing:
+        return f"attacked without {', '.join(missing)}; add to attacks in [stages.adversarial]"
+    if settings.steps < FEWEST_STEPS:
+        return f"attacked with {settings.steps} steps of PGD; set steps in [stages.adversarial] to {FEWEST_STEPS} or more"
+    return ""

@@ -85,6 +85,6 @@ class PhysicalSettings(Settings):
                 raise ValueError(
                     f"{name} and {name}_points contradict each other; one point means no change, and no change one point"
                 )
-        if self.patch_pair[0] == self.patch_pair[1]:
+        if self.patch_pair[0].casefold() == self.patch_pair[1].casefold():
             raise ValueError("patch_pair names one class twice; expected the true class and another one")
         return self

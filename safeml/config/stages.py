@@ -56,6 +56,7 @@ class TrainingSettings(Settings):
 EPSILONS = {"linf": (1e-5, 1.0), "l2": (1e-3, 50.0)}
 
 
+MAIN_THREAT = "linf_4"
 AttackName = Literal["fgsm", "pgd", "fmn", "apgd_ce", "apgd_t", "square"]
 ATTACK_NAMES: tuple[AttackName, ...] = ("fgsm", "pgd", "fmn", "apgd_ce", "apgd_t", "square")
 
@@ -104,6 +105,14 @@ class AdversarialSettings(Settings):
         """Whether all attacks are run at a threat."""
         return not self.full_ensemble or threat.label in self.full_ensemble
 
+    @property
+    def main(self) -> Threat:
+        """What the headline and the checks of the attacks are about: L-inf 4/255, or else the largest of its norm, attacked by all."""
+        full = [threat for threat in self.threats if self.is_full(threat)]
+        same = [threat for threat in full if threat.norm == full[0].norm]
+        usual = next((threat for threat in full if threat.label == MAIN_THREAT), None)
+        return usual or max(same, key=lambda threat: threat.epsilon)
+
     @model_validator(mode="after")
     def _threats_differ(self) -> Self:
         labels = [threat.label for threat in self.threats]
@@ -119,12 +128,11 @@ class AdversarialSettings(Settings):
                     f'full_ensemble names "{label}", which is not among the threats: {", ".join(labels)}'
                 )
         for name in self.breadth:
-            from safeml.attacks.art.registry import (
-                art_attack,
-            )  # its names, and why some are refused; no framework
+            # Its table of names, and why some are refused, needs no framework.
+            from safeml.attacks.art.registry import art_attack
 
             try:
-                art_attack(name)
+                art_attack(name, self.main)
             except ConfigError as error:
                 raise ValueError(f"breadth: {str(error).rstrip('.')}") from None
         for threat in self.threats:

@@ -18,9 +18,11 @@ def perturbation_size(clean: np.ndarray, attacked: np.ndarray, norm: str) -> np.
     >>> perturbation_size(np.zeros((1, 1, 2, 1)), np.array([[[[0.3], [0.4]]]]), "l2").round(6).tolist()
     [0.5]
     """
-    flat = (attacked.astype(np.float64) - clean.astype(np.float64)).reshape(len(clean), -1)
+    flat = (attacked.astype(np.float64) - clean.astype(np.float64)).reshape(
+        len(clean), int(np.prod(clean.shape[1:]))
+    )
     if norm == "linf":
-        return np.asarray(np.abs(flat).max(axis=1))
+        return np.asarray(np.abs(flat).max(axis=1, initial=0.0))
     if norm == "l2":
         return np.asarray(np.sqrt(np.square(flat).sum(axis=1)))
     raise ConfigError(f'the norm is "{norm}"; expected "linf" or "l2".')

@@ -22,7 +22,8 @@ from safeml.sealed import Arrays, Form
 
 # Of batches that were never halved: more than any is.
 NEVER_HALVED = 1 << 40
-ENDLESS = 1e6  # a certified radius beyond every threat
+# A certificate beyond every threat but the unbounded one, which breaks every image, from as far away as pixels go.
+CERTIFIED, UNBOUNDED = 1 - 1e-6, 1.0
 # What speaks against an attack, or counts its work.
 NOTHING = {
     "zero_gradients": bool,
@@ -31,7 +32,6 @@ NOTHING = {
     "attempt": np.int64,
     "looks": np.int64,
     "answers": np.int64,
-    "unconverged": np.float32,
     "attacked": np.float32,
 }
 
@@ -82,10 +82,15 @@ class PerfectWork:
             "logits": lambda shape: np.eye(self.classes, dtype=np.float32)[self.answers[rows]] * 10,
             "right": lambda shape: np.ones(shape, bool),
             "robust": lambda shape: ~broken,
-            "size": lambda shape: np.where(broken, 0, np.inf).astype(np.float32),
+            "size": lambda shape: np.where(self.broken[rows], 0, np.where(broken, UNBOUNDED, np.inf)).astype(
+                np.float32
+            ),
             "claimed": lambda shape: broken,
             "wrong": lambda shape: broken,
-            "radius": lambda shape: np.where(self.broken[rows], 0.0, ENDLESS),
+            "promise": partial(np.ones, dtype=np.float32),
+            "radius": lambda shape: np.where(self.broken[rows], 0.0, CERTIFIED),
+            # Every loss still moves, so that each check which then asks for more steps is counted.
+            "unconverged": lambda shape: np.ones(shape, np.float32),
             **{name: partial(np.zeros, dtype=kind) for name, kind in NOTHING.items()},
             "batches": lambda shape: np.full(shape, NEVER_HALVED, np.int64),
         }

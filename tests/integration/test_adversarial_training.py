@@ -232,7 +232,8 @@ def learned(asked: AdversarialTrainingSettings | None) -> Any:
 
     keras.utils.set_random_seed(1)
     inputs = keras.Input((8, 8, 1))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    centred = keras.layers.Flatten()(keras.layers.Rescaling(1.0, offset=-0.5)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(centred))
     if asked is not None:
         attacked_training(model, asked, seed=1)
     model.compile(keras.optimizers.Adam(0.1), keras.losses.CategoricalCrossentropy(from_logits=True))

@@ -39,10 +39,13 @@ main()
 ATTACKS = f"""images = 300
 steps = 3
 {TINY_ATTACKS}batch = 32
-full_ensemble = ["linf_0.2"]
-threats = [{{norm = "linf", epsilon = "0.2/255"}}, {{norm = "linf", epsilon = "4/255"}}, {{norm = "l2", epsilon = 0.5}}]
+full_ensemble = ["linf_0.5"]
+threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}, {{norm = "l2", epsilon = 0.5}}]
 """
-# The images that the universal patch is trained on.
+# Enough signs for some to be right, and a patch for a class that this model knows, trained on the images of [data.valid].
+PATCHED = """images = 16
+patch_pair = ["No entry", "No passing"]
+"""
 VALID = """
 [data.valid]
 kind = "rendered"
@@ -51,10 +54,10 @@ seed = 2
 """
 # One piece of work of each kind, in the order in which they are kept.
 KINDS = (
-    "adversarial/fgsm-linf_0.2",
+    "adversarial/fgsm-linf_0.5",
     "adversarial/fmn-linf_255",
-    "adversarial/apgd_t-linf_0.2",
-    "adversarial/square-linf_0.2",
+    "adversarial/apgd_t-linf_0.5",
+    "adversarial/square-linf_0.5",
     "adversarial/certified",
     "physical/sticker",
     "physical/patch",
@@ -68,7 +71,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = write_project(folder)
     text = config.read_text()
     start, end = text.index("images = 32"), text.index("[stages.physical]")
-    config.write_text(text[:start] + ATTACKS + text[end:] + VALID)
+    signs = text[end:].replace("images = 4\n", PATCHED, 1)
+    config.write_text(text[:start] + ATTACKS + signs + VALID)
     paths = [str(folder / "recipe.toml"), "--out", str(folder / "model")]
     trained = subprocess.run(
         [sys.executable, "-m", "safeml.cli.main", "train", *paths],

@@ -39,7 +39,7 @@ SIGNS = (
     "iterative",
     "noise",
 )
-CHECKS = tuple(f"masking_{sign}" for sign in (*SIGNS, "queries"))
+CHECKS = tuple(f"masking_{sign}" for sign in (*SIGNS, "queries", "shattered"))
 MASKS = ("signs", "saturated", "rounded", "noisy")
 
 
@@ -255,3 +255,31 @@ def test_reference_models_raise_no_flag_on_real_signs(name):
     )
     assert metric(result, "clean_accuracy_attacked_sample").value >= 0.85
     assert not {code for code in codes(result) if code.startswith("masking_")}
+
+
+def test_shattered_gradients_are_found_out_whatever_the_restarts():
+    """Large, finite gradients that lead nowhere: no attack by gradient breaks what one step along the weights would."""
+    model = subjects.shattered()
+    rng = np.random.default_rng(3)
+    images = rng.integers(90, 166, (24, 32, 32, 3), dtype=np.uint8)
+    labels = model.predict_logits(images).argmax(axis=1).astype(np.int64)
+    names = tuple(f"sign {number}" for number in range(model.classes))
+    data = ImageDataset("noise", images, labels, names, frames_per_sign=1)
+    result = run(
+        AuditInputs(model, data),
+        AdversarialSettings(
+            images=24,
+            threats=(Threat(norm="linf", epsilon=4 / 255),),
+            restarts=3,
+            apgd_steps=10,
+            targets=2,
+            fmn_steps=5,
+            queries=20,
+            batch=24,
+            certify=False,
+        ),
+    )
+    found = {metric.name: metric for metric in result.metrics}
+    assert "masking_shattered" in {finding.code for finding in result.findings}
+    assert found["masking_flags"].value >= 1
+    assert found["robust_accuracy.linf_4"].low == 0.0

@@ -77,7 +77,7 @@ bootstrap = 100
 [stages.adversarial]
 images = 32
 steps = 3
-{TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "0.2/255"}}, {{norm = "linf", epsilon = "4/255"}}]
+{TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}]
 {TINY_PHYSICAL}[[gates]]
 id = "accuracy"
 stage = "performance"

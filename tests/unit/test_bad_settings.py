@@ -19,14 +19,23 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from safeml.audits import adversarial, balance, performance
+from safeml.audits import balance, performance
 from safeml.audits.base import AuditInputs
 from safeml.cli import main as program
-from safeml.config import PerformanceSettings, StageSettings, load_config, load_recipe, parse_config
-from safeml.config.declared import MAIN_THREAT, declared
+from safeml.config import (
+    AdversarialSettings,
+    PerformanceSettings,
+    StageSettings,
+    Threat,
+    load_config,
+    load_recipe,
+    parse_config,
+)
+from safeml.config.declared import declared
+from safeml.config.gate_checks import check_gates
 from safeml.errors import ConfigError
 from safeml.pipeline import STAGES
-from safeml.results import Metric
+from safeml.results import Gate, Metric
 from safeml.store.files import atomic_write, read_run, to_json
 from tests.fakes import dataset, oracle
 from tests.sample_run import run_with
@@ -487,8 +496,47 @@ def test_audits_record_what_is_declared(families: bool) -> None:
             agrees(found, module.__name__.rpartition(".")[2], stages)
 
 
-def test_the_main_threat_is_that_of_the_audit() -> None:
-    assert MAIN_THREAT == adversarial.MAIN_THREAT
+@pytest.mark.parametrize(
+    ("threats", "full", "main"),
+    [
+        (("linf_1", "linf_4", "linf_8"), (), "linf_4"),
+        (("linf_1", "linf_2", "linf_8"), (), "linf_8"),  # never the smallest, where nothing happens
+        (("linf_1", "linf_4", "linf_8"), ("linf_1",), "linf_1"),
+        (("l2_0.25", "l2_0.5"), (), "l2_0.5"),
+    ],
+)
+def test_the_main_threat_is_one_that_all_attacks_see(threats, full, main) -> None:
+    given = tuple(
+        Threat(norm=norm, epsilon=float(size) / (255 if norm == "linf" else 1))
+        for norm, size in (label.split("_") for label in threats)
+    )
+    assert AdversarialSettings(threats=given, full_ensemble=full).main.label == main
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "words"),
+    [
+        ({"attacks": ("fgsm",)}, "robust_accuracy.linf_4", "without pgd, apgd_ce, apgd_t, square"),
+        ({"steps": 1}, "robust_accuracy.linf_4", "1 steps of PGD"),
+        ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4", 'add "linf_4" to full_ensemble'),
+        ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4.fmn", "the worst case"),
+        ({"attacks": ("pgd",)}, "attack_success_rate.linf_4", "without apgd_ce"),
+    ],
+)
+def test_no_gate_reads_what_half_an_ensemble_left(changes, metric, words) -> None:
+    stages = StageSettings(adversarial=AdversarialSettings(**changes))
+    down = metric.startswith("attack")
+    gate = Gate(
+        id="g",
+        title="g",
+        stage="adversarial",
+        metric=metric,
+        op="<=" if down else ">=",
+        threshold=0.5,
+        rationale="r",
+    )
+    with pytest.raises(ConfigError, match=words):
+        check_gates([gate], stages, "safeml.toml")
 
 
 def test_gates_of_the_settings_are_wrong_before_the_results_are_read(call: Call) -> None:

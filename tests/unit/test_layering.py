@@ -15,9 +15,13 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sk
     "module",
     [
         "safeml",
+        "safeml.attacks.art.registry",
+        "safeml.audits.adversarial",
+        "safeml.audits.physical",
         "safeml.cli.main",
         "safeml.config",
         "safeml.gates",
+        "safeml.planning.plan",
         "safeml.results",
         "safeml.sandbox",
         "safeml.scan.scan",

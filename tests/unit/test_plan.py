@@ -14,6 +14,7 @@ from scipy.stats import beta
 from safeml.audits import balance, performance
 from safeml.audits.adversarial_items import SLICE as ATTACK_SLICE
 from safeml.audits.base import AuditInputs, keep_nothing
+from safeml.audits.masking import LEAST_STEPS, LONGER
 from safeml.config import BalanceSettings, Config, PerformanceSettings, Threat, parse_config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
@@ -271,8 +272,9 @@ def test_work_of_an_unknown_kind_is_not_guessed() -> None:
         work("heat", {}, {"saliency": ("float32", (4,))}, dict)
 
 
-def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
-    count, steps, restarts = 300, 7, 2
+@pytest.mark.parametrize("steps", [7, 12])
+def test_steps_and_answers_are_counted_as_the_attacks_make_them(steps: int) -> None:
+    count, restarts = 300, 2
     threats = [
         {"norm": "linf", "epsilon": "4/255"},
         {"norm": "linf", "epsilon": "8/255"},
@@ -284,7 +286,7 @@ def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
             "steps": steps,
             "restarts": restarts,
             "threats": threats,
-            "attacks": ["fgsm", "pgd", "apgd_t", "square"],
+            "attacks": ["fgsm", "pgd", "apgd_ce", "apgd_t", "square"],
             "full_ensemble": ["linf_4"],
             "apgd_steps": 10,
             "targets": 3,
@@ -296,15 +298,14 @@ def test_steps_and_answers_are_counted_as_the_attacks_make_them() -> None:
     best = BestCase(known(images(count), ROBUST, stages=stages))
     best.stages()
     calls = best.calls["adversarial"]
-    unbounded = 64
-    apgd = count * 10 * 3
-    assert (
-        gradient_steps(calls) == 3 * count * (1 + steps * restarts) + apgd + unbounded * 2 * steps * restarts
-    )
+    probed = 64
+    apgd = count * 10 * restarts + count * 10 * 3
+    longer = count * max(LONGER * steps, LEAST_STEPS) * restarts  # of what has not converged: at most all
+    assert gradient_steps(calls) == 3 * count * (1 + steps * restarts) + apgd + longer + probed * 2 * steps
     clean_again_noise = 3 * count
-    fgsm, pgd = 3 * count * 3, 3 * count * (2 + restarts)
-    dear = count * (2 + 3) + count * (2 + 1 + 50)
-    assert forward_passes(calls) == clean_again_noise + fgsm + pgd + dear + unbounded * (2 + restarts)
+    fgsm, pgd = 3 * count * 3, 4 * count * (2 + restarts)
+    dear = count * (2 + restarts) + count * (2 + 3) + count * (2 + 1 + 50)
+    assert forward_passes(calls) == clean_again_noise + fgsm + pgd + dear + probed * (2 + 1) + probed
     assert forward_passes(best.calls["performance"]) == count
     assert max(call.images for call in calls) == ATTACK_SLICE
 
