@@ -199,7 +199,9 @@ def shattered(
     import tensorflow as tf
 
     weights = np.random.default_rng(seed).choice(np.float32([-1, 1]), (size * size * 3, classes))
-    frequency = np.float32(2 * np.pi * 255 * waves)  # waves in a grey level; a whole number would be honest at 8 bits
+    frequency = np.float32(
+        2 * np.pi * 255 * waves
+    )  # waves in a grey level; a whole number would be honest at 8 bits
 
     def function(x: Any) -> Any:
         flat = tf.reshape(x, [tf.shape(x)[0], len(weights)])
