@@ -96,6 +96,7 @@ class Campaign:
             self.found.setdefault(threat.norm, Found.of(clean.right))
             self.broken[threat] = ~clean.right
         count = len(clean.labels)
+        self.suspect = np.zeros(count, bool)  # images that count as broken for the faults of an attack
         self.worst = Worst(clean.images.copy(), clean.logits.copy(), np.full(count, -1.0))
 
     def run(self, attacks: tuple[str, ...], view: str = "") -> None:
@@ -142,6 +143,7 @@ class Campaign:
             hits[rows] |= measured.size <= reach(at, self.items.clean.images[0].size)
         if (measured.faults > 0).any():
             self.faulty.append((label, threat, measured.faults))
+            self.suspect[rows[measured.faults > 0]] = True
         if len(measured.attacked) and not EFFORT[name].minimal:
             self._picture(rows, measured)
         self.tallies.append(

@@ -18,6 +18,7 @@ from safeml.sealed import Arrays
 from safeml.statistics import proportion_metric
 from safeml.wording import counted, percent
 
+PIXEL = 2.0**-24  # rounding of a float32 pixel, by which a proof reaches farther than its radius
 HALVINGS = 7  # of the largest epsilon: its radii are exact to one part in 128
 CHOOSING = 100  # noisy copies that choose the answer of a smoothed classifier
 MISTAKEN = 0.001  # chance that one image's smoothing certificate is false
@@ -71,14 +72,13 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
         ]
     except StageError as error:
         return _no_proof(threats, first_line(error, 300))
-    for threat in threats:
-        contradicted = int((radius >= threat.epsilon)[~campaign.left(threat) & clean.right].sum())
-        # What an attack with faults was given counts as broken without a wrong answer, which contradicts no proof.
-        if contradicted and not campaign.faulty:
-            raise StageError(
-                f"{counted(contradicted, 'image')} are certified at {threat_words(threat)} and broken by an attack there; one of the two is "
-                "wrong, so neither is reported. Please send the model."
-            )
+    # What counts as broken for the faults of an attack contradicts no proof; every wrong answer that was found does.
+    broken = clean.right & (radius > 0) & ~campaign.suspect & (campaign.found["linf"].size <= radius + PIXEL)
+    if broken.any():
+        raise StageError(
+            f"{counted(int(broken.sum()), 'image')} were answered wrong inside the radius that is certified for them; attack or proof is wrong, "
+            "so neither is reported. Please send the model."
+        )
     metrics = [
         proportion_metric(
             f"certified_accuracy.{threat.label}",
