@@ -76,7 +76,7 @@ seed = 1
 bootstrap = 100
 [stages.adversarial]
 images = 32
-steps = 3
+steps = 5
 {TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}]
 {TINY_PHYSICAL}[[gates]]
 id = "accuracy"

@@ -40,7 +40,7 @@ seed = 1
 bootstrap = 100
 [stages.adversarial]
 images = 128
-steps = 3
+steps = 5
 {TINY_ATTACKS}threats = [{{norm = "linf", epsilon = "1/255"}}, {{norm = "linf", epsilon = "2/255"}}]
 {TINY_PHYSICAL}"""
 GATE = """
