@@ -26,7 +26,7 @@ from tests.integration.test_pipeline import TINY_ATTACKS, write_project
 
 pytestmark = pytest.mark.slow
 
-KILLS_BY_TIME, CHAINS, KILLS_IN_A_CHAIN = 4, 2, 8
+KILLS_BY_TIME, CHAINS, KILLS_IN_A_CHAIN = 2, 1, 8
 # The model's first load in a process of its own takes as long as all the rest here, and is not what is killed.
 PROGRAM = """
 from safeml.classifiers import load
@@ -36,11 +36,11 @@ load._trial = lambda found: Outcome("ok", {})
 load.describe = lambda model: {}
 main()
 """
-ATTACKS = f"""images = 300
+ATTACKS = f"""images = 160
 steps = 3
 {TINY_ATTACKS}batch = 32
 full_ensemble = ["linf_0.5"]
-threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}, {{norm = "l2", epsilon = 0.5}}]
+threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}]
 """
 # Enough signs for some to be right, and a patch for a class that this model knows, trained on the images of [data.valid].
 PATCHED = """images = 16
@@ -183,8 +183,8 @@ def after_entries(folder: Path, goal: int, later: float) -> Callable[[float], bo
     return ripe
 
 
-def test_kill_9_at_twenty_random_moments_changes_no_byte(project: Path) -> None:
-    """Four moments over the whole duration, each in a fresh folder; two folders in which run after run is killed a little later."""
+def test_kill_9_at_ten_random_moments_changes_no_byte(project: Path) -> None:
+    """Two moments over the whole duration, each in a fresh folder; one folder in which run after run is killed a little later."""
     rng, kills = random.Random(7), Kills(project)
     duration = float((project / "duration").read_text())
     for number in range(KILLS_BY_TIME):
@@ -199,8 +199,8 @@ def test_kill_9_at_twenty_random_moments_changes_no_byte(project: Path) -> None:
             kills.one(out, after_entries(project / out, goal, later))
         kills.end(out)
     resumed = [entry.resume for entry in kills.ends]
-    assert kills.killed >= 15
-    assert kills.with_something_kept >= 10
+    assert kills.killed >= 8
+    assert kills.with_something_kept >= 5
     assert sum(entry.slices > 0 for entry in resumed) >= CHAINS
     assert sum(bool(entry.stages) for entry in resumed) >= CHAINS
     assert sum(entry.interrupted for entry in resumed) >= CHAINS
@@ -228,7 +228,7 @@ def test_kill_9_after_each_kind_of_work_changes_no_byte(project: Path) -> None:
     assert kills.ends[0].resume.recomputed == []
     [ledger] = [stage.ledger for stage in read_run(folder).stages if stage.stage == "adversarial"]
     assert ledger is not None
-    assert len(ledger.rows) == 300
+    assert len(ledger.rows) == 160
 
 
 def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: Path) -> None:
