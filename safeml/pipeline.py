@@ -88,11 +88,14 @@ def quick(config: Config) -> Config:
     }
     attacked = stages["adversarial"]
     read = " ".join(gate.metric for gate in config.gates)
-    kept = [threat for threat in attacked.threats if threat.label in QUICK_THREATS or threat.label in read]
-    threats = tuple(kept) or attacked.threats[:1]
+    threats = tuple(
+        threat
+        for threat in attacked.threats
+        if threat.label in QUICK_THREATS or threat.label in read or threat == attacked.main
+    )
     gated = tuple(threat.label for threat in threats if attacked.is_full(threat) and threat.label in read)
     stages["adversarial"] = attacked.model_copy(
-        update={"threats": threats, "full_ensemble": gated or (threats[-1].label,)}
+        update={"threats": threats, "full_ensemble": gated or (attacked.main.label,)}
     )
     return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
 

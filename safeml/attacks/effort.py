@@ -38,6 +38,14 @@ EFFORT: dict[str, Effort] = {
     "apgd_t": Effort("APGD-T", "white box", lambda settings: (settings.apgd_steps, settings.targets)),
     "square": Effort("Square", "queries", lambda settings: (settings.queries, 1)),
 }
+# What an attack may be shown instead of the plain classifier (`views.py`): in a table, and in a sentence.
+VIEWS = {
+    "": ("", "more steps"),
+    "straight_through": ("straight-through", "gradients passed straight through rounding and signs (BPDA)"),
+    "smoothed": ("smoothed", "gradients averaged over small noise in the pixels"),
+    "expectation": ("expectation", "gradients averaged over random answers (EOT)"),
+    "answers_alone": ("", "queries alone"),
+}
 # MITRE ATLAS 5.6.0, and NIST AI 100-2e2025.
 ATLAS = {
     "white box": "AML.T0043.000",

@@ -28,7 +28,7 @@ class Compiled(NamedTuple):
     """The graphs of one method on one classifier.
 
     broken(images, labels) -> bool [B]. enter(lanes, mask, clean, images, labels, targets) -> lanes, the masked ones anew.
-    advance(lanes, knobs, draws [S, B, D]) -> lanes after at most S steps each.
+    advance(lanes, knobs, draws [S, B, D]) -> lanes after at most S steps each. result(lanes) -> what the attack gives back.
     """
 
     broken: Callable[..., Any]
@@ -37,23 +37,24 @@ class Compiled(NamedTuple):
     result: Callable[[State], Any]
 
 
-def lanes_of(size: int, shape: tuple[int, ...], method: Method) -> State:
-    """`size` empty lanes for images of `shape`."""
+def lanes_of(size: Any, shape: tuple[int, ...], method: Method) -> State:
+    """`size` empty lanes for images of `shape`. best, least, earlier: of the loss so far, and before the last steps."""
     import tensorflow as tf
 
     images = tf.zeros((size, *shape))
+    nothing_yet = tf.fill([size], np.float32(-np.inf))
     return {
         "clean": images,
         "images": images,
-        "labels": tf.zeros(size, tf.int32),
-        "targets": tf.zeros(size, tf.int32),
-        "count": tf.zeros(size, tf.int32),
+        "labels": tf.zeros([size], tf.int32),
+        "targets": tf.zeros([size], tf.int32),
+        "count": tf.zeros([size], tf.int32),
         "first": tf.fill([size], SURVIVED),
-        "going": tf.zeros(size, tf.bool),
-        "flat": tf.zeros(size, tf.bool),
-        "best": tf.zeros(size),
-        "least": tf.zeros(size),
-        "earlier": tf.zeros(size),
+        "going": tf.zeros([size], tf.bool),
+        "flat": tf.zeros([size], tf.bool),
+        "best": nothing_yet,
+        "least": -nothing_yet,
+        "earlier": nothing_yet,
         "own": method.begin(images, images),
     }
 
@@ -89,7 +90,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
 
     def enter(lanes: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
         fresh = {
-            **lanes_like(lanes),
+            **lanes_of(tf.shape(mask)[0], tuple(clean.shape[1:]), method),
             "clean": clean,
             "images": images,
             "labels": labels,
@@ -98,17 +99,6 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             "own": method.begin(clean, images),
         }
         return _map2(lambda old, new: choose(mask, new, old), lanes, fresh)
-
-    def lanes_like(lanes: State) -> State:
-        zeros = {name: tf.zeros_like(value) for name, value in lanes.items() if name != "own"}
-        infinite = tf.fill(tf.shape(lanes["best"]), np.float32(-np.inf))
-        return {
-            **zeros,
-            "first": tf.fill(tf.shape(lanes["first"]), SURVIVED),
-            "best": infinite,
-            "least": -infinite,
-            "earlier": infinite,
-        }
 
     def advance(lanes: State, knobs: State, draws: Any) -> State:
         steps = knobs["steps"]
@@ -173,9 +163,8 @@ def _graph(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def any_size(tensor: Any) -> Any:
         shape = tensor.shape.as_list()
-        open_sizes = (
-            2 if len(shape) == 3 else min(len(shape), 1)
-        )  # draws are [S, B, D], all else begins with B
+        # Draws are [S, B, D]; all else begins with B, or is a number.
+        open_sizes = 2 if len(shape) == 3 else min(len(shape), 1)
         return tf.TensorSpec([None] * open_sizes + shape[open_sizes:], tensor.dtype)
 
     def run(*arrays: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.attacks.effort import ATLAS, EFFORT, NIST
+from safeml.attacks.effort import ATLAS, EFFORT, NIST, VIEWS
 from safeml.audits.adversarial_measure import CleanSample
 from safeml.audits.campaign import Campaign, Found, Worst
 from safeml.audits.certificates import Certificates
@@ -21,13 +21,6 @@ from safeml.statistics import proportion_metric
 
 MOST_CASES = 24
 CURVE_POINTS = 24  # of a curve against epsilon, beside the threats themselves
-VIEW_WORDS = {
-    "": "",
-    "straight_through": "straight-through",
-    "expectation": "expectation",
-    "smoothed": "smoothed",
-    "answers_alone": "",
-}
 
 
 def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Certificates) -> list[Curve]:
@@ -120,7 +113,7 @@ def attack_table(campaign: Campaign) -> Table:
                 cells.append(float(left.mean()))
             else:
                 cells.append(after[-1] / total if after and view != "answers_alone" else None)
-        title = EFFORT[name].title + (f", {VIEW_WORDS[view]}" if VIEW_WORDS[view] else "")
+        title = _title(name, view)
         rows.append([title, EFFORT[name].knowledge, *cells])
     worst = [None if campaign.blind else float(campaign.left(threat).mean()) for threat in threats]
     rows.append(["worst case", "", *worst])
@@ -136,6 +129,10 @@ def attack_table(campaign: Campaign) -> Table:
         caption="Accuracy that is left after each attack and all above it; the worst case also counts what was found at a smaller ε. "
         "Not measured: not run at this threat.",
     )
+
+
+def _title(attack: str, view: str) -> str:
+    return ", ".join(filter(None, (EFFORT[attack].title, VIEWS[view][0])))
 
 
 def left_after(campaign: Campaign, threat: Threat) -> dict[str, np.ndarray]:
@@ -197,7 +194,7 @@ def budget_table(campaign: Campaign) -> Table:
         steps, attempts = EFFORT[name].spends(campaign.settings)
         rows.append(
             [
-                EFFORT[name].title + (f", {VIEW_WORDS[view]}" if VIEW_WORDS[view] else ""),
+                _title(name, view),
                 f"{steps} × {attempts}",
                 len(mine),
                 sum(tally.given for tally in mine),

@@ -13,7 +13,7 @@ from safeml.audits.slices import numbers
 from safeml.audits.threat_words import threat_words
 from safeml.config import AdversarialSettings, Threat
 from safeml.errors import StageError, first_line
-from safeml.results import Finding, Metric, Series
+from safeml.results import Metric, Series
 from safeml.sealed import Arrays
 from safeml.statistics import proportion_metric
 from safeml.wording import counted, percent
@@ -29,7 +29,6 @@ class Certificates:
     """Metrics `certified_accuracy.*` and `smoothed_accuracy.*`, and what a report says of them. series: by norm."""
 
     metrics: list[Metric] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
     series: dict[str, list[Series]] = field(default_factory=dict)
     meaning: list[str] = field(default_factory=list)
     limits: list[str] = field(
@@ -46,9 +45,7 @@ def certificates(
     balls = sorted((t for t in settings.threats if t.norm == "l2"), key=lambda threat: threat.epsilon)
     if balls and settings.smoothed_images:
         smoothed, meaning = _smoothed(inputs, items, settings, balls)
-        found = Certificates(
-            found.metrics + smoothed, found.findings, found.series, [*found.meaning, meaning], found.limits
-        )
+        found = Certificates(found.metrics + smoothed, found.series, [*found.meaning, meaning], found.limits)
     return found
 
 
@@ -97,7 +94,6 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
     largest = float(radius.max(initial=0.0))
     return Certificates(
         metrics,
-        [],
         {"linf": [line]},
         [
             f"Proven by interval bounds: {percent(metrics[-1].value)} at {threat_words(threats[-1])}; the largest radius that was proven "

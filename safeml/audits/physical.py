@@ -29,7 +29,7 @@ from safeml.statistics import proportion_metric
 from safeml.statistics.proportions import mean_metric
 from safeml.wording import counted, interval, limit_percent, percent
 
-HIDDEN = "upper bound only: the gradient is zero"
+HIDDEN = "one-sided: the gradient is zero"
 NO_GRADIENT = "not measured: the model gives no gradient"
 
 
@@ -54,7 +54,9 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     patch = measure_patch(items) if gradient else NO_GRADIENT
     inputs.progress("universal patch", total, total)
 
-    metrics = [*_accuracies(sample, items.clean, measured, views), *_patch_metrics(patch)]
+    # The patch follows the same gradient as the sticker: where that is hidden, a patch that fools nobody proves nothing.
+    hidden = "sticker" in measured and gradient_hidden(measured["sticker"], items.clean)
+    metrics = [*_accuracies(sample, items.clean, measured, views), *_patch_metrics(patch, hidden)]
     by_name = {metric.name: metric for metric in metrics}
     worst = by_name["physical_accuracy.worst"]
     return StageResult(
@@ -166,14 +168,14 @@ def _accuracies(
     return metrics
 
 
-def _patch_metrics(patch: PatchMeasured | str) -> list[Metric]:
+def _patch_metrics(patch: PatchMeasured | str, hidden: bool) -> list[Metric]:
     names = {
         "universal_patch_success": "Success of the universal patch on held-out signs",
         "universal_patch_success.random": "Success of a patch of random colours",
     }
     if isinstance(patch, str):
         return [_unmeasured(name, title, patch, "down") for name, title in names.items()]
-    return [
+    trained, at_random = (
         proportion_metric(
             name,
             title,
@@ -183,7 +185,10 @@ def _patch_metrics(patch: PatchMeasured | str) -> list[Metric]:
             direction="down",
         )
         for (name, title), hits in zip(names.items(), (patch.fooled, patch.at_random), strict=True)
-    ]
+    )
+    if hidden and trained.high is not None:
+        trained = trained.model_copy(update={"high": 1.0, "method": HIDDEN})
+    return [trained, at_random]
 
 
 def _unmeasured(name: str, title: str, reason: str, direction: str) -> Metric:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from safeml.config import AdversarialSettings, StageSettings
 
-# `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
 ENSEMBLE = ("pgd", "apgd_ce", "apgd_t", "square")
 FEWEST_STEPS = 5
 ALONE = "left by some of the attacks; a gate reads the worst case, {}"
 PARTLY = 'attacked by a part of the ensemble alone; add "{}" to full_ensemble in [stages.adversarial]'
 CHEAP = ("fgsm", "pgd", "fmn")  # speak of every threat
+# `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
 CLASSES, FAMILIES = "class:", "family:"
 SPLITS = ("split:test", "split:train", "split:valid")
 SHARED = ("all", "split:train", "split:valid")
