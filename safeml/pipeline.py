@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from safeml import gates as deciding
-from safeml import provenance
+from safeml import interruption, provenance
 from safeml.audits.base import AuditInputs, Progress, silent
 from safeml.config import Config
 from safeml.data.place import Place
@@ -135,6 +135,7 @@ def audit(
         sweep(folder)
         journal = Journal(folder)
         done = {stage.name: _stage(stage, subject, config, journal, n) for n, stage in enumerate(STAGES)}
+        interruption.check()
         progress("Verdict", len(STAGES), len(STAGES))
         subject.check_unchanged()
         stages = [kept.result for kept, _ in done.values()]
@@ -185,6 +186,7 @@ def _stage(
     stage: Stage, subject: Subject, config: Config, journal: Journal, number: int
 ) -> tuple[KeptStage, bool]:
     """The stage as it is kept, or measured and kept; and whether it was read back."""
+    interruption.check()
     settings = getattr(config.stages, stage.name)
     if not settings.enabled:
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
@@ -216,6 +218,7 @@ def _measured(stage: Stage, inputs: AuditInputs, settings: Any, folder: Path) ->
     except FolderError:
         raise
     except Exception as error:
+        interruption.check()  # native code may hand on a signal's exception as an error of its own
         reason = first_line(error, 300)
         code, remedy = "not-measured", ""
         if not isinstance(error, SafemlError):  # a defect of safeml, whose place a reader may want to send

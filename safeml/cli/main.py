@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import time
 import traceback
-from types import FrameType
+from typing import Any
 
 import typer
 
+from safeml import interruption
 from safeml.cli import audit, data, inspect, models, plan, results, training
 from safeml.errors import ExitCode, SafemlError
 
@@ -40,28 +39,6 @@ def options(
 
         typer.echo(f"safeml {__version__}")
         raise typer.Exit
-
-
-# Seconds in which a repeated signal is the same wish: it must not interrupt the cleaning up that the first one began.
-PATIENCE = 2.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a closed terminal, too, leaves nothing behind
-
-
-class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, as an exception, so that files are closed and temporary ones removed on the way out."""
-
-
-class _Stop:
-    """The handler of all three signals. Later than `PATIENCE` it raises again: the first may have been swallowed."""
-
-    def __init__(self) -> None:
-        self.last = -PATIENCE
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if time.monotonic() - self.last < PATIENCE:
-            return
-        self.last = time.monotonic()
-        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
 class _Output(io.TextIOWrapper):
@@ -97,20 +74,16 @@ def _kept() -> str:
 
 def main() -> None:
     """Run a command and leave with the verdict as exit code."""
-    stop = _Stop()
-    for number in SIGNALS:
-        signal.signal(number, stop)
+    interruption.listen()
     sys.stdout = _Output(sys.stdout.buffer, sys.stdout.encoding, "replace", line_buffering=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        code = app(standalone_mode=False)
-        if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code
-            raise KeyboardInterrupt
+        code = _command()
     except SafemlError as error:
         code = _say(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _say(f"interrupted{_kept()}.", ExitCode.INTERRUPTED)
-    except _Terminated:
+    except interruption.Terminated:
         code = _say(f"terminated{_kept()}.", ExitCode.TERMINATED)
     except Exception as error:
         message = getattr(error, "format_message", None)  # Typer's own errors of usage
@@ -118,10 +91,21 @@ def main() -> None:
             raise
         code = _say(_sentence(message()), ExitCode.USAGE)
     # All is said and done; the interpreter's own end is not to be interrupted with a traceback.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    interruption.ignore()
     sys.stdout.flush()
     sys.exit(int(code or 0))
+
+
+def _command() -> Any:
+    """The exit code of the command that the arguments name. Raises what the command raises, and the wish to stop."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception:
+        interruption.check()  # the error may be a signal's exception, as native code hands it on
+        raise
+    if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code
+        raise KeyboardInterrupt
+    return code
 
 
 def _sentence(message: str) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safeml import interruption
 from safeml.audits.base import Work
 from safeml.results import Recomputed, StageResult
 from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
@@ -97,6 +98,7 @@ class Journal:
             found = self._slice(path, key, form)
             if found is not None:
                 return found
+            interruption.check()
             arrays = measure()
             if fits(arrays, form):  # what does not fit is the caller's to refuse
                 keep_folder(path.parent)

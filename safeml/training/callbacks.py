@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from safeml import interruption
+
 Epoch = dict[str, Any]
 
 
@@ -59,6 +61,9 @@ class AfterEpoch(keras.callbacks.Callback):
         self.checkpoints = checkpoints
         self.pattern = pattern
         self.done = done
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        interruption.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}

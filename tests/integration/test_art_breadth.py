@@ -151,6 +151,16 @@ class Hanging:
         return x + 0.25
 
 
+class Native(Hanging):
+    """As native code does that is interrupted by the alarm: an error of its own, caused by the alarm's exception."""
+
+    def generate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        try:
+            return super().generate(x, y)
+        except BaseException as error:
+            raise SystemError("returned a result with an exception set") from error
+
+
 class Raising(Hanging):
     def generate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if x[0, 0, 0, 0] < 0.5:
@@ -181,6 +191,14 @@ def test_an_attack_that_hangs_is_stopped_and_what_it_found_is_kept(monkeypatch):
     assert outcome.attempted.tolist() == [True, False]
     assert outcome.adversarial[0].min() == 0.75
     assert (outcome.adversarial[1] == images[1]).all()
+
+
+def test_an_alarm_that_comes_out_of_native_code_as_an_error_is_still_the_end_of_the_budget(monkeypatch):
+    with_row(monkeypatch, Native)
+    images, labels = strange_images()
+    outcome = run_art("strange", subjects.constant(2), images, labels, LINF, seed=0, seconds=0.5, batch=4)
+    assert outcome.status == "budget exhausted"
+    assert outcome.attempted.tolist() == [True, False]
 
 
 def test_an_attack_that_raises_has_failed(monkeypatch):

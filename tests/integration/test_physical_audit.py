@@ -302,3 +302,35 @@ def test_data_without_boxes_say_so():
     result = audit(by_brightness(), grey_signs(boxes=None), images=N + 1)
     assert {"boxes_assumed", "fewer_images"} <= codes(result)
     assert next(fact for fact in result.facts if fact.label == "Sign boxes").value == "assumed"
+
+
+def test_a_hidden_gradient_bounds_nothing_so_no_gate_can_pass():
+    """Rounded pixels: the sticker and the patch follow a gradient that is zero, and their failure is no robustness."""
+    from safeml.gates import decide
+    from safeml.results import Gate
+
+    hidden = subjects.stepped(by_brightness(), levels=64)
+    result = run(AuditInputs(hidden, grey_signs()), settings())
+    found = {metric.name: metric for metric in result.metrics}
+    assert "sign_gradient_zero" in codes(result)
+    assert found["clean_accuracy_physical_sample"].value == 1
+    assert found["physical_accuracy.sticker"].low == found["physical_accuracy.worst"].low == 0
+    assert found["physical_accuracy.transform"].low > 0  # asks for answers alone
+    assert found["universal_patch_success"].high == 1
+    gates = [
+        Gate(id=str(row), title="g", stage="physical", metric=metric, op=op, threshold=limit, rationale="r")
+        for row, (metric, op, limit) in enumerate(
+            [
+                ("physical_accuracy.sticker", ">=", 0.01),
+                ("physical_accuracy.worst", ">=", 0.01),
+                ("universal_patch_success", "<=", 0.99),
+            ]
+        )
+    ]
+    assert "pass" not in {decided.status for decided in decide([result], gates, "2026-01-01").gates}
+
+
+def test_a_class_whose_numbers_are_all_even_is_still_halved():
+    data = grey_signs(24, ids=np.arange(24, dtype=np.int64) * 2)
+    half = physical_patch._even(data)
+    assert half.sum() == 12

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import math
 import os
 import random
 import resource
@@ -189,15 +190,15 @@ def _kibibytes(key: str) -> int:
         return next(int(line.split()[1]) for line in stream if line.startswith(key))
 
 
-def fuzz(seconds: float, seed: int, first: int = 0) -> dict[str, Any]:
-    """Cases `first`, first + 1, ... until the time is over, and what came of them."""
+def fuzz(seconds: float, seed: int, first: int = 0, cases: float = math.inf) -> dict[str, Any]:
+    """Cases `first`, first + 1, ... until the time is over or `cases` are done, and what came of them."""
     outcomes: Counter[str] = Counter()
     defects: list[dict[str, Any]] = []
     slowest = largest = 0.0
     number, start = first, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="safeml-fuzz-") as scratch:
         good, bad = corpus(Path(scratch))
-        while time.monotonic() - start < seconds:
+        while time.monotonic() - start < seconds and number - first < cases:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 name, content = make(seed, number, good, bad)
                 answer = run(put(Path(folder), name, content))

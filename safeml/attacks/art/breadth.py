@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from safeml import interruption
 from safeml.attacks.art.budget import OutOfTime, Watch, wall
 from safeml.attacks.art.generate import Generate, prepared
 from safeml.attacks.art.registry import art_attack
@@ -88,6 +89,7 @@ def run_art(
         except MemoryError:
             raise
         except Exception as error:
+            interruption.check()
             status, reason = "failed", first_line(error)
     adversarial, attempted = images.copy(), np.zeros(len(images), dtype=bool)
     for rows, found in done:

@@ -56,7 +56,11 @@ def wall(watch: Watch) -> Iterator[None]:
         yield
         return
 
+    rang = False
+
     def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal rang
+        rang = True
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -66,6 +70,10 @@ def wall(watch: Watch) -> Iterator[None]:
     try:
         try:
             yield
+        except Exception as error:
+            if rang:  # native code hands the alarm's exception on as an error of its own
+                raise OutOfTime from error
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)  # the alarm may ring just before this
     finally:

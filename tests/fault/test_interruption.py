@@ -1,0 +1,68 @@
+"""A wish to stop is not lost, whatever native code does with the exception that tells it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from safeml import interruption
+from safeml.sealed import Arrays, Form
+from safeml.store.journal import Journal
+
+FORM: Form = {"x": ("float32", (1,))}
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    interruption.listen()
+    yield
+    interruption.listen()  # forgets the wish
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def swallowed(number: signal.Signals) -> None:
+    with suppress(BaseException):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGINT, KeyboardInterrupt),
+        (signal.SIGTERM, interruption.Terminated),
+        (signal.SIGHUP, interruption.Terminated),
+    ],
+)
+def test_a_swallowed_signal_ends_the_run_before_its_next_slice(
+    number: signal.Signals, error: type[BaseException], tmp_path: Path
+) -> None:
+    measured: list[str] = []
+
+    def measure() -> Arrays:
+        measured.append("once")
+        swallowed(number)
+        return {"x": np.zeros(1, np.float32)}
+
+    work = Journal(tmp_path).work("adversarial", {})
+    work("first", {}, FORM, measure)
+    with pytest.raises(error):
+        work("second", {}, FORM, measure)
+    assert measured == ["once"]
+    assert len(list(tmp_path.glob("work/adversarial/first-*.npz"))) == 1  # what was finished is kept
+
+
+def test_without_a_signal_nothing_is_raised() -> None:
+    interruption.check()
+
+
+def test_a_repeated_signal_does_not_interrupt_the_cleaning_up() -> None:
+    with pytest.raises(interruption.Terminated):
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
