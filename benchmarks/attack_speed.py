@@ -3,8 +3,11 @@
     python benchmarks/attack_speed.py                           # models/lenet-gtsrb and models/resnet-gtsrb on rendered signs
     python benchmarks/attack_speed.py MODEL.keras [IMAGES.npz]
 
-All contestants run in one process, by turns, best of two, on the same images, batch size and model, on one thread. The epsilon
-is so small that next to no image breaks: early stopping saves nothing, and all steps are really made by everybody.
+All contestants run in one process, by turns, on the same images, batch size and model, on one thread. The epsilon is so
+small that next to no image breaks: early stopping saves nothing, and all steps are really made by everybody.
+One and the same graph, traced again, is up to a quarter slower or faster for as long as that trace lives, with no page fault
+and no other operation: its buffers lie elsewhere. So the passes alone and our attacks are traced anew in each round, and both
+the best and the median trace are recorded.
 The record in benchmarks/results/attack_speed.json is for ratios; absolute rates belong to the machine and its load.
 """
 
@@ -13,10 +16,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ import tensorflow as tf
 
 from safeml.attacks.art import art_classifier, art_pgd_attack
 from safeml.attacks.base import SURVIVED, Budget
+from safeml.attacks.engine import compile_for
 from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
@@ -38,10 +44,10 @@ from safeml.config import InputSettings, Threat
 from safeml.data.rendered import render
 
 RESULT = Path(__file__).parent / "results" / "attack_speed.json"
-STEPS, ROUNDS = 20, 2
-APGD_STEPS, QUERIES = 40, 200
-BATCHES = (64, 256)
-IMAGES = 256
+STEPS, TRACES, ART_ROUNDS = 20, 7, 2
+APGD_STEPS, QUERIES = 40, 100
+BATCHES = (64, 128)
+IMAGES = 128
 TARGET = {"pgd_of_limit": 0.95, "apgd_of_limit": 0.85, "square_of_limit": 0.8, "pgd_faster_than_art": 2.0}
 THREAT = Threat(norm="linf", epsilon=1e-6)
 
@@ -127,18 +133,20 @@ def contestants(
     }
 
 
-def best_times(runs: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
-    """Seconds of wall clock and of CPU time, the best of ROUNDS each, by turns after one warm-up."""
-    for run in runs.values():
-        run()
-    best = {name: {"wall": float("inf"), "cpu": float("inf")} for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
+def times(build: Callable[[], dict[str, Callable[[], Any]]]) -> dict[str, list[dict[str, float]]]:
+    """Seconds of wall clock and of CPU time of each contestant: TRACES times for ours, ART_ROUNDS times for ART's."""
+    taken: dict[str, list[dict[str, float]]] = {}
+    for number in range(TRACES):
+        compile_for.cache_clear()
+        for name, run in build().items():
+            if name.startswith("art") and number >= ART_ROUNDS:
+                continue
+            run()  # traces
             wall, cpu = time.perf_counter(), time.process_time()
             run()
-            taken = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-            best[name] = {clock: min(best[name][clock], taken[clock]) for clock in taken}
-    return best
+            seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+            taken.setdefault(name, []).append(seconds)
+    return taken
 
 
 def load(data: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -150,9 +158,8 @@ def load(data: str | None) -> tuple[np.ndarray, np.ndarray]:
         return arrays["images"].astype(np.float32) / np.float32(255), arrays["labels"]
 
 
-def ratios(best: dict[str, dict[str, float]], clock: str) -> dict[str, float]:
+def ratios(taken: dict[str, float]) -> dict[str, float]:
     """Of the time that the passes alone take, for as many passes; and against ART."""
-    taken = {name: seconds[clock] for name, seconds in best.items()}
     return {
         "pgd_of_limit": taken["gradient_limit"] / taken["pgd"],
         "apgd_of_limit": taken["gradient_limit"] * (APGD_STEPS / STEPS) / taken["apgd"],
@@ -160,6 +167,13 @@ def ratios(best: dict[str, dict[str, float]], clock: str) -> dict[str, float]:
         "pgd_faster_than_art": taken["art"] / taken["pgd"],
         "pgd_faster_than_art_compiled_model": taken["art_compiled_model"] / taken["pgd"],
     }
+
+
+def summary(
+    taken: dict[str, list[dict[str, float]]], clock: str, trace: Callable[[Any], float]
+) -> dict[str, float]:
+    """The ratios of one trace of each contestant, the best or the median."""
+    return ratios({name: trace([each[clock] for each in rounds]) for name, rounds in taken.items()})
 
 
 def measured(model: str, data: str | None) -> dict[str, Any]:
@@ -172,16 +186,28 @@ def measured(model: str, data: str | None) -> dict[str, Any]:
     images, labels = pixels[right], labels[right].astype(np.int32)
     rows = []
     for batch in BATCHES:
-        runs = contestants(classifier, images, labels, batch)
-        survivors = float((runs["pgd"]().first_step == SURVIVED).mean())
-        best = best_times(runs)
-        ratio = {clock: ratios(best, clock) for clock in ("wall", "cpu")}
-        met = {name: ratio["cpu"][name] >= least for name, least in TARGET.items()}
-        rows.append(
-            {"batch": batch, "survivors": survivors, "seconds": best, "ratio": ratio, "met_in_cpu_time": met}
+        taken = times(partial(contestants, classifier, images, labels, batch))
+        survivors = float(
+            (contestants(classifier, images, labels, batch)["pgd"]().first_step == SURVIVED).mean()
         )
+        traces = {"best": min, "median": statistics.median}
+        ratio = {
+            name: {clock: summary(taken, clock, trace) for clock in ("wall", "cpu")}
+            for name, trace in traces.items()
+        }
+        met = {name: ratio["best"]["cpu"][name] >= least for name, least in TARGET.items()}
+        rows.append(
+            {
+                "batch": batch,
+                "survivors": survivors,
+                "seconds": taken,
+                "ratio": ratio,
+                "met_by_best_trace_in_cpu_time": met,
+            }
+        )
+        shown = {name: ratio[name]["cpu"] for name in traces}
         print(
-            f"{classifier.name} batch {batch}: {json.dumps(_rounded(ratio['cpu']))} (CPU time), survivors {survivors:.3f}",
+            f"{classifier.name} batch {batch}: {json.dumps(_rounded(shown))} (CPU time), survivors {survivors:.3f}",
             flush=True,
         )
     return {
@@ -203,6 +229,7 @@ def main(models: list[str], data: str | None) -> None:
         "data": (data and Path(data).name) or "rendered signs",
         "steps": {"pgd": STEPS, "apgd": APGD_STEPS, "square": QUERIES},
         "threads": 1,
+        "traces": TRACES,
         "versions": {
             "tensorflow": tf.__version__,
             "keras": keras.__version__,

@@ -1,0 +1,58 @@
+"""The quick profile shortens an audit without weakening what a gate reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from safeml.config import Config, parse_config
+from safeml.pipeline import QUICK, quick
+from tests.unit.test_config import GATE, GOOD
+
+THREATS = [
+    {"norm": "linf", "epsilon": 2 / 255},
+    {"norm": "linf", "epsilon": 6 / 255},
+    {"norm": "l2", "epsilon": 0.5},
+]
+
+
+def shortened(*gates: dict[str, Any], **settings: Any) -> Config:
+    values = {"threats": THREATS, **settings}
+    return quick(
+        parse_config({**GOOD, "gates": [GATE, *gates], "stages": {"adversarial": values}}, "safeml.toml")
+    )
+
+
+def robust_gate(label: str) -> dict[str, Any]:
+    return {**GATE, "id": "robust", "stage": "adversarial", "metric": f"robust_accuracy.{label}"}
+
+
+def test_without_a_gate_the_main_threat_stays_and_meets_the_whole_ensemble() -> None:
+    adversarial = shortened().stages.adversarial
+    assert adversarial.main.label == "linf_6"
+    assert adversarial.main in adversarial.threats
+    assert adversarial.full_ensemble == ("linf_6",)
+
+
+@pytest.mark.parametrize("label", ["linf_2", "l2_0.5"])
+def test_what_a_gate_reads_stays_and_meets_the_whole_ensemble(label: str) -> None:
+    adversarial = shortened(
+        robust_gate(label), full_ensemble=["linf_2", "linf_6", "l2_0.5"]
+    ).stages.adversarial
+    assert label in [threat.label for threat in adversarial.threats]
+    assert adversarial.full_ensemble == (label,)
+
+
+def test_the_gates_and_the_attacks_stay() -> None:
+    short = shortened(robust_gate("linf_6"))
+    assert [gate.id for gate in short.gates] == ["a", "robust"]
+    assert short.stages.adversarial.attacks == parse_config(GOOD, "safeml.toml").stages.adversarial.attacks
+
+
+def test_nothing_is_more_than_the_profile_allows_nor_more_than_was_asked_for() -> None:
+    short = shortened(images=3)
+    assert short.stages.adversarial.images == 3
+    for name, bounds in QUICK.items():
+        for key, most in bounds.items():
+            assert getattr(getattr(short.stages, name), key) <= most
