@@ -5,9 +5,8 @@
 
 All contestants run in one process, by turns, on the same images, batch size and model, on one thread. The epsilon is so
 small that next to no image breaks: early stopping saves nothing, and all steps are really made by everybody.
-One and the same graph, traced again, is up to a quarter slower or faster for as long as that trace lives, with no page fault
-and no other operation: its buffers lie elsewhere. So the passes alone and our attacks are traced anew in each round, and both
-the best and the median trace are recorded.
+The passes alone and our attacks are traced anew in each round, because two traces of one graph need not be given the same kernels;
+the best and the median trace are both recorded.
 The record in benchmarks/results/attack_speed.json is for ratios; absolute rates belong to the machine and its load.
 """
 
@@ -44,7 +43,7 @@ from safeml.config import InputSettings, Threat
 from safeml.data.rendered import render
 
 RESULT = Path(__file__).parent / "results" / "attack_speed.json"
-STEPS, TRACES, ART_ROUNDS = 20, 7, 2
+STEPS, TRACES, ART_ROUNDS = 20, 5, 2
 APGD_STEPS, QUERIES = 40, 100
 BATCHES = (64, 128)
 IMAGES = 128
@@ -195,14 +194,14 @@ def measured(model: str, data: str | None) -> dict[str, Any]:
             name: {clock: summary(taken, clock, trace) for clock in ("wall", "cpu")}
             for name, trace in traces.items()
         }
-        met = {name: ratio["best"]["cpu"][name] >= least for name, least in TARGET.items()}
+        met = {name: ratio["median"]["cpu"][name] >= least for name, least in TARGET.items()}
         rows.append(
             {
                 "batch": batch,
                 "survivors": survivors,
                 "seconds": taken,
                 "ratio": ratio,
-                "met_by_best_trace_in_cpu_time": met,
+                "met_by_median_trace_in_cpu_time": met,
             }
         )
         shown = {name: ratio[name]["cpu"] for name in traces}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from safeml.errors import first_line
 
@@ -58,3 +59,14 @@ def memory_errors() -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(first_line(error)) from None
+
+
+def apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as a graph of its own within any other: for the passes of a model inside a compiled loop.
+
+    oneDNN's rewriting visits the nodes of a cycle in an order that differs from one trace to the next. Where it meets a
+    MaxPoolGrad before its MaxPool, the gradient gets another kernel, nine times as slow. Within a function is no cycle.
+    """
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})  # type: ignore[no-any-return]

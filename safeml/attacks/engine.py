@@ -69,6 +69,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         misclassified = tf.argmax(logits, axis=1, output_type=tf.int32) != labels
         return misclassified | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
+    @framework.apart
     def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any]:
         """Broken, loss, direction and slope at `images`: one forward pass, and one backward pass where it is asked for."""
         logits = tf.ensure_shape(classifier.logits(images), [None, classifier.classes])

@@ -167,6 +167,7 @@ def _compile(classifier: Any) -> _Compiled:
     """Both graphs for a classifier; steps and sizes are tensors, so nothing is traced again for them."""
     import tensorflow as tf
 
+    @framework.apart
     def judged(images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Misclassified or not finite, the margin's gradient, and whether it is finite."""
         with tf.GradientTape() as tape:

@@ -161,6 +161,7 @@ def _compile(classifier: Any) -> _Compiled:
         colours = tf.gather(tf.reshape(patch, [-1, tf.shape(patch)[2]]), tf.maximum(maps, 0))
         return tf.where((maps >= 0)[..., None], colours, images)
 
+    @framework.apart
     def slope(patch: Any, images: Any, maps: Any, target: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(patch)
