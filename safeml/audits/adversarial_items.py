@@ -13,6 +13,7 @@ import numpy as np
 from safeml.attacks.base import Budget
 from safeml.audits.adversarial_measure import VERDICTS, CleanSample, Measured, measure
 from safeml.audits.base import AuditInputs
+from safeml.audits.promises import promises
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.config import AdversarialSettings, Threat
@@ -132,29 +133,12 @@ class Items:
 
     def promises(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
         """float32 [M]: how much of what its gradient promises a small step gains, on the images in `rows` (int [M])."""
-        images, labels = self.clean.images[rows], self.clean.labels[rows]
-
-        def measured(chosen: slice) -> Arrays:
-            from safeml.attacks.promise import promise_kept
-
-            kept = until_it_fits(
-                self.attacking,
-                lambda batch: promise_kept(
-                    self.inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient is checked before
-                    images[chosen],
-                    labels[chosen],
-                    norm,
-                    step,
-                    batch,
-                ),
-            )
-            return {"promise": np.asarray(kept, np.float32)}
-
-        columns = {"images": images, "labels": labels, "ids": numbers(self.sample)[rows]}
-        parts = {"norm": norm, "step": step}
-        return self.slices.measure("promise", columns, parts, {"promise": ("float32", ())}, measured)[
-            "promise"
-        ]
+        columns = {
+            "images": self.clean.images[rows],
+            "labels": self.clean.labels[rows],
+            "ids": numbers(self.sample)[rows],
+        }
+        return promises(self.inputs, self.slices, self.attacking, columns, norm, step)
 
     def again(self) -> np.ndarray:
         """float32 [N, K]: the clean answers, asked for a second time."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safeml.attacks.effort import EFFORT
+from safeml.audits import promises
 from safeml.audits.adversarial_items import Items
 from safeml.audits.adversarial_measure import CleanSample, Measured
 from safeml.audits.campaign import Campaign
@@ -32,12 +33,10 @@ LEAST_STEPS = 11  # of fewer, no look falls into the last tenth: nothing is know
 LONGER = 4  # times the steps, for what has not converged
 FEW = 2  # images: what a check finds in so few is counted, and is no sign
 BLACK_BOX_SHARE = 0.002  # of the sample: what Square may break that gradients did not
-PROMISE_KEPT = 0.1  # honest networks keep 0.8 to 1 of it, shattered ones nothing
 PROMISE_STEP = (
     0.1  # of epsilon: what lies between the clean image and the ball's border is what attacks walk through
 )
 FAR_LOGIT = 0.01  # rounding of a logit far below the others is no other answer
-PROBED = 64  # images, for checks that need an attack of their own
 UNBOUNDED = Threat(norm="linf", epsilon=1.0)
 
 
@@ -66,12 +65,12 @@ def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> l
     single, iterative = (everywhere(campaign, name, main) for name in ("fgsm", "pgd"))
     return [
         _gradients_exist(single.zero_gradients[right]),
-        _promise_kept(items, campaign, right[:PROBED]),
+        _promise_kept(items, campaign, right[: promises.PROBED]),
         _repeats_itself(clean, items.again()),
         _no_silent_success(single, iterative, right),
         _claims_hold(single, iterative, right),
         _converged(items, campaign, iterative),
-        _unbounded_breaks_all(items, campaign, right[:PROBED]),
+        _unbounded_breaks_all(items, campaign, right[: promises.PROBED]),
         _larger_epsilon(campaign),
         _iterative_beats_single(single, iterative),
         _noise_is_weaker(items, campaign, iterative.robust, rng),
@@ -112,10 +111,10 @@ def _promise_kept(items: Items, campaign: Campaign, rows: np.ndarray) -> Check:
         "masking_shattered",
         "a small step gains what the gradient promises",
         f"{percent(median)} of it, the median of {counted(len(rows), 'image')}",
-        f"at least {limit_percent(PROMISE_KEPT)}",
-        not median >= PROMISE_KEPT,
+        f"at least {limit_percent(promises.KEPT)}",
+        not median >= promises.KEPT,
         median,
-        PROMISE_KEPT,
+        promises.KEPT,
         "The surface is rough: follow the gradient averaged over small noise in the pixels, and ask with many more queries.",
         view="smoothed",
     )
@@ -292,7 +291,7 @@ def _gradients_beat_queries(campaign: Campaign) -> Check:
         given, broken = ran[0].given, ran[0].broken
         total = len(campaign.items.clean.labels)
     else:
-        rows = np.flatnonzero(campaign.left(main))[:PROBED]
+        rows = np.flatnonzero(campaign.left(main))[: promises.PROBED]
         found = campaign.one(name, main, rows)
         given, broken = len(rows), 0 if found is None else int((~found.robust).sum())
         total = max(given, 1)

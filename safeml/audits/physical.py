@@ -22,6 +22,7 @@ from safeml.audits.physical_figures import (
 from safeml.audits.physical_items import VIEWS, SignItems
 from safeml.audits.physical_measure import SignMeasured, sign_problems
 from safeml.audits.physical_patch import PatchMeasured, measure_patch
+from safeml.audits.promises import KEPT, PROBED
 from safeml.config.physical import PhysicalSettings
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
@@ -29,7 +30,7 @@ from safeml.statistics import proportion_metric
 from safeml.statistics.proportions import mean_metric
 from safeml.wording import counted, interval, limit_percent, percent
 
-HIDDEN = "one-sided: the gradient is zero"
+HIDDEN = "one-sided: the gradient leads nowhere"
 NO_GRADIENT = "not measured: the model gives no gradient"
 
 
@@ -55,8 +56,10 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     inputs.progress("universal patch", total, total)
 
     # The patch follows the same gradient as the sticker: where that is hidden, a patch that fools nobody proves nothing.
-    hidden = "sticker" in measured and gradient_hidden(measured["sticker"], items.clean)
-    metrics = [*_accuracies(sample, items.clean, measured, views), *_patch_metrics(patch, hidden)]
+    promise = items.promise() if gradient else 1.0
+    zero = any(gradient_zero(found, items.clean) for found in measured.values())
+    hidden = zero or not promise >= KEPT
+    metrics = [*_accuracies(sample, items.clean, measured, views, hidden), *_patch_metrics(patch, hidden)]
     by_name = {metric.name: metric for metric in metrics}
     worst = by_name["physical_accuracy.worst"]
     return StageResult(
@@ -66,7 +69,11 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
         on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked one by one.",
         facts=_facts(sample, settings, by_name, patch),
         metrics=metrics,
-        findings=[*_findings(sample, settings, measured, patch, gradient), *items.slices.halved()],
+        findings=[
+            *_findings(sample, settings, measured, patch, gradient),
+            *([] if zero else _shattered(promise)),
+            *items.slices.halved(),
+        ],
         figures=[
             threat_plot(by_name),
             threat_table(settings, by_name),
@@ -114,21 +121,26 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     )
 
 
-def gradient_hidden(found: SignMeasured, clean: CleanSample) -> bool:
+def gradient_zero(found: SignMeasured, clean: CleanSample) -> bool:
     """Whether a threat that follows gradients had none to follow, so that it bounds nothing."""
     return bool(clean.right.any() and found.zero_gradients[clean.right].mean() > ZERO_SHARE)
 
 
 def _accuracies(
-    sample: ImageDataset, clean: CleanSample, measured: dict[str, SignMeasured], views: np.ndarray
+    sample: ImageDataset,
+    clean: CleanSample,
+    measured: dict[str, SignMeasured],
+    views: np.ndarray,
+    hidden: bool,
 ) -> list[Metric]:
+    """hidden: what follows the gradient bounds nothing, because the gradient leads nowhere."""
     tracks, frames = sample.tracks, sample.frames_per_sign
 
-    def accuracy(name: str, title: str, hits: np.ndarray, hidden: bool = False) -> Metric:
+    def accuracy(name: str, title: str, hits: np.ndarray, unbounded: bool = False) -> Metric:
         found = proportion_metric(name, title, hits, tracks=tracks, frames_per_sign=frames)
         return (
             found.model_copy(update={"low": 0.0, "method": HIDDEN})
-            if hidden and found.low is not None
+            if unbounded and found.low is not None
             else found
         )
 
@@ -141,7 +153,7 @@ def _accuracies(
         metrics.append(
             _unmeasured(metric, title, NO_GRADIENT, "up")
             if found is None
-            else accuracy(metric, title, found.robust, gradient_hidden(found, clean))
+            else accuracy(metric, title, found.robust, hidden and threat.gradient)
         )
     metric, title = "physical_accuracy.worst", "Accuracy under the worst threat to the sign"
     if len(measured) < len(SIGN_THREATS):
@@ -151,7 +163,6 @@ def _accuracies(
         metrics.append(_unmeasured(metric, title, f"{NO_GRADIENT}, which is needed for: {missing}", "up"))
     else:
         hits = np.logical_and.reduce([found.robust for found in measured.values()])
-        hidden = any(gradient_hidden(found, clean) for found in measured.values())
         metrics.append(accuracy(metric, title, hits, hidden))
     metrics.append(
         mean_metric(
@@ -262,6 +273,26 @@ def _findings(
                 )
             )
     return findings
+
+
+def _shattered(promise: float) -> list[Finding]:
+    if promise >= KEPT:
+        return []
+    message = (
+        f"A small step gains {percent(promise)} of what its gradient promises, the median of at most {PROBED} images, and at "
+        f"least {limit_percent(KEPT)} is expected: the sticker and the patch were led nowhere, and their failure is no robustness."
+    )
+    remedy = "See the checks of the adversarial stage, which averages such gradients over small noise."
+    evidence = {"promise": promise}
+    return [
+        Finding(
+            code="sign_gradient_shattered",
+            severity="serious",
+            message=message,
+            remedy=remedy,
+            evidence=dict(evidence),
+        )
+    ]
 
 
 def _facts(

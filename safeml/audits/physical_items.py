@@ -12,6 +12,7 @@ from safeml.attacks.signs.registry import SIGN_THREATS
 from safeml.audits.adversarial_measure import CleanSample
 from safeml.audits.base import AuditInputs
 from safeml.audits.physical_measure import SignMeasured, measure_sign
+from safeml.audits.promises import PROBED, promises
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.config.physical import PhysicalSettings
@@ -22,6 +23,8 @@ from safeml.sealed import Arrays, Form
 SLICE = 256
 # Random views of each image: their mean is what a driver meets who is not attacked but looks from anywhere on the grid.
 VIEWS = 10
+# Small beside any sticker's change, large beside the rounding of 8-bit pixels' gradients: a tenth of 4/255.
+SMALL_STEP = 0.4 / 255
 
 
 def pixels_of(data: ImageDataset) -> np.ndarray:
@@ -110,6 +113,20 @@ class SignItems:
         columns = {"images": clean.images, "labels": clean.labels, "boxes": self.boxes, "ids": ids}
         parts = {"settings": self.settings.model_dump(mode="json")}
         return SignMeasured(**self.slices.measure(name, columns, parts, form, achieved))
+
+    def promise(self) -> float:
+        """The median share of its gradient's promise that a small step gains; 1 where no clean image is right."""
+        rows = np.flatnonzero(self.clean.right)[:PROBED]
+        if not len(rows):
+            return 1.0
+        columns = {
+            "images": self.clean.images[rows],
+            "labels": self.clean.labels[rows],
+            "ids": numbers(self.sample)[rows],
+        }
+        return float(
+            np.median(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
+        )
 
     def random_views(self) -> np.ndarray:
         """bool [N, VIEWS]: which of an image's random grid points are answered right; all False where the clean image is wrong."""

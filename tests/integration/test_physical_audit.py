@@ -330,6 +330,25 @@ def test_a_hidden_gradient_bounds_nothing_so_no_gate_can_pass():
     assert "pass" not in {decided.status for decided in decide([result], gates, "2026-01-01").gates}
 
 
+def test_shattered_gradients_bound_nothing_either():
+    """Gradients that are neither zero nor of any use: the sticker is led nowhere, and says nothing of the model."""
+    model = subjects.shattered()
+    images = np.random.default_rng(3).integers(90, 166, (8, 32, 32, 3), dtype=np.uint8)
+    labels = model.predict_logits(images.astype(np.float32) / 255).argmax(axis=1).astype(np.int64)
+    names = tuple(f"sign {number}" for number in range(model.classes))
+    data = ImageDataset("noise", images, labels, names, frames_per_sign=1)
+    result = run(AuditInputs(model, data), settings(images=8, patch_pair=("sign 1", "sign 2")))
+    found = {metric.name: metric for metric in result.metrics}
+    assert "sign_gradient_shattered" in codes(result)
+    assert "sign_gradient_zero" not in codes(result)
+    assert found["physical_accuracy.sticker"].low == found["physical_accuracy.worst"].low == 0
+
+
+def test_an_honest_gradient_is_not_called_shattered():
+    result = run(AuditInputs(by_brightness(), grey_signs()), settings())
+    assert not {"sign_gradient_shattered", "sign_gradient_zero"} & codes(result)
+
+
 def test_a_class_whose_numbers_are_all_even_is_still_halved():
     data = grey_signs(24, ids=np.arange(24, dtype=np.int64) * 2)
     half = physical_patch._even(data)
