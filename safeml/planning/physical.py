@@ -9,6 +9,7 @@ from safeml.attacks.signs.universal import PLACES
 from safeml.audits.base import AuditInputs
 from safeml.audits.physical_items import VIEWS
 from safeml.audits.physical_patch import halves
+from safeml.audits.promises import PROBED
 from safeml.config import PhysicalSettings
 from safeml.planning.perfect import Call
 
@@ -30,7 +31,10 @@ def physical_calls(inputs: AuditInputs, settings: PhysicalSettings, gradient: bo
     calls = [Call("clean", images), Call("views", images * VIEWS)]
     # Each search looks at the clean image first, and the audit asks again for what it hands back.
     calls += [Call(name, images * (2 + count)) for name, count in candidates.items()]
-    return [*calls, *_sticker(settings, images), *_patch(inputs, settings)] if gradient else calls
+    if not gradient:
+        return calls
+    promise = Call("promise", min(images, PROBED), 2, 1, True, "linf")  # one gradient, and one look where it led
+    return [*calls, promise, *_sticker(settings, images), *_patch(inputs, settings)]
 
 
 def _sticker(settings: PhysicalSettings, images: int) -> list[Call]:
