@@ -1,8 +1,9 @@
 """The whole ensemble against its own bill of gradients and queries, and against ART's AutoAttack, on the same images.
 
-    python benchmarks/ensemble_speed.py [MODEL.keras [IMAGES.npz [COUNT [EPSILON]]]]   # models/lenet-gtsrb, rendered signs, 64, 4 (of 255)
+    python benchmarks/ensemble_speed.py [MODEL.keras [IMAGES.npz [COUNT [EPSILON [alone]]]]]   # models/lenet-gtsrb, rendered signs, 64, 4 (of 255)
 
 Bill: what the gradients and queries that the ensemble asked for cost by themselves, one compiled call each, full batches.
+alone: without ART, which takes half an hour where many images are left for its Square.
 ART's AutoAttack with its own defaults (APGD-CE, APGD-DLR, DeepFool, Square; 5 restarts each); its Square makes 5,000 queries
 a restart. Here APGD-CE, APGD-T with 9 targets, FMN, and Square with 5,000 queries. One process, one thread, CPU time.
 The record is benchmarks/results/ensemble_speed.json; ratios count, absolute rates belong to the machine.
@@ -115,7 +116,7 @@ def cpu_seconds(call: Callable[[], Any]) -> float:
     return min(taken)
 
 
-def main(model: str, data: str | None, count: int) -> None:
+def main(model: str, data: str | None, count: int, alone: bool) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     names = tuple(str(number) for number in range(43))
@@ -164,6 +165,8 @@ def main(model: str, data: str | None, count: int) -> None:
         },
     }
     write(record)  # before ART, which takes many times as long
+    if alone:
+        return
     began = time.process_time()
     art_left = art_auto_attack(classifier, images, labels)
     art = time.process_time() - began
@@ -182,7 +185,9 @@ def write(record: dict[str, Any]) -> None:
     """Into the results, beside those of other models; without ART's part where that is still to come."""
     record["met"] = {name: record["ratio"][name] >= TARGET[name] for name in record["ratio"]}
     earlier = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    earlier[f"{record['model']['name']} on {record['data']}, {THREAT.label}"] = record
+    earlier[f"{record['model']['name']} on {record['data']}, {THREAT.label}, {record['images']} images"] = (
+        record
+    )
     RESULT.write_text(json.dumps(earlier, indent=2) + "\n", encoding="utf-8")
 
 
@@ -193,4 +198,5 @@ if __name__ == "__main__":
         given[0] if given else str(default),
         given[1] if len(given) > 1 else None,
         int(given[2]) if len(given) > 2 else 64,
+        "alone" in given[4:],
     )
