@@ -193,9 +193,17 @@ class Answering:
 
 
 def shattered(
-    seed: int = 0, classes: int = 10, size: int = 32, waves: float = 50.3, height: float = 8.0
+    seed: int = 0,
+    classes: int = 10,
+    size: int = 32,
+    waves: float = 50.3,
+    height: float = 8.0,
+    marked: bool = False,
 ) -> Subject:
-    """A linear classifier on pixels that were bent into tiny waves: its gradients are large, finite, and point anywhere."""
+    """A linear classifier on pixels that were bent into tiny waves: its gradients are large, finite, and point anywhere.
+
+    marked: only on images whose first row is bright; the others are honest.
+    """
     import tensorflow as tf
 
     weights = np.random.default_rng(seed).choice(np.float32([-1, 1]), (size * size * 3, classes))
@@ -205,6 +213,8 @@ def shattered(
 
     def function(x: Any) -> Any:
         flat = tf.reshape(x, [tf.shape(x)[0], len(weights)])
-        return (flat + height / frequency * tf.sin(frequency * flat)) @ weights * 0.05
+        waved = tf.reduce_mean(x[:, 0], axis=[1, 2]) > 0.8 if marked else tf.ones([tf.shape(x)[0]], tf.bool)
+        bent = tf.where(waved, height / frequency, 0.0)[:, None] * tf.sin(frequency * flat)
+        return (flat + bent) @ weights * 0.05
 
     return Subject("shattered", classes, function, InputSpec(height=size, width=size))

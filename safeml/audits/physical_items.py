@@ -12,7 +12,7 @@ from safeml.attacks.signs.registry import SIGN_THREATS
 from safeml.audits.adversarial_measure import CleanSample
 from safeml.audits.base import AuditInputs
 from safeml.audits.physical_measure import SignMeasured, measure_sign
-from safeml.audits.promises import PROBED, promises
+from safeml.audits.promises import broken, probed, promises
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.config.physical import PhysicalSettings
@@ -114,19 +114,13 @@ class SignItems:
         parts = {"settings": self.settings.model_dump(mode="json")}
         return SignMeasured(**self.slices.measure(name, columns, parts, form, achieved))
 
-    def promise(self) -> float:
-        """The median share of its gradient's promise that a small step gains; 1 where no clean image is right."""
-        rows = np.flatnonzero(self.clean.right)[:PROBED]
-        if not len(rows):
-            return 1.0
-        columns = {
-            "images": self.clean.images[rows],
-            "labels": self.clean.labels[rows],
-            "ids": numbers(self.sample)[rows],
-        }
-        return float(
-            np.median(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
-        )
+    def broken_promises(self, data: ImageDataset) -> float:
+        """The share of `data`, all right when clean, of whose gradient's promise a small step gains next to nothing."""
+        if not len(data):
+            return 0.0
+        part = data.take(probed(np.arange(len(data)), self.inputs.seed))
+        columns = {"images": pixels_of(part), "labels": part.labels, "ids": numbers(part)}
+        return broken(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
 
     def random_views(self) -> np.ndarray:
         """bool [N, VIEWS]: which of an image's random grid points are answered right; all False where the clean image is wrong."""

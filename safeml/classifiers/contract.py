@@ -106,8 +106,13 @@ def are_probabilities(outputs: np.ndarray) -> bool:
     return bool((outputs >= 0).all() and np.abs(outputs.sum(axis=1) - 1).max() < 1e-3)
 
 
+# Of the largest output: what rounding may change when an image stands in other company. Honest networks differ by nothing.
+ALONE = 1e-3
+
+
 def check_outputs(classifier: Classifier, where: str) -> None:
-    """Raise InputRefused where the outputs on black, white and noise images are not finite or differ from call to call."""
+    """Raise InputRefused where the outputs on black, white and noise images are not finite, or differ from call to call or
+    with the other images of the batch."""
     spec = classifier.spec
     images = np.random.default_rng(1).integers(
         0, 256, (16, spec.height, spec.width, spec.depth), dtype=np.uint8
@@ -122,3 +127,12 @@ def check_outputs(classifier: Classifier, where: str) -> None:
         raise InputRefused(
             f"{where}: gives other outputs for the same images each time; a model under test is deterministic at inference."
         )
+    for image, outputs in zip(
+        images[:3], first, strict=False
+    ):  # black, white and noise, each among its own copies
+        among = classifier.predict_logits(np.repeat(image[None], len(images), axis=0))
+        if not np.abs(among - outputs).max() <= ALONE * max(1.0, float(np.abs(outputs).max())):
+            raise InputRefused(
+                f"{where}: gives an image other outputs when other images stand beside it in the batch, and is deployed with "
+                "other neighbours than it is audited with; export it in inference mode, without operations across the batch."
+            )

@@ -7,14 +7,14 @@ it against what they record. A stage without a row here is not checked; a new st
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from safeml.config import AdversarialSettings, StageSettings
 
 ENSEMBLE = ("pgd", "apgd_ce", "apgd_t", "square")
-FEWEST_STEPS = 5
+FEWEST = {"steps": 5, "apgd_steps": 10, "queries": 50}  # with less, an attack runs in name only
 ALONE = "left by some of the attacks; a gate reads the worst case, {}"
 PARTLY = 'attacked by a part of the ensemble alone; add "{}" to full_ensemble in [stages.adversarial]'
 CHEAP = ("fgsm", "pgd", "fmn")  # speak of every threat
@@ -83,6 +83,9 @@ PHYSICAL = (
     Declared("universal_patch_success.random", "down"),
 )
 
+MOVED = ("physical_accuracy.transform", "physical_accuracy.random_view", "physical_accuracy.worst")
+UNMOVED = "measured without any other view; give the grid more points and room in [stages.physical]"
+
 
 def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
     """The metrics of a stage under these settings; None where they are not known before it runs."""
@@ -93,9 +96,16 @@ def declared(stage: str, stages: StageSettings) -> tuple[Declared, ...] | None:
         "performance": PERFORMANCE,
         "balance": BALANCE,
         "training": TRAINING,
-        "physical": PHYSICAL,
+        "physical": _physical(stages.physical.grid_points > 1),
     }
     return known.get(stage)
+
+
+def _physical(moves: bool) -> tuple[Declared, ...]:
+    """moves: whether the grid has another view than the image as it is."""
+    if moves:
+        return PHYSICAL
+    return tuple(replace(row, weak=UNMOVED) if row.name in MOVED else row for row in PHYSICAL)
 
 
 def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
@@ -114,7 +124,7 @@ def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
             rows.append(Declared(f"certified_accuracy.{threat.label}"))
         if settings.smoothed_images and threat.norm == "l2":
             rows.append(Declared(f"smoothed_accuracy.{threat.label}"))
-    return (*rows, _count("masking_flags"))
+    return (*rows, replace(_count("masking_flags"), weak=weak))
 
 
 def _weak_attacks(settings: AdversarialSettings) -> str:
@@ -122,6 +132,7 @@ def _weak_attacks(settings: AdversarialSettings) -> str:
     missing = [name for name in ENSEMBLE if name not in settings.attacks]
     if missing:
         return f"attacked without {', '.join(missing)}; add to attacks in [stages.adversarial]"
-    if settings.steps < FEWEST_STEPS:
-        return f"attacked with {settings.steps} steps of PGD; set steps in [stages.adversarial] to {FEWEST_STEPS} or more"
+    for key, least in FEWEST.items():
+        if getattr(settings, key) < least:
+            return f"attacked with {key} = {getattr(settings, key)}; set it in [stages.adversarial] to {least} or more"
     return ""

@@ -33,8 +33,12 @@ def physical_calls(inputs: AuditInputs, settings: PhysicalSettings, gradient: bo
     calls += [Call(name, images * (2 + count)) for name, count in candidates.items()]
     if not gradient:
         return calls
-    promise = Call("promise", min(images, PROBED), 2, 1, True, "linf")  # one gradient, and one look where it led
-    return [*calls, promise, *_sticker(settings, images), *_patch(inputs, settings)]
+    return [*calls, _promise(images), *_sticker(settings, images), *_patch(inputs, settings)]
+
+
+def _promise(images: int) -> Call:
+    """One gradient of each, and one look where it led."""
+    return Call("promise", min(images, PROBED), 2, 1, True, "linf")
 
 
 def _sticker(settings: PhysicalSettings, images: int) -> list[Call]:
@@ -59,4 +63,5 @@ def _patch(inputs: AuditInputs, settings: PhysicalSettings) -> list[Call]:
         Call("patch-looks", training * looks),
         Call("patch", step, settings.patch_steps, 1, True, "linf"),
         Call("patch-judged", 3 * len(found.held_out)),
+        _promise(len(found.held_out)),
     ]

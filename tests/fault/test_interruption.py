@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +58,27 @@ def test_a_swallowed_signal_ends_the_run_before_its_next_slice(
         work("second", {}, FORM, measure)
     assert measured == ["once"]
     assert len(list(tmp_path.glob("work/adversarial/first-*.npz"))) == 1  # what was finished is kept
+
+
+IMPORTING = """
+import signal, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "safeml.cli.main":
+            signal.raise_signal({number})
+sys.meta_path.insert(0, Stop())
+from safeml.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_before_all_is_imported_is_no_traceback(number: signal.Signals, code: int) -> None:
+    program = IMPORTING.format(number=int(number))
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (code, "", "")
 
 
 def test_without_a_signal_nothing_is_raised() -> None:

@@ -14,6 +14,7 @@ from safeml.attacks.base import SURVIVED, AttackOutcome
 from safeml.audits.adversarial import run
 from safeml.audits.base import AuditInputs
 from safeml.certification import ibp
+from safeml.classifiers.base import InputSpec
 from safeml.config import AdversarialSettings, Threat
 from safeml.config.stages import ATTACK_NAMES
 from safeml.data.dataset import ImageDataset
@@ -558,3 +559,29 @@ def test_breadth_that_does_not_fit_is_refused_before_anything_is_attacked(monkey
     with pytest.raises(ValueError, match=misfit):
         audit(corner, threats=(ball,), breadth=(misfit,))
     assert not called
+
+
+def test_smoothing_asks_images_of_every_class_of_sorted_data():
+    """The first class by a wide margin, the second by a hair: of both, and not of what stands first in the file."""
+    import tensorflow as tf
+
+    def logits(x):
+        grey = 255.0 * tf.reduce_mean(x, axis=[1, 2, 3])
+        return tf.stack([100.0 - grey, grey - 127.0], axis=1)
+
+    labels = np.repeat(np.arange(2), 30)
+    images = np.where(labels == 0, 20, 114)[:, None, None, None].repeat(8, 1).repeat(8, 2).astype(np.uint8)
+    images += np.random.default_rng(0).integers(0, 2, images.shape, dtype=np.uint8)
+    signs = ImageDataset("sorted", images, labels.astype(np.int64), ("dark", "grey"), frames_per_sign=1)
+    model = subjects.Subject("by brightness", 2, logits, InputSpec(height=8, width=8, channels="grey"))
+    result = audit(
+        model,
+        signs,
+        threats=(THREATS[0], Threat(norm="l2", epsilon=0.1)),
+        certify=True,
+        smoothed_images=30,
+        smoothing_samples=100,
+    )
+    found = next(metric for metric in result.metrics if metric.name == "smoothed_accuracy.l2_0.1")
+    assert found.n == 30
+    assert 0.2 < found.value < 0.8

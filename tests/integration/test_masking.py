@@ -12,6 +12,7 @@ import pytest
 
 from safeml.attacks import registry, views
 from safeml.attacks.base import SURVIVED, Budget
+from safeml.audits import promises
 from safeml.audits.adversarial import run
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.load import load_model
@@ -255,6 +256,28 @@ def test_reference_models_raise_no_flag_on_real_signs(name):
     )
     assert metric(result, "clean_accuracy_attacked_sample").value >= 0.85
     assert not {code for code in codes(result) if code.startswith("masking_")}
+
+
+def test_a_defence_of_some_images_at_the_end_of_sorted_data_is_found_out():
+    """The honest images stand first: a check of the first of them, or of the usual one, would see nothing."""
+    model = subjects.shattered(marked=True)
+    count = 2 * promises.PROBED
+    images = np.random.default_rng(3).integers(90, 166, (count, 32, 32, 3), dtype=np.uint8)
+    images[-count // 3 :, 0] = 255
+    labels = model.predict_logits(images).argmax(axis=1).astype(np.int64)
+    names = tuple(f"sign {number}" for number in range(model.classes))
+    data = ImageDataset("noise", images, labels, names, frames_per_sign=1)
+    result = audit(
+        model,
+        data,
+        images=count,
+        batch=64,
+        queries=20,
+        steps=11,
+        threats=(Threat(norm="linf", epsilon=2 / 255),),
+    )
+    assert "masking_shattered" in codes(result)
+    assert metric(result, "robust_accuracy.linf_2").low == 0.0
 
 
 def test_shattered_gradients_are_found_out_whatever_the_restarts():

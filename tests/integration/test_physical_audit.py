@@ -10,7 +10,7 @@ import pytest
 from safeml.attacks.base import SURVIVED
 from safeml.attacks.signs.base import SignOutcome
 from safeml.attacks.signs.registry import SIGN_THREATS
-from safeml.audits import physical_patch
+from safeml.audits import physical, physical_patch
 from safeml.audits.base import AuditInputs
 from safeml.audits.physical import run
 from safeml.config.physical import PhysicalSettings
@@ -342,6 +342,30 @@ def test_shattered_gradients_bound_nothing_either():
     assert "sign_gradient_shattered" in codes(result)
     assert "sign_gradient_zero" not in codes(result)
     assert found["physical_accuracy.sticker"].low == found["physical_accuracy.worst"].low == 0
+
+
+def test_a_defence_of_the_patched_class_alone_bounds_no_patch():
+    """Four images of the class, their gradient shattered: next to nothing of the sample, and all that the patch is about."""
+    model = subjects.shattered(marked=True)
+    labels = np.r_[np.zeros(4, np.int64), np.arange(120) % 9 + 1]
+    drawn = np.random.default_rng(0).choice(
+        np.float32([-1, 1]), (32 * 32 * 3, 10)
+    )  # as the model's own weights
+    images = (128 + 10 * drawn.T[labels]).reshape(-1, 32, 32, 3).astype(np.uint8)
+    images += np.random.default_rng(3).integers(0, 6, images.shape, dtype=np.uint8)
+    images[:4, 0] = 255
+    assert (model.predict_logits(images.astype(np.float32) / 255).argmax(axis=1) == labels).all()
+    names = tuple(f"sign {number}" for number in range(model.classes))
+    data = ImageDataset("patterns", images, labels, names, frames_per_sign=1)
+    pair = (names[labels[0]], names[(labels[0] + 1) % model.classes])
+    result = run(
+        AuditInputs(model, data), settings(images=len(data), batch=64, patch_pair=pair, patch_area=0.01)
+    )
+    found = {metric.name: metric for metric in result.metrics}
+    assert found["universal_patch_success"].high == 1
+    assert found["universal_patch_success"].value < 1
+    assert "sign_gradient_shattered" in codes(result)
+    assert found["physical_accuracy.sticker"].method != physical.HIDDEN
 
 
 def test_an_honest_gradient_is_not_called_shattered():

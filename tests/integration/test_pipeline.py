@@ -42,10 +42,10 @@ brightness = 0
 contrast = 0
 """
 # The fewest steps and candidates that go through every attack and every threat to the sign.
-TINY_ATTACKS = """apgd_steps = 5
+TINY_ATTACKS = """apgd_steps = 10
 targets = 2
 fmn_steps = 5
-queries = 20
+queries = 50
 """
 TINY_PHYSICAL = """[stages.physical]
 images = 4

@@ -52,9 +52,9 @@ def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path,
                 "adversarial": {
                     "images": 20,
                     "steps": 3,
-                    "apgd_steps": 5,
+                    "apgd_steps": 10,
                     "fmn_steps": 5,
-                    "queries": 20,
+                    "queries": 50,
                     "threats": [
                         {"norm": "linf", "epsilon": "4/255"},
                         {"norm": "l2", "epsilon": 0.5},

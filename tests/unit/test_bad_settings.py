@@ -33,6 +33,7 @@ from safeml.config import (
 )
 from safeml.config.declared import declared
 from safeml.config.gate_checks import check_gates
+from safeml.config.physical import PhysicalSettings
 from safeml.errors import ConfigError
 from safeml.pipeline import STAGES
 from safeml.results import Gate, Metric
@@ -517,7 +518,10 @@ def test_the_main_threat_is_one_that_all_attacks_see(threats, full, main) -> Non
     ("changes", "metric", "words"),
     [
         ({"attacks": ("fgsm",)}, "robust_accuracy.linf_4", "without pgd, apgd_ce, apgd_t, square"),
-        ({"steps": 1}, "robust_accuracy.linf_4", "1 steps of PGD"),
+        ({"steps": 1}, "robust_accuracy.linf_4", "steps = 1"),
+        ({"apgd_steps": 9}, "robust_accuracy.linf_4", "apgd_steps = 9"),
+        ({"queries": 1}, "robust_accuracy.linf_4", "queries = 1"),
+        ({"attacks": ("fgsm",), "steps": 1}, "masking_flags", "without pgd"),
         ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4", 'add "linf_4" to full_ensemble'),
         ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4.fmn", "the worst case"),
         ({"attacks": ("pgd",)}, "attack_success_rate.linf_4", "without apgd_ce"),
@@ -525,7 +529,7 @@ def test_the_main_threat_is_one_that_all_attacks_see(threats, full, main) -> Non
 )
 def test_no_gate_reads_what_half_an_ensemble_left(changes, metric, words) -> None:
     stages = StageSettings(adversarial=AdversarialSettings(**changes))
-    down = metric.startswith("attack")
+    down = metric.startswith(("attack", "masking"))
     gate = Gate(
         id="g",
         title="g",
@@ -537,6 +541,17 @@ def test_no_gate_reads_what_half_an_ensemble_left(changes, metric, words) -> Non
     )
     with pytest.raises(ConfigError, match=words):
         check_gates([gate], stages, "safeml.toml")
+
+
+@pytest.mark.parametrize("metric", ["transform", "random_view", "worst"])
+def test_no_gate_reads_other_views_where_there_are_none(metric: str) -> None:
+    gate = Gate(id="g", title="g", stage="physical", metric=f"physical_accuracy.{metric}", op=">=", threshold=0.5, rationale="r")  # fmt: skip
+    check_gates([gate], StageSettings(), "safeml.toml")
+    alone = PhysicalSettings(
+        rotation_degrees=0, shift=0, zoom=0, rotation_points=1, shift_points=1, zoom_points=1
+    )
+    with pytest.raises(ConfigError, match="without any other view"):
+        check_gates([gate], StageSettings(physical=alone), "safeml.toml")
 
 
 def test_gates_of_the_settings_are_wrong_before_the_results_are_read(call: Call) -> None:
