@@ -27,7 +27,8 @@ from safeml.store.files import FolderError, content_key, keep, make_folder, swee
 from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import forget_verdict, refuse_other_run
-from safeml.subject import Subject, default_folder, open_subject, surrogate_identity
+from safeml.subject import Subject, default_folder, open_subject
+from safeml.surrogate import surrogate_identity
 from safeml.version import __version__
 
 

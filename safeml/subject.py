@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress
-from safeml.classifiers.base import DifferentiableClassifier
-from safeml.classifiers.identity import model_identity
+from safeml.classifiers.identity import file_title, model_identity
 from safeml.config import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import Role, data_identity
 from safeml.data.place import Place
-from safeml.errors import ConfigError, InputRefused, StageError
+from safeml.errors import ConfigError, InputRefused
 from safeml.results import DataIdentity, ModelIdentity
 from safeml.store.files import content_key
+from safeml.surrogate import SURROGATE, open_surrogate, surrogate_identity
 from safeml.version import __version__
-
-if TYPE_CHECKING:
-    from safeml.classifiers.load import Opened
-
-SURROGATE = "stages.adversarial.surrogate"
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
 
     progress("Opening the model", 0, 1)
     opened = load_model(model_path)
-    name = config.model.name or _model_name(opened.source.file)
+    name = config.model.name or file_title(opened.source.file)
     classifier = opened.model.fed(config.model.input, test.class_names, name)
     identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
@@ -103,42 +98,6 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
     return Subject(inputs, check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
 
 
-def open_surrogate(
-    config: Config, place: Place, class_names: tuple[str, ...], progress: Progress
-) -> tuple[Opened, DifferentiableClassifier] | None:
-    """The model of the adversary's own, scanned and opened as the model under test is; None where none is attacked.
-
-    Raises InputRefused where it cannot be opened, is about other classes or gives no gradient, and ConfigError where its
-    contract contradicts itself.
-    """
-    settings = config.stages.adversarial
-    if not settings.enabled or settings.surrogate is None:
-        return None
-    from safeml.classifiers.load import load_model
-
-    progress("Opening the surrogate", 0, 1)
-    try:
-        opened = load_model(place.base / settings.surrogate.path)
-        file = opened.source.file
-        classifier = opened.model.fed(settings.surrogate.input, class_names, _model_name(file))
-    except (InputRefused, ConfigError, StageError) as error:
-        # The contract's sentences name the settings of the model under test.
-        raise type(error)(
-            f"{SURROGATE}: {str(error).replace('model.input', SURROGATE + '.input')}"
-        ) from error
-    if not callable(getattr(classifier, "logits", None)):
-        raise no_surrogate_gradient(file)
-    return opened, cast("DifferentiableClassifier", classifier)
-
-
-def no_surrogate_gradient(file: Path) -> InputRefused:
-    """The error of a surrogate that cannot be attacked by its gradient."""
-    return InputRefused(
-        f"{SURROGATE}: {file} gives no gradient, and transfer attacks follow one; name the Keras model or the SavedModel that "
-        "it was exported from."
-    )
-
-
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:
     """The folder of a run that names none: by its model and its content."""
     surrogate = surrogate_identity(subject.inputs)
@@ -149,15 +108,6 @@ def default_folder(reports: Path, subject: Subject, config: Config, profile: str
         "profile": profile,
     }
     return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"
-
-
-def surrogate_identity(inputs: AuditInputs) -> ModelIdentity | None:
-    """Which surrogate, and how it is fed."""
-    return None if inputs.surrogate is None else model_identity(inputs.surrogate)
-
-
-def _model_name(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
 
 
 def _slug(name: str) -> str:

@@ -23,7 +23,8 @@ from safeml.scan.sources import find_model
 from safeml.store.files import content_key
 from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
-from safeml.subject import SURROGATE, default_folder, no_surrogate_gradient, open_subject, open_surrogate
+from safeml.subject import default_folder, open_subject
+from safeml.surrogate import check_surrogate, open_surrogate
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,25 +88,13 @@ def planned(
         raise InputRefused(f"{source.file}: is not there; expected the model that is to be audited.")
     if timing:
         return _opened(config, place, model, out, profile, progress)
-    _check_surrogate(config, place)
+    check_surrogate(config, place)
     known = replace(
         _read(config, place, source.file.name),
         gradient=source.file.suffix not in ONNX.suffixes,
         manifest=source.manifest,
     )
     return Planned(known, _inputs(known))
-
-
-def _check_surrogate(config: Config, place: Place) -> None:
-    """What can be said of a surrogate without opening it. Raises InputRefused as the audit would."""
-    settings = config.stages.adversarial
-    if not settings.enabled or settings.surrogate is None:
-        return
-    file = find_model(place.base / settings.surrogate.path).file
-    if not file.exists():
-        raise InputRefused(f"{SURROGATE}: {file}: is not there; expected a model of the same task.")
-    if file.suffix in ONNX.suffixes:
-        raise no_surrogate_gradient(file)
 
 
 def _opened(
@@ -155,7 +144,7 @@ def _of_recipe(
             surrogate=surrogate[1] if surrogate is not None else None,
         )
     else:
-        _check_surrogate(config, place)
+        check_surrogate(config, place)
     # The chain reads the data for the training and for the audit, and the framework starts once more, in the trial load.
     opening = 2 * (reading + again + made.starting)
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
