@@ -120,6 +120,8 @@ def new_config(
         f'# kind = "{kind}"\n# path = "..."\n# split = "train"\n',
         '[run]\nseed = 7\nreports = "reports"\nresponsible = ""\n',
         '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # where all attacks are run: what a gate reads\n',
+        "# [stages.adversarial.surrogate]   # another model of these classes: without it, transfer attacks are not tested\n"
+        '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
     ]
     for gate_id, title, stage, metric, slice_, op, threshold, rationale in GATES:
         lines.append(

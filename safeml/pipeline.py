@@ -28,6 +28,7 @@ from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import forget_verdict, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
+from safeml.surrogate import surrogate_identity
 from safeml.version import __version__
 
 
@@ -41,7 +42,7 @@ class Stage:
     name: str
     title: str
     module: str
-    reads: tuple[Literal["contract", "origin", "manifest"], ...] = ()
+    reads: tuple[Literal["contract", "origin", "manifest", "surrogate"], ...] = ()
 
 
 STAGES = (
@@ -49,7 +50,7 @@ STAGES = (
     Stage("training", "Training", "safeml.audits.training", reads=("manifest",)),
     Stage("performance", "Performance", "safeml.audits.performance"),
     Stage("balance", "Class balance", "safeml.audits.balance"),
-    Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial"),
+    Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial", reads=("surrogate",)),
     Stage("physical", "Physical threats", "safeml.audits.physical"),
 )
 # The most that the quick profile does of each.
@@ -177,7 +178,7 @@ def audit(
 
 def stage_key(stage: Stage, subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
     """What the numbers of a stage depend on beside its settings, and the key under which its result is kept."""
-    evidence = subject.evidence | {name: _plain(getattr(subject.inputs, name)) for name in stage.reads}
+    evidence = subject.evidence | {name: _plain(subject.inputs, name) for name in stage.reads}
     key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
     return evidence, key
 
@@ -232,7 +233,8 @@ def _measured(stage: Stage, inputs: AuditInputs, settings: Any, folder: Path) ->
     return result
 
 
-def _plain(value: Any) -> Any:
+def _plain(inputs: AuditInputs, name: str) -> Any:
+    value = surrogate_identity(inputs) if name == "surrogate" else getattr(inputs, name)
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from safeml import provenance
 from safeml.audits.base import AuditInputs, Progress
-from safeml.classifiers.identity import model_identity
+from safeml.classifiers.identity import file_title, model_identity
 from safeml.config import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import Role, data_identity
 from safeml.data.place import Place
-from safeml.errors import ConfigError
+from safeml.errors import ConfigError, InputRefused
 from safeml.results import DataIdentity, ModelIdentity
 from safeml.store.files import content_key
+from safeml.surrogate import SURROGATE, open_surrogate, surrogate_identity
 from safeml.version import __version__
 
 
@@ -25,7 +26,8 @@ class Subject:
     """What is audited.
 
     evidence: JSON-able; what every number of the run depends on beside the settings of its stage.
-    check_unchanged: raises where the model's file is not the one that was opened any more; file_sha256: of that file.
+    check_unchanged: raises where the file of the model, or of the surrogate, is not the one that was opened any more.
+    file_sha256: of the model's file.
     """
 
     inputs: AuditInputs
@@ -51,7 +53,7 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
 
     progress("Opening the model", 0, 1)
     opened = load_model(model_path)
-    name = config.model.name or _model_name(opened.source.file)
+    name = config.model.name or file_title(opened.source.file)
     classifier = opened.model.fed(config.model.input, test.class_names, name)
     identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
@@ -68,6 +70,18 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
     }
+    surrogate = open_surrogate(config, place, test.class_names, progress)
+    if surrogate is not None and surrogate[1].fingerprint == classifier.fingerprint:
+        raise InputRefused(
+            f"{SURROGATE}: {surrogate[0].source.file} is the model under test itself, and that would be a white-box attack; "
+            "name another model of the same task."
+        )
+
+    def check_unchanged() -> None:
+        opened.check_unchanged()
+        if surrogate is not None:
+            surrogate[0].check_unchanged()
+
     inputs = AuditInputs(
         classifier,
         test,
@@ -78,19 +92,22 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
         contract=config.model.input,
         origin=opened.origin,
         manifest=opened.source.manifest,
+        surrogate=surrogate[1] if surrogate is not None else None,
         predicting=classifier.batch,
     )
-    return Subject(inputs, opened.check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
+    return Subject(inputs, check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
 
 
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:
     """The folder of a run that names none: by its model and its content."""
-    whole = {**subject.evidence, "configuration": config.model_dump(mode="json"), "profile": profile}
+    surrogate = surrogate_identity(subject.inputs)
+    whole = {
+        **subject.evidence,
+        "surrogate": surrogate.model_dump(mode="json") if surrogate is not None else None,
+        "configuration": config.model_dump(mode="json"),
+        "profile": profile,
+    }
     return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"
-
-
-def _model_name(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
 
 
 def _slug(name: str) -> str:

@@ -18,7 +18,7 @@ class AttackOutcome:
     """What an attack found, image by image.
 
     adversarial: float32 [N, H, W, C], 0..1; the first misclassified iterate, or the last iterate of a survivor. A
-        minimal-norm attack gives its nearest misclassified image, or the clean one where it found none.
+        minimal-norm attack gives its nearest misclassified image, or the clean one where it found none; the transfer always the last iterate.
     first_step: int64 [N]; how often the image had been changed when it was first misclassified (a random start counts
         as one change), 0 where the clean image is misclassified already, -1 where it survived.
     zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had nothing to follow.

@@ -11,7 +11,8 @@ from typing import Literal
 
 from safeml.config import AdversarialSettings
 
-Knowledge = Literal["white box", "queries"]
+Knowledge = Literal["white box", "queries", "transfer"]
+TRANSFER = "transfer"  # the attack on the surrogate, which is no name of the settings
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Effort:
 
     @property
     def gradient(self) -> bool:
-        return self.knowledge == "white box"
+        """Whether it follows a gradient, be it a surrogate's."""
+        return self.knowledge != "queries"
 
 
 EFFORT: dict[str, Effort] = {
@@ -37,6 +39,7 @@ EFFORT: dict[str, Effort] = {
     "apgd_ce": Effort("APGD-CE", "white box", lambda settings: (settings.apgd_steps, settings.restarts)),
     "apgd_t": Effort("APGD-T", "white box", lambda settings: (settings.apgd_steps, settings.targets)),
     "square": Effort("Square", "queries", lambda settings: (settings.queries, 1)),
+    TRANSFER: Effort("Transfer (MI-FGSM)", "transfer", lambda settings: (settings.steps, 1)),
 }
 # What an attack may be shown instead of the plain classifier (`views.py`): in a table, and in a sentence.
 VIEWS = {

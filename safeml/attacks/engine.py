@@ -70,13 +70,13 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return misclassified | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
     @framework.apart
-    def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any]:
-        """Broken, loss, direction and slope at `images`: one forward pass, and one backward pass where it is asked for."""
+    def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """Broken, loss, direction, slope and gradient at `images`: one forward pass, and one backward pass where it is asked for."""
         logits = tf.ensure_shape(classifier.logits(images), [None, classifier.classes])
         loss = method.loss(logits, labels, targets)
         broken = is_broken(logits, labels)
         if not method.gradient:
-            return broken, loss, images, tf.zeros_like(loss)
+            return broken, loss, images, tf.zeros_like(loss), images
         # Symbolic gradients, unlike a tape's, honour what a straight-through view says of single operations.
         [gradient] = tf.gradients(tf.reduce_sum(loss), [images], unconnected_gradients="zero")
         direction = norm.normalise(gradient)
@@ -87,7 +87,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             return choose(undefined, tf.zeros_like(direction), direction), tf.where(undefined, 0.0, slope)
 
         direction, slope = tf.cond(tf.reduce_any(undefined), mended, lambda: (direction, slope))
-        return broken | undefined, loss, direction, slope
+        return broken | undefined, loss, direction, slope, gradient
 
     def enter(lanes: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
         fresh = {
@@ -113,7 +113,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
 
         def one(step: Any, state: State) -> tuple[Any, State]:
             images, count, going = state["images"], state["count"], state["going"]
-            broken, loss, direction, slope = look(images, constant["labels"], constant["targets"])
+            broken, loss, direction, slope, gradient = look(images, constant["labels"], constant["targets"])
             first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
             flat = (
                 state["flat"] | (going & (count == 0) & (slope == 0.0)) if method.gradient else state["flat"]
@@ -124,7 +124,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             earlier = tf.where(count <= late, best, state["earlier"])
             if method.leaves:
                 going = going & ~broken
-            seen = Seen(images, loss, direction, slope, count, broken, draws[step], going)
+            seen = Seen(images, loss, direction, slope, count, broken, draws[step], going, gradient)
             moved, own = method.move(seen, ball, state["own"], knobs)
             own = {name: _kept(going, value, state["own"][name]) for name, value in own.items()}
             count = tf.where(going, count + 1, count)

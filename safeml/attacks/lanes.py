@@ -191,6 +191,7 @@ class _Attack:
             elif self.method.leaves:
                 self.unsure.append((row, attempt, found[lane]))
             else:
+                self.adversarial[row] = found[lane]
                 self._next(row, attempt)
 
     def _settle(self) -> None:

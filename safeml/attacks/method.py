@@ -20,6 +20,7 @@ class Seen(NamedTuple):
 
     slope: [B], the dual norm of the gradient: how fast the loss rises along `direction`. count: int32 [B], changes made so
     far. broken: bool [B]. draws: [B, D] random numbers of 0..1 for this step. going: bool [B], lanes that go on.
+    gradient: [B, H, W, C], of the loss, as it came: not always finite; or None.
     """
 
     images: Any
@@ -30,6 +31,7 @@ class Seen(NamedTuple):
     broken: Any
     draws: Any
     going: Any
+    gradient: Any
 
 
 class Ball(NamedTuple):

@@ -7,6 +7,7 @@ from safeml.attacks.apgd import apgd_ce, apgd_t
 from safeml.attacks.base import Attack
 from safeml.attacks.fgsm import fgsm
 from safeml.attacks.fmn import fmn
+from safeml.attacks.momentum import momentum
 from safeml.attacks.pgd import pgd
 from safeml.attacks.square import square
 
@@ -17,4 +18,5 @@ ATTACKS: dict[str, Attack] = {
     "apgd_t": apgd_t,
     "fmn": fmn,
     "square": square,
+    "transfer": momentum,  # no name of the settings: it is shown the surrogate
 }

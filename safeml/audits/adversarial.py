@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import Any
+
 import numpy as np
 
-from safeml.attacks.effort import ATLAS, EFFORT, GOAL, NIST, VIEWS
+from safeml.attacks.effort import ATLAS, EFFORT, GOAL, NIST, TRANSFER, VIEWS
 from safeml.audits.adversarial_figures import (
     attack_table,
     budget_table,
@@ -24,6 +27,13 @@ from safeml.audits.campaign import Campaign
 from safeml.audits.certificates import Certificates, certificates
 from safeml.audits.masking import Check, self_checks, switch
 from safeml.audits.threat_words import threat_words
+from safeml.audits.transfer import (
+    Transfer,
+    transfer,
+    transfer_findings,
+    transfer_meaning,
+    transfer_table,
+)
 from safeml.config import AdversarialSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
@@ -50,15 +60,16 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         campaign.run(queries, "answers_alone")
     else:
         campaign.run(settings.attacks)
-        if items.clean.right.any():
-            checks = self_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
-            views = switch(campaign, checks)
+    transferred = transfer(campaign, inputs.surrogate) if inputs.surrogate is not None else None
+    if not blind and items.clean.right.any():
+        checks = self_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
+        views = switch(campaign, checks)
     tried = breadth(inputs, items, campaign) if not blind else []
     proofs = (
         certificates(inputs, items, settings, campaign) if settings.certify and not blind else Certificates()
     )
 
-    metrics = metrics_of(campaign, checks) + proofs.metrics
+    metrics = metrics_of(campaign, checks, transferred) + proofs.metrics
     by_name = {metric.name: metric for metric in metrics}
     headline = by_name[f"robust_accuracy.{main.label}"]
     curves = security_curves(campaign, by_name, proofs)
@@ -70,16 +81,17 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         for problem in problems(faults)
     ]
     findings += [_masking(check) for check in checks if check.raised] + _switched(views)
+    findings += transfer_findings(transferred) if transferred is not None else []
     findings += breadth_findings(tried) + items.slices.halved()
     if blind:
-        findings.append(_blind(inputs.classifier.name))
+        findings.append(_blind(inputs.classifier.name, transferred))
     left = campaign.left(main)
     return StageResult(
         stage="adversarial",
         title="Adversarial robustness",
         tested="Whether the answer stays right when an adversary changes the pixels within a bound.",
         on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked one by one.",
-        facts=_facts(sample, settings, by_name, blind),
+        facts=_facts(sample, settings, by_name, blind, transferred),
         metrics=metrics,
         findings=findings,
         figures=[
@@ -87,12 +99,13 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             attack_table(campaign),
             *([] if blind else [class_plot(sample, items.clean.right, left, main)]),
             check_table(checks),
+            *([transfer_table(transferred)] if transferred is not None else []),
             *([breadth_table(tried)] if tried else []),
             threat_table(campaign),
             budget_table(campaign),
         ],
         ledger=ledger_table(sample, campaign),
-        meaning=_meaning(main, headline, settings, proofs),
+        meaning=_meaning(main, headline, settings, proofs, transferred),
         worst_cases=worst_cases(sample, items.clean, campaign.worst, main),
         limits=[
             "An attack gives an upper bound of robust accuracy: a stronger attack may exist.",
@@ -103,13 +116,15 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             Fact(
                 label="Stickers, shadows, other views", value="see physical threats, where that stage is on"
             ),
-            Fact(label="Transfer attacks", value="by a copy of the model that the adversary trained"),
+            _transfer_untested(transferred),
             Fact(label="Other attacks on the model", value="poisoning, backdoors, extraction"),
         ],
         reproduce=[
             f"model {inputs.classifier.fingerprint}",
+            *([f"surrogate {transferred.fingerprint}"] if transferred is not None else []),
             f"images {sample.fingerprint}",
-            f"seed {inputs.seed}; " + "; ".join(_effort_words(name, settings) for name in settings.attacks),
+            f"seed {inputs.seed}; "
+            + "; ".join(_effort_words(name, settings) for name in _names(settings, transferred)),
         ],
         card=Card(
             headline=percent(headline.value),
@@ -119,9 +134,31 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         provenance=Provenance(
             model=inputs.classifier.fingerprint,
             data=sample.fingerprint,
-            settings=settings.model_dump(mode="json"),
+            settings=_recorded(settings),
             seed=inputs.seed,
         ),
+    )
+
+
+def _names(settings: AdversarialSettings, transferred: Transfer | None) -> tuple[str, ...]:
+    """The attacks that were run."""
+    return (*settings.attacks, TRANSFER) if transferred is not None else settings.attacks
+
+
+def _recorded(settings: AdversarialSettings) -> dict[str, Any]:
+    """The settings without the folders of the surrogate, which say who ran it and where."""
+    values = settings.model_dump(mode="json")
+    if settings.surrogate is not None:
+        values["surrogate"]["path"] = PurePath(settings.surrogate.path).name
+    return values
+
+
+def _transfer_untested(transferred: Transfer | None) -> Fact:
+    if transferred is None:
+        return Fact(label="Transfer attacks", value="by a copy of the model that the adversary trained")
+    return Fact(
+        label="Other transfer attacks",
+        value=f"from other surrogates than {transferred.surrogate}, from several at once, and by other methods than momentum",
     )
 
 
@@ -175,21 +212,25 @@ def _switched(views: list[str]) -> list[Finding]:
     ]
 
 
-def _blind(name: str) -> Finding:
+def _blind(name: str, transferred: Transfer | None) -> Finding:
+    by = "queries alone" if transferred is None else f"queries and by transfer from {transferred.surrogate}"
     return Finding(
         code="no_gradient",
         severity="serious",
-        message=f"{name} gives no gradient, so it was attacked by queries alone and its robust accuracy stays unmeasured.",
+        message=f"{name} gives no gradient, so it was attacked by {by} and its robust accuracy stays unmeasured.",
         remedy="Audit the Keras model or the SavedModel that it was exported from.",
     )
 
 
 def _facts(
-    sample: ImageDataset, settings: AdversarialSettings, metrics: dict[str, Metric], blind: bool
+    sample: ImageDataset,
+    settings: AdversarialSettings,
+    metrics: dict[str, Metric],
+    blind: bool,
+    transferred: Transfer | None,
 ) -> list[Fact]:
-    known = sorted(
-        {EFFORT[name].knowledge for name in settings.attacks} - ({"white box"} if blind else set())
-    )
+    names = _names(settings, transferred)
+    known = sorted({EFFORT[name].knowledge for name in names} - ({"white box"} if blind else set()))
     return [
         Fact(
             label="Threat model",
@@ -198,27 +239,33 @@ def _facts(
         ),
         Fact(
             label="Knowledge",
-            value=" and ".join(known) or "none",
+            value=" and ".join(filter(None, (", ".join(known[:-1]), *known[-1:]))) or "none",
             detail="; ".join(
                 f"{one}: MITRE ATLAS {ATLAS[one]}, NIST AI 100-2e2025 {NIST[one]}" for one in known
             ),
         ),
         Fact(
             label="Attacks",
-            value=", ".join(EFFORT[name].title for name in settings.attacks),
-            detail="; ".join(_effort_words(name, settings) for name in settings.attacks)
-            + " (steps × attempts)",
+            value=", ".join(EFFORT[name].title for name in names),
+            detail="; ".join(_effort_words(name, settings) for name in names) + " (steps × attempts)",
         ),
         Fact(label="Images", value=f"{len(sample):,}", detail=sample.name),
         Fact(label="Clean accuracy", value=percent(metrics["clean_accuracy_attacked_sample"].value)),
     ]
 
 
-def _meaning(main: Threat, worst: Metric, settings: AdversarialSettings, proofs: Certificates) -> list[str]:
+def _meaning(
+    main: Threat,
+    worst: Metric,
+    settings: AdversarialSettings,
+    proofs: Certificates,
+    transferred: Transfer | None,
+) -> list[str]:
+    copied = transfer_meaning(transferred, main) if transferred is not None else []
     if worst.value is None:
-        return [f"Robust accuracy was not measured: {worst.reason}."]
+        return [f"Robust accuracy was not measured: {worst.reason}.", *copied]
     attacks = (
-        settings.attacks
+        _names(settings, transferred)
         if settings.is_full(main)
         else [name for name in settings.attacks if EFFORT[name].everywhere]
     )
@@ -226,6 +273,7 @@ def _meaning(main: Threat, worst: Metric, settings: AdversarialSettings, proofs:
         f"Under the worst of {counted(len(attacks), 'attack')} ({threat_words(main)}) the model keeps {percent(worst.value)} accuracy, "
         f"95 % interval {interval(worst.low, worst.high)}.",
         "The worst case is taken image by image: an image counts as robust when no attack broke it.",
+        *copied,
         *proofs.meaning,
         "True robustness is at most what is measured here. The interval covers the choice of images, not stronger attacks.",
     ]

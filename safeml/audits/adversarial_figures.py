@@ -112,7 +112,7 @@ def attack_table(campaign: Campaign) -> Table:
             if left is not None:
                 cells.append(float(left.mean()))
             else:
-                cells.append(after[-1] / total if after and view != "answers_alone" else None)
+                cells.append(after[-1] / total if after and not campaign.blind else None)
         title = _title(name, view)
         rows.append([title, EFFORT[name].knowledge, *cells])
     worst = [None if campaign.blind else float(campaign.left(threat).mean()) for threat in threats]
@@ -158,9 +158,7 @@ def threat_table(campaign: Campaign) -> Table:
             "any wrong answer",
             ATLAS[knowledge],
             NIST[knowledge],
-            "full ensemble"
-            if campaign.settings.is_full(threat)
-            else "FGSM, PGD, FMN, and what was found elsewhere",
+            _attacked_by(campaign, threat, knowledge),
         ]
         for threat in campaign.settings.threats
         for knowledge in known
@@ -180,9 +178,18 @@ def threat_table(campaign: Campaign) -> Table:
             Column(key="by", label="Attacked by"),
         ],
         rows=rows,
-        caption="White-box adversaries know the model and its gradient; by queries, only its answers.",
+        caption="White-box adversaries know the model and its gradient; by queries, only its answers; by transfer, only a model of their own "
+        "for the same classes.",
         fold=True,
     )
+
+
+def _attacked_by(campaign: Campaign, threat: Threat, knowledge: str) -> str:
+    surrogate = campaign.items.inputs.surrogate
+    if knowledge == "transfer" and surrogate is not None:
+        return f"MI-FGSM on {surrogate.name}"
+    full = campaign.settings.is_full(threat)
+    return "full ensemble" if full else "FGSM, PGD, FMN, and what was found elsewhere"
 
 
 def budget_table(campaign: Campaign) -> Table:
@@ -217,7 +224,7 @@ def budget_table(campaign: Campaign) -> Table:
         ],
         rows=rows,
         caption="An image leaves an attack at its first wrong answer, so the most robust images cost the most. The last look at an image "
-        "that survived an attempt is counted with its gradients.",
+        "that survived an attempt is counted with its gradients. The gradients of a transfer are the surrogate's.",
         fold=True,
     )
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import Budget
+from safeml.attacks.effort import EFFORT
 from safeml.audits.adversarial_measure import VERDICTS, CleanSample, Measured, measure
 from safeml.audits.base import AuditInputs
 from safeml.audits.promises import promises
 from safeml.audits.slices import Slices, numbers
+from safeml.classifiers.base import Classifier
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.config import AdversarialSettings, Threat
 from safeml.data.dataset import ImageDataset
@@ -68,6 +70,7 @@ class Items:
     ) -> Measured:
         """What an attack achieves on the images in `rows` (int [M]), all of them right when clean.
 
+        The transfer is made on the surrogate; whatever an attack was shown, the model under test is asked again.
         spends: (steps, attempts), see `Budget`. pictures: with the attacked images and their logits.
         """
         ids = numbers(self.sample)[rows]
@@ -79,16 +82,18 @@ class Items:
         }
         form |= pictured if pictures else {}
         steps, attempts = spends
+        elsewhere = EFFORT[name].knowledge == "transfer"
 
         def achieved(chosen: slice) -> Arrays:
             from safeml.attacks.registry import ATTACKS
 
             part = CleanSample(*(array[chosen] for array in _columns(clean)))
+            shown: Any = self.inputs.surrogate if elsewhere else self._shown(view)
             # The attack gets its own copies: one that writes into its inputs must not move the clean images.
             outcome = until_it_fits(
                 self.attacking,
                 lambda batch: ATTACKS[name](
-                    self._shown(view),
+                    shown,
                     part.images.copy(),
                     part.labels.copy(),
                     threat,
@@ -96,7 +101,7 @@ class Items:
                     ids[chosen],
                 ),
             )
-            found = measure(self.inputs.classifier, part, outcome, threat)
+            found = measure(self.inputs.classifier, part, outcome, threat, elsewhere)
             return {key: np.asarray(getattr(found, key), kind) for key, (kind, _) in form.items()}
 
         parts = {
@@ -107,6 +112,8 @@ class Items:
             "view": view,
             "batch": self.attacking.first,
         }
+        if elsewhere and self.inputs.surrogate is not None:
+            parts["surrogate"] = self.inputs.surrogate.fingerprint
         item = f"{name}-{threat.label}{'-' if view else ''}{view}"
         columns = {"images": clean.images, "labels": clean.labels, "ids": ids}
         arrays = self.slices.measure(item, columns, parts, form, achieved)
@@ -139,6 +146,18 @@ class Items:
             "ids": numbers(self.sample)[rows],
         }
         return promises(self.inputs, self.slices, self.attacking, columns, norm, step)
+
+    def surrogate_logits(self, surrogate: Classifier) -> np.ndarray:
+        """float32 [N, K]: what the surrogate answers to the clean images."""
+        columns = {"images": self.clean.images, "ids": numbers(self.sample)}
+        form = {"logits": ("float32", (self.sample.classes,))}
+
+        def answered(rows: slice) -> Arrays:
+            found = surrogate.predict_logits(self.clean.images[rows])
+            return {"logits": np.asarray(found, np.float32)}
+
+        parts = {"surrogate": surrogate.fingerprint}
+        return self.slices.measure("surrogate", columns, parts, form, answered)["logits"]
 
     def again(self) -> np.ndarray:
         """float32 [N, K]: the clean answers, asked for a second time."""

@@ -91,8 +91,17 @@ def problems(faults: np.ndarray) -> list[str]:
     ]
 
 
-def measure(classifier: Classifier, clean: CleanSample, outcome: AttackOutcome, threat: Threat) -> Measured:
-    """Project, clip, predict again, and count an image as robust only if nothing speaks against it."""
+def measure(
+    classifier: Classifier,
+    clean: CleanSample,
+    outcome: AttackOutcome,
+    threat: Threat,
+    elsewhere: bool = False,
+) -> Measured:
+    """Project, clip, predict again, and count an image as robust only if nothing speaks against it.
+
+    elsewhere: the images were made on another model, so that what the attack claims is claimed of that one.
+    """
     count = len(clean.labels)
     found, first_step = outcome.adversarial, outcome.first_step
     if found.shape != clean.images.shape or found.dtype != np.float32:
@@ -113,7 +122,7 @@ def measure(classifier: Classifier, clean: CleanSample, outcome: AttackOutcome, 
     logits = classifier.predict_logits(attacked)
     wrong = ~right_answers(logits, clean.labels)
     claimed = first_step != SURVIVED
-    robust = clean.right & ~wrong & ~claimed & (faults == 0)
+    robust = clean.right & ~wrong & ~(claimed & (not elsewhere)) & (faults == 0)
     # What an attack with faults has broken counts at every epsilon: its images say nothing about how far they are.
     size = np.where(robust, np.inf, perturbation_size(clean.images, attacked, threat.norm))
     size = np.where(~clean.right | (faults != 0), 0.0, size)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.attacks.effort import EFFORT
+from safeml.attacks.effort import EFFORT, TRANSFER
 from safeml.audits.adversarial_figures import left_after
 from safeml.audits.campaign import Campaign
 from safeml.audits.masking import Check
 from safeml.audits.threat_words import threat_words
+from safeml.audits.transfer import Transfer
 from safeml.results import Metric
 from safeml.statistics import proportion_metric
 
-NO_GRADIENT = "the model gives no gradient, and attacks by queries alone bound nothing"
+NO_GRADIENT = "the model gives no gradient, and attacks without it bound nothing"
 NOBODY_RIGHT = "no image is classified correctly, so there is nothing to attack"
 MASKED = "upper bound only: signs of gradient masking"
+WEAK = "lower bound only: the surrogate is weak, or was not broken itself"
 QUERIES_ALONE = "upper bound only: attacked by queries alone"
 
 
-def metrics_of(campaign: Campaign, checks: list[Check]) -> list[Metric]:
-    """Robust accuracy at each threat, and what is left after each attack in its order; success rate; masking flags.
+def metrics_of(campaign: Campaign, checks: list[Check], transferred: Transfer | None = None) -> list[Metric]:
+    """Robust accuracy at each threat, and what is left after each attack in its order; success rates; masking flags.
 
     Under a raised flag an attack may have failed for a bad reason: the intervals reach down to nothing then, and no gate
     can pass on them. So they do without a gradient, where queries alone were tried.
@@ -52,7 +54,10 @@ def metrics_of(campaign: Campaign, checks: list[Check]) -> list[Metric]:
         for attack, hits in left_after(campaign, threat).items():
             title = f"Accuracy left after {EFFORT[attack].title} at {threat_words(threat)}"
             metrics.append(accuracy(f"{name}.{attack}", title, hits))
-    return [*metrics, _success_rate(campaign, masked, blind), _masking_flags(checks, blind)]
+    metrics.append(_success_rate(campaign, masked, blind))
+    if transferred is not None:
+        metrics.append(_transfer_success(campaign, transferred))
+    return [*metrics, _masking_flags(checks, blind)]
 
 
 def _success_rate(campaign: Campaign, masked: bool, blind: bool) -> Metric:
@@ -73,6 +78,27 @@ def _success_rate(campaign: Campaign, masked: bool, blind: bool) -> Metric:
         found.model_copy(update={"high": 1.0, "method": MASKED})
         if masked and found.high is not None
         else found
+    )
+
+
+def _transfer_success(campaign: Campaign, transferred: Transfer) -> Metric:
+    """Of the images that are right when clean. A surrogate that is worth nothing bounds nothing from above."""
+    sample, right, main = campaign.items.sample, campaign.items.clean.right, campaign.main
+    name = f"transfer_success.{main.label}"
+    title = f"Success of images made on {transferred.surrogate}, {threat_words(main)}"
+    if not right.any():
+        return _undefined(name, title, NOBODY_RIGHT)
+    found = proportion_metric(
+        name,
+        title,
+        campaign.hits[TRANSFER, main][right],
+        tracks=None if sample.tracks is None else sample.tracks[right],
+        frames_per_sign=sample.frames_per_sign,
+        direction="down",
+    )
+    weak = transferred.unfit or any(volley.threat == main for volley in transferred.unbroken)
+    return (
+        found.model_copy(update={"high": 1.0, "method": WEAK}) if weak and found.high is not None else found
     )
 
 

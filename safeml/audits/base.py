@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from safeml.classifiers.base import Classifier
+from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.batches import BatchSize
 from safeml.config import InputSettings
 from safeml.data.dataset import ImageDataset
@@ -47,6 +47,7 @@ class AuditInputs:
     train, valid: what the model was trained and chosen on, where known (for leakage between splits only).
     contract: the settings that the classifier is fed by. origin: how its file was opened; None for a model made in memory.
     manifest: `training.json` of `safeml train`, decoded, where there is one.
+    surrogate: another model of the same task, on which transfer attacks are made, where the settings name one.
     work: keeps what is measured, slice by slice. predicting: how many images the classifier answers at a time.
     """
 
@@ -59,5 +60,6 @@ class AuditInputs:
     contract: InputSettings = field(default_factory=InputSettings)
     origin: ModelOrigin | None = None
     manifest: dict[str, Any] | None = None
+    surrogate: DifferentiableClassifier | None = None
     work: Work = keep_nothing
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))

@@ -8,7 +8,7 @@ never rises with epsilon, and one run gives the whole curve.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -123,6 +123,8 @@ class Campaign:
             min(attempts, self.items.sample.classes - 1) if name == "apgd_t" else attempts,
         )
         measured = self.items.attacked(name, reach, rows, spends, view, pictures)
+        if effort.knowledge == "transfer":  # what is tried is always the image after the last step
+            measured = replace(measured, step=np.full_like(measured.step, spends[0]))
         self.enter(name, threat, rows, measured, view)
         if effort.everywhere and not view:
             self.measured[name, threat] = measured

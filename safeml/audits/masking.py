@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safeml.attacks.effort import EFFORT
+from safeml.attacks.effort import EFFORT, TRANSFER
 from safeml.audits import promises
 from safeml.audits.adversarial_items import Items
 from safeml.audits.adversarial_measure import CleanSample, Measured
@@ -59,12 +59,12 @@ class Check:
 
 
 def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> list[Check]:
-    """The eleven checks. At least one image must be right when clean, and every attack of the campaign must have run."""
+    """The eleven checks, and a twelfth where there is a surrogate. At least one image must be right when clean, and every attack of the campaign must have run."""
     clean, main = items.clean, campaign.main
     right = np.flatnonzero(clean.right)
     some = promises.probed(right, items.inputs.seed)
     single, iterative = (everywhere(campaign, name, main) for name in ("fgsm", "pgd"))
-    return [
+    checks = [
         _gradients_exist(single.zero_gradients[right]),
         _promise_kept(items, campaign, some),
         _repeats_itself(clean, items.again()),
@@ -77,6 +77,7 @@ def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> l
         _noise_is_weaker(items, campaign, iterative.robust, rng),
         _gradients_beat_queries(campaign),
     ]
+    return [*checks, _gradients_beat_a_copy(campaign)] if (TRANSFER, main) in campaign.hits else checks
 
 
 def everywhere(campaign: Campaign, name: str, threat: Threat) -> Measured:
@@ -307,6 +308,30 @@ def _gradients_beat_queries(campaign: Campaign) -> Check:
         share,
         BLACK_BOX_SHARE,
         "The gradient hides what a random search finds: use more queries, and gradients of a smoother version of the model.",
+    )
+
+
+def _gradients_beat_a_copy(campaign: Campaign) -> Check:
+    """Images made on the surrogate, beside all that the model's own gradient found within the main threat, these checks included."""
+    main, hits = campaign.main, campaign.hits
+    broken = hits[TRANSFER, main] & campaign.items.clean.right
+    given = left = campaign.items.clean.right
+    for (name, at), found in hits.items():
+        if EFFORT[name].knowledge == "white box" and at.norm == main.norm and at.epsilon <= main.epsilon:
+            left = left & ~found
+    news = int((broken & left).sum())
+    share = news / len(given)
+    return Check(
+        "masking_surrogate",
+        "images made on another model break nothing that the own gradient left",
+        f"they broke {news} of {counted(int(left.sum()), 'image')} that were left",
+        f"at most {FEW} images, or {limit_percent(BLACK_BOX_SHARE)} of the sample",
+        news > FEW and share > BLACK_BOX_SHARE,
+        share,
+        BLACK_BOX_SHARE,
+        "A copy of another model knows more of this model's weaknesses than its own gradient: attack with more steps, and look for "
+        "what hides the gradient.",
+        view="",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from safeml.classifiers.base import Classifier
 from safeml.results import ModelIdentity
 
@@ -14,3 +16,8 @@ def model_identity(classifier: Classifier) -> ModelIdentity:
         parameters=classifier.parameters,
         notes=list(classifier.notes),
     )
+
+
+def file_title(file: Path) -> str:
+    """The name of a model that was given none: that of its file, in its folder."""
+    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name

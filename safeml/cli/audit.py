@@ -89,8 +89,11 @@ def run(
     settings = load_config(config)
     if settings.model.recipe:
         from safeml.cli.training import prepared_recipe, train_recipe
+        from safeml.data.place import Place
         from safeml.recipes import trained_folder
+        from safeml.surrogate import check_surrogate
 
+        check_surrogate(settings, Place(config.parent, data_root))  # before hours of training
         recipe = config.parent / settings.model.recipe
         prepared = prepared_recipe(recipe, data_root)
         folder = trained_folder(config.parent / settings.run.reports, prepared)

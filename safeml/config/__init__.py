@@ -14,6 +14,7 @@ from safeml.config.data import DataSettings as DataSettings
 from safeml.config.errors import suggest as suggest
 from safeml.config.model import InputSettings as InputSettings
 from safeml.config.model import ModelSettings as ModelSettings
+from safeml.config.model import SurrogateSettings as SurrogateSettings
 from safeml.config.physical import PhysicalSettings as PhysicalSettings
 from safeml.config.recipe import AdversarialTrainingSettings as AdversarialTrainingSettings
 from safeml.config.recipe import AugmentSettings as AugmentSettings

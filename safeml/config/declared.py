@@ -17,6 +17,7 @@ ENSEMBLE = ("pgd", "apgd_ce", "apgd_t", "square")
 FEWEST = {"steps": 5, "apgd_steps": 10, "queries": 50}  # with less, an attack runs in name only
 ALONE = "left by some of the attacks; a gate reads the worst case, {}"
 PARTLY = 'attacked by a part of the ensemble alone; add "{}" to full_ensemble in [stages.adversarial]'
+COPY = "what one surrogate reaches, and a weak one reaches nothing; a gate reads the worst case, {}"
 CHEAP = ("fgsm", "pgd", "fmn")  # speak of every threat
 # `split:` and the like: one slice for each of what the data hold, so that only its kind is known here.
 CLASSES, FAMILIES = "class:", "family:"
@@ -114,6 +115,9 @@ def _adversarial(stages: StageSettings) -> tuple[Declared, ...]:
     weak = _weak_attacks(settings)
     success = Declared(f"attack_success_rate.{settings.main.label}", "down", weak=weak)
     rows = [Declared("clean_accuracy_attacked_sample"), success]
+    if settings.surrogate is not None:
+        transferred = f"transfer_success.{settings.main.label}"
+        rows.append(Declared(transferred, "down", weak=COPY.format(f"robust_accuracy.{settings.main.label}")))
     for threat in settings.threats:
         name = f"robust_accuracy.{threat.label}"
         rows.append(Declared(name, weak=weak if settings.is_full(threat) else PARTLY.format(threat.label)))

@@ -47,6 +47,19 @@ class InputSettings(Settings):
         return self
 
 
+class SurrogateSettings(Settings):
+    """A model of the adversary's own, for transfer attacks: a file (or the folder that `safeml train` wrote) with a gradient,
+    of the same classes as the model under test. Its input contract is its own."""
+
+    path: PathText = Field(min_length=1)
+    input: InputSettings = InputSettings()
+
+    @model_validator(mode="after")
+    def _classes_in_order(self) -> Self:
+        _check_order(self.input.class_order)
+        return self
+
+
 class ModelSettings(Settings):
     """The model under test: a file (or the folder that `safeml train` wrote), or a recipe that `safeml run` trains first."""
 
@@ -59,9 +72,12 @@ class ModelSettings(Settings):
     def _one_source(self) -> Self:
         if bool(self.path) == bool(self.recipe):
             raise ValueError("give either path (a trained model) or recipe (what to train), and not both")
-        order = self.input.class_order
-        if order is not None and sorted(order) != list(range(len(order))):
-            raise ValueError(
-                f"input.class_order has {len(order)} entries, but not each of 0-{len(order) - 1} once"
-            )
+        _check_order(self.input.class_order)
         return self
+
+
+def _check_order(order: tuple[int, ...] | None) -> None:
+    if order is not None and sorted(order) != list(range(len(order))):
+        raise ValueError(
+            f"input.class_order has {len(order)} entries, but not each of 0-{len(order) - 1} once"
+        )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from safeml.config.base import Epsilon, Settings
+from safeml.config.model import SurrogateSettings
 from safeml.config.physical import PhysicalSettings
 from safeml.errors import ConfigError
 from safeml.results import Finite
@@ -72,6 +73,8 @@ class AdversarialSettings(Settings):
     breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
     certify: prove a lower bound where that is possible, by interval bounds; and by smoothing on smoothed_images images,
         with noise of smoothing_sigma (pixel units) and smoothing_samples answers each; 0 images for no smoothing.
+    surrogate: another model of the same task, on which images are made that are then tried on the model under test, at the
+        threats of the full ensemble and with as many steps as PGD; without it, transfer attacks are not tested.
     """
 
     enabled: bool = True
@@ -92,6 +95,7 @@ class AdversarialSettings(Settings):
     smoothed_images: int = Field(default=0, ge=0, le=100_000)
     smoothing_sigma: Finite = Field(default=0.12, gt=0, le=2)
     smoothing_samples: int = Field(default=1000, ge=100, le=10_000_000)
+    surrogate: SurrogateSettings | None = None
     threats: tuple[Threat, ...] = (
         Threat(norm="linf", epsilon=1 / 255),
         Threat(norm="linf", epsilon=2 / 255),

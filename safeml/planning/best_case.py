@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from safeml.audits import adversarial, balance, performance, training
 from safeml.audits.base import AuditInputs
 from safeml.audits.leakage import Split, leakage_metrics
 from safeml.audits.slices import numbers
+from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
@@ -58,6 +59,13 @@ class Known:
     def nobody(self) -> NoModel:
         """In place of the classifier."""
         return NoModel(self.name, self.test.classes, no_answer if self.gradient else None)
+
+    @property
+    def nobodys_copy(self) -> DifferentiableClassifier | None:
+        """In place of the surrogate, where the settings name one."""
+        if self.config.stages.adversarial.surrogate is None:
+            return None
+        return cast("DifferentiableClassifier", NoModel("surrogate", self.test.classes, no_answer))
 
     @cached_property
     def blank(self) -> ImageDataset:
@@ -141,7 +149,13 @@ class BestCase:
     def _inputs(self) -> AuditInputs:
         """Images without pixels, and nobody to ask."""
         known = self.known
-        return AuditInputs(known.nobody, known.blank, seed=known.config.run.seed, manifest=known.manifest)
+        return AuditInputs(
+            known.nobody,
+            known.blank,
+            seed=known.config.run.seed,
+            manifest=known.manifest,
+            surrogate=known.nobodys_copy,
+        )
 
     def _once(self, stage: str, work: PerfectWork, run: Callable[[AuditInputs], StageResult]) -> StageResult:
         """The stage on the model that `work` stands for, run once for each."""

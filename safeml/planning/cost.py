@@ -22,8 +22,8 @@ ATTACK_FASTER = 0.4
 class Rates:
     """Seconds on this machine.
 
-    forward: one batch of `forward_batch` images answered. step, turn: by norm, one gradient step of a batch of
-    `attack_batch` images, and what each start of an attack costs beside its steps. compiling: by graph, "forward" or norm.
+    forward: one batch of `forward_batch` images answered. step, turn: by graph of an attack (`Call.graph`), one gradient step
+    of a batch of `attack_batch` images, and what each start costs beside its steps. compiling: by graph, "forward" included.
     """
 
     forward: float
@@ -85,7 +85,7 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
     None where an attack has no rate.
     """
     answering = attacking = 0.0
-    if any(call.steps and not call.kept and call.norm not in rates.step for call in calls):
+    if any(call.steps and not call.kept and call.graph not in rates.step for call in calls):
         return None
     for call in calls:
         if call.kept:
@@ -94,7 +94,7 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
         if call.steps and call.gradient:
             batches = math.ceil(call.images / rates.attack_batch)
             attacking += batches * (
-                call.steps * rates.step[call.norm] + call.attempts * rates.turn[call.norm]
+                call.steps * rates.step[call.graph] + call.attempts * rates.turn[call.graph]
             )
         elif call.steps:
             attacking += call.steps * math.ceil(call.images / rates.forward_batch) * rates.forward

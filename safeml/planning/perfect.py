@@ -24,6 +24,7 @@ from safeml.sealed import Arrays, Form
 NEVER_HALVED = 1 << 40
 # A certificate beyond every threat but the unbounded one, which breaks every image, from as far away as pixels go.
 CERTIFIED, UNBOUNDED = 1 - 1e-6, 1.0
+SURROGATE = "surrogate "  # before the norm of an attack on it
 # What speaks against an attack, or counts its work.
 NOTHING = {
     "zero_gradients": bool,
@@ -41,7 +42,7 @@ class Call:
     """One slice that a stage asked for.
 
     images: in it. steps: steps of an attack on each of them, with all attempts; 0 where there is no attack.
-    attempts: of these. gradient: each step takes a gradient, and not an answer alone.
+    attempts: of these. gradient: each step takes a gradient, and not an answer alone. elsewhere: one of the surrogate.
     """
 
     item: str
@@ -51,6 +52,12 @@ class Call:
     gradient: bool = True
     norm: str = ""
     kept: bool = False
+    elsewhere: bool = False
+
+    @property
+    def graph(self) -> str:
+        """What is compiled for an attack, and timed: its norm, of which model."""
+        return f"{SURROGATE}{self.norm}" if self.elsewhere else self.norm
 
 
 @dataclass(eq=False)
@@ -123,9 +130,16 @@ def call_of(item: str, parts: Mapping[str, Any], form: Form, kept: bool = False)
     """What a slice costs, from what the stage says of it."""
     if "attack" not in parts:
         return Call(item, images_of(form), kept=kept)
-    attempts, gradient = parts["attempts"], EFFORT[parts["attack"]].gradient
+    attempts, effort = parts["attempts"], EFFORT[parts["attack"]]
     return Call(
-        item, images_of(form), parts["steps"] * attempts, attempts, gradient, parts["threat"]["norm"], kept
+        item,
+        images_of(form),
+        parts["steps"] * attempts,
+        attempts,
+        effort.gradient,
+        parts["threat"]["norm"],
+        kept,
+        effort.knowledge == "transfer",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from safeml.pipeline import STAGES, Stage, quick
 from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
-from safeml.planning.perfect import Call, PerfectWork
+from safeml.planning.perfect import SURROGATE, Call, PerfectWork
 from safeml.planning.physical import physical_calls
 from safeml.planning.probe import probe
 from safeml.planning.provable import plan_gates
@@ -128,16 +129,31 @@ def _undone(stage: Stage, subject: Planned, best: BestCase) -> Dry:
 
 
 def _graphs(dry: dict[str, Dry]) -> set[str]:
-    """What has to be compiled: answers, and attacks by norm."""
+    """What has to be compiled: answers, and attacks by norm, on the model and on the surrogate."""
     calls = [call for found in dry.values() for call in found.calls if not call.kept]
-    return {"forward" for _ in calls} | {call.norm for call in calls if call.steps}
+    return {"forward" for _ in calls} | {call.graph for call in calls if call.steps}
 
 
 def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
     progress("timing a few batches", 0, 1)
     settings = subject.known.config.stages.adversarial
-    norms = _graphs(dry) - {"forward"}
-    return probe(subject.inputs.classifier, subject.known.test.images, settings, norms)
+    graphs, images = _graphs(dry) - {"forward"}, subject.known.test.images
+    away = {graph for graph in graphs if graph.startswith(SURROGATE)}
+    rates = probe(subject.inputs.classifier, images, settings, graphs - away)
+    if not away:
+        return rates
+    norms = {graph.removeprefix(SURROGATE) for graph in away}
+    other = probe(subject.inputs.surrogate, images, settings, norms)
+
+    def both(mine: Mapping[str, float], its: Mapping[str, float]) -> dict[str, float]:
+        return {**mine, **{f"{SURROGATE}{norm}": its[norm] for norm in norms if norm in its}}
+
+    return replace(
+        rates,
+        step=both(rates.step, other.step),
+        turn=both(rates.turn, other.turn),
+        compiling=both(rates.compiling, other.compiling),
+    )
 
 
 def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
@@ -171,7 +187,8 @@ def _state(stage: Stage, subject: Planned, kept: bool) -> tuple[Literal["runs", 
     if kept:
         return "done", "kept in the run folder"
     if stage.name == "adversarial" and not known.gradient:
-        return "runs", "a model of this kind gives no gradient: queries alone, and no robust accuracy"
+        by = "queries alone" if known.nobodys_copy is None else "queries and transfer alone"
+        return "runs", f"a model of this kind gives no gradient: {by}, and no robust accuracy"
     if stage.name == "training" and known.manifest is None and subject.training is None:
         return "idle", "no training.json beside the model"
     return "runs", ""

@@ -24,6 +24,7 @@ from safeml.store.files import content_key
 from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
 from safeml.subject import default_folder, open_subject
+from safeml.surrogate import check_surrogate, open_surrogate
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ def planned(
         raise InputRefused(f"{source.file}: is not there; expected the model that is to be audited.")
     if timing:
         return _opened(config, place, model, out, profile, progress)
+    check_surrogate(config, place)
     known = replace(
         _read(config, place, source.file.name),
         gradient=source.file.suffix not in ONNX.suffixes,
@@ -134,7 +136,15 @@ def _of_recipe(
     made = plan_training(recipe, prepared.training, prepared.choosing, base, timing, known.name)
     inputs = _inputs(known)
     if made.classifier is not None:
-        inputs = replace(inputs, classifier=made.classifier, predicting=made.classifier.batch)
+        surrogate = open_surrogate(config, place, known.test.class_names, progress)
+        inputs = replace(
+            inputs,
+            classifier=made.classifier,
+            predicting=made.classifier.batch,
+            surrogate=surrogate[1] if surrogate is not None else None,
+        )
+    else:
+        check_surrogate(config, place)
     # The chain reads the data for the training and for the audit, and the framework starts once more, in the trial load.
     opening = 2 * (reading + again + made.starting)
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
@@ -155,4 +165,12 @@ def _read(config: Config, place: Place, name: str) -> Known:
 def _inputs(known: Known) -> AuditInputs:
     """What the stages would be given, with nobody to ask."""
     seed = known.config.run.seed
-    return AuditInputs(known.nobody, known.test, known.train, known.valid, seed, manifest=known.manifest)
+    return AuditInputs(
+        known.nobody,
+        known.test,
+        known.train,
+        known.valid,
+        seed,
+        manifest=known.manifest,
+        surrogate=known.nobodys_copy,
+    )

@@ -33,6 +33,7 @@ SPENDS = {
     "apgd_ce": (40, 1),
     "apgd_t": (40, 9),
     "square": (300, 1),
+    "transfer": (40, 1),
 }
 
 

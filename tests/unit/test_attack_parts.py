@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from safeml.attacks.apgd import checkpoints, runners_up
-from safeml.attacks.effort import ATLAS, EFFORT, NIST
+from safeml.attacks.effort import ATLAS, EFFORT, NIST, TRANSFER
 from safeml.attacks.registry import ATTACKS
 from safeml.attacks.square import sides
 from safeml.config import AdversarialSettings
@@ -74,7 +74,7 @@ class TestRunnersUp:
 
 class TestEffort:
     def test_every_attack_has_one_row_everywhere(self):
-        assert set(EFFORT) == set(ATTACKS) == set(ATTACK_NAMES)
+        assert set(EFFORT) == set(ATTACKS) == {*ATTACK_NAMES, TRANSFER}
 
     def test_attacks_spend_what_the_settings_say(self):
         settings = AdversarialSettings(
@@ -87,6 +87,7 @@ class TestEffort:
             "apgd_ce": (31, 2),
             "apgd_t": (31, 4),
             "square": (777, 1),
+            "transfer": (11, 1),
         }
 
     def test_knowledge_is_known_to_both_taxonomies(self):

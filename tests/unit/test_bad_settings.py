@@ -228,6 +228,18 @@ FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "stage without metrics": (GOOD + GATE.format("model", "parameters", "<=", 5), ("records no metrics",)),
     "threat that is not attacked": (GOOD + GATE.format("adversarial", "robust_accuracy.linf_16", ">=", 0.5), ("linf_16", "under these settings")),
     "attack that is not run": (GOOD + ATTACKS + 'attacks = ["pgd"]\n' + GATE.format("adversarial", "robust_accuracy.linf_4.fgsm", ">=", 0.5), ("linf_4.fgsm",)),
+    "transfer without a surrogate": (GOOD + GATE.format("adversarial", "transfer_success.linf_4", "<=", 0.5), ("transfer_success.linf_4", "under these settings")),
+    "transfer, which a weak surrogate passes": (
+        GOOD + ATTACKS + 'surrogate = {path = "copy.keras"}\n' + GATE.format("adversarial", "transfer_success.linf_4", "<=", 0.5),
+        ("a weak one reaches nothing", "robust_accuracy.linf_4"),
+    ),
+    "surrogate without a path": (GOOD + ATTACKS + 'surrogate = {}\n', ("stages.adversarial.surrogate.path",)),
+    "surrogate of nothing": (GOOD + ATTACKS + 'surrogate = {path = ""}\n', ("stages.adversarial.surrogate.path",)),
+    "surrogate with a recipe": (GOOD + ATTACKS + 'surrogate = {path = "a", recipe = "b"}\n', ("stages.adversarial.surrogate.recipe",)),
+    "surrogate with classes left out": (
+        GOOD + ATTACKS + 'surrogate = {path = "a", input = {class_order = [0, 2]}}\n', ("stages.adversarial.surrogate", "class_order has 2 entries"),
+    ),
+    "surrogate with another range": (GOOD + ATTACKS + 'surrogate = {path = "a", input = {range = [1, 1]}}\n', ("surrogate.input", "equal ends")),
     "success rate of a side threat": (GOOD + GATE.format("adversarial", "attack_success_rate.linf_8", "<=", 0.5), ("attack_success_rate.linf_8",)),
     "unknown slice": (GOOD + 'slice = "night"\n', ('slice is "night"', '"all"')),
     "recall of everything": (GOOD + GATE.format("performance", "recall", ">=", 0.5), ('slice is "all"', "class:NAME or family:NAME")),
