@@ -57,9 +57,9 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
 
     # Where a gradient leads nowhere, a sticker or a patch that fools nobody proves nothing. The patch is about one class, of
     # which the sample may hold next to nothing: its own images are asked, too.
-    right = sample.take(np.flatnonzero(items.clean.right))
-    broken = items.broken_promises(right) if gradient else 0.0
-    broken_by_patch = items.broken_promises(patch.data) if isinstance(patch, PatchMeasured) else 0.0
+    broken = items.broken_promises(sample, items.clean.right) if gradient else 0.0
+    patched = patch.data if isinstance(patch, PatchMeasured) else None
+    broken_by_patch = items.broken_promises(patched, np.ones(len(patched), bool)) if patched else 0.0
     zero = any(gradient_zero(found, items.clean) for found in measured.values())
     hidden = zero or broken > BREAKING
     metrics = [

@@ -114,11 +114,12 @@ class SignItems:
         parts = {"settings": self.settings.model_dump(mode="json")}
         return SignMeasured(**self.slices.measure(name, columns, parts, form, achieved))
 
-    def broken_promises(self, data: ImageDataset) -> float:
-        """The share of `data`, all right when clean, of whose gradient's promise a small step gains next to nothing."""
-        if not len(data):
+    def broken_promises(self, data: ImageDataset, right: np.ndarray) -> float:
+        """The share of images of whose gradient's promise a small step gains next to nothing; of those that are right when
+        clean (bool [N])."""
+        if not right.any():
             return 0.0
-        part = data.take(probed(np.arange(len(data)), self.inputs.seed))
+        part = data.take(probed(np.flatnonzero(right), self.inputs.seed))
         columns = {"images": pixels_of(part), "labels": part.labels, "ids": numbers(part)}
         return broken(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
 

@@ -368,6 +368,15 @@ def test_a_defence_of_the_patched_class_alone_bounds_no_patch():
     assert found["physical_accuracy.sticker"].method != physical.HIDDEN
 
 
+def test_a_model_that_is_right_for_no_image_is_measured_too():
+    data = grey_signs()
+    wrong = replace(data, labels=(data.labels + 1) % K)
+    result = audit(by_brightness(), wrong)
+    found = {metric.name: metric for metric in result.metrics}
+    assert found["clean_accuracy_physical_sample"].value == found["physical_accuracy.worst"].value == 0
+    assert "sign_gradient_shattered" not in codes(result)
+
+
 def test_an_honest_gradient_is_not_called_shattered():
     result = run(AuditInputs(by_brightness(), grey_signs()), settings())
     assert not {"sign_gradient_shattered", "sign_gradient_zero"} & codes(result)
