@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests import subjects
@@ -94,7 +94,7 @@ def test_no_attack_breaks_a_certified_image(seed, residual, pooling, padding, ce
     labels = classifier.predict_logits(images).argmax(1)
     radius = certified_radius(classifier, images, labels, most=1.0, batch=COUNT)
     rows = np.flatnonzero(radius > 0)
-    assert len(rows)
+    assume(len(rows))  # a network whose last layers are dead answers all images alike, and proves nothing
     epsilon = float(np.median(radius[rows]))
     # Larger balls hold smaller ones: what is certified at one radius is certified below it.
     assert certify_linf(classifier, images, labels, epsilon / 2, batch=COUNT)[radius >= epsilon].all()
