@@ -19,6 +19,7 @@ from safeml.audits.adversarial_items import Items
 from safeml.audits.base import AuditInputs
 from safeml.audits.campaign import Campaign
 from safeml.config import AdversarialSettings, Threat
+from safeml.config.stages import ATTACK_NAMES
 from safeml.data.dataset import ImageDataset
 from safeml.sealed import Arrays, Form
 from tests.integration.test_attack_lanes import SPENDS, K, convolutional, network, same
@@ -89,7 +90,7 @@ def robust(ran: Campaign) -> dict[Threat, np.ndarray]:
 def test_the_ensemble_is_at_most_each_of_its_attacks():
     left = robust(whole())
     assert 0 < left[MIDDLE[0]].sum() < N - WRONG
-    assert {name for name, _ in whole().hits} == set(ATTACKS)
+    assert {name for name, _ in whole().hits} == set(ATTACK_NAMES)
     for (name, threat), hits in whole().hits.items():
         assert not (left[threat] & hits).any(), (name, threat.label)
     for (name, threat), measured in whole().measured.items():
