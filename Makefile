@@ -21,8 +21,9 @@ report: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Those of integration/ and property/ are all slow, and even to collect them takes a while.
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/fault tests/oracle tests/security
 
 check: $(READY)
 	$(BIN)/ruff check .
