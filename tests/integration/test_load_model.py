@@ -86,3 +86,17 @@ def test_a_model_that_was_changed_or_has_gone_since_voids_the_run(tmp_path: Path
     path.unlink()
     with pytest.raises(StageError, match="disappeared"):
         opened.check_unchanged()
+
+
+def test_a_model_that_answers_by_its_neighbours_is_refused(tmp_path: Path) -> None:
+    """Right in the company of a batch, at chance alone: what is audited would not be what is deployed."""
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    means = keras.layers.GlobalAveragePooling2D()(inputs)
+    centred = means - keras.ops.mean(means, axis=0, keepdims=True)
+    path = tmp_path / "neighbours.keras"
+    keras.Model(inputs, keras.layers.Dense(3)(centred)).save(path)
+    opened = load_model(path).model
+    with pytest.raises(InputRefused, match="when other images stand beside it in the batch"):
+        opened.fed(InputSettings(), ("a", "b", "c"), "neighbours")
