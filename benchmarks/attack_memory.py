@@ -35,8 +35,9 @@ def peak_kib(count: int) -> int:
     from safeml.attacks.base import Budget
     from safeml.attacks.registry import ATTACKS
     from safeml.classifiers.load import load_model
-    from safeml.config import InputSettings, Threat
     from safeml.data.rendered import render
+    from safeml.settings.model import InputSettings
+    from safeml.threats import Threat
 
     names = tuple(str(number) for number in range(43))
     folder = Path(__file__).parent.parent / "models" / "lenet-gtsrb"

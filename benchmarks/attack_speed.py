@@ -31,7 +31,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from safeml.attacks.art import art_classifier, art_pgd_attack
+from safeml.attacks.art.pgd import art_classifier, art_pgd_attack
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.engine import compile_for
 from safeml.attacks.lanes import attack
@@ -39,8 +39,9 @@ from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.classifiers.load import load_model
-from safeml.config import InputSettings, Threat
 from safeml.data.rendered import render
+from safeml.settings.model import InputSettings
+from safeml.threats import Threat
 
 RESULT = Path(__file__).parent / "results" / "attack_speed.json"
 STEPS, TRACES, ART_ROUNDS = 20, 5, 2

@@ -22,14 +22,15 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import numpy as np
 from strangers import EXPECTED
 
-from safeml.attacks.art import art_pgd
+from safeml.attacks.art.pgd import art_pgd
 from safeml.attacks.base import Budget
 from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.classifiers.load import load_model
-from safeml.config import InputSettings, Threat
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import project
+from safeml.settings.model import InputSettings
+from safeml.threats import Threat
 
 RESULT = Path(__file__).parent / "results" / "cross_tool.json"
 MODELS = Path(__file__).parent.parent / "models"

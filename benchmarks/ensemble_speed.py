@@ -28,14 +28,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from safeml.attacks.art import art_classifier
+from safeml.attacks.art.pgd import art_classifier
 from safeml.attacks.base import Budget
 from safeml.attacks.registry import ATTACKS
 from safeml.classifiers.load import load_model
-from safeml.config import InputSettings, Threat
 from safeml.data.rendered import render
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size, project
+from safeml.settings.model import InputSettings
+from safeml.threats import Threat
 
 RESULT = Path(__file__).parent / "results" / "ensemble_speed.json"
 USUAL = 4.0  # L-inf, in 1/255; at a larger one fewer images are left for the dearest attacks, of both

@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from safeml import pipeline
-from safeml.config import load_config
+from safeml.config.audit import load_config
 from safeml.data.place import Place
 from safeml.report.write import write_report
 from safeml.results import Run

@@ -6,83 +6,12 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from safeml.config import InputSettings
+from safeml.results import Gate
+from safeml.settings.model import InputSettings
+from safeml.stages import STAGES
 
-NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to own."
-
-# id, title, stage, metric, slice, op, threshold, rationale
-GATES = (
-    (
-        "clean-accuracy",
-        "Accuracy on clean images",
-        "performance",
-        "clean_accuracy",
-        "all",
-        ">=",
-        0.95,
-        "Below the published accuracy of small networks on GTSRB (0.97 to 0.98). " + NO_AUTHORITY,
-    ),
-    (
-        "worst-family-recall",
-        "Recall of the weakest sign family",
-        "performance",
-        "recall_worst_family",
-        "all",
-        ">=",
-        0.90,
-        "An average hides a family that the model cannot read. " + NO_AUTHORITY,
-    ),
-    (
-        "hazard-weighted-error",
-        "Hazard-weighted error",
-        "performance",
-        "hazard_weighted_error",
-        "all",
-        "<=",
-        0.02,
-        "A stop sign read as priority road is not one error among others. " + NO_AUTHORITY,
-    ),
-    (
-        "shared-duplicates",
-        "Test images that also stand in training",
-        "balance",
-        "shared_duplicates",
-        "split:train",
-        "==",
-        0,
-        "A shared image measures memory, not recognition: none is allowed.",
-    ),
-    (
-        "shared-tracks",
-        "Signs that stand in training and test",
-        "balance",
-        "shared_tracks",
-        "split:train",
-        "==",
-        0,
-        "Frames of one sign on both sides measure memory: none is allowed. Remove this gate where tracks are not published.",
-    ),
-    (
-        "robust-linf-4",
-        "Accuracy under the worst attack, L-inf 4/255",
-        "adversarial",
-        "robust_accuracy.linf_4",
-        "all",
-        ">=",
-        0.60,
-        "The customary threat of small images. " + NO_AUTHORITY,
-    ),
-    (
-        "gradient-masking",
-        "Signs of gradient masking",
-        "adversarial",
-        "masking_flags",
-        "all",
-        "==",
-        0,
-        "A model that hides its gradient looks robust and is not (Carlini et al., 2019).",
-    ),
-)
+# What `safeml init` writes: each stage's own gates.
+GATES: tuple[Gate, ...] = tuple(gate for stage in STAGES for gate in stage.gates)
 
 
 def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
@@ -123,12 +52,14 @@ def new_config(
         "# [stages.adversarial.surrogate]   # another model of these classes: without it, transfer attacks are not tested\n"
         '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
     ]
-    for gate_id, title, stage, metric, slice_, op, threshold, rationale in GATES:
-        lines.append(
-            f"[[gates]]\nid = {quote(gate_id)}\ntitle = {quote(title)}\nstage = {quote(stage)}\nmetric = {quote(metric)}\n"
-            f"slice = {quote(slice_)}\nop = {quote(op)}\nthreshold = {threshold}\nrationale = {quote(rationale)}\n"
-        )
+    lines += [_gate_lines(gate) for gate in GATES]
     return "\n".join(lines)
+
+
+def _gate_lines(gate: Gate) -> str:
+    text = {key: _quoted(getattr(gate, key)) for key in ("id", "title", "stage", "metric", "slice", "op")}
+    values = {**text, "threshold": f"{gate.threshold:g}", "rationale": _quoted(gate.rationale)}
+    return "\n".join(["[[gates]]", *(f"{key} = {value}" for key, value in values.items())]) + "\n"
 
 
 def _quoted(text: str) -> str:

@@ -1,28 +1,28 @@
-"""From settings to a verdict: load, run each stage unless it is done, decide, record. One loop, one row a stage."""
+"""From settings to a verdict: load, run each stage unless it is done, decide, record. One loop over the rows of `safeml.stages`."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from safeml import gates as deciding
 from safeml import interruption, provenance
-from safeml.audits.base import AuditInputs, Progress, silent
-from safeml.config import Config
+from safeml.audits.base import AuditInputs
+from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
 from safeml.results import Finding, Resume, Run, RunTimes, StageResult
+from safeml.stages import STAGES, settings_of
+from safeml.stages.base import Stage, load
 from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
@@ -30,75 +30,19 @@ from safeml.store.run_folder import forget_verdict, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
 from safeml.surrogate import surrogate_identity
 from safeml.version import __version__
+from safeml.work import Progress, silent
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One row a stage: `module.run(inputs, settings)` measures it, `[stages.NAME]` configures it.
-
-    reads: what it takes from its inputs beside model and data, so that its result is kept only as long as that is the same.
-    """
-
-    name: str
-    title: str
-    module: str
-    reads: tuple[Literal["contract", "origin", "manifest", "surrogate"], ...] = ()
-
-
-STAGES = (
-    Stage("model", "Model file", "safeml.audits.model", reads=("origin", "contract")),
-    Stage("training", "Training", "safeml.audits.training", reads=("manifest",)),
-    Stage("performance", "Performance", "safeml.audits.performance"),
-    Stage("balance", "Class balance", "safeml.audits.balance"),
-    Stage("adversarial", "Adversarial robustness", "safeml.audits.adversarial", reads=("surrogate",)),
-    Stage("physical", "Physical threats", "safeml.audits.physical"),
-)
-# The most that the quick profile does of each.
-QUICK: dict[str, dict[str, int]] = {
-    "performance": {"bootstrap": 200},
-    "adversarial": {
-        "images": 256,
-        "steps": 10,
-        "apgd_steps": 20,
-        "targets": 3,
-        "fmn_steps": 30,
-        "queries": 200,
-        "breadth_images": 8,
-        "smoothed_images": 16,
-    },
-    "physical": {
-        "images": 64,
-        "sticker_steps": 20,
-        "patch_steps": 60,
-        "shift_points": 3,
-        "rotation_points": 3,
-    },
-}
-QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")
-
-
-def quick(config: Config) -> Config:
-    """The quick profile: at most so many images and steps, the threats that a gate reads and a few more, the same gates."""
-    stages: dict[str, Any] = {
-        name: getattr(config.stages, name).model_copy(
-            update={
-                key: min(most, getattr(getattr(config.stages, name), key)) for key, most in bounds.items()
-            }
+def quick(config: Config, stages: Sequence[Stage[Any]] = STAGES) -> Config:
+    """Return the settings of the quick profile: each stage's own quick form; the gates stay the same."""
+    tables = {
+        stage.name: stage.quick(
+            settings_of(config.stages, stage),
+            frozenset(gate.metric for gate in config.gates if gate.stage == stage.name),
         )
-        for name, bounds in QUICK.items()
+        for stage in stages
     }
-    attacked = stages["adversarial"]
-    read = " ".join(gate.metric for gate in config.gates)
-    threats = tuple(
-        threat
-        for threat in attacked.threats
-        if threat.label in QUICK_THREATS or threat.label in read or threat == attacked.main
-    )
-    gated = tuple(threat.label for threat in threats if attacked.is_full(threat) and threat.label in read)
-    stages["adversarial"] = attacked.model_copy(
-        update={"threats": threats, "full_ensemble": gated or (attacked.main.label,)}
-    )
-    return config.model_copy(update={"stages": config.stages.model_copy(update=stages)})
+    return config.model_copy(update={"stages": config.stages.model_copy(update=tables)})
 
 
 def audit(
@@ -111,9 +55,10 @@ def audit(
     progress: Progress = silent,
     *,
     force: bool = False,
+    stages: Sequence[Stage[Any]] = STAGES,
     finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
-    """Run every enabled stage on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
+    """Run every enabled stage of `stages` on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
 
     Returns the run, its times and its folder. What is finished of the same model, data, settings and code is not measured
     again. The folder is held against other runs until `finish` has returned, which may write into it.
@@ -121,7 +66,7 @@ def audit(
     """
     started = datetime.now(UTC)
     if profile == "quick":
-        config = quick(config)
+        config = quick(config, stages)
     with ExitStack() as held:
         earlier = None
         there = folder is not None and os.path.lexists(folder)
@@ -135,11 +80,14 @@ def audit(
             refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint, profile)
         sweep(folder)
         journal = Journal(folder)
-        done = {stage.name: _stage(stage, subject, config, journal, n) for n, stage in enumerate(STAGES)}
+        done = {
+            stage.name: _stage(stage, subject, config, journal, (number, len(stages)))
+            for number, stage in enumerate(stages)
+        }
         interruption.check()
-        progress("Verdict", len(STAGES), len(STAGES))
+        progress("Verdict", len(stages), len(stages))
         subject.check_unchanged()
-        stages = [kept.result for kept, _ in done.values()]
+        results = [kept.result for kept, _ in done.values()]
         run = Run(
             safeml_version=__version__,
             title=config.title,
@@ -147,9 +95,9 @@ def audit(
             profile=profile,
             model=subject.identity,
             data=subject.data,
-            stages=stages,
+            stages=results,
             gates=list(config.gates),
-            verdict=deciding.decide(stages, config.gates, today=started.date().isoformat()),
+            verdict=deciding.decide(results, config.gates, today=started.date().isoformat()),
             versions=provenance.versions(),
             configuration=_without_folders(config.model_dump(mode="json")),
             command=list(command),
@@ -176,26 +124,26 @@ def audit(
     return run, times, folder
 
 
-def stage_key(stage: Stage, subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
+def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
     """What the numbers of a stage depend on beside its settings, and the key under which its result is kept."""
-    evidence = subject.evidence | {name: _plain(subject.inputs, name) for name in stage.reads}
+    evidence = subject.evidence | {name: _plain(subject.inputs, name) for name in stage.needs}
     key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
     return evidence, key
 
 
 def _stage(
-    stage: Stage, subject: Subject, config: Config, journal: Journal, number: int
+    stage: Stage[Any], subject: Subject, config: Config, journal: Journal, number: tuple[int, int]
 ) -> tuple[KeptStage, bool]:
     """The stage as it is kept, or measured and kept; and whether it was read back."""
     interruption.check()
-    settings = getattr(config.stages, stage.name)
+    settings = settings_of(config.stages, stage)
     if not settings.enabled:
         reason = f"[stages.{stage.name}] enabled = false in the configuration"
         skipped = StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
         return KeptStage(skipped, 0.0), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
-    subject.inputs.progress(f"{stage.title} (kept)" if kept else stage.title, number, len(STAGES))
+    subject.inputs.progress(f"{stage.title} (kept)" if kept else stage.title, *number)
     if kept is not None:
         journal.clear(
             stage.name
@@ -212,10 +160,10 @@ def _stage(
     return KeptStage(result, seconds), False
 
 
-def _measured(stage: Stage, inputs: AuditInputs, settings: Any, folder: Path) -> StageResult:
+def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Path) -> StageResult:
     """What the stage measures; a stage that fails is a result with a reason, unless nothing can be written any more."""
     try:
-        result: StageResult = importlib.import_module(stage.module).run(inputs, settings)
+        result: StageResult = load(stage.run)(inputs, settings)
     except FolderError:
         raise
     except Exception as error:

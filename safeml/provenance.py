@@ -9,7 +9,21 @@ import platform
 import subprocess
 from pathlib import Path
 
-MEASURING = ("attacks", "audits", "classifiers", "data", "metrics", "scan", "statistics")
+# Rooms and files that plan, decide, show, store or train, and so change no recorded number. Everything else is taken to
+# measure: a room that is added does so by default.
+NOT_MEASURING = (
+    "cli",
+    "defaults.py",
+    "gates.py",
+    "interruption.py",
+    "planning",
+    "recipes.py",
+    "report",
+    "store",
+    "training",
+    "verdict_text.py",
+    "version.py",
+)
 PACKAGES = (
     "numpy",
     "scipy",
@@ -22,13 +36,13 @@ PACKAGES = (
 )
 
 
-def measuring_code() -> str:
-    """sha256 of the code that measures: numbers of other code are measured again, whatever the version says."""
-    package = Path(__file__).parent
+def measuring_code(package: Path = Path(__file__).parent) -> str:
+    """Return the sha256 of the code that measures: a number of other code is measured again, whatever the version says."""
     digest = hashlib.sha256()
-    for room in MEASURING:
-        for file in sorted((package / room).rglob("*.py")):
-            digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        if name.parts[0] not in NOT_MEASURING:
+            digest.update(f"{name.as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from safeml import framework, provenance
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.identity import model_identity
-from safeml.config import InputSettings, Recipe, TrainingSettings, load_recipe
+from safeml.config.recipe import Recipe, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
@@ -21,6 +21,8 @@ from safeml.data.splits import split_by_image, split_by_track
 from safeml.errors import ConfigError, ExitCode, StageError, first_line
 from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
+from safeml.settings.model import InputSettings
+from safeml.stages.training import TrainingSettings
 from safeml.store.files import atomic_write, content_key, file_sha256, make_folder, to_json
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
@@ -207,7 +209,7 @@ def training_run(prepared: Prepared, folder: Path) -> Run:
     Raises InputRefused where the folder's model or manifest is not what it should be.
     """
     recipe, training, choosing = prepared.recipe, prepared.training, prepared.choosing
-    from safeml.audits import training as stage
+    from safeml.audits.training import run as stage
     from safeml.classifiers.load import load_model
 
     opened = load_model(folder)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from safeml import provenance
-from safeml.audits.base import AuditInputs, Progress
+from safeml.audits.base import AuditInputs
 from safeml.classifiers.identity import file_title, model_identity
-from safeml.config import Config
+from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import Role, data_identity
 from safeml.data.place import Place
@@ -19,6 +19,7 @@ from safeml.results import DataIdentity, ModelIdentity
 from safeml.store.files import content_key
 from safeml.surrogate import SURROGATE, open_surrogate, surrogate_identity
 from safeml.version import __version__
+from safeml.work import Progress
 
 
 @dataclass(frozen=True)

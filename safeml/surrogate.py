@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from safeml.audits.base import AuditInputs, Progress
+from safeml.audits.base import AuditInputs
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.classifiers.identity import file_title, model_identity
-from safeml.config import Config
+from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused, StageError
 from safeml.results import ModelIdentity
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
+from safeml.stages import settings_of
+from safeml.stages.adversarial import ADVERSARIAL
+from safeml.work import Progress
 
 if TYPE_CHECKING:
     from safeml.classifiers.load import Opened
@@ -29,7 +32,7 @@ def open_surrogate(
     Raises InputRefused where it cannot be opened, is about other classes or gives no gradient, and ConfigError where its
     contract contradicts itself.
     """
-    settings = config.stages.adversarial
+    settings = settings_of(config.stages, ADVERSARIAL)
     if not settings.enabled or settings.surrogate is None:
         return None
     from safeml.classifiers.load import load_model
@@ -51,7 +54,7 @@ def open_surrogate(
 
 def check_surrogate(config: Config, place: Place) -> None:
     """What can be said of a surrogate without opening it. Raises InputRefused as the audit would."""
-    settings = config.stages.adversarial
+    settings = settings_of(config.stages, ADVERSARIAL)
     if not settings.enabled or settings.surrogate is None:
         return
     file = find_model(place.base / settings.surrogate.path).file

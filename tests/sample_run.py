@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from safeml.config import StageSettings
 from safeml.gates import decide
 from safeml.results import (
     Bars,
@@ -38,6 +37,7 @@ from safeml.results import (
     Table,
     Waiver,
 )
+from safeml.stages import StageSettings
 
 TODAY = "2026-06-15"
 CLASSES = [f"Class {k}" for k in range(43)]

@@ -17,7 +17,7 @@ from safeml.attacks.losses import Loss, cross_entropy, targeted_difference_of_lo
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm, random_starts
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 # Of the source: first window and how it shrinks, least window (shares of all steps); share of steps that must improve.
 FIRST_WINDOW, SHRINK, LEAST_WINDOW, ENOUGH = 0.22, 0.03, 0.06, 0.75

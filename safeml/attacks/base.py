@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 SURVIVED = -1
 

@@ -10,7 +10,7 @@ from safeml.attacks.base import AttackOutcome, Budget
 from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 
 def fgsm(

@@ -18,8 +18,8 @@ from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
 from safeml.metrics.classification import right_answers
+from safeml.threats import Threat
 
 FIRST_STEP, LAST_STEP = 1.0, 0.01  # shares of the ball's radius
 FIRST_CHANGE, LAST_CHANGE = 0.05, 0.001  # of the radius, in one step

@@ -18,8 +18,8 @@ from safeml.attacks.engine import Compiled, compile_for, lanes_of
 from safeml.attacks.method import Method
 from safeml.attacks.norms import NORMS
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
 from safeml.errors import StageError
+from safeml.threats import Threat
 
 FEWEST = 8  # lanes; fewer are not worth another shape
 DRAWS = 1  # purpose of random numbers, beside the starts

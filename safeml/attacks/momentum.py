@@ -19,8 +19,8 @@ from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import Norm
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
 from safeml.metrics.classification import right_answers
+from safeml.threats import Threat
 
 DECAY = 1.0  # of the gradients so far, in one step
 PATH = 2.5  # of epsilon, the length of all steps together

@@ -13,7 +13,7 @@ from safeml.attacks.losses import Loss, cross_entropy
 from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import NORMS, Norm, random_starts
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 
 def pgd(

@@ -19,7 +19,7 @@ from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State, choose
 from safeml.attacks.norms import NORMS, Norm
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 FIRST_SHARE = 0.8  # of the pixels, in the first square
 # After which the share is halved, in queries of ten thousand (of the source).

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.batches import BatchSize
-from safeml.config import InputSettings
 from safeml.data.dataset import ImageDataset
 from safeml.results import ModelOrigin
-from safeml.sealed import Arrays, Form
-
-Progress = Callable[[str, int, int], None]
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """A progress callback that shows nothing: `step` in words, `done` of `total`."""
-
-
-class Work(Protocol):
-    """Where a stage's arrays are kept while it is measured, so that an interrupted run goes on from there."""
-
-    def __call__(
-        self, item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]
-    ) -> Arrays:
-        """The arrays of one slice of one item: kept ones, or else those of `measure()`.
-
-        item: a name of small letters, digits, `_`, `.` and `-`. parts: what the arrays depend on beside the stage's
-        model, data and seed; JSON-able. form: the arrays that `measure` gives.
-        """
-        ...
-
-
-def keep_nothing(item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]) -> Arrays:
-    """A `Work` that measures, and keeps nothing."""
-    return measure()
+from safeml.settings.model import InputSettings
+from safeml.work import Progress, Work, keep_nothing, silent
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.perfect import Perfect
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import contract_key
-from safeml.config import InputSettings, ModelFileSettings
 from safeml.limits import GIB
 from safeml.results import Card, Column, Fact, Finding, ModelOrigin, Provenance, StageResult, Table
+from safeml.settings.model import InputSettings
+from safeml.stages.model import MODEL, ModelFileSettings
 from safeml.wording import counted, number
 
 CHOSEN_HERE = (
@@ -188,3 +190,7 @@ def _loading_table(inputs: AuditInputs, origin: ModelOrigin) -> list[Table]:
 def _table(name: str, title: str, rows: list[list[str]]) -> Table:
     columns = [Column(key="what", label="What"), Column(key="value", label="Value")]
     return Table(id=f"model-{name}", title=title, columns=columns, rows=[list(row) for row in rows])
+
+
+# The stage records no metric, and a plan does not open the file.
+PERFECT = Perfect(run=lambda inputs, settings: StageResult(stage=MODEL.name, title=MODEL.title))

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from safeml.audits.base import Work
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.results import Finding
 from safeml.sealed import Arrays, Form, fits
 from safeml.wording import counted
+from safeml.work import FORWARD, Cost, Work
 
 BATCHES = "batches"
 
@@ -43,12 +43,13 @@ class Slices:
         form: Form,
         compute: Callable[[slice], Arrays],
         progress: Callable[[int], None] = lambda done: None,
+        cost: Cost = FORWARD,
     ) -> Arrays:
         """The arrays of `form` (types, and shapes of one image's row), one row an image, slice by slice.
 
         columns: arrays of N rows, from which `compute` takes the rows of a slice: their content is what the slice depends on.
         With the images' ids among them, no two slices are the same. parts: what else `compute` depends on, JSON-able.
-        progress: told the number of images that are done. Raises StageError where `compute` gives other arrays.
+        progress: gets the number of images that are done. cost: for each image. Raises StageError where `compute` gives other arrays.
         """
         done: list[Arrays] = []
         [count] = {len(column) for column in columns.values()}
@@ -58,7 +59,7 @@ class Slices:
             whole = {**parts, "columns": _content(columns, rows)}
             if "ids" in columns:
                 whole["ids"] = columns["ids"][rows].tolist()
-            done.append(self._slice(item, whole, form, rows, compute))
+            done.append(self._slice(item, whole, form, rows, compute, cost))
         progress(count)
         return {name: np.concatenate([arrays[name] for arrays in done]) for name in form}
 
@@ -84,6 +85,7 @@ class Slices:
         form: Form,
         rows: slice,
         compute: Callable[[slice], Arrays],
+        cost: Cost,
     ) -> Arrays:
         whole = {name: (kind, (rows.stop - rows.start, *shape)) for name, (kind, shape) in form.items()}
         whole[BATCHES] = ("int64", (len(self.batches),))
@@ -94,7 +96,7 @@ class Slices:
                 raise StageError(f"{item}: {_difference(arrays, whole)}.")
             return arrays
 
-        arrays = self.work(item, parts, whole, measured)
+        arrays = self.work(item, parts, whole, measured, cost)
         self._smallest = np.minimum(self._smallest, arrays[BATCHES])
         return arrays
 

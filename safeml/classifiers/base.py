@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from safeml.classifiers.batches import BatchSize
-from safeml.config import InputSettings
+from safeml.settings.model import InputSettings
 
 
 @dataclass(frozen=True)

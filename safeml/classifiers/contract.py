@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from safeml.classifiers.base import Classifier, InputSpec, Model
-from safeml.config import InputSettings
 from safeml.errors import ConfigError, InputRefused
+from safeml.settings.model import InputSettings
 
 
 def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec:

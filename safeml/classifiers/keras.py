@@ -9,8 +9,8 @@ import numpy as np
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.classifiers.head import LOG_NOTE, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.tensors import TensorClassifier, TensorModel
-from safeml.config import InputSettings
 from safeml.errors import InputRefused, first_line
+from safeml.settings.model import InputSettings
 
 
 def wrap(

@@ -19,9 +19,9 @@ from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
 from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
 from safeml.classifiers.onnx_graph import OnnxGraph
-from safeml.config import InputSettings
 from safeml.errors import InputRefused, first_line
 from safeml.scan.onnx_tensors import WEIGHTS
+from safeml.settings.model import InputSettings
 
 BATCH = 64
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}

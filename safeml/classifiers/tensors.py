@@ -13,8 +13,8 @@ from safeml import framework
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
-from safeml.config import InputSettings
 from safeml.errors import InputRefused
+from safeml.settings.model import InputSettings
 
 BATCH = 256
 Tensors = Callable[[Any], Any]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from safeml.config.audit import Config
 
 CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
@@ -66,13 +69,13 @@ def audit(
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
-    from safeml.config import load_config
+    from safeml.config.audit import load_config
 
     settings = load_config(config)
     if model is None and not settings.model.path:
         raise ConfigError(f"{config}: names a recipe and no trained model; `safeml run` trains it first.")
     path = model or config.parent / settings.model.path
-    _audit(config, path, data_root, profile, out, exit_zero, force)
+    _audit(config, settings, path, data_root, profile, out, exit_zero, force)
 
 
 def run(
@@ -84,7 +87,7 @@ def run(
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """The whole chain: train the recipe, if the settings name one and its model is not there yet, then audit."""
-    from safeml.config import load_config
+    from safeml.config.audit import load_config
 
     settings = load_config(config)
     if settings.model.recipe:
@@ -100,11 +103,12 @@ def run(
         path = train_recipe(prepared, folder)
     else:
         path = config.parent / settings.model.path
-    _audit(config, path, data_root, profile, out, exit_zero, force)
+    _audit(config, settings, path, data_root, profile, out, exit_zero, force)
 
 
 def _audit(
     config: Path,
+    settings: Config,
     model: Path,
     data_root: Path | None,
     profile: str,
@@ -112,9 +116,9 @@ def _audit(
     exit_zero: bool,
     force: bool,
 ) -> None:
+    """Audit with `settings` as they were read and checked from the file `config` before anything else was done."""
     from safeml import pipeline
     from safeml.cli.show import progress_bar, show_verdict
-    from safeml.config import load_config
     from safeml.data.place import Place
     from safeml.report.write import write_report
 
@@ -123,7 +127,7 @@ def _audit(
     place = Place(config.parent, data_root)
     with tensorflow_needed(), progress_bar() as progress:
         result, _, folder = pipeline.audit(
-            load_config(config),
+            settings,
             place,
             model,
             out,

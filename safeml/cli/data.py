@@ -44,7 +44,7 @@ def preview(
     import numpy as np
 
     from safeml.cli.paths import check_name, check_room
-    from safeml.config import data_settings
+    from safeml.config.audit import data_settings
     from safeml.data.contact_sheet import contact_sheet
     from safeml.data.place import Place
     from safeml.errors import ConfigError

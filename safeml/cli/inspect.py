@@ -13,8 +13,8 @@ from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError, ExitCode, InputRefused
 
 if TYPE_CHECKING:
-    from safeml.config import DataSettings
     from safeml.contracts.records import Outcome
+    from safeml.settings.data import DataSettings
 
 ROWS, WIDTH = 8, 110
 
@@ -48,7 +48,7 @@ def inspect(
     """
     from safeml.classifiers.load import load_model
     from safeml.cli.show import progress_bar
-    from safeml.config import data_settings
+    from safeml.config.audit import data_settings
     from safeml.contracts.decide import inspect_model
     from safeml.data.place import Place
     from safeml.defaults import data_kind

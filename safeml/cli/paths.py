@@ -7,8 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from safeml.config.errors import shown_key
 from safeml.errors import ConfigError
+from safeml.settings.errors import shown_key
 
 # The folders of an absolute path say who ran it and where; its last part says what.
 ABSOLUTE = re.compile(r"(?:^|(?<==))/(?:[^/]*/)*")

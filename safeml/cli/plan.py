@@ -56,7 +56,7 @@ def plan(
     """
     from safeml.cli.paths import check_name
     from safeml.cli.show import progress_bar
-    from safeml.config import load_config
+    from safeml.config.audit import load_config
     from safeml.data.place import Place
     from safeml.planning.plan import make_plan
     from safeml.store.files import to_json

@@ -33,7 +33,7 @@ def gate(
 ) -> None:
     """Decide again from recorded evidence; the exit code is the verdict. Nothing is written."""
     from safeml.cli.show import show_verdict
-    from safeml.config import load_config
+    from safeml.config.audit import load_config
     from safeml.gates import decide
 
     configured = load_config(config).gates if config else None

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import typer
 
-from safeml.audits.base import Progress
 from safeml.results import ModelScan, Run
+from safeml.work import Progress
 
 MARKS = {
     "pass": "passed",

@@ -48,7 +48,7 @@ def train(
 def prepared_recipe(recipe: Path, data_root: Path | None, *out: Path) -> Prepared:
     """The recipe and its data; what is wrong with the command line is said before they are read."""
     from safeml.cli.paths import check_name
-    from safeml.config import load_recipe
+    from safeml.config.recipe import load_recipe
     from safeml.data.place import Place
     from safeml.recipes import prepare
 

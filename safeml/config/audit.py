@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import Field
 
-from safeml.config.base import PathText, Settings, validated
-from safeml.config.data import DataRoles, DataSettings
 from safeml.config.gate_checks import check_gates
-from safeml.config.model import ModelSettings
-from safeml.config.stages import StageSettings
-from safeml.config.toml_file import read_toml
 from safeml.results import Gate
+from safeml.settings.base import PathText, Settings, validated
+from safeml.settings.data import DataRoles, DataSettings
+from safeml.settings.model import ModelSettings
+from safeml.settings.toml_file import read_toml
+from safeml.stages import StageSettings
 
 
 class RunSettings(Settings):

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import Any
 
-from safeml.config.declared import Declared, declared
-from safeml.config.errors import found, suggest
 from safeml.errors import ConfigError
 from safeml.results import Gate
-
-if TYPE_CHECKING:
-    from safeml.config import StageSettings
+from safeml.settings.base import Settings
+from safeml.settings.errors import found, suggest
+from safeml.stages import STAGES, settings_of
+from safeml.stages.base import Declared, Stage
 
 # More images than any test set has: a gate that asks for them is a slip, and would stay open for ever.
 MOST_IMAGES = 1_000_000_000
 
 
-def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> None:
+def check_gates(
+    gates: Sequence[Gate], stages: Settings, where: str, rows: Sequence[Stage[Any]] = STAGES
+) -> None:
     """Raise ConfigError for the first gate of the settings file `where` that no run could decide as it is meant."""
     if not gates:
         raise ConfigError(
@@ -32,8 +33,8 @@ def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> Non
     for gate_id, count in Counter(gate.id for gate in gates).items():
         if count > 1:
             raise ConfigError(f'{where}: the gate id "{gate_id}" is used {count} times; ids must differ.')
-    known = list(type(stages).model_fields)
-    by_stage = {stage: declared(stage, stages) for stage in known}
+    known = [stage.name for stage in rows]
+    records = {stage.name: stage.records(settings_of(stages, stage)) for stage in rows}
     for gate in gates:
         here = f'{where}: gate "{gate.id}"'
         if gate.stage not in known:
@@ -42,9 +43,7 @@ def check_gates(gates: Sequence[Gate], stages: StageSettings, where: str) -> Non
             raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
         if gate.waiver is not None and not _is_date(gate.waiver.until):
             raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, a day that no calendar has.")
-        rows = by_stage[gate.stage]
-        if rows is not None:
-            _check_on(gate, _row(gate, rows, here), here)
+        _check_on(gate, _row(gate, records[gate.stage], here), here)
     _check_together(gates, where)
 
 

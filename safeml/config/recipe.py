@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from safeml.config.base import Epsilon, PathText, Settings, validated
-from safeml.config.data import DataSettings
-from safeml.config.toml_file import read_toml
 from safeml.results import Finite
+from safeml.settings.base import Epsilon, PathText, Settings, validated
+from safeml.settings.data import DataSettings
+from safeml.settings.toml_file import read_toml
 
 
 class AugmentSettings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from safeml.config import InputSettings
+from safeml.settings.model import InputSettings
 from safeml.wording import MINUS
 
 Channels = Literal["rgb", "bgr", "grey"]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from safeml.audits.base import Progress, silent
 from safeml.classifiers.base import Model
 from safeml.contracts import words
 from safeml.contracts.candidates import NOT_TRIED, Candidate, candidates
@@ -16,6 +15,7 @@ from safeml.contracts.permutation import held_out
 from safeml.contracts.records import Outcome, Permutation, Reason, Tried
 from safeml.contracts.search import WEAK, Measured, Search, best_of_these_images, is_weak, search
 from safeml.data.dataset import ImageDataset
+from safeml.work import Progress, silent
 
 FIRST_IMAGES = 400
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from safeml.config import InputSettings
 from safeml.results import Finite, Metric, Record
+from safeml.settings.model import InputSettings
 
 Reason = Literal["", "same", "classes", "chance", "permutation"]
 

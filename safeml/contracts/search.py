@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from safeml.audits.base import Progress, silent
 from safeml.contracts.candidates import Candidate
 from safeml.contracts.feeds import Answers
 from safeml.contracts.measure import accuracy, drop, named, one_sided_level
 from safeml.data.dataset import ImageDataset
 from safeml.errors import InputRefused
 from safeml.results import Metric
+from safeml.work import Progress, silent
 
 GROWTH = 4
 WEAK = 0.5

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from safeml.config import suggest
 from safeml.errors import ConfigError, InputRefused
+from safeml.settings.errors import suggest
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safeml.config import DataSettings
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
 from safeml.errors import ConfigError, InputRefused
+from safeml.settings.data import DataSettings
 
 RENDERED_IMAGES = 4300
 

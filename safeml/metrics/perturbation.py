@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.config import Threat
 from safeml.errors import ConfigError
+from safeml.threats import Threat
 
 
 def perturbation_size(clean: np.ndarray, attacked: np.ndarray, norm: str) -> np.ndarray:

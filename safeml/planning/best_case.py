@@ -1,38 +1,36 @@
-"""What the stages record of a perfect model, by their own code. Legend: N images, K classes."""
+"""What the stages record of a perfect model, computed by their own code. Legend: N images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
-from safeml.audits import adversarial, balance, performance, training
 from safeml.audits.base import AuditInputs
-from safeml.audits.leakage import Split, leakage_metrics
+from safeml.audits.perfect import Call, NoModel, Perfect, Simulated, no_answer
 from safeml.audits.slices import numbers
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Config
+from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
-from safeml.metrics.duplicates import pixel_digests
-from safeml.metrics.hazard import cost_matrix
-from safeml.planning.perfect import Call, NoModel, PerfectWork, no_answer
+from safeml.planning.perfect import PerfectWork
 from safeml.planning.wrong import Signs, signs_of
 from safeml.results import StageResult
-
-# A perfect model has no spread over resamples, and what else is asked for here is not resampled.
-RESAMPLES = 2
+from safeml.stages import STAGES, settings_of
+from safeml.stages.adversarial import ADVERSARIAL
+from safeml.stages.base import Stage, load
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class PlanData:
     """What a plan is made from: settings and data, and of the model no more than its file says without being opened.
 
-    name: of the model. gradient: whether it is of a kind that gives one. manifest: of its training, where there is one.
-    untrained: whether its recipe is trained first, so that the manifest is still to come.
+    name: of the model.
+    gradient: whether it is of a kind that gives one.
+    manifest: of its training, where there is one.
+    untrained: its recipe is trained first, so that the manifest does not exist yet.
     """
 
     config: Config
@@ -43,136 +41,131 @@ class Known:
     gradient: bool = True
     manifest: dict[str, Any] | None = None
     untrained: bool = False
+    _samples: dict[int, ImageDataset] = field(default_factory=dict)
 
-    @cached_property
-    def sample(self) -> ImageDataset:
-        """The images that are attacked."""
-        return self.blank.sample(self.config.stages.adversarial.images, self.config.run.seed)
-
-    def sample_of(self, stage: str) -> ImageDataset:
-        """The test images, or those of them that a stage attacks."""
-        if stage == "physical":
-            return self.blank.sample(self.config.stages.physical.images, self.config.run.seed)
-        return self.sample if stage == "adversarial" else self.test
+    def images_of(self, stage: Stage[Any]) -> ImageDataset | None:
+        """Return the test images that a stage measures, without their pixels; None where it measures none."""
+        size = stage.images(settings_of(self.config.stages, stage))
+        if size == 0:
+            return None
+        if size is None:
+            return self.blank
+        if size not in self._samples:
+            self._samples[size] = self.blank.sample(size, self.config.run.seed)
+        return self._samples[size]
 
     @property
-    def nobody(self) -> NoModel:
+    def no_model(self) -> NoModel:
         """In place of the classifier."""
         return NoModel(self.name, self.test.classes, no_answer if self.gradient else None)
 
     @property
-    def nobodys_copy(self) -> DifferentiableClassifier | None:
+    def no_surrogate(self) -> DifferentiableClassifier | None:
         """In place of the surrogate, where the settings name one."""
-        if self.config.stages.adversarial.surrogate is None:
+        if settings_of(self.config.stages, ADVERSARIAL).surrogate is None:
             return None
         return cast("DifferentiableClassifier", NoModel("surrogate", self.test.classes, no_answer))
 
     @cached_property
     def blank(self) -> ImageDataset:
-        """The test images without their pixels, which no perfect model looks at."""
+        """The test images without their pixels, which no perfect model needs."""
         return replace(self.test, images=np.zeros((len(self.test), 1, 1, 1), np.uint8), boxes=None)
 
-    @cached_property
-    def costs(self) -> np.ndarray:
-        """float64 [K, K]: what a mistake costs, computed once for many runs."""
-        return cost_matrix(self.test.class_names, None)
+    def inputs(self, pixels: bool = False) -> AuditInputs:
+        """Return what a stage gets without a model; pixels: with those of the images."""
+        return AuditInputs(
+            self.no_model,
+            self.test if pixels else self.blank,
+            self.train if pixels else None,
+            self.valid if pixels else None,
+            seed=self.config.run.seed,
+            manifest=self.manifest,
+            surrogate=self.no_surrogate,
+        )
+
+
+def perfect_of(stage: Stage[Any]) -> Perfect | None:
+    """Return how a stage is run without a model; None where it cannot be."""
+    if not stage.perfect:
+        return None
+    perfect: Perfect = load(stage.perfect)
+    return perfect
 
 
 @dataclass(eq=False)
 class BestCase:
-    """Runs stages on a model that is right but for some signs, and keeps what it has run. calls: of each stage, in order."""
+    """Runs stages on models of known answers, each once. calls: what each stage computes, by stage name."""
 
-    known: Known
+    data: PlanData
     calls: dict[str, list[Call]] = field(default_factory=dict)
-    _kept: dict[tuple[str, bytes, bytes], StageResult] = field(default_factory=dict)
+    _results: dict[tuple[str, bytes, bytes], StageResult] = field(default_factory=dict)
 
     def stages(self) -> list[StageResult]:
-        """Every stage on a model that is always right; a stage that cannot be known before is left out."""
-        known = self.known
-        found = {
-            "model": lambda: StageResult(stage="model", title="Model file"),
-            "training": self._training,
-            "performance": lambda: self.performance(_none(known.test)),
-            "balance": self._balance,
-            "adversarial": lambda: self.adversarial(_none(known.sample), attacked=True),
-        }  # fmt: skip
+        """Run every stage on a model that is always correct; a stage whose metrics cannot be known before is left out."""
         results = []
-        for name in type(known.config.stages).model_fields:
-            if not getattr(known.config.stages, name).enabled:
-                reason = f"[stages.{name}] enabled = false in the configuration"
-                results.append(StageResult(stage=name, title=name, status="skipped", reason=reason))
-            elif name in found and not (name == "training" and known.untrained):
-                results.append(_run(name, found[name]))
+        for stage in STAGES:
+            if not settings_of(self.data.config.stages, stage).enabled:
+                reason = f"[stages.{stage.name}] enabled = false in the configuration"
+                results.append(
+                    StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
+                )
+                continue
+            perfect = perfect_of(stage)
+            waits = self.data.untrained and "manifest" in stage.needs
+            if perfect is not None and perfect.gates and not waits:
+                results.append(self._or_error(stage))
         return results
 
-    def performance(self, wrong: np.ndarray) -> StageResult:
-        """The stage on a model that gives the costliest wrong answer for the images in `wrong` (bool [N])."""
-        known, labels = self.known, self.known.test.labels
-        settings = known.config.stages.performance.model_copy(update={"bootstrap": RESAMPLES})
-        costliest = (known.costs - 2 * np.eye(known.test.classes)).argmax(axis=1)
-        work = PerfectWork(
-            np.where(wrong, costliest[labels], labels), wrong, known.test.classes, numbers(known.test)
-        )
-        return self._once("performance", work, lambda inputs: performance.run(inputs, settings, known.costs))
+    def can_simulate(self, stage: Stage[Any]) -> bool:
+        """Whether the stage can be run on a model that classifies chosen images incorrectly."""
+        perfect = perfect_of(stage)
+        return perfect is not None and perfect.simulate is not None
 
-    def adversarial(self, wrong: np.ndarray, attacked: bool) -> StageResult:
-        """The stage on a model that has the images in `wrong` (bool [N] of the sample) wrong; attacked: only then."""
-        known = self.known
-        labels = known.sample.labels
-        answers = labels if attacked else np.where(wrong, (labels + 1) % known.test.classes, labels)
-        work = PerfectWork(answers, wrong, known.test.classes, numbers(known.sample))
-        settings = known.config.stages.adversarial
-        return self._once("adversarial", work, lambda inputs: adversarial.run(inputs, settings))
+    def run(self, stage: Stage[Any], wrong: np.ndarray | None = None, metric: str = "") -> StageResult:
+        """Run the stage on a model that classifies the images in `wrong` (bool [N] of its images) incorrectly.
 
-    def signs(self, stage: str, group: str) -> Signs:
-        """The signs that a stage measures on; group: `class:NAME` or `family:NAME`, or "" for all."""
-        data = self.known.sample if stage == "adversarial" else self.known.blank
+        metric: the one that is read.
+        """
+        perfect = perfect_of(stage)
+        assert perfect is not None
+        settings = settings_of(self.data.config.stages, stage)
+        measure = perfect.run or load(stage.run)
+        inputs = self.data.inputs(perfect.pixels)
+        images = self.data.images_of(stage)
+        if perfect.simulate is None or images is None:
+            return cast("StageResult", measure(inputs, settings))
+        model = perfect.simulate(images, none_of(images) if wrong is None else wrong, metric)
+        key = (stage.name, model.answers.tobytes(), model.broken.tobytes())
+        if key not in self._results:
+            work = PerfectWork(model, perfect.arrays, numbers(images))
+            self._results[key] = measure(replace(inputs, work=work), settings)
+            self.calls.setdefault(stage.name, work.calls)
+        return self._results[key]
+
+    def signs(self, stage: Stage[Any], group: str) -> Signs:
+        """Return the sign tracks that a stage measures on; group: `class:NAME` or `family:NAME`, or "" for all."""
+        images = self.data.images_of(stage)
+        assert images is not None
         kind, _, name = group.partition(":")
         if kind == "class":
-            return signs_of(data, data.labels == data.class_names.index(name))
-        return signs_of(data, data.groups["family"] == name if kind == "family" else ~_none(data))
+            return signs_of(images, images.labels == images.class_names.index(name))
+        return signs_of(images, images.groups["family"] == name if kind == "family" else ~none_of(images))
 
-    def _balance(self) -> StageResult:
-        """The counts of the stage, without its tables: these do not depend on a model at all."""
-        known = self.known
-        roles = (("test", known.test), ("train", known.train), ("valid", known.valid))
-        splits = [Split(role, data, pixel_digests(data.images)) for role, data in roles if data is not None]
-        metrics = [
-            *leakage_metrics(splits),
-            *(m for split in splits for m in balance.split_metrics(split)),
-        ]
-        return StageResult(stage="balance", title="Class balance", metrics=metrics)
-
-    def _training(self) -> StageResult:
-        return training.run(self._inputs(), self.known.config.stages.training)
-
-    def _inputs(self) -> AuditInputs:
-        """Images without pixels, and nobody to ask."""
-        known = self.known
-        return AuditInputs(
-            known.nobody,
-            known.blank,
-            seed=known.config.run.seed,
-            manifest=known.manifest,
-            surrogate=known.nobodys_copy,
-        )
-
-    def _once(self, stage: str, work: PerfectWork, run: Callable[[AuditInputs], StageResult]) -> StageResult:
-        """The stage on the model that `work` stands for, run once for each."""
-        key = (stage, work.answers.tobytes(), work.broken.tobytes())
-        if key not in self._kept:
-            self._kept[key] = run(replace(self._inputs(), work=work))
-            self.calls.setdefault(stage, work.calls)
-        return self._kept[key]
+    def _or_error(self, stage: Stage[Any]) -> StageResult:
+        """The stage, or its error, as the pipeline records it."""
+        try:
+            return self.run(stage)
+        except SafemlError as error:
+            return StageResult(
+                stage=stage.name, title=stage.title, status="error", reason=first_line(error, 300)
+            )
 
 
-def _none(dataset: ImageDataset) -> np.ndarray:
+def correct_model(images: ImageDataset) -> Simulated:
+    """Return the model that classifies every image correctly."""
+    return Simulated(images.labels, none_of(images), images.classes)
+
+
+def none_of(dataset: ImageDataset) -> np.ndarray:
+    """Return bool [N], all False."""
     return np.zeros(len(dataset), dtype=bool)
-
-
-def _run(name: str, measure: Callable[[], StageResult]) -> StageResult:
-    """The stage, or its error, as the pipeline records it."""
-    try:
-        return measure()
-    except SafemlError as error:
-        return StageResult(stage=name, title=name, status="error", reason=first_line(error, 300))

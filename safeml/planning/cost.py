@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeml.audits.base import Work
+from safeml.audits.perfect import Call
 from safeml.planning.base import Seconds
-from safeml.planning.perfect import Call, PerfectWork, call_of
+from safeml.planning.perfect import PerfectWork, images_of
 from safeml.sealed import Arrays, Form
+from safeml.work import FORWARD, Cost, Work
 
 # A first guess of what other work on the machine, memory and clock make of a short measurement.
 FASTER, SLOWER = 0.7, 1.6
@@ -22,7 +23,7 @@ ATTACK_FASTER = 0.4
 class Rates:
     """Seconds on this machine.
 
-    forward: one batch of `forward_batch` images answered. step, turn: by graph of an attack (`Call.graph`), one gradient step
+    forward: one batch of `forward_batch` images answered. step, turn: by graph of an attack (`Cost.graph`), one gradient step
     of a batch of `attack_batch` images, and what each start costs beside its steps. compiling: by graph, "forward" included.
     """
 
@@ -43,7 +44,12 @@ class DryWork:
     calls: list[Call] = field(default_factory=list)
 
     def __call__(
-        self, item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]
+        self,
+        item: str,
+        parts: Mapping[str, Any],
+        form: Form,
+        measure: Callable[[], Arrays],
+        cost: Cost = FORWARD,
     ) -> Arrays:
         """See `Work`."""
         pretended = self.pretended.arrays(item, parts, form)
@@ -51,7 +57,7 @@ class DryWork:
             arrays, found = self.kept(item, parts, form, _absent), True
         except _Absent:
             arrays, found = pretended, False
-        self.calls.append(call_of(item, parts, form, kept=found))
+        self.calls.append(Call(item, images_of(form), cost, kept=found))
         return arrays
 
 
@@ -69,14 +75,14 @@ def forward_passes(calls: Sequence[Call]) -> int:
 
 
 def _answers(call: Call) -> int:
-    if not call.steps:
+    if not call.cost.steps:
         return 1
-    return 2 + call.attempts + (0 if call.gradient else call.steps)
+    return 2 + call.cost.attempts + (0 if call.cost.gradient else call.cost.steps)
 
 
 def gradient_steps(calls: Sequence[Call]) -> int:
     """Images answered with a gradient, if no image is broken before the last step."""
-    return sum(call.images * call.steps for call in calls if call.gradient)
+    return sum(call.images * call.cost.steps for call in calls if call.cost.gradient)
 
 
 def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | None:
@@ -85,19 +91,20 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
     None where an attack has no rate.
     """
     answering = attacking = 0.0
-    if any(call.steps and not call.kept and call.graph not in rates.step for call in calls):
+    if any(call.cost.steps and not call.kept and call.cost.graph not in rates.step for call in calls):
         return None
     for call in calls:
         if call.kept:
             continue
         answering += math.ceil(call.images / rates.forward_batch) * rates.forward
-        if call.steps and call.gradient:
+        if call.cost.steps and call.cost.gradient:
             batches = math.ceil(call.images / rates.attack_batch)
             attacking += batches * (
-                call.steps * rates.step[call.graph] + call.attempts * rates.turn[call.graph]
+                call.cost.steps * rates.step[call.cost.graph]
+                + call.cost.attempts * rates.turn[call.cost.graph]
             )
-        elif call.steps:
-            attacking += call.steps * math.ceil(call.images / rates.forward_batch) * rates.forward
+        elif call.cost.steps:
+            attacking += call.cost.steps * math.ceil(call.images / rates.forward_batch) * rates.forward
     fixed = answering + beside
     return Seconds(low=FASTER * fixed + ATTACK_FASTER * attacking, high=SLOWER * (fixed + attacking))
 

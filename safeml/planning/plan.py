@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-
-from safeml.audits.base import Progress, keep_nothing, silent
+from safeml.audits.perfect import Call
 from safeml.audits.slices import numbers
-from safeml.config import Config
+from safeml.config.audit import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
 from safeml.errors import SafemlError
-from safeml.pipeline import STAGES, Stage, quick
+from safeml.pipeline import quick
 from safeml.planning.base import Plan, StagePlan
-from safeml.planning.best_case import BestCase
+from safeml.planning.best_case import BestCase, correct_model, perfect_of
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
-from safeml.planning.perfect import SURROGATE, Call, PerfectWork
-from safeml.planning.physical import physical_calls
+from safeml.planning.perfect import PerfectWork
 from safeml.planning.probe import probe
 from safeml.planning.provable import plan_gates
 from safeml.planning.subject import Planned, planned
 from safeml.planning.words import plan_words
+from safeml.stages import STAGES, settings_of
+from safeml.stages.adversarial import ADVERSARIAL
+from safeml.stages.base import Stage, load
 from safeml.statistics.clusters import clusters_of
+from safeml.work import SURROGATE_GRAPH, Progress, keep_nothing, silent
 
 NOISY = "Times are measured on this machine as busy as it is now; another machine, or a busier one, takes another time."
 
@@ -94,59 +94,62 @@ class Dry:
     kept: bool = False
 
 
-def _dry(stage: Stage, subject: Planned) -> Dry:
+def _dry(stage: Stage[Any], subject: Planned) -> Dry:
     """Run a stage without its model: what is kept is taken, the rest is pretended, and whoever asks the model is not timed."""
     known, journal = subject.known, subject.journal
-    settings = getattr(known.config.stages, stage.name)
+    settings = settings_of(known.config.stages, stage)
     if not settings.enabled:
         return Dry()
     evidence, key = subject.keys.get(stage.name, ({}, ""))
     if journal is not None and key and journal.stage(stage.name, key) is not None:
         return Dry(kept=True)
-    if stage.name == "physical":
-        return Dry(physical_calls(subject.inputs, settings, known.gradient))
-    data = known.sample if stage.name == "adversarial" else known.test
-    perfect = PerfectWork(data.labels, np.zeros(len(data), dtype=bool), data.classes, numbers(data))
+    perfect, images = perfect_of(stage), known.images_of(stage)
+    if perfect is None:
+        return Dry()
+    if perfect.calls is not None:
+        return Dry(perfect.calls(subject.inputs, settings, known.gradient))
+    images = known.blank if images is None else images
+    pretended = PerfectWork(correct_model(images), perfect.arrays, numbers(images))
     work = DryWork(
-        journal.work(stage.name, evidence) if journal is not None and key else keep_nothing, perfect
+        journal.work(stage.name, evidence) if journal is not None and key else keep_nothing, pretended
     )
-    inputs = replace(subject.inputs, classifier=known.nobody, work=work, progress=silent)
+    inputs = replace(subject.inputs, classifier=known.no_model, work=work, progress=silent)
     began = time.perf_counter()
     try:
-        importlib.import_module(stage.module).run(inputs, settings)
+        load(stage.run)(inputs, settings)
     except SafemlError:  # a stage that cannot be measured says so in its gates
         return Dry()
     return Dry(work.calls, time.perf_counter() - began)
 
 
-def _undone(stage: Stage, subject: Planned, best: BestCase) -> Dry:
+def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> Dry:
     """What a stage asks for of a perfect model, with nothing kept."""
     known = subject.known
-    settings = getattr(known.config.stages, stage.name)
-    if stage.name == "physical" and settings.enabled:
-        return Dry(physical_calls(subject.inputs, settings, known.gradient))
+    settings, perfect = settings_of(known.config.stages, stage), perfect_of(stage)
+    if settings.enabled and perfect is not None and perfect.calls is not None:
+        return Dry(perfect.calls(subject.inputs, settings, known.gradient))
     return Dry(best.calls.get(stage.name, []))
 
 
 def _graphs(dry: dict[str, Dry]) -> set[str]:
     """What has to be compiled: answers, and attacks by norm, on the model and on the surrogate."""
     calls = [call for found in dry.values() for call in found.calls if not call.kept]
-    return {"forward" for _ in calls} | {call.graph for call in calls if call.steps}
+    return {"forward" for _ in calls} | {call.cost.graph for call in calls if call.cost.steps}
 
 
 def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
     progress("timing a few batches", 0, 1)
-    settings = subject.known.config.stages.adversarial
+    settings = settings_of(subject.known.config.stages, ADVERSARIAL)
     graphs, images = _graphs(dry) - {"forward"}, subject.known.test.images
-    away = {graph for graph in graphs if graph.startswith(SURROGATE)}
+    away = {graph for graph in graphs if graph.startswith(SURROGATE_GRAPH)}
     rates = probe(subject.inputs.classifier, images, settings, graphs - away)
     if not away:
         return rates
-    norms = {graph.removeprefix(SURROGATE) for graph in away}
+    norms = {graph.removeprefix(SURROGATE_GRAPH) for graph in away}
     other = probe(subject.inputs.surrogate, images, settings, norms)
 
     def both(mine: Mapping[str, float], its: Mapping[str, float]) -> dict[str, float]:
-        return {**mine, **{f"{SURROGATE}{norm}": its[norm] for norm in norms if norm in its}}
+        return {**mine, **{f"{SURROGATE_GRAPH}{norm}": its[norm] for norm in norms if norm in its}}
 
     return replace(
         rates,
@@ -156,10 +159,9 @@ def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
     )
 
 
-def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
+def _stage(stage: Stage[Any], subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
     known = subject.known
-    data = known.sample_of(stage.name)
-    on_images = stage.name in ("performance", "balance", "adversarial", "physical")
+    images = known.images_of(stage)
     state, note = _state(stage, subject, dry.kept)
     seconds = seconds_of(dry.calls, rates, dry.beside) if rates and state == "runs" else None
     if rates and state == "runs" and seconds is None:
@@ -168,8 +170,10 @@ def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> Sta
         stage=stage.name,
         title=stage.title,
         state=state,
-        images=len(data) if on_images else 0,
-        signs=clusters_of("plan", len(data), data.tracks, data.frames_per_sign).signs if on_images else None,
+        images=0 if images is None else len(images),
+        signs=None
+        if images is None
+        else clusters_of("plan", len(images), images.tracks, images.frames_per_sign).signs,
         forward_passes=forward_passes(dry.calls),
         gradient_steps=gradient_steps(dry.calls),
         slices=len(dry.calls),
@@ -179,16 +183,16 @@ def _stage(stage: Stage, subject: Planned, dry: Dry, rates: Rates | None) -> Sta
     )
 
 
-def _state(stage: Stage, subject: Planned, kept: bool) -> tuple[Literal["runs", "done", "off", "idle"], str]:
+def _state(
+    stage: Stage[Any], subject: Planned, kept: bool
+) -> tuple[Literal["runs", "done", "off", "idle"], str]:
     """What becomes of a stage, and why where it does not run."""
     known = subject.known
-    if not getattr(known.config.stages, stage.name).enabled:
+    if not settings_of(known.config.stages, stage).enabled:
         return "off", f"[stages.{stage.name}] enabled = false"
     if kept:
         return "done", "kept in the run folder"
-    if stage.name == "adversarial" and not known.gradient:
-        by = "queries alone" if known.nobodys_copy is None else "queries and transfer alone"
-        return "runs", f"a model of this kind gives no gradient: {by}, and no robust accuracy"
-    if stage.name == "training" and known.manifest is None and subject.training is None:
-        return "idle", "no training.json beside the model"
-    return "runs", ""
+    perfect = perfect_of(stage)
+    if perfect is None:
+        return "runs", "its cost is not known"
+    return perfect.state(known.inputs(), settings_of(known.config.stages, stage), known.untrained)

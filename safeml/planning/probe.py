@@ -12,9 +12,10 @@ import numpy as np
 
 from safeml.attacks.base import Budget
 from safeml.classifiers.batches import BatchSize, until_it_fits
-from safeml.config import AdversarialSettings, Threat
 from safeml.errors import SafemlError
 from safeml.planning.cost import Rates
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
 
 # So small that no image is broken by it, and every step is made.
 TINY: dict[str, Threat] = {

@@ -12,11 +12,10 @@ from safeml.planning.base import Allowed, GatePlan, GateState
 from safeml.planning.best_case import BestCase
 from safeml.planning.words import gate_words
 from safeml.results import Gate, GateResult, Metric, StageResult
+from safeml.stages import STAGES, settings_of
 from safeml.statistics.bootstrap import NO_VARIATION
 
-WEAKEST = {"recall_worst_class": "class:", "recall_worst_family": "family:"}
-# Stages that can be run on a model which is wrong as one wishes.
-SIMULATED = ("performance", "adversarial")
+ROWS = {stage.name: stage for stage in STAGES}
 NEAR = 0.01  # of a limit that a perfect model misses
 STATES: dict[str, GateState] = {
     "pass": "provable",
@@ -54,9 +53,10 @@ def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool
     if metric.method == NO_VARIATION:
         return True
     near = result.margin is not None and result.margin > -NEAR and metric.n >= gate.min_n
-    if not near or metric.clustering != "tracks" or gate.stage not in SIMULATED:
+    stage = ROWS[gate.stage]
+    if not near or metric.clustering != "tracks" or not best.can_simulate(stage):
         return False
-    signs = best.signs(gate.stage, group)
+    signs = best.signs(stage, group)
     few = [2**power for power in range(signs.count.bit_length())]
     return any(_passed(best, gate, signs.scattered(count), today) for count in few)
 
@@ -64,8 +64,7 @@ def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool
 def _plan(
     best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
 ) -> GatePlan:
-    group = _weakest(gate, stages) or (gate.slice if gate.stage == "performance" else "")
-    group = "" if group == "all" else group
+    group = _weakest(best, gate, stages) or (gate.slice if ":" in gate.slice else "")
     if result is None or _depends(best, result, group, today):
         return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
     metric, state = result.metric, STATES[result.status]
@@ -77,9 +76,11 @@ def _plan(
     return GatePlan(gate=gate, state=state, message=message, best=metric, needs_signs=needs, allowed=allowed)
 
 
-def _weakest(gate: Gate, stages: list[StageResult]) -> str:
-    """The group that a gate on the weakest one reads of a perfect model: that of the fewest signs."""
-    start = WEAKEST.get(gate.metric)
+def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
+    """The group that a gate on the weakest one reads of a perfect model: that of the fewest sign tracks."""
+    row = ROWS.get(gate.stage)
+    records = row.records(settings_of(best.data.config.stages, row)) if row is not None else ()
+    start = next((record.weakest_of for record in records if record.name == gate.metric), "")
     groups = [
         (metric.low, metric.slice)
         for stage in stages
@@ -91,9 +92,9 @@ def _weakest(gate: Gate, stages: list[StageResult]) -> str:
 
 def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str) -> Allowed | None:
     """The most signs that may be wrong as a whole, by bisection through stage and gate."""
-    if metric.clustering == "census" or gate.stage not in SIMULATED:
+    if metric.clustering == "census" or not best.can_simulate(ROWS[gate.stage]):
         return None
-    signs = best.signs(gate.stage, group)
+    signs = best.signs(ROWS[gate.stage], group)
 
     some, too_many, value = 0, signs.count + 1, metric.value or 0.0
     while too_many - some > 1:
@@ -115,10 +116,6 @@ def _passed(best: BestCase, gate: Gate, wrong: np.ndarray, today: str) -> Metric
 
 
 def _metric(best: BestCase, gate: Gate, wrong: np.ndarray) -> Metric:
-    if gate.stage == "performance":
-        stage = best.performance(wrong)
-    else:
-        clean = gate.metric == "clean_accuracy_attacked_sample"
-        stage = best.adversarial(wrong, attacked=not clean)
-    [found] = [m for m in stage.metrics if (m.name, m.slice) == (gate.metric, gate.slice)]
-    return found
+    result = best.run(ROWS[gate.stage], wrong, gate.metric)
+    [metric] = [m for m in result.metrics if (m.name, m.slice) == (gate.metric, gate.slice)]
+    return metric

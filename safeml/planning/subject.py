@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from safeml import pipeline
-from safeml.audits.base import AuditInputs, Progress
-from safeml.config import Config, DataSettings
+from safeml.audits.base import AuditInputs
+from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused
 from safeml.planning.base import TrainingPlan
-from safeml.planning.best_case import Known
+from safeml.planning.best_case import PlanData
 from safeml.planning.probe import timed
 from safeml.planning.training import plan_training
 from safeml.recipes import Prepared, is_done, prepare, trained_folder
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
+from safeml.settings.data import DataSettings
+from safeml.stages import STAGES, settings_of
 from safeml.store.files import content_key
 from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
 from safeml.subject import default_folder, open_subject
 from safeml.surrogate import check_surrogate, open_surrogate
+from safeml.work import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Planned:
     training: of the recipe that has to be trained first. opening: seconds until model and data are read.
     """
 
-    known: Known
+    known: PlanData
     inputs: AuditInputs
     opened: bool = False
     folder: Path | None = None
@@ -102,7 +105,7 @@ def _opened(
 ) -> Planned:
     opening, subject = timed(lambda: open_subject(config, place, model, progress))
     inputs = subject.inputs
-    known = Known(
+    known = PlanData(
         config,
         inputs.test,
         inputs.train,
@@ -115,8 +118,8 @@ def _opened(
     if folder.exists():
         refuse_other_run(folder, subject.identity.fingerprint, inputs.test.fingerprint, profile)
     keys = {}
-    for stage in pipeline.STAGES:
-        keys[stage.name] = pipeline.stage_key(stage, subject, getattr(config.stages, stage.name))
+    for stage in STAGES:
+        keys[stage.name] = pipeline.stage_key(stage, subject, settings_of(config.stages, stage))
     return Planned(known, inputs, True, folder, keys, opening=opening)
 
 
@@ -150,7 +153,7 @@ def _of_recipe(
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
 
 
-def _read(config: Config, place: Place, name: str) -> Known:
+def _read(config: Config, place: Place, name: str) -> PlanData:
     """The data of the settings, without a model."""
     test = place.data(config.data.test)
     train, valid = (place.plain(data) if data else None for data in (config.data.train, config.data.valid))
@@ -159,18 +162,18 @@ def _read(config: Config, place: Place, name: str) -> Known:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
             )
-    return Known(config, test, train, valid, config.model.name or name)
+    return PlanData(config, test, train, valid, config.model.name or name)
 
 
-def _inputs(known: Known) -> AuditInputs:
+def _inputs(known: PlanData) -> AuditInputs:
     """What the stages would be given, with nobody to ask."""
     seed = known.config.run.seed
     return AuditInputs(
-        known.nobody,
+        known.no_model,
         known.test,
         known.train,
         known.valid,
         seed,
         manifest=known.manifest,
-        surrogate=known.nobodys_copy,
+        surrogate=known.no_surrogate,
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safeml.config import InputSettings, Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.planning.base import TrainingPlan
 from safeml.planning.cost import about
 from safeml.planning.probe import timed
+from safeml.settings.model import InputSettings
 
 STEPS = 6
 PATIENCE = 10.0  # seconds after which no further step is timed

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeml import interruption
-from safeml.audits.base import Work
 from safeml.results import Recomputed, StageResult
 from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
 from safeml.store.files import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
 from safeml.version import __version__
+from safeml.work import FORWARD, Cost, Work
 
 STAGES, WORK = "stages", "work"
 ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,80}")
@@ -90,7 +90,13 @@ class Journal:
     def work(self, stage: str, evidence: Mapping[str, Any]) -> Work:
         """A `Work` that keeps the slices of `stage`, for as long as `evidence` (JSON-able) is the same."""
 
-        def kept(item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]) -> Arrays:
+        def kept(
+            item: str,
+            parts: Mapping[str, Any],
+            form: Form,
+            measure: Callable[[], Arrays],
+            cost: Cost = FORWARD,
+        ) -> Arrays:
             if not ITEM.fullmatch(item):
                 raise ValueError(f"{item} is no name of an item")
             key = content_key({"evidence": evidence, "stage": stage, "item": item, "parts": parts})

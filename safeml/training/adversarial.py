@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from safeml.attacks.norms import NORMS
-from safeml.config import AdversarialTrainingSettings
+from safeml.config.recipe import AdversarialTrainingSettings
 from safeml.data.dataset import ImageDataset
 
 START = 3  # purpose of the seed, beside those of the order and of the augmentation

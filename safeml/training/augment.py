@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from safeml.config import AugmentSettings
+from safeml.config.recipe import AugmentSettings
 
 DRAWS = 7
 BLUR_RADIUS = 2

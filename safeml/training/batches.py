@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.training.augment import DRAWS, augment
 

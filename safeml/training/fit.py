@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from safeml import framework
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError, first_line
 from safeml.store.files import content_key

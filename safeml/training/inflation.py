@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.splits import pooled, split_by_image
 from safeml.errors import ConfigError

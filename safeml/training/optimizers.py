@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 
 WARMUP = 20  # a twentieth of all steps
 DROPS = (0.5, 0.75)  # "steps": shares of all steps at which the rate falls to a tenth

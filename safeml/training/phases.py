@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from safeml.classifiers.fingerprint import model_fingerprint
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError, first_line
 from safeml.store.files import atomic_write

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.audits import adversarial, performance
+from safeml.audits.adversarial import run as adversarial
 from safeml.audits.base import AuditInputs
+from safeml.audits.performance import run as performance
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.onnx import OnnxModel
 from safeml.classifiers.tensors import TensorClassifier, TensorModel
-from safeml.config import AdversarialSettings, InputSettings, PerformanceSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.results import StageResult
+from safeml.settings.model import InputSettings
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.stages.performance import PerformanceSettings
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow

@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.audits import adversarial, adversarial_items, performance
-from safeml.audits.base import AuditInputs, Work
+from safeml.audits.adversarial import items as adversarial_items
+from safeml.audits.adversarial import run as adversarial
+from safeml.audits.base import AuditInputs
+from safeml.audits.performance import run as performance
 from safeml.audits.slices import Slices
 from safeml.classifiers.batches import BatchSize
-from safeml.config import AdversarialSettings, PerformanceSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.results import StageResult
 from safeml.sealed import Arrays, Form
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.stages.performance import PerformanceSettings
 from safeml.store.files import to_json
 from safeml.store.journal import Journal
+from safeml.threats import Threat
+from safeml.work import FORWARD, Cost, Work
 from tests import subjects
 from tests.fakes import Answers, dataset
 
@@ -38,7 +43,12 @@ class Dying:
         self.work, self.left = work, slices
 
     def __call__(
-        self, item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays]
+        self,
+        item: str,
+        parts: Mapping[str, Any],
+        form: Form,
+        measure: Callable[[], Arrays],
+        cost: Cost = FORWARD,
     ) -> Arrays:
         def measured() -> Arrays:
             if self.left == 0:

@@ -11,16 +11,17 @@ from safeml.attacks import registry
 from safeml.attacks.art import breadth as art_breadth
 from safeml.attacks.art.registry import ART_ATTACKS
 from safeml.attacks.base import SURVIVED, AttackOutcome
-from safeml.audits.adversarial import run
+from safeml.attacks.rows import ATTACK_NAMES
+from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
 from safeml.certification import ibp
 from safeml.classifiers.base import InputSpec
-from safeml.config import AdversarialSettings, Threat
-from safeml.config.stages import ATTACK_NAMES
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.gates import decide
 from safeml.results import Curve, DotPlot, Gate, StageResult, Table
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow

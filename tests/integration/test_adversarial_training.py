@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.config import AdversarialTrainingSettings, InputSettings, Threat, load_recipe
+from safeml.config.recipe import AdversarialTrainingSettings, load_recipe
 from safeml.errors import ConfigError
 from safeml.metrics.perturbation import perturbation_size
+from safeml.settings.model import InputSettings
+from safeml.threats import Threat
 from tests.integration.test_recipes import CLASSES, Interrupted, manifest, ready, run, write
 from tests.integration.test_training_fit import TRAIN, VALID, recipe
 from tests.subjects import Subject

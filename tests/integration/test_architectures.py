@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_logits_of_any_number_of_classes(name: str, classes: int) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_a_saved_model_passes_the_scan_and_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     from safeml.classifiers.load import load_model
-    from safeml.config import InputSettings
+    from safeml.settings.model import InputSettings
     from safeml.training.architectures.registry import ARCHITECTURES
 
     model = ARCHITECTURES[name](32, 32, 5, base=16, dropout=0.1, bn_momentum=0.9)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.attacks.art import ART_ATTACKS, Row, run_art
-from safeml.config import Threat
+from safeml.attacks.art.breadth import run_art
+from safeml.attacks.art.registry import ART_ATTACKS, Row
 from safeml.errors import ConfigError, StageError
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow
@@ -253,8 +254,8 @@ import os, random, signal
 import numpy as np
 from safeml import framework; framework.start()
 import tensorflow as tf
-from safeml.attacks.art import run_art
-from safeml.config import Threat
+from safeml.attacks.art.breadth import run_art
+from safeml.threats import Threat
 from tests import subjects
 np.random.seed(7); random.seed(7); tf.random.set_seed(7)
 drawn = np.random.rand(), random.random(), float(tf.random.uniform([]))

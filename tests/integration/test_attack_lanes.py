@@ -13,9 +13,9 @@ from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
-from safeml.config import Threat
 from safeml.errors import StageError
 from safeml.metrics.perturbation import perturbation_size
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow

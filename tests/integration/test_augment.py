@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.config import AugmentSettings, Recipe
+from safeml.config.recipe import AugmentSettings, Recipe
 from safeml.data.dataset import ImageDataset
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from safeml.certification.base import NotCertifiable
-from safeml.config import InputSettings
 from safeml.errors import StageError
+from safeml.settings.model import InputSettings
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ import pytest
 
 from safeml.classifiers.onnx import load_onnx
 from safeml.classifiers.saved_model import load_saved_model
-from safeml.config import InputSettings
 from safeml.errors import InputRefused
 from safeml.scan.base import Refused
 from safeml.scan.onnx import scan_onnx
 from safeml.scan.saved_model import operators, scan_saved_model
+from safeml.settings.model import InputSettings
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,13 @@ from typer.testing import CliRunner, Result
 from safeml.classifiers.contract import contract_key
 from safeml.classifiers.keras import from_keras
 from safeml.cli import inspect as command
-from safeml.config import DataSettings, load_config
+from safeml.config.audit import load_config
 from safeml.contracts.decide import inspect_model
 from safeml.contracts.records import Outcome
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import InputRefused
+from safeml.settings.data import DataSettings
 
 pytestmark = pytest.mark.slow
 

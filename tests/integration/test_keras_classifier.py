@@ -7,8 +7,8 @@ import pytest
 
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.keras import wrap
-from safeml.config import InputSettings
 from safeml.errors import ConfigError, InputRefused
+from safeml.settings.model import InputSettings
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from safeml.classifiers.load import load_model
-from safeml.config import InputSettings
 from safeml.errors import InputRefused, StageError
+from safeml.settings.model import InputSettings
 from tests.integration.test_keras_classifier import NAMES, dense_model, images
 
 pytestmark = pytest.mark.slow

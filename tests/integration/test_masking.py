@@ -13,13 +13,15 @@ import pytest
 from safeml.attacks import registry, views
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.audits import promises
-from safeml.audits.adversarial import run
+from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.load import load_model
-from safeml.config import AdversarialSettings, InputSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.gates import decide
 from safeml.results import Gate, StageResult, Table
+from safeml.settings.model import InputSettings
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow

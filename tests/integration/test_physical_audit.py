@@ -10,12 +10,13 @@ import pytest
 from safeml.attacks.base import SURVIVED
 from safeml.attacks.signs.base import SignOutcome
 from safeml.attacks.signs.registry import SIGN_THREATS
-from safeml.audits import physical, physical_patch
 from safeml.audits.base import AuditInputs
-from safeml.audits.physical import run
-from safeml.config.physical import PhysicalSettings
+from safeml.audits.physical import patch as physical_patch
+from safeml.audits.physical import run as physical
+from safeml.audits.physical.run import run
 from safeml.data.dataset import ImageDataset
 from safeml.results import DotPlot, StageResult, Table
+from safeml.stages.physical import PhysicalSettings
 from tests import subjects
 
 pytestmark = pytest.mark.slow

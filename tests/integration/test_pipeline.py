@@ -228,8 +228,8 @@ def test_the_report_is_drawn_again_to_the_byte(project: Path, tmp_path: Path) ->
 
 def test_a_crashed_stage_never_passes(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safeml import pipeline
-    from safeml.audits import performance
-    from safeml.config import load_config
+    from safeml.audits.performance import run as performance
+    from safeml.config.audit import load_config
 
     def crash(*arguments: object) -> None:
         raise RuntimeError("the disk is on fire")

@@ -167,9 +167,9 @@ def test_the_best_exit_is_that_of_an_audit_of_the_oracle_and_the_time_is_near(or
 def test_a_plan_of_the_physical_stage_is_at_least_what_it_asks_for(gradient: bool) -> None:
     """On a model that nothing moves no image leaves early, and the plan is what is asked for, but for what is filled up."""
     from safeml.audits.base import AuditInputs
-    from safeml.audits.physical import run
+    from safeml.audits.physical.perfect import physical_calls
+    from safeml.audits.physical.run import run
     from safeml.planning.cost import forward_passes, gradient_steps
-    from safeml.planning.physical import physical_calls
     from tests.integration.test_physical_audit import K, grey_signs, settings
 
     asked = settings(images=20, batch=8, patch_steps=15)

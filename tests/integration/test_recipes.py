@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.config import load_recipe
+from safeml.config.recipe import load_recipe
 from safeml.data.place import Place
 from safeml.errors import ConfigError
 from safeml.recipes import Prepared, is_done, prepare, recipe_data, train, trained_folder, training_run

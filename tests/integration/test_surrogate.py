@@ -11,12 +11,14 @@ import pytest
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.fgsm import fgsm
 from safeml.attacks.momentum import momentum
-from safeml.audits.adversarial import run
+from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
-from safeml.config import AdversarialSettings, SurrogateSettings, Threat
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.perturbation import perturbation_size
 from safeml.results import StageResult, Table
+from safeml.settings.model import SurrogateSettings
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow

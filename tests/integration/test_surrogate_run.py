@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from safeml import pipeline
-from safeml.audits import adversarial
+from safeml.audits.adversarial import run as adversarial
 from safeml.classifiers import load
-from safeml.config import Config, load_config
+from safeml.config.audit import Config, load_config
 from safeml.data.load import load_dataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused

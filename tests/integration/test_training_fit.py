@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.config import InputSettings, Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.rendered import render
 from safeml.errors import ConfigError
+from safeml.settings.model import InputSettings
 
 keras = pytest.importorskip("keras")
 
@@ -248,7 +249,7 @@ GTSRB = Path(os.environ.get("SAFEML_DATA_ROOT", "nowhere"), "gtsrb", "train.npz"
 
 @pytest.mark.skipif(not GTSRB.is_file(), reason="SAFEML_DATA_ROOT names no folder with gtsrb/train.npz")
 def test_the_recipe_of_two_signs_finds_its_source_and_its_classes() -> None:
-    from safeml.config import load_recipe
+    from safeml.config.recipe import load_recipe
     from safeml.data.place import Place
     from safeml.recipes import recipe_data
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safeml.config import parse_config
+from safeml.config.audit import parse_config
 from safeml.data.place import Place
 from safeml.report.write import write_report
 
@@ -105,7 +105,7 @@ def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path,
 
 
 def test_a_class_that_is_not_there_is_named_with_its_neighbour(tmp_path: Path) -> None:
-    from safeml.config import load_recipe
+    from safeml.config.recipe import load_recipe
     from safeml.errors import ConfigError
     from safeml.recipes import recipe_data
 

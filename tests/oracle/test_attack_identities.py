@@ -14,14 +14,15 @@ import pytest
 
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.registry import ATTACKS
-from safeml.audits import adversarial_items
-from safeml.audits.adversarial_items import Items
+from safeml.attacks.rows import ATTACK_NAMES
+from safeml.audits.adversarial import items as adversarial_items
+from safeml.audits.adversarial.campaign import Campaign
+from safeml.audits.adversarial.items import Items
 from safeml.audits.base import AuditInputs
-from safeml.audits.campaign import Campaign
-from safeml.config import AdversarialSettings, Threat
-from safeml.config.stages import ATTACK_NAMES
 from safeml.data.dataset import ImageDataset
 from safeml.sealed import Arrays, Form
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
 from tests.integration.test_attack_lanes import SPENDS, K, convolutional, network, same
 from tests.integration.test_attack_lanes import run as attacked
 
@@ -126,7 +127,7 @@ def test_slices_change_no_entry_of_the_ledger(monkeypatch):
     monkeypatch.setattr(adversarial_items, "SLICE", 7)
     slices: list[int] = []
 
-    def work(item: str, parts: Mapping[str, Any], form: Form, measure: Any) -> Arrays:
+    def work(item: str, parts: Mapping[str, Any], form: Form, measure: Any, cost: Any) -> Arrays:
         arrays: Arrays = measure()
         slices.append(len(next(iter(arrays.values()))))
         return arrays

@@ -16,8 +16,9 @@ from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
-from safeml.config import InputSettings, Threat
 from safeml.metrics.perturbation import perturbation_size, project
+from safeml.settings.model import InputSettings
+from safeml.threats import Threat
 from tests import subjects
 
 pytestmark = pytest.mark.slow
@@ -132,7 +133,7 @@ def test_logits_of_ten_thousand_leave_the_attack_its_gradient():
 
 def survivors_of_both(classifier, images, labels, threat, steps):
     """Robust accuracy under the own PGD and under ART's, both projected and predicted again here."""
-    from safeml.attacks.art import art_pgd
+    from safeml.attacks.art.pgd import art_pgd
 
     size = 2.5 * threat.epsilon / steps
     own = attack(

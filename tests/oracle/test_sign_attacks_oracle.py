@@ -13,7 +13,7 @@ from safeml.attacks.signs.box import inside, patch_sizes, placed
 from safeml.attacks.signs.sticker import sticker, sticker_allowed
 from safeml.attacks.signs.transform import grid, moved, transform, transform_allowed
 from safeml.attacks.signs.universal import index_maps, train_patch
-from safeml.config.physical import PhysicalSettings
+from safeml.stages.physical import PhysicalSettings
 from tests import subjects
 
 pytestmark = pytest.mark.slow

@@ -180,7 +180,7 @@ def test_a_file_that_is_two_models_is_refused_and_read_as_the_scanned_one(tmp_pa
     import onnxruntime
 
     from safeml.classifiers.onnx import load_onnx
-    from safeml.config import InputSettings
+    from safeml.settings.model import InputSettings
 
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "hidden.ort")

@@ -19,11 +19,12 @@ import pytest
 from safeml.audits.base import AuditInputs
 from safeml.classifiers import load as load_module
 from safeml.classifiers.load import Opened, load_model
-from safeml.config import InputSettings, PerformanceSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ExitCode, InputRefused, StageError
 from safeml.sandbox import Outcome, run_limited
 from safeml.scan.scan import scan_path, scanned
+from safeml.settings.model import InputSettings
+from safeml.stages.performance import PerformanceSettings
 from tests.security.hostile import CASES, Case, clean, texts
 from tests.security.hostile.clean import Config, dense, layer, named
 
@@ -149,7 +150,7 @@ def _check_refused_in_time(path: Path, says: str) -> None:
 
 
 def test_all_zero_weights_load_and_are_found_out(tmp_path: Path) -> None:
-    from safeml.audits import performance
+    from safeml.audits.performance import run as performance
 
     zero = {name: [np.zeros_like(array) for array in arrays] for name, arrays in clean.weights().items()}
     path = clean.keras_file(tmp_path / "model.keras", arrays=clean.weights_h5(zero))

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from safeml.attacks.norms import NORMS, random_starts
-from safeml.config import Threat
 from safeml.errors import ConfigError
 from safeml.metrics.perturbation import perturbation_size, project
+from safeml.threats import Threat
 
 SHAPE = (8, 8, 3)
 THREATS = [Threat(norm="linf", epsilon=0.1), Threat(norm="l2", epsilon=0.7)]

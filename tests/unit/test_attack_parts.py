@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from safeml.attacks.apgd import checkpoints, runners_up
-from safeml.attacks.effort import ATLAS, EFFORT, NIST, TRANSFER
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.rows import ATLAS, ATTACK_NAMES, NIST, ROWS, TRANSFER
 from safeml.attacks.square import sides
-from safeml.config import AdversarialSettings
-from safeml.config.stages import ATTACK_NAMES
+from safeml.stages.adversarial import AdversarialSettings
 
 
 class TestCheckpoints:
@@ -74,13 +73,13 @@ class TestRunnersUp:
 
 class TestEffort:
     def test_every_attack_has_one_row_everywhere(self):
-        assert set(EFFORT) == set(ATTACKS) == {*ATTACK_NAMES, TRANSFER}
+        assert set(ROWS) == set(ATTACKS) == {*ATTACK_NAMES, TRANSFER}
 
     def test_attacks_spend_what_the_settings_say(self):
         settings = AdversarialSettings(
             steps=11, restarts=2, apgd_steps=31, targets=4, fmn_steps=51, queries=777
         )
-        assert {name: effort.spends(settings) for name, effort in EFFORT.items()} == {
+        assert {name: effort.spends(settings) for name, effort in ROWS.items()} == {
             "fgsm": (1, 1),
             "pgd": (11, 2),
             "fmn": (51, 1),
@@ -91,11 +90,11 @@ class TestEffort:
         }
 
     def test_knowledge_is_known_to_both_taxonomies(self):
-        knowledge = {name: effort.knowledge for name, effort in EFFORT.items()}
+        knowledge = {name: effort.knowledge for name, effort in ROWS.items()}
         assert set(knowledge.values()) <= set(ATLAS)
         assert set(ATLAS) == set(NIST)
-        assert [name for name, effort in EFFORT.items() if not effort.gradient] == ["square"]
-        assert [name for name, effort in EFFORT.items() if effort.minimal] == ["fmn"]
+        assert [name for name, effort in ROWS.items() if not effort.gradient] == ["square"]
+        assert [name for name, effort in ROWS.items() if effort.minimal] == ["fmn"]
 
 
 @pytest.mark.slow

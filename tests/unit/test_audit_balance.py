@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from safeml.audits.balance import run
+from safeml.audits.balance.run import run
 from safeml.audits.base import AuditInputs
-from safeml.config import BalanceSettings
 from safeml.data.dataset import ImageDataset
 from safeml.results import Bars, Metric, StageResult, Table
+from safeml.stages.balance import BalanceSettings
 from tests.fakes import dataset, oracle
 
 LABELS = np.arange(40) % 4

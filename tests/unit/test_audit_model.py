@@ -11,8 +11,9 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.model import run
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import contract_key
-from safeml.config import InputSettings, ModelFileSettings
 from safeml.results import ModelOrigin, ModelScan, StageResult
+from safeml.settings.model import InputSettings
+from safeml.stages.model import ModelFileSettings
 from tests.fakes import dataset, oracle
 
 LABELS = np.arange(40) % 4

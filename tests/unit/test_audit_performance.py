@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.performance import run
+from safeml.audits.performance.run import run
 from safeml.audits.weakest import weakest_recall
-from safeml.config import PerformanceSettings
 from safeml.data.dataset import ImageDataset
 from safeml.data.signs import CLASS_NAMES, FAMILIES
 from safeml.errors import StageError
 from safeml.results import DotPlot, Matrix, Metric, StageResult, Table
+from safeml.stages.performance import PerformanceSettings
 from safeml.statistics import proportion_metric
 from tests.fakes import Answers, dataset, oracle
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.training import run
-from safeml.config import TrainingSettings
+from safeml.audits.training.run import run
 from safeml.results import Curve, Finding, StageResult, Table
+from safeml.stages.training import TrainingSettings
 from tests.fakes import dataset, oracle
 
 LABELS = np.arange(40) % 4

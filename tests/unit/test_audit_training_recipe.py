@@ -7,14 +7,15 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from safeml.audits.training_recipe import (
+from safeml.audits.training.recipe import (
     LEFT_OUT_OF_DATA,
     SETTINGS,
     WITHOUT_BATCH_NORM,
     recipe_table,
     recorded_settings,
 )
-from safeml.config import DataSettings, Recipe
+from safeml.config.recipe import Recipe
+from safeml.settings.data import DataSettings
 from tests.unit.test_audit_training import audit, found, manifest
 
 NPZ = {"kind": "npz", "path": "train.npz"}

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from safeml.classifiers.contract import contract_key
 from safeml.cli import inspect as command
-from safeml.config import InputSettings, parse_config, read_toml
+from safeml.config.audit import parse_config
 from safeml.contracts.candidates import candidates, text_sorted
 from safeml.contracts.decide import inspect_model
 from safeml.contracts.measure import NO_ANSWER, halves, named, part
@@ -32,6 +32,8 @@ from safeml.defaults import new_config
 from safeml.errors import InputRefused
 from safeml.report.write import write_page
 from safeml.results import Table
+from safeml.settings.model import InputSettings
+from safeml.settings.toml_file import read_toml
 from tests.fakes import Answers, numbered_images
 
 K = 43

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeml.audits.manifest import parse_manifest
+from safeml.audits.training.manifest import parse_manifest
 from safeml.errors import InputRefused
 from safeml.report.charts import draw_curve
 from safeml.results import Curve

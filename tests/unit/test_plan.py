@@ -11,20 +11,27 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from safeml.audits import balance, performance
-from safeml.audits.adversarial_items import SLICE as ATTACK_SLICE
-from safeml.audits.base import AuditInputs, keep_nothing
-from safeml.audits.masking import LEAST_STEPS, LONGER
-from safeml.config import BalanceSettings, Config, PerformanceSettings, Threat, parse_config
+from safeml.audits.adversarial.items import SLICE as ATTACK_SLICE
+from safeml.audits.adversarial.masking import LEAST_STEPS, LONGER
+from safeml.audits.balance import run as balance
+from safeml.audits.base import AuditInputs
+from safeml.audits.perfect import Call
+from safeml.audits.performance import run as performance
+from safeml.audits.performance.perfect import PERFECT
+from safeml.config.audit import Config, parse_config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.planning.base import GatePlan, Seconds
-from safeml.planning.best_case import BestCase, Known
+from safeml.planning.best_case import BestCase, PlanData, correct_model
 from safeml.planning.cost import DryWork, Rates, forward_passes, gradient_steps, seconds_of, together
-from safeml.planning.perfect import Call, PerfectWork
+from safeml.planning.perfect import PerfectWork
 from safeml.planning.provable import plan_gates
 from safeml.planning.words import duration, plan_words
 from safeml.planning.wrong import signs_of
+from safeml.stages.balance import BalanceSettings
+from safeml.stages.performance import PERFORMANCE, PerformanceSettings
+from safeml.threats import Threat
+from safeml.work import Cost, keep_nothing
 from tests.fakes import dataset, oracle
 
 TODAY = "2026-06-15"
@@ -63,9 +70,9 @@ def settings(*gates: dict[str, Any], **stages: dict[str, Any]) -> Config:
     return parse_config(values, "safeml.toml")
 
 
-def known(test: ImageDataset, *gates: dict[str, Any], stages: Any = None, **fields: Any) -> Known:
+def known(test: ImageDataset, *gates: dict[str, Any], stages: Any = None, **fields: Any) -> PlanData:
     made = {"train": None, "valid": None, "name": "m.keras", **fields}
-    return Known(settings(*gates, **(stages or {})), test, **made)
+    return PlanData(settings(*gates, **(stages or {})), test, **made)
 
 
 def planned(test: ImageDataset, *gates: dict[str, Any], **fields: Any) -> tuple[list[GatePlan], int]:
@@ -253,7 +260,7 @@ def test_the_stages_say_of_kept_work_what_they_say_of_an_oracle() -> None:
     """The best case is the real stage on a real perfect classifier, metric by metric."""
     test = images(120, groups={"family": np.array(["a", "b"] * 60)})
     subject = known(test, ACCURACY)
-    mine = BestCase(subject).performance(np.zeros(120, bool))
+    mine = BestCase(subject).run(PERFORMANCE)
     theirs = performance.run(AuditInputs(oracle(test.labels, 4), test), PerformanceSettings())
     assert mine.metrics == theirs.metrics
 
@@ -267,7 +274,7 @@ def test_the_counts_are_those_of_the_balance_stage() -> None:
 
 
 def test_work_of_an_unknown_kind_is_not_guessed() -> None:
-    work = PerfectWork(np.zeros(4, int), np.zeros(4, bool), 2, np.arange(4))
+    work = PerfectWork(correct_model(dataset(np.zeros(4, int), ("a", "b"))), PERFECT.arrays, np.arange(4))
     with pytest.raises(StageError, match="saliency"):
         work("heat", {}, {"saliency": ("float32", (4,))}, dict)
 
@@ -322,7 +329,10 @@ def test_what_is_kept_costs_nothing_and_dry_work_keeps_nothing() -> None:
         kept.append(item)
         return arrays
 
-    work = DryWork(journal, PerfectWork(np.array([0, 1, 1]), np.zeros(3, bool), 2, np.arange(3)))
+    work = DryWork(
+        journal,
+        PerfectWork(correct_model(dataset(np.array([0, 1, 1]), ("a", "b"))), PERFECT.arrays, np.arange(3)),
+    )
     assert work("first", {}, form, dict) is stored
     assert work("second", {}, form, dict)["logits"].argmax(axis=1).tolist() == [0, 1, 1]
     assert kept == []
@@ -336,7 +346,7 @@ def test_what_is_kept_costs_nothing_and_dry_work_keeps_nothing() -> None:
 
 def test_seconds_follow_batches_steps_and_starts() -> None:
     rates = Rates(0.5, 256, 64, {"linf": 0.1}, {"linf": 0.3})
-    attack = Call("pgd-linf_4", 256, steps=40, attempts=2, norm="linf")
+    attack = Call("pgd-linf_4", 256, Cost(steps=40, attempts=2, graph="linf"))
     expected = 0.5 + 4 * (40 * 0.1 + 2 * 0.3)  # one batch answered; four attacked
     found = seconds_of([attack], rates, beside=1.0)
     assert found.low < expected + 1.0 < found.high

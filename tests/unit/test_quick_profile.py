@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from safeml.config import Config, parse_config
-from safeml.pipeline import QUICK, quick
+from safeml.config.audit import Config, parse_config
+from safeml.pipeline import quick
+from safeml.stages import STAGES, settings_of
 from tests.unit.test_config import GATE, GOOD
 
 THREATS = [
@@ -53,6 +54,24 @@ def test_the_gates_and_the_attacks_stay() -> None:
 def test_nothing_is_more_than_the_profile_allows_nor_more_than_was_asked_for() -> None:
     short = shortened(images=3)
     assert short.stages.adversarial.images == 3
-    for name, bounds in QUICK.items():
-        for key, most in bounds.items():
-            assert getattr(getattr(short.stages, name), key) <= most
+    full = parse_config(GOOD, "safeml.toml")
+    for stage in STAGES:
+        settings = settings_of(full.stages, stage)
+        quick_settings = stage.quick(settings, frozenset())
+        assert (
+            stage.quick(quick_settings, frozenset()) == quick_settings
+        )  # what is short already stays as it is
+        for name, value in settings:
+            if isinstance(value, int):
+                assert getattr(quick_settings, name) <= value, (stage.name, name)
+
+
+def test_every_stage_that_measures_images_has_a_quick_form_or_one_pass() -> None:
+    """A stage that runs at its full size in the quick profile does so because it makes one pass over the images."""
+    full = parse_config(GOOD, "safeml.toml")
+    unchanged = {
+        stage.name
+        for stage in STAGES
+        if stage.quick(settings_of(full.stages, stage), frozenset()) == settings_of(full.stages, stage)
+    }
+    assert unchanged == {"model", "training", "balance"}

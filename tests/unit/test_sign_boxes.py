@@ -14,8 +14,8 @@ from safeml.attacks.signs.search import worst_of
 from safeml.attacks.signs.shadow import shadow, shadow_allowed
 from safeml.attacks.signs.transform import grid
 from safeml.attacks.signs.universal import PLACES, Patch, index_maps, patch_shape, patched
-from safeml.config.physical import PhysicalSettings
 from safeml.errors import StageError
+from safeml.stages.physical import PhysicalSettings
 
 SIDE, N = 20, 12
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from safeml.config import BackboneSettings
-from safeml.config.errors import sentence
+from safeml.config.recipe import BackboneSettings
 from safeml.errors import ConfigError
+from safeml.settings.errors import sentence
 from safeml.training.architectures.freezing import MANY, decide
 
 LAYERS = 21

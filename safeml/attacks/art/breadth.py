@@ -17,8 +17,8 @@ from safeml.attacks.art.registry import art_attack
 from safeml.attacks.art.row import Row
 from safeml.attacks.art.surroundings import folder_elsewhere, quiet, seeded
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
 from safeml.errors import StageError, first_line
+from safeml.threats import Threat
 
 
 @dataclass(frozen=True, eq=False)

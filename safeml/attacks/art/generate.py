@@ -16,7 +16,7 @@ from safeml.attacks.art.geoda import save_basis
 from safeml.attacks.art.row import Row
 from safeml.attacks.art.surroundings import home_elsewhere
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 Generate = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 NOISE_STARTS = 100

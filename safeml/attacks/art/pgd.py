@@ -8,7 +8,7 @@ import numpy as np
 
 from safeml.attacks.art.surroundings import home_elsewhere, quiet, seeded
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.config import Threat
+from safeml.threats import Threat
 
 
 def art_pgd(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from safeml.attacks.art.refused import REFUSED
 from safeml.attacks.art.row import Row as Row
 from safeml.attacks.art.rows import WORKING
-from safeml.config import Threat, suggest
 from safeml.errors import ConfigError
+from safeml.settings.errors import suggest
+from safeml.threats import Threat
 
 ART_ATTACKS: dict[str, Row] = {**WORKING, **REFUSED}
 

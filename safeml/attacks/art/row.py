@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from safeml.config import Threat
+from safeml.threats import Threat
 
 Aim = Literal["linf", "l2", "l0", "l1", "patch", "spatial", "other"]
 

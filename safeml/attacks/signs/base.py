@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 # What paint and paper give back of the light: no print is as black as 0 or as white as 1.
 DARKEST, LIGHTEST = 0.05, 0.95
@@ -48,7 +48,7 @@ class SignAttack(Protocol):
         images: np.ndarray,
         labels: np.ndarray,
         boxes: np.ndarray,
-        settings: PhysicalSettings,
+        settings: SignSettings,
         seed: int,
         ids: np.ndarray,
         batch: int,
@@ -68,7 +68,7 @@ class Claim:
     attacked: np.ndarray
     boxes: np.ndarray
     choice: np.ndarray
-    settings: PhysicalSettings
+    settings: SignSettings
     seed: int
     ids: np.ndarray
 
@@ -86,7 +86,7 @@ class SignThreat:
     gradient: bool
     attack: SignAttack
     allowed: Callable[[Claim], np.ndarray]
-    budget: Callable[[PhysicalSettings], str]
+    budget: Callable[[SignSettings], str]
     atlas: str
     nist: str
     source: str

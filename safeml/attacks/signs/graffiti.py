@@ -16,7 +16,7 @@ import numpy as np
 from safeml.attacks.signs.base import DARKEST, LIGHTEST, PURPOSES, Claim, SignOutcome
 from safeml.attacks.signs.box import box_sides, changed, inside
 from safeml.attacks.signs.search import worst_of
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 STROKES = 2
 # Thinnest and thickest stroke, as a share of the box's shorter side.
@@ -28,7 +28,7 @@ def graffiti(
     images: np.ndarray,
     labels: np.ndarray,
     boxes: np.ndarray,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     ids: np.ndarray,
     batch: int,

@@ -16,7 +16,7 @@ import numpy as np
 from safeml.attacks.signs.base import PURPOSES, ROUNDING, Claim, SignOutcome
 from safeml.attacks.signs.box import changed, inside
 from safeml.attacks.signs.search import worst_of
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 
 def shadow(
@@ -24,7 +24,7 @@ def shadow(
     images: np.ndarray,
     labels: np.ndarray,
     boxes: np.ndarray,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     ids: np.ndarray,
     batch: int,

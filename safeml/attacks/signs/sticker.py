@@ -29,7 +29,7 @@ from safeml.attacks.signs.base import (
 )
 from safeml.attacks.signs.box import changed, extent, inside, patch_sizes, placed
 from safeml.attacks.signs.search import worst_of
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 # First colours at each place: against the gradient's sign, black, white, noise. The last three need no gradient, so that a
 # model which hides its gradient is still asked honestly.
@@ -43,7 +43,7 @@ def sticker(
     images: np.ndarray,
     labels: np.ndarray,
     boxes: np.ndarray,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     ids: np.ndarray,
     batch: int,

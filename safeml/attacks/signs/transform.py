@@ -16,7 +16,7 @@ import numpy as np
 from safeml import framework
 from safeml.attacks.signs.base import PURPOSES, ROUNDING, UNCHANGED, Claim, SignOutcome
 from safeml.attacks.signs.search import worst_of
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 
 def transform(
@@ -24,7 +24,7 @@ def transform(
     images: np.ndarray,
     labels: np.ndarray,
     boxes: np.ndarray,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     ids: np.ndarray,
     batch: int,
@@ -46,7 +46,7 @@ def transform_allowed(claim: Claim) -> np.ndarray:
     return np.asarray(known & (np.abs(claim.attacked - expected) <= ROUNDING).all(axis=(1, 2, 3)))
 
 
-def grid(settings: PhysicalSettings) -> np.ndarray:
+def grid(settings: SignSettings) -> np.ndarray:
     """Degrees (clockwise), right and down (shares of the side) and zoom of each point: float64 [G, 4], mildest first.
 
     The first point leaves the image as it is.
@@ -65,7 +65,7 @@ def grid(settings: PhysicalSettings) -> np.ndarray:
     return points[np.argsort(np.round(size, 9), kind="stable")]
 
 
-def random_points(settings: PhysicalSettings, seed: int, ids: np.ndarray, draws: int) -> np.ndarray:
+def random_points(settings: SignSettings, seed: int, ids: np.ndarray, draws: int) -> np.ndarray:
     """Grid points drawn with equal chances for each image: float64 [N, draws, 4], as in `grid`."""
     points = grid(settings)
     chosen = [

@@ -19,7 +19,7 @@ import numpy as np
 from safeml import framework
 from safeml.attacks.signs.base import DARKEST, LIGHTEST, PURPOSES, STRIDE
 from safeml.attacks.signs.box import box_sides, patch_sizes, placed
-from safeml.config.physical import PhysicalSettings
+from safeml.attacks.signs.settings import SignSettings
 
 # Places along each side of the box, of which the best is taken for all signs.
 PLACES = 3
@@ -39,7 +39,7 @@ def train_patch(
     images: np.ndarray,
     boxes: np.ndarray,
     target: int,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     batch: int,
 ) -> Patch:
@@ -135,7 +135,7 @@ def _descend(
     images: np.ndarray,
     boxes: np.ndarray,
     target: int,
-    settings: PhysicalSettings,
+    settings: SignSettings,
     seed: int,
     batch: int,
 ) -> Patch:

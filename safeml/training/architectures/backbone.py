@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from safeml.config import BackboneSettings, Recipe
+from safeml.config.recipe import BackboneSettings, Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError
 from safeml.training.architectures.flatten import flatten

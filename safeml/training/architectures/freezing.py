@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from safeml.config import BackboneSettings
+from safeml.config.recipe import BackboneSettings
 
 # Images a class from which a set counts as large. CIFAR-100 has as many, the fewest among the sets on which convolutional
 # networks are commonly trained from nothing (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009).

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from safeml.config import Recipe
+from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.training.architectures.inverted import efficientnet, mobilenet_v2
 from safeml.training.architectures.lenet import lenet

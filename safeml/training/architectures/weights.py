@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from safeml.classifiers.keras_files import check_weights, load_weights
-from safeml.config import BackboneSettings
+from safeml.config.recipe import BackboneSettings
 from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.limits import LIMITS
 from safeml.sandbox import run_limited

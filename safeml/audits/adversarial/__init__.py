@@ -1,0 +1,1 @@
+"""Adversarial robustness: attacks, certificates and masking checks on pixel perturbations."""

@@ -1,0 +1,206 @@
+"""The items of the adversarial stage, each measured in slices that are kept: clean answers, attacks, and checks of them.
+
+Legend: N images, H W C pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.base import Budget
+from safeml.attacks.rows import ROWS
+from safeml.audits.adversarial.measure import VERDICTS, CleanSample, Measured, measure
+from safeml.audits.base import AuditInputs
+from safeml.audits.promises import promises
+from safeml.audits.slices import Slices, numbers
+from safeml.classifiers.base import Classifier
+from safeml.classifiers.batches import BatchSize, until_it_fits
+from safeml.data.dataset import ImageDataset
+from safeml.metrics.classification import right_answers
+from safeml.sealed import Arrays
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat
+from safeml.work import SURROGATE_GRAPH, Cost
+
+SLICE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """What is measured on one sample. Build it with `Items.of`, which measures the clean answers.
+
+    attacking: how many images are attacked at a time. views: what the attack engine is shown, by name; "" is the
+    classifier as it is.
+    """
+
+    inputs: AuditInputs
+    sample: ImageDataset
+    clean: CleanSample
+    slices: Slices
+    attacking: BatchSize
+    views: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> Items:
+        """Cut `sample` into slices of whole batches, and measure its clean answers."""
+        attacking = BatchSize(_batch(inputs, sample, settings))
+        slices = Slices(
+            inputs.work,
+            -(-SLICE // attacking.size) * attacking.size,
+            {"clean and attacked images": inputs.predicting, "attacks": attacking},
+        )
+        pixels = sample.images.astype(np.float32) / np.float32(255)
+        form = {"logits": ("float32", (sample.classes,))}
+        columns = {"images": pixels, "ids": numbers(sample)}
+        logits = slices.measure("clean", columns, {}, form, lambda rows: _logits(inputs, pixels[rows]))[
+            "logits"
+        ]
+        clean = CleanSample(pixels, sample.labels, logits, right_answers(logits, sample.labels))
+        return cls(inputs, sample, clean, slices, attacking)
+
+    def attacked(
+        self,
+        name: str,
+        threat: Threat,
+        rows: np.ndarray,
+        spends: tuple[int, int],
+        view: str = "",
+        pictures: bool = False,
+    ) -> Measured:
+        """What an attack achieves on the images in `rows` (int [M]), all of them right when clean.
+
+        The transfer is made on the surrogate; whatever an attack was shown, the model under test is asked again.
+        spends: (steps, attempts), see `Budget`. pictures: with the attacked images and their logits.
+        """
+        ids = numbers(self.sample)[rows]
+        clean = CleanSample(*(array[rows] for array in _columns(self.clean)))
+        form = dict(VERDICTS)
+        pictured: dict[str, tuple[str, tuple[int, ...]]] = {
+            "attacked": ("float32", clean.images.shape[1:]),
+            "logits": ("float32", (self.sample.classes,)),
+        }
+        form |= pictured if pictures else {}
+        steps, attempts = spends
+        elsewhere = ROWS[name].knowledge == "transfer"
+
+        def achieved(chosen: slice) -> Arrays:
+            from safeml.attacks.registry import ATTACKS
+
+            part = CleanSample(*(array[chosen] for array in _columns(clean)))
+            shown: Any = self.inputs.surrogate if elsewhere else self._shown(view)
+            # The attack gets its own copies: one that writes into its inputs must not move the clean images.
+            outcome = until_it_fits(
+                self.attacking,
+                lambda batch: ATTACKS[name](
+                    shown,
+                    part.images.copy(),
+                    part.labels.copy(),
+                    threat,
+                    Budget(steps, attempts, self.inputs.seed, batch, clean_checked=bool(part.right.all())),
+                    ids[chosen],
+                ),
+            )
+            found = measure(self.inputs.classifier, part, outcome, threat, elsewhere)
+            return {key: np.asarray(getattr(found, key), kind) for key, (kind, _) in form.items()}
+
+        parts = {
+            "attack": name,
+            "threat": threat.model_dump(mode="json"),
+            "steps": steps,
+            "attempts": attempts,
+            "view": view,
+            "batch": self.attacking.first,
+        }
+        if elsewhere and self.inputs.surrogate is not None:
+            parts["surrogate"] = self.inputs.surrogate.fingerprint
+        item = f"{name}-{threat.label}{'-' if view else ''}{view}"
+        columns = {"images": clean.images, "labels": clean.labels, "ids": ids}
+        cost = Cost(
+            steps * attempts,
+            attempts,
+            ROWS[name].gradient,
+            f"{SURROGATE_GRAPH}{threat.norm}" if elsewhere else threat.norm,
+        )
+        arrays = self.slices.measure(item, columns, parts, form, achieved, cost=cost)
+        nothing = {key: np.zeros((0, *shape), kind) for key, (kind, shape) in pictured.items()}
+        return Measured(**{**nothing, **arrays})
+
+    def _shown(self, view: str) -> Any:
+        """One object a view for the whole audit: the engine compiles for each object anew."""
+        from safeml.attacks import views
+
+        if view and view not in self.views:
+            self.views[view] = getattr(views, view)(self.inputs.classifier)
+        return self.views[view] if view else self.inputs.classifier
+
+    def right(self, item: str, images: np.ndarray) -> np.ndarray:
+        """bool [N]: which of other images (float32 [N, H, W, C], 0..1) of the sample's signs are answered right."""
+        labels = self.clean.labels
+
+        def answered(rows: slice) -> Arrays:
+            return {"right": right_answers(self.inputs.classifier.predict_logits(images[rows]), labels[rows])}
+
+        columns = {"images": images, "labels": labels, "ids": numbers(self.sample)}
+        return self.slices.measure(item, columns, {}, {"right": ("bool", ())}, answered)["right"]
+
+    def promises(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
+        """float32 [M]: how much of what its gradient promises a small step gains, on the images in `rows` (int [M])."""
+        columns = {
+            "images": self.clean.images[rows],
+            "labels": self.clean.labels[rows],
+            "ids": numbers(self.sample)[rows],
+        }
+        return promises(self.inputs, self.slices, self.attacking, columns, norm, step)
+
+    def surrogate_logits(self, surrogate: Classifier) -> np.ndarray:
+        """float32 [N, K]: what the surrogate answers to the clean images."""
+        columns = {"images": self.clean.images, "ids": numbers(self.sample)}
+        form = {"logits": ("float32", (self.sample.classes,))}
+
+        def answered(rows: slice) -> Arrays:
+            found = surrogate.predict_logits(self.clean.images[rows])
+            return {"logits": np.asarray(found, np.float32)}
+
+        parts = {"surrogate": surrogate.fingerprint}
+        return self.slices.measure("surrogate", columns, parts, form, answered)["logits"]
+
+    def again(self) -> np.ndarray:
+        """float32 [N, K]: the clean answers, asked for a second time."""
+        columns = {"images": self.clean.images, "ids": numbers(self.sample)}
+        form = {"logits": ("float32", (self.sample.classes,))}
+
+        def answered(rows: slice) -> Arrays:
+            return _logits(self.inputs, self.clean.images[rows])
+
+        return self.slices.measure("again", columns, {}, form, answered)["logits"]
+
+
+def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> int:
+    """The batch of the settings; "auto" is measured once, and kept, so that a resumed run computes the same batches."""
+    if settings.batch != "auto":
+        return settings.batch
+
+    def measured() -> Arrays:
+        from safeml.attacks.batch import fastest_batch
+
+        return {
+            "batch": np.array(
+                [
+                    fastest_batch(inputs.classifier, sample.images, sample.labels)  # type: ignore[arg-type]  # with a gradient, see `run`
+                ],
+                np.int64,
+            )
+        }
+
+    return int(inputs.work("batch", {}, {"batch": ("int64", (1,))}, measured)["batch"][0])
+
+
+def _logits(inputs: AuditInputs, images: np.ndarray) -> Arrays:
+    return {"logits": np.asarray(inputs.classifier.predict_logits(images), np.float32)}
+
+
+def _columns(clean: CleanSample) -> tuple[np.ndarray, ...]:
+    return clean.images, clean.labels, clean.logits, clean.right

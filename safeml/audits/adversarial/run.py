@@ -1,0 +1,279 @@
+"""How many right answers are left when an adversary may change the pixels a little. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
+from safeml.audits.adversarial.breadth import breadth, breadth_findings, breadth_table
+from safeml.audits.adversarial.campaign import Campaign
+from safeml.audits.adversarial.certificates import Certificates, certificates
+from safeml.audits.adversarial.figures import (
+    attack_table,
+    budget_table,
+    check_table,
+    class_plot,
+    ledger_table,
+    security_curves,
+    threat_table,
+    worst_cases,
+)
+from safeml.audits.adversarial.items import Items
+from safeml.audits.adversarial.masking import Check, self_checks, switch
+from safeml.audits.adversarial.measure import problems
+from safeml.audits.adversarial.metrics import metrics_of
+from safeml.audits.adversarial.transfer import (
+    Transfer,
+    transfer,
+    transfer_findings,
+    transfer_meaning,
+    transfer_table,
+)
+from safeml.audits.base import AuditInputs
+from safeml.data.dataset import ImageDataset
+from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.stages.adversarial import AdversarialSettings
+from safeml.threats import Threat, threat_words
+from safeml.wording import counted, interval, percent
+
+
+def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
+    """Attack a sample of the test images and measure again what is left.
+
+    An image counts as robust when it is right without an attack and under every attack of the settings. A classifier
+    without a gradient is attacked by queries alone; its robust accuracy stays unmeasured then.
+    """
+    main = settings.main
+    sample = inputs.test.sample(settings.images, inputs.seed)
+    blind = not callable(getattr(inputs.classifier, "logits", None))
+    if blind:
+        settings = settings.model_copy(update={"batch": 64 if settings.batch == "auto" else settings.batch})
+    items = Items.of(inputs, sample, settings)
+    campaign = Campaign(items, settings, main, inputs.progress, blind)
+    checks: list[Check] = []
+    views: list[str] = []
+    if blind:
+        queries = tuple(name for name in settings.attacks if not ROWS[name].gradient)
+        campaign.run(queries, "answers_alone")
+    else:
+        campaign.run(settings.attacks)
+    transferred = transfer(campaign, inputs.surrogate) if inputs.surrogate is not None else None
+    if not blind and items.clean.right.any():
+        checks = self_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
+        views = switch(campaign, checks)
+    tried = breadth(inputs, items, campaign) if not blind else []
+    proofs = (
+        certificates(inputs, items, settings, campaign) if settings.certify and not blind else Certificates()
+    )
+
+    metrics = metrics_of(campaign, checks, transferred) + proofs.metrics
+    by_name = {metric.name: metric for metric in metrics}
+    headline = by_name[f"robust_accuracy.{main.label}"]
+    curves = security_curves(campaign, by_name, proofs)
+    main_curve = next(curve for curve in curves if curve.id == f"security-{main.norm}")
+    findings = _too_few(sample, settings)
+    findings += [
+        _invalid(name, threat, problem)
+        for name, threat, faults in campaign.faulty
+        for problem in problems(faults)
+    ]
+    findings += [_masking(check) for check in checks if check.raised] + _switched(views)
+    findings += transfer_findings(transferred) if transferred is not None else []
+    findings += breadth_findings(tried) + items.slices.halved()
+    if blind:
+        findings.append(_blind(inputs.classifier.name, transferred))
+    left = campaign.left(main)
+    return StageResult(
+        stage="adversarial",
+        title="Adversarial robustness",
+        tested="Whether the answer stays right when an adversary changes the pixels within a bound.",
+        on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked one by one.",
+        facts=_facts(sample, settings, by_name, blind, transferred),
+        metrics=metrics,
+        findings=findings,
+        figures=[
+            *curves,
+            attack_table(campaign),
+            *([] if blind else [class_plot(sample, items.clean.right, left, main)]),
+            check_table(checks),
+            *([transfer_table(transferred)] if transferred is not None else []),
+            *([breadth_table(tried)] if tried else []),
+            threat_table(campaign),
+            budget_table(campaign),
+        ],
+        ledger=ledger_table(sample, campaign),
+        meaning=_meaning(main, headline, settings, proofs, transferred),
+        worst_cases=worst_cases(sample, items.clean, campaign.worst, main),
+        limits=[
+            "An attack gives an upper bound of robust accuracy: a stronger attack may exist.",
+            *proofs.limits,
+            "Pixels change independently and are not rounded to 8 bits; how an adversary gets at them is left open.",
+        ],
+        not_tested=[
+            Fact(
+                label="Stickers, shadows, other views", value="see physical threats, where that stage is on"
+            ),
+            _transfer_untested(transferred),
+            Fact(label="Other attacks on the model", value="poisoning, backdoors, extraction"),
+        ],
+        reproduce=[
+            f"model {inputs.classifier.fingerprint}",
+            *([f"surrogate {transferred.fingerprint}"] if transferred is not None else []),
+            f"images {sample.fingerprint}",
+            f"seed {inputs.seed}; "
+            + "; ".join(_effort_words(name, settings) for name in _names(settings, transferred)),
+        ],
+        card=Card(
+            headline=percent(headline.value),
+            text=f"accuracy under the worst attack at {threat_words(main)}, 95 % interval {interval(headline.low, headline.high)}",
+            figure_id=main_curve.id,
+        ),
+        provenance=Provenance(
+            model=inputs.classifier.fingerprint,
+            data=sample.fingerprint,
+            settings=_recorded(settings),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def _names(settings: AdversarialSettings, transferred: Transfer | None) -> tuple[str, ...]:
+    """The attacks that were run."""
+    return (*settings.attacks, TRANSFER) if transferred is not None else settings.attacks
+
+
+def _recorded(settings: AdversarialSettings) -> dict[str, Any]:
+    """The settings without the folders of the surrogate, which say who ran it and where."""
+    values = settings.model_dump(mode="json")
+    if settings.surrogate is not None:
+        values["surrogate"]["path"] = PurePath(settings.surrogate.path).name
+    return values
+
+
+def _transfer_untested(transferred: Transfer | None) -> Fact:
+    if transferred is None:
+        return Fact(label="Transfer attacks", value="by a copy of the model that the adversary trained")
+    return Fact(
+        label="Other transfer attacks",
+        value=f"from other surrogates than {transferred.surrogate}, from several at once, and by other methods than momentum",
+    )
+
+
+def _effort_words(name: str, settings: AdversarialSettings) -> str:
+    steps, attempts = ROWS[name].spends(settings)
+    return f"{ROWS[name].title} {steps} × {attempts}"
+
+
+def _too_few(sample: ImageDataset, settings: AdversarialSettings) -> list[Finding]:
+    if settings.images <= len(sample):
+        return []
+    return [
+        Finding(
+            code="fewer_images",
+            severity="info",
+            message=f"{counted(settings.images, 'image')} were asked for; there are {len(sample)}, and all were attacked.",
+            evidence={"asked": settings.images, "attacked": len(sample)},
+        )
+    ]
+
+
+def _invalid(attack: str, threat: Threat, problem: str) -> Finding:
+    return Finding(
+        code="attack_invalid",
+        severity="serious",
+        message=f"{attack} at {threat_words(threat)}: {problem}.",
+        remedy="Mend the attack; the images stay counted as attacked until then.",
+        evidence={"attack": attack, "threat": threat.label},
+    )
+
+
+def _masking(check: Check) -> Finding:
+    return Finding(
+        code=check.code,
+        severity="serious",
+        message=f"The robustness may not be real, so only its upper bound is believed. Expected: {check.sign}. Found: {check.found}.",
+        remedy=check.remedy,
+        evidence={"found": check.value, "limit": check.limit},
+    )
+
+
+def _switched(views: list[str]) -> list[Finding]:
+    return [
+        Finding(
+            code="attack_switched",
+            severity="info",
+            message=f"What was left was attacked again with {VIEWS[view][1]}; the numbers include it.",
+            evidence={"view": view or "harder"},
+        )
+        for view in views
+    ]
+
+
+def _blind(name: str, transferred: Transfer | None) -> Finding:
+    by = "queries alone" if transferred is None else f"queries and by transfer from {transferred.surrogate}"
+    return Finding(
+        code="no_gradient",
+        severity="serious",
+        message=f"{name} gives no gradient, so it was attacked by {by} and its robust accuracy stays unmeasured.",
+        remedy="Audit the Keras model or the SavedModel that it was exported from.",
+    )
+
+
+def _facts(
+    sample: ImageDataset,
+    settings: AdversarialSettings,
+    metrics: dict[str, Metric],
+    blind: bool,
+    transferred: Transfer | None,
+) -> list[Fact]:
+    names = _names(settings, transferred)
+    known = sorted({ROWS[name].knowledge for name in names} - ({"white box"} if blind else set()))
+    return [
+        Fact(
+            label="Threat model",
+            value="evasion by small pixel changes",
+            detail="; ".join([GOAL, *(threat_words(threat) for threat in settings.threats)]),
+        ),
+        Fact(
+            label="Knowledge",
+            value=" and ".join(filter(None, (", ".join(known[:-1]), *known[-1:]))) or "none",
+            detail="; ".join(
+                f"{one}: MITRE ATLAS {ATLAS[one]}, NIST AI 100-2e2025 {NIST[one]}" for one in known
+            ),
+        ),
+        Fact(
+            label="Attacks",
+            value=", ".join(ROWS[name].title for name in names),
+            detail="; ".join(_effort_words(name, settings) for name in names) + " (steps × attempts)",
+        ),
+        Fact(label="Images", value=f"{len(sample):,}", detail=sample.name),
+        Fact(label="Clean accuracy", value=percent(metrics["clean_accuracy_attacked_sample"].value)),
+    ]
+
+
+def _meaning(
+    main: Threat,
+    worst: Metric,
+    settings: AdversarialSettings,
+    proofs: Certificates,
+    transferred: Transfer | None,
+) -> list[str]:
+    copied = transfer_meaning(transferred, main) if transferred is not None else []
+    if worst.value is None:
+        return [f"Robust accuracy was not measured: {worst.reason}.", *copied]
+    attacks = (
+        _names(settings, transferred)
+        if settings.is_full(main)
+        else [name for name in settings.attacks if ROWS[name].everywhere]
+    )
+    return [
+        f"Under the worst of {counted(len(attacks), 'attack')} ({threat_words(main)}) the model keeps {percent(worst.value)} accuracy, "
+        f"95 % interval {interval(worst.low, worst.high)}.",
+        "The worst case is taken image by image: an image counts as robust when no attack broke it.",
+        *copied,
+        *proofs.meaning,
+        "True robustness is at most what is measured here. The interval covers the choice of images, not stronger attacks.",
+    ]

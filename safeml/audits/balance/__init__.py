@@ -1,0 +1,1 @@
+"""Class balance, and leakage between splits."""

@@ -1,0 +1,1 @@
+"""Clean accuracy, its weakest groups, and the cost of mistakes."""

@@ -1,0 +1,77 @@
+"""Scores by class as records: dot plot, table, confusion matrix. Legend: K classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safeml.audits.performance.mistakes import NO_ANSWER_NAME
+from safeml.metrics.classification import ClassScores
+from safeml.results import Column, Dot, DotPlot, Matrix, Metric, Scalar, Table
+
+
+def recall_plot(by_class: list[Metric], clean: Metric) -> DotPlot:
+    """Recall of K classes with its interval, weakest first."""
+    ranked = sorted(by_class, key=lambda metric: (metric.value is None, metric.value or 0.0, metric.slice))
+    return DotPlot(
+        id="recall-by-class",
+        title="Recall by class",
+        dots=[
+            Dot(
+                label=metric.slice.partition(":")[2],
+                value=metric.value,
+                low=metric.low,
+                high=metric.high,
+                n=metric.n,
+            )
+            for metric in ranked
+        ],
+        overall=clean.value,
+        caption="Weakest first; the bar is the 95 % interval of that class alone. The line is the accuracy over all images.",
+    )
+
+
+def class_table(by_class: list[Metric], scores: ClassScores) -> Table:
+    """Scores of K classes in class order; what is undefined is an empty cell."""
+
+    def cell(value: float) -> Scalar:
+        return None if np.isnan(value) else float(value)
+
+    rows: list[list[Scalar]] = [
+        [
+            metric.slice.partition(":")[2],
+            cell(scores.precision[k]),
+            cell(scores.recall[k]),
+            metric.low,
+            metric.high,
+            cell(scores.f1[k]),
+            int(scores.support[k]),
+        ]
+        for k, metric in enumerate(by_class)
+    ]
+    labels = {"precision": "Precision", "recall": "Recall", "low": "low", "high": "high", "f1": "F1"}
+    return Table(
+        id="scores-by-class",
+        title="Scores by class",
+        columns=[
+            Column(key="class", label="Class"),
+            *(Column(key=key, label=label, kind="percent") for key, label in labels.items()),
+            Column(key="support", label="Images", kind="number"),
+        ],
+        rows=rows,
+        caption="In class order. Precision is undefined for a class that is never predicted, recall for one without images.",
+        fold=True,
+    )
+
+
+def confusion_figure(class_names: tuple[str, ...], confusion: np.ndarray) -> Matrix:
+    """The counts int [K, K + 1] of `confusion_matrix`; the last column is shown when the model gave no answer somewhere."""
+    void = bool(confusion[:, -1].any())
+    names = list(class_names)
+    return Matrix(
+        id="confusion",
+        title="Confusion matrix",
+        row_labels=names,
+        column_labels=[*names, NO_ANSWER_NAME] if void else names,
+        values=(confusion if void else confusion[:, :-1]).tolist(),
+        caption="Row: true class. Column: predicted class. Numbers are images.",
+    )

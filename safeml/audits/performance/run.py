@@ -1,0 +1,345 @@
+"""How often the model is right on clean images, where it is weakest, and what its mistakes would cost.
+
+Legend: N images, H W C pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.performance.class_figures import class_table, confusion_figure, recall_plot
+from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
+from safeml.audits.slices import Slices, numbers
+from safeml.audits.weakest import group_recall, weakest_recall
+from safeml.data.dataset import ImageDataset
+from safeml.data.signs import families
+from safeml.errors import StageError
+from safeml.metrics.classification import (
+    ClassScores,
+    Predictions,
+    class_scores,
+    confusion_matrix,
+    macro_f1_score,
+    macro_recall_score,
+    predictions,
+)
+from safeml.metrics.hazard import cost_matrix, has_rules
+from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.sealed import Arrays
+from safeml.stages.performance import PerformanceSettings
+from safeml.statistics import bootstrap_metric, mean_metric, proportion_metric
+from safeml.wording import counted, interval, number, percent, quantity
+
+SLICE = 1024
+
+
+def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | None = None) -> StageResult:
+    """Measure clean performance on the test images.
+
+    costs: float [K, K] in 0..1, the user's own cost of reading class i as class j, with a zero diagonal; None: the
+    project's rules for GTSRB classes, 1 for every mistake elsewhere. Raises StageError when the model's answer has not
+    the shape [N, K], ConfigError for costs of another kind.
+    """
+    test = inputs.test
+    slices = Slices(inputs.work, SLICE, {"clean images": inputs.predicting})
+    answers = predictions(_logits(inputs, slices))
+    hits = answers.classes == test.labels
+    confusion = confusion_matrix(test.labels, answers.classes, test.classes)
+    scores = class_scores(confusion)
+    price = cost_matrix(test.class_names, costs)
+    metrics = _metrics(inputs, settings, answers, hits, price)
+    by_class = [metric for metric in metrics if metric.slice.startswith("class:")]
+    measured = {metric.name: metric for metric in metrics if metric.slice == "all"}
+    clean = measured["clean_accuracy"]
+    return StageResult(
+        stage="performance",
+        title="Performance",
+        tested="Whether the class with the largest logit is the true one, on images as they are.",
+        on_what=f"{test.name}: {counted(len(test), 'image')} of {counted(test.classes, 'class', 'classes')}.",
+        facts=_facts(test, measured, metrics),
+        metrics=metrics,
+        findings=[*_findings(test, answers, scores, costs is not None), *slices.halved()],
+        figures=[
+            recall_plot(by_class, clean),
+            confusion_table(test, answers.classes, price, costs is not None),
+            class_table(by_class, scores),
+            confusion_figure(test.class_names, confusion),
+        ],
+        meaning=_meaning(test, measured, costs is not None),
+        worst_cases=worst_mistakes(test, answers, price, costs is not None),
+        limits=[
+            "One test set: what holds on it need not hold for other countries, cameras, weather or times of the year.",
+            "A sign is given as a crop around it; finding signs in a camera picture is not part of this.",
+            clustering_statement(test),
+        ],
+        not_tested=[
+            Fact(label="Detection", value="not tested", detail="where in a picture a sign stands"),
+            Fact(label="No sign at all", value="not tested", detail="pictures of none of the classes"),
+        ],
+        reproduce=[
+            f"model {inputs.classifier.fingerprint}",
+            f"test images {test.fingerprint}",
+            f"seed {inputs.seed}, {counted(settings.bootstrap, 'bootstrap resample')}",
+        ],
+        card=Card(
+            headline=percent(clean.value),
+            text=f"clean accuracy, {_interval_phrase(clean)}",
+            figure_id="recall-by-class",
+        ),
+        provenance=Provenance(
+            model=inputs.classifier.fingerprint,
+            data=test.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def clustering_statement(dataset: ImageDataset) -> str:
+    """How frames of one physical sign are accounted for in the intervals on this set, in one sentence."""
+    if dataset.tracks is not None:
+        signs = len(np.unique(dataset.tracks))
+        return f"Frames of one sign are not independent; intervals count {counted(signs, 'sign')}, known by their tracks."
+    if dataset.frames_per_sign is None:
+        return "How many images show the same sign is neither known nor declared (frames_per_sign), so there are no intervals."
+    if dataset.frames_per_sign == 1:
+        return (
+            "Images are declared independent (frames_per_sign = 1); intervals are too narrow if they are not."
+        )
+    return (
+        f"{number(dataset.frames_per_sign)} images a sign are declared, not observed; intervals take all of them as "
+        "right or wrong together."
+    )
+
+
+def _logits(inputs: AuditInputs, slices: Slices) -> np.ndarray:
+    test = inputs.test
+
+    def predicted(rows: slice) -> Arrays:
+        part = np.asarray(inputs.classifier.predict_logits(test.images[rows]))
+        expected = (rows.stop - rows.start, test.classes)
+        if part.shape != expected:
+            raise StageError(
+                f"performance: {inputs.classifier.name} answers {list(part.shape)}; expected {list(expected)}, a logit a class."
+            )
+        return {"logits": part.astype(np.float32)}
+
+    def shown(done: int) -> None:
+        inputs.progress("predict test images", done, len(test))
+
+    form = {"logits": ("float32", (test.classes,))}
+    columns = {"images": test.images, "ids": numbers(test)}
+    return slices.measure("predictions", columns, {}, form, predicted, shown)["logits"]
+
+
+def _metrics(
+    inputs: AuditInputs,
+    settings: PerformanceSettings,
+    answers: Predictions,
+    hits: np.ndarray,
+    price: np.ndarray,
+) -> list[Metric]:
+    test = inputs.test
+    each = image_costs(test.labels, answers.classes, price)
+
+    tracks, frames = test.tracks, test.frames_per_sign
+
+    def macro_metric(name: str, title: str, score: Callable[[np.ndarray], float]) -> Metric:
+        def statistic(rows: np.ndarray) -> float:
+            return score(confusion_matrix(test.labels[rows], answers.classes[rows], test.classes))
+
+        return bootstrap_metric(
+            name,
+            title,
+            statistic,
+            len(test),
+            direction="up",
+            unit="proportion",
+            seed=inputs.seed,
+            resamples=settings.bootstrap,
+            bounds=(0.0, 1.0),
+            tracks=tracks,
+            frames_per_sign=frames,
+        )
+
+    empty = [name for k, name in enumerate(test.class_names) if not (test.labels == k).any()]
+    metrics = [
+        proportion_metric("clean_accuracy", "Clean accuracy", hits, tracks=tracks, frames_per_sign=frames),
+        proportion_metric(
+            "clean_error", "Clean error", ~hits, direction="down", tracks=tracks, frames_per_sign=frames
+        ),
+        mean_metric(
+            "hazard_weighted_error",
+            "Hazard-weighted error",
+            each,
+            upper=1.0,
+            direction="down",
+            unit="cost",
+            tracks=tracks,
+            frames_per_sign=frames,
+        ),
+    ]
+    for name, title, score in (
+        ("macro_recall", "Macro recall (balanced accuracy)", macro_recall_score),
+        ("macro_f1", "Macro F1", macro_f1_score),
+    ):
+        metrics.append(
+            _undefined(name, title, f"the test set has no image of {empty[0]}")
+            if empty
+            else macro_metric(name, title, score)
+        )
+    of_class = {f"class:{name}": test.labels == k for k, name in enumerate(test.class_names)}
+    of_family = _family_members(test)
+    metrics.append(weakest_recall("recall_worst_class", "Recall of the weakest class", test, hits, of_class))
+    if of_family:
+        title = "Recall of the weakest sign family"
+        metrics.append(weakest_recall("recall_worst_family", title, test, hits, of_family))
+    else:
+        reason = (
+            "the classes have no known sign families; give each image a family as the group column `family`"
+        )
+        metrics.append(_undefined("recall_worst_family", "Recall of the weakest sign family", reason))
+    for where, member in {**of_family, **of_class}.items():
+        metrics.append(group_recall(test, hits, member, f"Recall, {where.partition(':')[2]}", where))
+    return metrics
+
+
+def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
+    """Images (bool [N]) of each sign family: the data's own column `family`, else GTSRB's families, else none."""
+    if "family" in test.groups:
+        column = test.groups["family"]
+        return {f"family:{family}": column == family for family in sorted(set(column.tolist()))}
+    known = families(test.class_names)
+    if known is None:
+        return {}
+    column = np.array(known)[test.labels]
+    return {f"family:{family}": column == family for family in sorted(set(known))}
+
+
+def _undefined(name: str, title: str, reason: str) -> Metric:
+    return Metric(name=name, title=title, value=None, status="undefined", reason=reason)
+
+
+def _facts(test: ImageDataset, measured: dict[str, Metric], metrics: list[Metric]) -> list[Fact]:
+    clean, hazard = measured["clean_accuracy"], measured["hazard_weighted_error"]
+    facts = [
+        Fact(label="Images", value=number(len(test)), detail=_signs(clean)),
+        Fact(label="Clean accuracy", value=percent(clean.value), detail=interval(clean.low, clean.high)),
+    ]
+    for group in ("family", "class"):
+        metric, label = measured[f"recall_worst_{group}"], f"Weakest {group}"
+        detail = metric.reason or f"{_weakest(metrics, group)}, {interval(metric.low, metric.high)}"
+        facts.append(Fact(label=label, value=percent(metric.value), detail=detail))
+    cost = quantity(hazard.value, "cost")
+    facts.append(
+        Fact(
+            label="Mean cost of an answer", value=cost, detail=interval(hazard.low, hazard.high, unit="cost")
+        )
+    )
+    return facts
+
+
+def _signs(metric: Metric) -> str:
+    return "signs unknown" if metric.signs is None else f"{number(round(metric.signs))} signs"
+
+
+def _interval_phrase(metric: Metric) -> str:
+    ends = interval(metric.low, metric.high)
+    return ends if metric.low is None else f"95 % interval {ends}"
+
+
+def _weakest(metrics: list[Metric], prefix: str) -> str:
+    """The group `prefix:...` of the smallest recall."""
+    known = [
+        (metric.value, metric.slice)
+        for metric in metrics
+        if metric.value is not None and metric.slice.startswith(prefix)
+    ]
+    return min(known)[1].partition(":")[2]
+
+
+def _findings(
+    test: ImageDataset, answers: Predictions, scores: ClassScores, own_costs: bool
+) -> list[Finding]:
+    findings = []
+    void, ties = int((~answers.answered).sum()), int(answers.ties.sum())
+    if void:
+        findings.append(
+            Finding(
+                code="non-finite-logits",
+                severity="serious",
+                message=f"The model gives no finite logits for {counted(void, 'image')}; each counts as a mistake of the highest cost.",
+                remedy="Find the layer that overflows or divides by zero before anything else is measured.",
+                evidence={"images": void, "of": len(test)},
+            )
+        )
+    if ties:
+        findings.append(
+            Finding(
+                code="tied-logits",
+                severity="warning",
+                message=f"Two or more classes share the largest logit in {counted(ties, 'image')}; the lowest class id is taken.",
+                remedy="Look for a constant, saturated or coarsely quantised output.",
+                evidence={"images": ties, "of": len(test)},
+            )
+        )
+    empty = [name for name, images in zip(test.class_names, scores.support, strict=True) if images == 0]
+    if empty:
+        findings.append(
+            Finding(
+                code="class-without-images",
+                severity="warning",
+                message=f"The test set has no image of {counted(len(empty), 'class', 'classes')}, first {empty[0]}; what needs their recall is undefined.",
+                remedy="Add test images of every class that the model can answer.",
+                evidence={"classes": len(empty), "first": empty[0]},
+            )
+        )
+    given = np.unique(answers.classes[answers.answered])
+    if len(given) == 1 and test.classes > 1:
+        findings.append(
+            Finding(
+                code="constant-answer",
+                severity="serious",
+                message=f"Every answer is {test.class_names[given[0]]}.",
+                remedy="Check the model file, its input range and its channel order.",
+                evidence={"class": test.class_names[given[0]]},
+            )
+        )
+    if test.tracks is None and test.frames_per_sign is None:
+        findings.append(
+            Finding(
+                code="clustering-undeclared",
+                severity="warning",
+                message=clustering_statement(test),
+                remedy="Declare frames_per_sign in the configuration, or give tracks with the data.",
+            )
+        )
+    if not own_costs and not has_rules(test.class_names):
+        findings.append(
+            Finding(
+                code="equal-costs",
+                severity="info",
+                message="No cost rules are known for these classes, so every mistake costs 1 and the mean cost is the error rate.",
+                remedy="Give a cost matrix.",
+            )
+        )
+    return findings
+
+
+def _meaning(test: ImageDataset, measured: dict[str, Metric], own_costs: bool) -> list[str]:
+    clean, hazard = measured["clean_accuracy"], measured["hazard_weighted_error"]
+    meaning = [
+        f"On clean images the model is right on {percent(clean.value)}, {_interval_phrase(clean)}.",
+        "The weakest group decides, not the mean: a rare sign that is always missed hardly moves the accuracy.",
+    ]
+    if own_costs:
+        meaning.append("The costs of mistakes come from the given cost matrix.")
+    elif has_rules(test.class_names):
+        meaning.append(
+            f"The mean cost of an answer is {quantity(hazard.value, 'cost')} on a scale where 1 is the worst mistake. "
+            "The costs are this project's judgement, with no outside authority."
+        )
+    return meaning

@@ -1,0 +1,1 @@
+"""Threats to the traffic sign itself: stickers, shadows, graffiti, other views, a universal patch."""

@@ -1,0 +1,1 @@
+"""The training as its manifest records it."""

@@ -1,0 +1,267 @@
+"""`training.json`, the manifest that training leaves beside a model, checked field by field.
+
+A field that this version does not know is passed over; one that older versions did not write may be missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from safeml.audits.training.recipe import Setting, recorded_settings
+from safeml.errors import InputRefused
+
+Monitor = Literal["val_accuracy", "val_loss", "val_robust_accuracy"]
+MONITORS: tuple[Monitor, ...] = get_args(Monitor)
+# Bounds of what is believed: beyond them a number is a slip, and arithmetic on it would fail or say nothing.
+MOST_COUNTED = 10**9
+LARGEST_NUMBER = 1e30
+MOST_PHASES = 100
+MOST_VERSIONS = 20
+LONGEST_NAME = 200
+LONGEST_NOTE = 1000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch at full precision: accuracies 0..1, losses in nats; `file` is the checkpoint's rounded name or ''.
+
+    val_robust_accuracy: under attack; None where it was not trained on attacked images.
+    """
+
+    epoch: int
+    accuracy: float
+    loss: float
+    val_accuracy: float
+    val_loss: float
+    file: str
+    val_robust_accuracy: float | None = None
+
+    def monitored(self, monitor: Monitor) -> float:
+        """What the checkpoint was chosen by. A manifest whose monitor is missing in an epoch is refused on reading."""
+        value: float = getattr(self, monitor)
+        return value
+
+    def better_than(self, other: Epoch, monitor: Monitor) -> bool:
+        mine, others = self.monitored(monitor), other.monitored(monitor)
+        return mine < others if monitor == "val_loss" else mine > others
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """signs: how many different physical signs the images show; None where that is not known."""
+
+    name: str
+    fingerprint: str
+    images: int
+    signs: int | None
+
+
+@dataclass(frozen=True)
+class Inflation:
+    """The same recipe on a random split: its validation images, those of a sign that is also in training, its best accuracy."""
+
+    images: int
+    images_of_shared_signs: int
+    val_accuracy: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class PhaseUsed:
+    """Epochs `first` to `last`, counted from 1; `last` may lie behind the last epoch that was trained.
+
+    note: which layers were trained in it, and why. learning_rate: its highest value, where that is recorded.
+    """
+
+    first: int
+    last: int
+    note: str
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How one model came about. `chosen` is the epoch whose checkpoint is the model, `chosen_value` what was written for it.
+
+    settings: what is recorded of the recipe, such as "augment.shift"; a setting that is not recorded is not in it.
+    """
+
+    epochs: tuple[Epoch, ...]
+    chosen: Epoch
+    chosen_value: float
+    monitor: Monitor
+    fingerprint: str
+    train: DataUsed
+    valid: DataUsed
+    recipe: str
+    settings: dict[str, Setting]
+    versions: dict[str, str]
+    inflation: Inflation | None = None
+    phases: tuple[PhaseUsed, ...] = ()
+
+    @property
+    def best(self) -> Epoch:
+        """The first epoch that no other beats at full precision."""
+        best = self.epochs[0]
+        for epoch in self.epochs[1:]:
+            if epoch.better_than(best, self.monitor):
+                best = epoch
+        return best
+
+
+def parse_manifest(values: dict[str, Any]) -> Manifest:
+    """The manifest in `values` (decoded JSON). Raises InputRefused for the first field that is not what it should be."""
+    entries = _get(values, "epochs", list, "")
+    if not entries:
+        raise InputRefused("training.json: epochs is empty; expected one entry an epoch, so train again.")
+    epochs = tuple(_epoch(entry, f"epochs[{row}]") for row, entry in enumerate(entries))
+    if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
+        raise InputRefused(
+            "training.json: epochs are not numbered 1, 2, 3, ...; expected every epoch once, in order."
+        )
+    chosen = _get(values, "chosen", dict, "")
+    number = _count(chosen, "epoch", "chosen.", 1, len(epochs))
+    monitor = _get(chosen, "monitor", str, "chosen.")
+    if monitor not in get_args(Monitor):
+        raise InputRefused(f"training.json: chosen.monitor is not one of {', '.join(get_args(Monitor))}.")
+    if monitor == "val_robust_accuracy" and any(epoch.val_robust_accuracy is None for epoch in epochs):
+        raise InputRefused(
+            "training.json: chosen.monitor is val_robust_accuracy, which not every epoch has; train again."
+        )
+    settings = recorded_settings(_get(values, "recipe", dict, ""))
+    versions = _get(values, "versions", dict, "")
+    return Manifest(
+        epochs=epochs,
+        chosen=epochs[number - 1],
+        chosen_value=_number(chosen, "value", "chosen."),
+        monitor=next(known for known in MONITORS if known == monitor),
+        fingerprint=_get(values, "model_fingerprint", str, "")[:LONGEST_NAME],
+        train=_data(values, "train"),
+        valid=_data(values, "valid"),
+        recipe=str(settings.get("name", ""))[:80],
+        settings=settings,
+        versions={str(name)[:80]: str(versions[name])[:80] for name in sorted(versions)[:MOST_VERSIONS]},
+        inflation=_inflation(values),
+        phases=_phases(values),
+    )
+
+
+def _epoch(entry: Any, where: str) -> Epoch:
+    if not isinstance(entry, dict):
+        raise InputRefused(f"training.json: {where} is of type {type(entry).__name__}; expected an object.")
+    attacked = entry.get("val_robust_accuracy") is not None
+    return Epoch(
+        epoch=_get(entry, "epoch", int, f"{where}."),
+        accuracy=_share(entry, "accuracy", f"{where}."),
+        loss=_number(entry, "loss", f"{where}."),
+        val_accuracy=_share(entry, "val_accuracy", f"{where}."),
+        val_loss=_number(entry, "val_loss", f"{where}."),
+        file=str(entry.get("file", ""))[:LONGEST_NAME],
+        val_robust_accuracy=_share(entry, "val_robust_accuracy", f"{where}.") if attacked else None,
+    )
+
+
+def _data(values: dict[str, Any], role: str) -> DataUsed:
+    data = _get(values, role, dict, "")
+    images = _count(data, "images", f"{role}.", 1, MOST_COUNTED)
+    known = data.get("signs") is not None
+    return DataUsed(
+        name=_get(data, "name", str, f"{role}.")[:LONGEST_NAME],
+        fingerprint=_get(data, "fingerprint", str, f"{role}.")[:LONGEST_NAME],
+        images=images,
+        signs=_count(data, "signs", f"{role}.", 1, images) if known else None,
+    )
+
+
+def _inflation(values: dict[str, Any]) -> Inflation | None:
+    if values.get("inflation") is None:
+        return None
+    measured = _get(values, "inflation", dict, "")
+    if _get(measured, "split", str, "inflation.") != "image":
+        raise InputRefused(
+            'training.json: inflation.split is not "image"; expected the random split of single images that `safeml train` measures.'
+        )
+    images = _count(measured, "images", "inflation.", 1, MOST_COUNTED)
+    return Inflation(
+        images=images,
+        images_of_shared_signs=_count(measured, "images_of_shared_signs", "inflation.", 0, images),
+        val_accuracy=_share(measured, "val_accuracy", "inflation."),
+        epochs=_count(measured, "epochs", "inflation.", 1, MOST_COUNTED),
+    )
+
+
+def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
+    """The phases that have epochs, one after the other; training writes down those that have something to say."""
+    if values.get("phases") is None:
+        return ()
+    entries = _get(values, "phases", list, "")
+    if len(entries) > MOST_PHASES:
+        raise InputRefused(
+            f"training.json: phases has {len(entries):,} entries; expected at most {MOST_PHASES}."
+        )
+    phases: list[PhaseUsed] = []
+    last = 0
+    for row, entry in enumerate(entries):
+        where = f"phases[{row}]"
+        if not isinstance(entry, dict):
+            raise InputRefused(
+                f"training.json: {where} is of type {type(entry).__name__}; expected an object."
+            )
+        first = _count(entry, "first", f"{where}.", last + 1, MOST_COUNTED)
+        last = _count(entry, "last", f"{where}.", first - 1, MOST_COUNTED)
+        known = entry.get("learning_rate") is not None
+        rate = _number(entry, "learning_rate", f"{where}.") if known else None
+        if rate is not None and not 0 < rate <= 1:
+            raise InputRefused(
+                f"training.json: {where}.learning_rate is {rate:g}; expected more than 0 and at most 1."
+            )
+        note = _get(entry, "note", str, f"{where}.")
+        if first <= last:
+            phases.append(PhaseUsed(first, last, _cut(note, LONGEST_NOTE), rate))
+    return tuple(phases)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text itself, or its beginning with a mark that it went on."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _share(values: dict[str, Any], key: str, where: str) -> float:
+    value = _number(values, key, where)
+    if not 0 <= value <= 1:
+        raise InputRefused(f"training.json: {where}{key} is {value:g}; expected a proportion of 0..1.")
+    return value
+
+
+def _number(values: dict[str, Any], key: str, where: str) -> float:
+    value = values.get(key)
+    # Not a number is never within the bounds, and an integer of any size can be compared.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -LARGEST_NUMBER < value < LARGEST_NUMBER
+    ):
+        raise InputRefused(
+            f"training.json: {where}{key} is not a finite number; train again or mend the manifest."
+        )
+    return float(value)
+
+
+def _count(values: dict[str, Any], key: str, where: str, least: int, most: int) -> int:
+    value: int = _get(values, key, int, where)
+    if not least <= value <= most:
+        expected = f"{least:,}" if least == most else f"{least:,}-{most:,}"
+        shown = f"{value:,}" if abs(value) < 10**15 else f"a number of {value.bit_length()} bits"
+        raise InputRefused(f"training.json: {where}{key} is {shown}; expected {expected}.")
+    return value
+
+
+def _get(values: dict[str, Any], key: str, kind: type, where: str) -> Any:
+    value = values.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        found = "missing" if value is None else f"of type {type(value).__name__}"
+        raise InputRefused(
+            f"training.json: {where}{key} is {found}; expected {kind.__name__}, as `safeml train` writes it."
+        )
+    return value

@@ -1,0 +1,61 @@
+"""The stages, one row each, in the order in which they run and stand in the report. A new stage is one file and one word here.
+
+Another package adds a stage by the entry point group `safeml.stages`, whose objects are `Stage` rows.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import create_model
+
+from safeml.errors import ConfigError
+from safeml.settings.base import Settings
+from safeml.stages.adversarial import ADVERSARIAL
+from safeml.stages.balance import BALANCE
+from safeml.stages.base import Stage, StageTable
+from safeml.stages.model import MODEL
+from safeml.stages.performance import PERFORMANCE
+from safeml.stages.physical import PHYSICAL
+from safeml.stages.training import TRAINING
+
+S = TypeVar("S", bound=StageTable)
+ENTRY_POINTS = "safeml.stages"
+OWN: tuple[Stage[Any], ...] = (MODEL, TRAINING, PERFORMANCE, BALANCE, ADVERSARIAL, PHYSICAL)
+
+
+def installed_stages() -> tuple[Stage[Any], ...]:
+    """Return the stages of other installed packages, by name. Raises ConfigError for one that is no row or whose name is taken."""
+    names = {stage.name for stage in OWN}
+    rows: list[Stage[Any]] = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        row = point.load()
+        if not isinstance(row, Stage):
+            raise ConfigError(f"the entry point {point.value} of {ENTRY_POINTS} is no Stage.")
+        if row.name in names:
+            raise ConfigError(f'the entry point {point.value} names its stage "{row.name}", which is taken.')
+        names.add(row.name)
+        rows.append(row)
+    return tuple(rows)
+
+
+STAGES: tuple[Stage[Any], ...] = (*OWN, *installed_stages())
+
+
+def tables(stages: tuple[Stage[Any], ...]) -> type[Settings]:
+    """Make the settings class of `[stages]`: one table per row, each with its defaults."""
+    fields: dict[str, Any] = {stage.name: (stage.settings, stage.settings()) for stage in stages}
+    return create_model("StageSettings", __base__=Settings, **fields)
+
+
+if TYPE_CHECKING:
+    StageSettings = Settings  # its tables are known when it runs; `settings_of` gives each with its type
+else:
+    StageSettings = tables(STAGES)
+
+
+def settings_of(stages: Settings, stage: Stage[S]) -> S:
+    """Return the table of `stage`, with its type."""
+    table: S = getattr(stages, stage.name)
+    return table

@@ -1,0 +1,211 @@
+"""The stage *adversarial robustness*: attacks on the pixels within a norm ball, and certified bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from safeml.attacks.art.registry import art_attack
+from safeml.attacks.rows import ATTACK_NAMES, ENSEMBLE, FEWEST, ROWS
+from safeml.errors import ConfigError
+from safeml.results import Finite, Gate
+from safeml.settings.errors import suggest
+from safeml.settings.model import SurrogateSettings
+from safeml.stages.base import NO_AUTHORITY, Declared, Stage, StageTable, at_most, count
+from safeml.threats import Threat, outside_range
+
+MAIN_THREAT = "linf_4"
+
+
+def _known_attack(name: str) -> str:
+    if name not in ATTACK_NAMES:
+        raise ValueError(f'there is no attack "{name}"{suggest(name, list(ATTACK_NAMES))}')
+    return name
+
+
+AttackName = Annotated[str, AfterValidator(_known_attack)]
+
+
+class AdversarialSettings(StageTable):
+    """images: how many of the test images are attacked.
+    attacks: they run in this order; each gets the survivors of the attacks before it.
+    threats: what is measured; an image is robust at a threat when no adversarial example within its epsilon is known.
+    full_ensemble: labels of the threats at which all attacks run, or none of them for all; at the other threats only FGSM,
+        PGD and FMN run. A gate may read only what the full ensemble measured.
+    steps, restarts: of PGD.
+    apgd_steps, targets: of APGD.
+    fmn_steps: of FMN.
+    queries: of Square (AutoAttack spends 5,000).
+    batch: images at a time, or "auto" for the fastest on this machine; it changes speed only.
+    breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
+    certify: prove a lower bound where possible, by interval bounds; and by smoothing on smoothed_images images, with noise
+        of smoothing_sigma (pixel units) and smoothing_samples predictions each; 0 images for no smoothing.
+    surrogate: another model of the same task, on which adversarial examples are crafted that are then tried on the model
+        under test, at the threats of the full ensemble and with as many steps as PGD; without it, transfer attacks are not tested.
+    """
+
+    images: int = Field(default=1000, ge=1, le=1_000_000)
+    attacks: tuple[AttackName, ...] = Field(default=ATTACK_NAMES, min_length=1)
+    full_ensemble: tuple[str, ...] = ()
+    steps: int = Field(default=20, ge=1, le=10_000)
+    restarts: int = Field(default=1, ge=1, le=100)
+    apgd_steps: int = Field(default=100, ge=5, le=10_000)
+    targets: int = Field(default=9, ge=1, le=1000)
+    fmn_steps: int = Field(default=100, ge=5, le=10_000)
+    queries: int = Field(default=1000, ge=1, le=1_000_000)
+    batch: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = 64
+    breadth: tuple[str, ...] = ()
+    breadth_images: int = Field(default=32, ge=1, le=100_000)
+    breadth_seconds: Finite = Field(default=60.0, gt=0, le=86_400)
+    certify: bool = True
+    smoothed_images: int = Field(default=0, ge=0, le=100_000)
+    smoothing_sigma: Finite = Field(default=0.12, gt=0, le=2)
+    smoothing_samples: int = Field(default=1000, ge=100, le=10_000_000)
+    surrogate: SurrogateSettings | None = None
+    threats: tuple[Threat, ...] = (
+        Threat(norm="linf", epsilon=1 / 255),
+        Threat(norm="linf", epsilon=2 / 255),
+        Threat(norm="linf", epsilon=4 / 255),
+        Threat(norm="linf", epsilon=8 / 255),
+        Threat(norm="l2", epsilon=0.25),
+        Threat(norm="l2", epsilon=0.5),
+    )
+
+    def is_full(self, threat: Threat) -> bool:
+        """Whether all attacks are run at a threat."""
+        return not self.full_ensemble or threat.label in self.full_ensemble
+
+    @property
+    def main(self) -> Threat:
+        """The threat of the headline and of the masking checks: L-inf 4/255, or else the largest of its norm with all attacks."""
+        full = [threat for threat in self.threats if self.is_full(threat)]
+        same = [threat for threat in full if threat.norm == full[0].norm]
+        usual = next((threat for threat in full if threat.label == MAIN_THREAT), None)
+        return usual or max(same, key=lambda threat: threat.epsilon)
+
+    @model_validator(mode="after")
+    def _threats_differ(self) -> Self:
+        labels = [threat.label for threat in self.threats]
+        if not labels or len(set(labels)) != len(labels):
+            raise ValueError("threats are empty or repeat; give each norm and epsilon once")
+        if len(set(self.attacks)) != len(self.attacks):
+            raise ValueError("attacks repeat; name each once, and use restarts to run it more often")
+        if len(set(self.breadth)) != len(self.breadth):
+            raise ValueError("breadth repeats; name each attack once")
+        for label in self.full_ensemble:
+            if label not in labels:
+                raise ValueError(
+                    f'full_ensemble names "{label}", which is not among the threats: {", ".join(labels)}'
+                )
+        for name in self.breadth:
+            try:
+                art_attack(name, self.main)
+            except ConfigError as error:
+                raise ValueError(f"breadth: {str(error).rstrip('.')}") from None
+        for threat in self.threats:
+            if problem := outside_range(threat):
+                raise ValueError(problem)
+        return self
+
+
+ALONE = "what single attacks leave; a gate reads the worst case, {}"
+PARTLY = 'attacked by a part of the ensemble only; add "{}" to full_ensemble in [stages.adversarial]'
+COPY = "the success of one surrogate, and a weak surrogate has none; a gate reads the worst case, {}"
+
+
+def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
+    """Declare a metric for each threat, and for each attack that runs at it; the success rate at the main threat only."""
+    weak, main = _weak_attacks(settings), settings.main.label
+    rows = [
+        Declared("clean_accuracy_attacked_sample"),
+        Declared(f"attack_success_rate.{main}", "down", weak=weak),
+    ]
+    if settings.surrogate is not None:
+        copy = COPY.format(f"robust_accuracy.{main}")
+        rows.append(Declared(f"transfer_success.{main}", "down", weak=copy))
+    for threat in settings.threats:
+        name = f"robust_accuracy.{threat.label}"
+        rows.append(Declared(name, weak=weak if settings.is_full(threat) else PARTLY.format(threat.label)))
+        rows += [
+            Declared(f"{name}.{attack}", weak=ALONE.format(name))
+            for attack in settings.attacks
+            if ROWS[attack].every_threat or settings.is_full(threat)
+        ]
+        if settings.certify and threat.norm == "linf":
+            rows.append(Declared(f"certified_accuracy.{threat.label}"))
+        if settings.smoothed_images and threat.norm == "l2":
+            rows.append(Declared(f"smoothed_accuracy.{threat.label}"))
+    return (*rows, count("masking_flags", weak=weak))
+
+
+def _weak_attacks(settings: AdversarialSettings) -> str:
+    """Say why no gate may read the result of these attacks: half an ensemble makes any model look robust."""
+    missing = [name for name in ENSEMBLE if name not in settings.attacks]
+    if missing:
+        return f"attacked without {', '.join(missing)}; add to attacks in [stages.adversarial]"
+    for key, least in FEWEST.items():
+        if getattr(settings, key) < least:
+            return f"attacked with {key} = {getattr(settings, key)}; set it in [stages.adversarial] to {least} or more"
+    return ""
+
+
+QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")
+
+
+def _quick(settings: AdversarialSettings, gated: frozenset[str]) -> AdversarialSettings:
+    """Fewer images and steps, the threats that a gate reads and a few more."""
+    names = " ".join(sorted(gated))
+    threats = tuple(
+        threat
+        for threat in settings.threats
+        if threat.label in QUICK_THREATS or threat.label in names or threat == settings.main
+    )
+    full = tuple(threat.label for threat in threats if settings.is_full(threat) and threat.label in names)
+    few = at_most(
+        settings,
+        images=256,
+        steps=10,
+        apgd_steps=20,
+        targets=3,
+        fmn_steps=30,
+        queries=200,
+        breadth_images=8,
+        smoothed_images=16,
+    )
+    return few.model_copy(update={"threats": threats, "full_ensemble": full or (settings.main.label,)})
+
+
+ADVERSARIAL = Stage(
+    name="adversarial",
+    title="Adversarial robustness",
+    summary="FGSM, PGD, FMN, APGD-CE, APGD-T and Square, L-inf and L2, worst case per image with its ledger and curve; "
+    "eleven gradient-masking checks; transfer from a surrogate, with a twelfth; ART's attacks by name; certified lower bound",
+    settings=AdversarialSettings,
+    run="safeml.audits.adversarial.run:run",
+    records=_records,
+    gates=(
+        Gate(
+            id="robust-linf-4",
+            title="Accuracy under the worst attack, L-inf 4/255",
+            stage="adversarial",
+            metric="robust_accuracy.linf_4",
+            op=">=",
+            threshold=0.60,
+            rationale=f"The usual threat model for small images. {NO_AUTHORITY}",
+        ),
+        Gate(
+            id="gradient-masking",
+            title="Failed gradient-masking checks",
+            stage="adversarial",
+            metric="masking_flags",
+            op="==",
+            threshold=0,
+            rationale="A model that hides its gradient looks robust and is not (Carlini et al., 2019).",
+        ),
+    ),
+    quick=_quick,
+    images=lambda settings: settings.images,
+    needs=("surrogate",),
+    perfect="safeml.audits.adversarial.perfect:PERFECT",
+)

@@ -1,0 +1,56 @@
+"""The stage *class balance*: class counts, and images or sign tracks that splits share."""
+
+from __future__ import annotations
+
+import math
+
+from safeml.results import Gate
+from safeml.stages.base import Declared, Stage, StageTable, count
+
+SPLITS = ("split:test", "split:train", "split:valid")
+SHARED = ("all", "split:train", "split:valid")
+
+
+class BalanceSettings(StageTable):
+    """The stage has no settings yet."""
+
+
+BALANCE = Stage(
+    name="balance",
+    title="Class balance",
+    summary="imbalance, effective classes, exact duplicates and sign tracks shared between splits",
+    settings=BalanceSettings,
+    run="safeml.audits.balance.run:run",
+    records=lambda settings: (
+        Declared("imbalance_ratio", "down", 1.0, math.inf, SPLITS, counted=True),
+        Declared("effective_classes", "up", 0.0, math.inf, SPLITS, counted=True),
+        count("small_classes", SPLITS),
+        count("test_duplicates"),
+        count("shared_duplicates", SHARED),
+        count("shared_tracks", SHARED),
+    ),
+    gates=(
+        Gate(
+            id="shared-duplicates",
+            title="Test images that are also training images",
+            stage="balance",
+            metric="shared_duplicates",
+            slice="split:train",
+            op="==",
+            threshold=0,
+            rationale="A shared image measures memory, not recognition: none is allowed.",
+        ),
+        Gate(
+            id="shared-tracks",
+            title="Sign tracks in both training and test data",
+            stage="balance",
+            metric="shared_tracks",
+            slice="split:train",
+            op="==",
+            threshold=0,
+            rationale="Frames of one sign in both splits measure memory: none is allowed. "
+            "Remove this gate where tracks are not published.",
+        ),
+    ),
+    perfect="safeml.audits.balance.perfect:PERFECT",
+)

@@ -1,0 +1,68 @@
+"""The stage *performance*: accuracy on clean images, its weakest groups, the cost of mistakes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from safeml.results import Gate
+from safeml.stages.base import CLASSES, FAMILIES, NO_AUTHORITY, Declared, Stage, StageTable, at_most
+
+
+class PerformanceSettings(StageTable):
+    """bootstrap: resamples behind the intervals of macro recall and macro F1."""
+
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+
+
+RECORDS = (
+    Declared("clean_accuracy"),
+    Declared("clean_error", "down"),
+    Declared("hazard_weighted_error", "down"),
+    Declared("macro_recall"),
+    Declared("macro_f1"),
+    Declared("recall_worst_class", weakest_of=CLASSES),
+    Declared("recall_worst_family", weakest_of=FAMILIES),
+    Declared("recall", slices=(CLASSES, FAMILIES)),
+)
+
+GATES = (
+    Gate(
+        id="clean-accuracy",
+        title="Accuracy on clean images",
+        stage="performance",
+        metric="clean_accuracy",
+        op=">=",
+        threshold=0.95,
+        rationale=f"Below the published accuracy of small networks on GTSRB (0.97 to 0.98). {NO_AUTHORITY}",
+    ),
+    Gate(
+        id="worst-family-recall",
+        title="Recall of the weakest sign family",
+        stage="performance",
+        metric="recall_worst_family",
+        op=">=",
+        threshold=0.90,
+        rationale=f"An average hides a sign family that the model does not recognise. {NO_AUTHORITY}",
+    ),
+    Gate(
+        id="hazard-weighted-error",
+        title="Hazard-weighted error",
+        stage="performance",
+        metric="hazard_weighted_error",
+        op="<=",
+        threshold=0.02,
+        rationale=f"Confusing Stop with Priority road costs more than confusing two speed limits. {NO_AUTHORITY}",
+    ),
+)
+
+PERFORMANCE = Stage(
+    name="performance",
+    title="Performance",
+    summary="accuracy; precision, recall, F1 by class and family; confusion; hazard-weighted cost",
+    settings=PerformanceSettings,
+    run="safeml.audits.performance.run:run",
+    records=lambda settings: RECORDS,
+    gates=GATES,
+    quick=lambda settings, gated: at_most(settings, bootstrap=200),
+    perfect="safeml.audits.performance.perfect:PERFECT",
+)

@@ -1,0 +1,123 @@
+"""The stage *physical threats*: changes of the traffic sign itself, not small changes of every pixel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from safeml.stages.base import Declared, Stage, StageTable, at_most
+
+MOST_POINTS = 5000
+MOST_CANDIDATES = 5000
+
+
+def _part_of_the_sign(value: float) -> float:
+    if not 0 < value <= 0.5:
+        raise ValueError(f"is {value:g}; expected a share of the sign's box, above 0 and at most 0.5")
+    return value
+
+
+def _with_its_middle(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"is {value}; expected an odd number, so that the unchanged image is on the grid")
+    return value
+
+
+Area = Annotated[float, AfterValidator(_part_of_the_sign)]
+Points = Annotated[int, Field(ge=1, le=101), AfterValidator(_with_its_middle)]
+
+
+class PhysicalSettings(StageTable):
+    """Areas are shares of the sign's box.
+
+    images: how many of the test images are attacked. batch: images at a time for gradients; speed alone.
+    sticker_places: along each side of the box. shadow_factors: what a shadow leaves of the light.
+    rotation_degrees, shift, zoom: the largest change each way; the shift as a share of the side, the zoom as a share of
+        the size. *_points: how many values of each are on the grid, evenly spaced, the unchanged one among them.
+    patch_pair: the class that the universal patch is made for, and the one that it should be taken for.
+    """
+
+    images: int = Field(default=200, ge=1, le=100_000)
+    sticker_area: Area = 0.05
+    sticker_steps: int = Field(default=40, ge=1, le=10_000)
+    sticker_places: int = Field(default=5, ge=1, le=20)
+    shadow_shapes: int = Field(default=40, ge=1, le=MOST_CANDIDATES)
+    shadow_factors: tuple[float, ...] = Field(default=(0.7, 0.43), min_length=1, max_length=20)
+    graffiti_shapes: int = Field(default=80, ge=1, le=MOST_CANDIDATES)
+    graffiti_area: Area = 0.05
+    rotation_degrees: float = Field(default=15.0, ge=0, le=180)
+    rotation_points: Points = 7
+    shift: float = Field(default=0.0625, ge=0, le=0.5)
+    shift_points: Points = 5
+    zoom: float = Field(default=0.1, ge=0, le=0.9)
+    zoom_points: Points = 3
+    patch_pair: tuple[str, str] = ("Stop", "Speed limit (30km/h)")
+    patch_area: Area = 0.1
+    patch_steps: int = Field(default=200, ge=1, le=100_000)
+    batch: int = Field(default=64, ge=1, le=8192)
+
+    @property
+    def grid_points(self) -> int:
+        """How many transformations are on the grid."""
+        return self.rotation_points * self.shift_points**2 * self.zoom_points
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if any(not 0 <= factor < 1 for factor in self.shadow_factors):
+            raise ValueError(
+                "shadow_factors leave 0-1; expected what is left of the light, at least 0 and below 1"
+            )
+        if len(set(self.shadow_factors)) != len(self.shadow_factors):
+            raise ValueError("shadow_factors repeat; give each once")
+        if self.shadow_shapes * len(self.shadow_factors) > MOST_CANDIDATES:
+            raise ValueError(
+                f"shadow_shapes times shadow_factors is more than {MOST_CANDIDATES}; lower one of them"
+            )
+        if self.grid_points > MOST_POINTS:
+            raise ValueError(
+                f"the grid has {self.grid_points} points; expected at most {MOST_POINTS}, so lower a number of points"
+            )
+        for name in ("rotation", "shift", "zoom"):
+            size = self.rotation_degrees if name == "rotation" else getattr(self, name)
+            if (size == 0) != (getattr(self, f"{name}_points") == 1):
+                raise ValueError(
+                    f"{name} and {name}_points contradict each other; one point means no change, and no change one point"
+                )
+        if self.patch_pair[0].casefold() == self.patch_pair[1].casefold():
+            raise ValueError("patch_pair names one class twice; expected the true class and another one")
+        return self
+
+
+# Threats with an accuracy metric each; `safeml.attacks.signs.registry` has the attacks, and a test compares the names.
+THREATS = ("sticker", "shadow", "graffiti", "transform", "worst", "random_view")
+MOVED = ("transform", "random_view", "worst")
+UNMOVED = "measured without any other view; give the grid more points and room in [stages.physical]"
+
+
+def _records(settings: PhysicalSettings) -> tuple[Declared, ...]:
+    moves = settings.grid_points > 1
+    return (
+        Declared("clean_accuracy_physical_sample"),
+        *(
+            Declared(f"physical_accuracy.{threat}", weak=UNMOVED if threat in MOVED and not moves else "")
+            for threat in THREATS
+        ),
+        Declared("universal_patch_success", "down"),
+        Declared("universal_patch_success.random", "down"),
+    )
+
+
+PHYSICAL = Stage(
+    name="physical",
+    title="Physical threats",
+    summary="stickers, shadows, graffiti, worst of a grid of rotations, shifts and zooms, one printed patch for a pair of classes",
+    settings=PhysicalSettings,
+    run="safeml.audits.physical.run:run",
+    records=_records,
+    quick=lambda settings, gated: at_most(
+        settings, images=64, sticker_steps=20, patch_steps=60, shift_points=3, rotation_points=3
+    ),
+    images=lambda settings: settings.images,
+    perfect="safeml.audits.physical.perfect:PERFECT",
+)

@@ -1,0 +1,63 @@
+"""How a stage reports its progress and keeps its arrays; a leaf that audits, the store, the commands and the plan share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from safeml.sealed import Arrays, Form
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Show nothing: a progress callback. step: in words. done, total: how many of how many."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a slice costs per image. The stage that asks for the slice states it; a plan adds it up.
+
+    steps: steps of an attack, over all attempts; 0 for one forward pass.
+    attempts: restarts or targets among them.
+    gradient: each step takes a gradient, not only a forward pass.
+    graph: what is compiled and timed for the attack: its norm, with a prefix where it runs on another model.
+    """
+
+    steps: int = 0
+    attempts: int = 0
+    gradient: bool = True
+    graph: str = ""
+
+
+FORWARD = Cost()
+SURROGATE_GRAPH = "surrogate "  # prefix of `Cost.graph` for an attack that runs on the surrogate
+
+
+class Work(Protocol):
+    """Where a stage's arrays are stored while it is measured, so that an interrupted run resumes there."""
+
+    def __call__(
+        self,
+        item: str,
+        parts: Mapping[str, Any],
+        form: Form,
+        measure: Callable[[], Arrays],
+        cost: Cost = FORWARD,
+    ) -> Arrays:
+        """Return the arrays of one slice of one item: the stored ones, or else those of `measure()`.
+
+        item: a name of small letters, digits, `_`, `.` and `-`.
+        parts: what the arrays depend on beside the stage's model, data and seed; JSON-able.
+        form: names, dtypes and shapes of the arrays that `measure` returns.
+        cost: for each image of the slice.
+        """
+        ...
+
+
+def keep_nothing(
+    item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays], cost: Cost = FORWARD
+) -> Arrays:
+    """Measure and store nothing: a `Work`."""
+    return measure()
