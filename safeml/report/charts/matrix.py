@@ -9,6 +9,7 @@ import math
 
 from markupsafe import Markup
 
+from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
 from safeml.report.charts.svg import (
     drawing,
     fit,
@@ -31,6 +32,7 @@ NUMBERED = 26.0
 NAMED = 12
 MOST_TITLED = 220
 MOST_DRAWN = 2000
+MOST_CELLS = 400
 STEPS = (0.02, 0.05, 0.10, 0.20, 0.50)
 FIRST_LEVEL = 2
 
@@ -97,6 +99,20 @@ def describe(matrix: Matrix) -> str:
     answers, errors = sum(map(sum, matrix.values)), sum(cell[2] for cell in wrong)
     largest = f"; largest: {', '.join(worst)}" if worst else ""
     return f"{shorten(matrix.title, 80)}. {number(answers)} answers, {number(errors)} wrong{largest}"
+
+
+def card(figure: Matrix) -> list[Markup]:
+    """The marks of the card's picture; empty where nothing can be drawn."""
+    rows, columns = len(figure.row_labels), len(figure.column_labels)
+    if not rows or not columns or [len(row) for row in figure.values] != [columns] * rows:
+        return []
+    wide, high = (RIGHT - LEFT) / columns, (BASE - TOP) / rows
+    squares: dict[int, list[str]] = {}
+    for i, j, _, share in confusions(figure)[:MOST_CELLS]:
+        corner = f"M{LEFT + wide * j:.1f} {TOP + high * i:.1f}"
+        squares.setdefault(level(share), []).append(f"{corner}h{wide:.1f}v{high:.1f}h-{wide:.1f}z")
+    parts = [path("".join(found), f"h{step}") for step, found in sorted(squares.items())]
+    return [line(LEFT, TOP, RIGHT, BASE, "grid"), rect(LEFT, TOP, RIGHT - LEFT, BASE - TOP, "box"), *parts]
 
 
 def _row_names(matrix: Matrix, width: int) -> list[str]:
