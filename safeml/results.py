@@ -2,7 +2,7 @@
 
 Audits write these, gates decide from them, reports draw them. No record knows a threshold but `Gate`,
 and none holds an array. A number that could not be measured is `value=None` with a status and a reason:
-it is never a number that looks good.
+it is never replaced by a number.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Metric(Record):
 
 
 class Finding(Record):
-    """Something that a reader should know, with its evidence and what to do about it."""
+    """A problem or note with its evidence and a remedy."""
 
     code: str
     severity: Literal["info", "warning", "serious"]
@@ -398,7 +398,7 @@ class Fact(Record):
 
 
 class Card(Record):
-    """How a stage shows itself on the index: one number in words and the figure to draw small."""
+    """A stage's card on the index: one number in words and the figure to draw small."""
 
     headline: str
     text: str
@@ -451,12 +451,12 @@ def _as_text(value: Any) -> Any:
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("is blank; a waiver names who answers for it, and why")
+        raise ValueError("is blank; a waiver needs an owner and a reason")
     return text
 
 
 class Waiver(Record):
-    """A failed or open gate that somebody answers for, until a date (ISO, UTC)."""
+    """An accepted failed or open gate: its owner, the reason and the last day (ISO, UTC)."""
 
     model_config = ConfigDict(strict=True)
 
@@ -487,7 +487,7 @@ GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
 
 
 class GateResult(Record):
-    """A gate's decision. `message` is one sentence; `needs_signs` counts further signs that would settle an open gate."""
+    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds."""
 
     gate: Gate
     status: GateStatus
@@ -499,7 +499,7 @@ class GateResult(Record):
 
 
 class Verdict(Record):
-    """The whole decision; gates stand worst first."""
+    """The whole decision; gates are sorted worst first."""
 
     status: Literal["passed", "failed", "not_proven", "incomplete"]
     exit_code: int
@@ -509,7 +509,7 @@ class Verdict(Record):
 
 
 class ModelScan(Record):
-    """What the static scan said of a model file. Inconclusive is never treated as accepted.
+    """Result of the static scan of a model file. Inconclusive is never treated as accepted.
 
     format: in words, as found by content. facts: what was counted in it. sha256, bytes: of the file (of a folder: of the
     sorted list of its files' hashes, and their sum). chosen: why this file of its folder. reason: one sentence where the file is not accepted.
@@ -589,7 +589,7 @@ class Run(Record):
 
     @property
     def test_data(self) -> DataIdentity | None:
-        """The data that the verdict is spoken on; training alone has none."""
+        """The data that the verdict is computed on; None for a run of training alone."""
         return next((entry for entry in self.data if entry.role == "test"), None)
 
 

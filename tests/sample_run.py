@@ -273,7 +273,7 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
     provenance = Provenance(model="9f" * 32, data="ab" * 32, settings={}, seed=7, key="ef" * 32)
     performance = stage(
         "performance",
-        tested=f"Whether {word} is right.",
+        tested=f"Accuracy on {word}.",
         on_what=f"6,315 images of {word}.",
         facts=[Fact(label="Images", value="6,315", detail=word)] * 5,
         metrics=[

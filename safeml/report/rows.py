@@ -1,4 +1,4 @@
-"""Gates, metrics, tables and galleries as rows of text for the templates."""
+"""Gates, metrics, tables, galleries and strips as rows of text for the templates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
         "limit": f"{SIGNS[gate.op]} {limit_quantity(gate.threshold, unit)}",
         "glyph": draw_glyph(result),
         "n": number(metric.n) if metric else "–",
-        "signs": f"{counted(round(metric.signs), 'sign')}" if metric and metric.signs else "",
-        "needs": f"needs {number(result.needs_signs)} more signs" if result.needs_signs else "",
+        "signs": counted(round(metric.signs), "sign track") if metric and metric.signs else "",
+        "needs": f"needs {number(result.needs_signs)} more sign tracks" if result.needs_signs else "",
     }
 
 
 def _note(result: GateResult) -> str:
-    """Why a gate without a plain number is where it is; a waiver always shows who answers for it."""
+    """Why a gate without a plain number is where it is; a waiver always shows its owner."""
     return result.message if result.status in ("error", "skipped") or result.gate.waiver is not None else ""
 
 
@@ -52,7 +52,7 @@ def metric_table(metrics: list[Metric]) -> dict[str, Any]:
     """Metrics as a table: what, value, interval, images, signs, how."""
     heads = [
         head("Metric"),
-        *(head(label, True) for label in ("Value", "95 % interval", "n", "signs")),
+        *(head(label, True) for label in ("Value", "95 % interval", "n", "sign tracks")),
         head("Interval by"),
     ]
     return {

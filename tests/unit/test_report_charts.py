@@ -438,7 +438,7 @@ def test_a_matrix_that_leaves_confusions_out_says_so() -> None:
             ["2 rows, 3 columns", "row 1, severity 3: 0.0", "row 0, severity 2: 80.0", "1 not measured"],
         ),
         (EVERY["reliability"], ["3 bins with images", "10,110 images", "3 of 3 bins outside", "30.0"]),
-        (EVERY["small matrix"], ["20 answers", "1 wrong", "class 0 as class 1"]),
+        (EVERY["small matrix"], ["20 predictions", "1 incorrect", "class 0 as class 1"]),
     ],
 )
 def test_the_description_holds_the_main_numbers(figure: Figure, said: list[str]) -> None:

@@ -154,7 +154,7 @@ def test_sizes_and_time_are_bounded(tmp_path: Path) -> None:
         assert file.stat().st_size <= 400_000, file.name
     conditions = (tmp_path / "model.html").read_text()
     assert conditions.count("<img ") == 16 + 5 * 4 - 2
-    assert conditions.count(">no picture<") == 1
+    assert conditions.count(">no picture<") == 2
     assert 'alt="Class 1, Class 2 2: 96.1"' in conditions
 
 

@@ -1,6 +1,6 @@
-"""A proportion by row and column as a heat map with its numbers: a darker cell is worse, a corner marks what a gate reads.
+"""A proportion by row and column as a heat map with its numbers: a stronger colour is worse, a corner marks a cell that a gate reads.
 
-Steps are fixed, so that the same colour means the same value on every page. A dotted cell was not measured.
+Steps are fixed, so that the same colour means the same value on every page. A cell with a dash was not measured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
 from safeml.report.charts.svg import (
     drawing,
     fit,
-    line,
     nothing,
     path,
     px,
@@ -115,7 +114,9 @@ def card(grid: Grid) -> list[Markup]:
         if c.value is not None
     ]
     squares: dict[int, list[str]] = {}
-    for step, i, j in sorted(found, reverse=True)[:MOST_CARD_CELLS]:  # the worst, so that the picture stays small
+    for step, i, j in sorted(found, reverse=True)[
+        :MOST_CARD_CELLS
+    ]:  # the worst, so that the picture stays small
         corner = f"M{px(LEFT + wide * j)} {px(TOP + high * i)}"
         squares.setdefault(step, []).append(f"{corner}h{px(wide)}v{px(high)}h{px(-wide)}z")
     if not squares:
@@ -155,8 +156,8 @@ def numbers(grid: Grid) -> dict[str, Any]:
 
 
 def _key(grid: Grid) -> str:
-    across = f" by {grid.column_label}" if grid.column_label else ""
-    return f"{grid.value_label}{across}, %; a darker cell is worse"
+    axes = " and ".join(label for label in (grid.row_label.lower(), grid.column_label) if label)
+    return f"{grid.value_label}{f' by {axes}' if axes else ''}, %; stronger colour: worse"
 
 
 def _room(labels: list[str], most: float) -> float:
@@ -182,13 +183,16 @@ def _cell(found: GridCell, box: tuple[float, float, float, float], title: str, w
     x, y, wide, high = box
     middle = y + high / 2
     if found.value is None:
-        return [rect(x, y, wide, high, "open", title), line(x + 3, middle, x + wide - 3, middle, "absent")]
+        return [
+            rect(x, y, wide, high, "open", title),
+            words(x + wide / 2, middle + 4, "–", anchor="middle", title=title),
+        ]
     step = level(found.value, worse)
     parts = [rect(x, y, wide, high, f"h{step}", title)]
     if wide >= NUMBERED:
         text = f"{100 * found.value:.1f}" if wide >= ONE_DECIMAL else f"{100 * found.value:.0f}"
         parts.append(
-            words(x + wide / 2, middle + 4, text, "high" if step >= WHITE_INK else "value", "middle", title)
+            words(x + wide / 2, middle + 4, text, "high" if step >= WHITE_INK else "ink", "middle", title)
         )
     return parts
 
@@ -237,6 +241,8 @@ def _notes(grid: Grid) -> list[str]:
     fits = len(grid.rows) <= MOST_ROWS and len(grid.columns) <= MOST_COLUMNS
     if grid.marks:
         notes.append("corner: a gate reads this cell")
+    if any(found.value is None for row in grid.rows for found in row.cells):
+        notes.append(f"–: {NOT_MEASURED}")
     if not fits:
         notes.append(
             f"drawn: {min(MOST_ROWS, len(grid.rows))} of {number(len(grid.rows))} rows, {min(MOST_COLUMNS, len(grid.columns))} of {number(len(grid.columns))} columns; the table has all"

@@ -1,6 +1,6 @@
-"""A confusion matrix as a heat map of row percent. Right answers are only outlined, so that errors stand out.
+"""A confusion matrix as a heat map of row percent. Correct predictions are outlined, so that errors are visible.
 
-K row and column classes. A dark cell is a frequent confusion; an empty one never happened; a dotted row had no images.
+K row and column classes. A strong colour is a frequent confusion; an empty cell never occurred; a dotted row had no images.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def level(share: float) -> int:
 
 
 def confusions(matrix: Matrix) -> list[tuple[int, int, int, float]]:
-    """Row, column, count and share of the row of each wrong answer that was given, largest share first."""
+    """Row, column, count and share of the row of each kind of misclassification, largest share first."""
     found = [
         (i, j, count, count / sum(row))
         for i, row in enumerate(matrix.values)
@@ -89,7 +89,7 @@ def confusions(matrix: Matrix) -> list[tuple[int, int, int, float]]:
 
 
 def describe(matrix: Matrix) -> str:
-    """The matrix in words: how many answers, how many wrong, and the three largest confusions."""
+    """The matrix in words: how many predictions, how many incorrect, and the three largest confusions."""
     wrong = confusions(matrix)
     worst = [
         f"{shorten(matrix.row_labels[i], 30)} as {shorten(matrix.column_labels[j], 30)} "
@@ -98,7 +98,7 @@ def describe(matrix: Matrix) -> str:
     ]
     answers, errors = sum(map(sum, matrix.values)), sum(cell[2] for cell in wrong)
     largest = f"; largest: {', '.join(worst)}" if worst else ""
-    return f"{shorten(matrix.title, 80)}. {number(answers)} answers, {number(errors)} wrong{largest}"
+    return f"{shorten(matrix.title, 80)}. {number(answers)} predictions, {number(errors)} incorrect{largest}"
 
 
 def card(figure: Matrix) -> list[Markup]:

@@ -24,7 +24,7 @@ from safeml.report.text import cell, head
 from safeml.results import Reliability, ReliabilityBin
 from safeml.wording import interval, number, percent
 
-HEAD, PLOT, GAP, COUNTS, FOOT = 52.0, 260.0, 34.0, 56.0, 40.0
+HEAD, PLOT, GAP, COUNTS, FOOT = 60.0, 260.0, 34.0, 56.0, 40.0
 WIDEST = 520.0
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_BINS = 100
@@ -38,7 +38,9 @@ def draw_reliability(figure: Reliability, width: int) -> Markup:
     left = text_width("100") + 10
     x = Scale(0, 1, left, min(left + WIDEST, width - 14.0))
     y = Scale(0, 1, HEAD + PLOT, HEAD)
-    parts = [words(0, 12, fit("accuracy, %, by confidence", width)), words(0, 29, fit(_key(figure), width))]
+    key = _key(figure) if width >= 600 else _key(figure).replace("; grey", ";\ngrey")
+    heads = ["accuracy, %, by confidence", *key.split("\n")]
+    parts = [words(0, 12 + 16 * k, fit(text, width)) for k, text in enumerate(heads)]
     for tick in TICKS:
         parts.append(line(x.start, y.at(tick), x.end, y.at(tick), "axis" if tick == 0 else "grid"))
         parts.append(words(left - 8, y.at(tick) + 4, f"{100 * tick:.0f}", anchor="end"))
