@@ -157,7 +157,7 @@ def numbers(grid: Grid) -> dict[str, Any]:
 
 def _key(grid: Grid) -> str:
     axes = " and ".join(label for label in (grid.row_label.lower(), grid.column_label) if label)
-    return f"{grid.value_label}{f' by {axes}' if axes else ''}, %; stronger colour: worse"
+    return f"{grid.value_label}{f' by {axes}' if axes else ''}, %"
 
 
 def _room(labels: list[str], most: float) -> float:
@@ -237,7 +237,7 @@ def _ramp(grid: Grid, left: float, y: float, width: int) -> list[Markup]:
 
 
 def _notes(grid: Grid) -> list[str]:
-    notes = []
+    notes = ["stronger colour: worse"]
     fits = len(grid.rows) <= MOST_ROWS and len(grid.columns) <= MOST_COLUMNS
     if grid.marks:
         notes.append("corner: a gate reads this cell")
