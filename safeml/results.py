@@ -2,7 +2,7 @@
 
 Audits write these, gates decide from them, reports draw them. No record knows a threshold but `Gate`,
 and none holds an array. A number that could not be measured is `value=None` with a status and a reason:
-it is never a number that looks good.
+it is never replaced by a number.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ def _finite(value: float) -> float:
 
 
 Finite = Annotated[float, AfterValidator(_finite)]
+Proportion = Annotated[float, Field(ge=0, le=1)]
+
+MOST_PANELS = 120
+
+
+def _both_or_neither(first: float | None, second: float | None, where: str) -> None:
+    if (first is None) != (second is None):
+        raise ValueError(f"{where}: an interval or a pair has both ends or neither")
 
 
 def _not_the_index(name: str) -> str:
@@ -82,7 +90,7 @@ class Metric(Record):
 
 
 class Finding(Record):
-    """Something that a reader should know, with its evidence and what to do about it."""
+    """A problem or note with its evidence and a remedy."""
 
     code: str
     severity: Literal["info", "warning", "serious"]
@@ -225,7 +233,160 @@ class Gallery(Record):
     caption: str = ""
 
 
-Figure = Annotated[Table | Curve | Bars | DotPlot | Matrix | Gallery, Field(union_mode="smart")]
+class GridCell(Record):
+    """One cell of a grid.
+
+    value: 0..1; None: not measured.
+    low, high: ends of its confidence interval, 0..1; both or neither.
+    n: images behind the value.
+    """
+
+    value: Proportion | None
+    low: Proportion | None = None
+    high: Proportion | None = None
+    n: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_interval(self) -> GridCell:
+        _both_or_neither(self.low, self.high, "grid cell")
+        if self.value is None and self.low is not None:
+            raise ValueError("grid cell: a cell without a value has no interval")
+        return self
+
+
+class GridRow(Record):
+    label: str
+    cells: list[GridCell]
+
+
+class GridGroup(Record):
+    """Rows under one heading; an empty heading draws none."""
+
+    heading: str = ""
+    rows: list[GridRow]
+
+
+class GridMark(Record):
+    """A place that a gate reads: one cell, or with `row` empty the whole column."""
+
+    column: str
+    row: str = ""
+
+
+class Grid(Record):
+    """A proportion by row and column, for example accuracy by corruption and severity.
+
+    columns: labels, each once. groups: rows in drawing order; each row has one cell a column.
+    worse: which end of 0..1 is drawn dark. marks: cells or columns that a gate reads.
+    value_label, row_label, column_label: what the numbers, the rows and the columns are.
+    """
+
+    id: str
+    title: str
+    columns: list[str]
+    groups: list[GridGroup]
+    value_label: str = "accuracy"
+    row_label: str = ""
+    column_label: str = ""
+    worse: Literal["low", "high"] = "low"
+    marks: list[GridMark] = []
+    caption: str = ""
+    reading: list[str] = []
+
+    @property
+    def rows(self) -> list[GridRow]:
+        """The rows of all groups in drawing order."""
+        return [row for group in self.groups for row in group.rows]
+
+    @model_validator(mode="after")
+    def _same_shape(self) -> Grid:
+        if any(len(row.cells) != len(self.columns) for row in self.rows):
+            raise ValueError(f"grid {self.id}: columns and cells differ in number")
+        labels = [row.label for row in self.rows]
+        if len(set(self.columns)) != len(self.columns) or len(set(labels)) != len(labels):
+            raise ValueError(f"grid {self.id}: a row or column label occurs twice")
+        for mark in self.marks:
+            if mark.column not in self.columns or (mark.row and mark.row not in labels):
+                raise ValueError(f"grid {self.id}: a mark names a row or column that the grid does not have")
+        return self
+
+
+class StripRow(Record):
+    """One row of pictures; None: no picture for this column."""
+
+    label: str = ""
+    panels: list[Panel | None]
+
+
+class Strip(Record):
+    """One image under many conditions: a picture by row and column; `Panel.label` is printed under the picture.
+
+    At most MOST_PANELS pictures, so that a page stays small. A single row wraps to the width of the page.
+    """
+
+    id: str
+    title: str
+    columns: list[str]
+    rows: list[StripRow]
+    caption: str = ""
+
+    @model_validator(mode="after")
+    def _same_shape(self) -> Strip:
+        if any(len(row.panels) != len(self.columns) for row in self.rows):
+            raise ValueError(f"strip {self.id}: columns and pictures differ in number")
+        pictures = sum(panel is not None for row in self.rows for panel in row.panels)
+        if pictures > MOST_PANELS:
+            raise ValueError(f"strip {self.id}: {pictures} pictures; at most {MOST_PANELS} fit on a page")
+        return self
+
+
+class ReliabilityBin(Record):
+    """The images whose confidence is from `start` to `end`.
+
+    start, end: edges of the bin, 0..1. n: images in the bin.
+    confidence, accuracy: their mean confidence and their accuracy, 0..1; None in an empty bin.
+    low, high: consistency band, the accuracy that a perfectly calibrated model shows by chance with these counts.
+    """
+
+    start: Proportion
+    end: Proportion
+    confidence: Proportion | None = None
+    accuracy: Proportion | None = None
+    low: Proportion | None = None
+    high: Proportion | None = None
+    n: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _measured_together(self) -> ReliabilityBin:
+        _both_or_neither(self.confidence, self.accuracy, "reliability bin: confidence and accuracy")
+        _both_or_neither(self.low, self.high, "reliability bin")
+        if self.end < self.start:
+            raise ValueError("reliability bin: it ends before it starts")
+        if (self.n > 0) != (self.accuracy is not None):
+            raise ValueError("reliability bin: an accuracy is given exactly where the bin has images")
+        return self
+
+
+class Reliability(Record):
+    """A reliability diagram: accuracy against confidence in bins, with the consistency band.
+
+    compare: (confidence, accuracy) of a second model or state, such as before temperature scaling, drawn as rings.
+    level: of the consistency band, 0..1.
+    """
+
+    id: str
+    title: str
+    bins: list[ReliabilityBin]
+    compare: list[tuple[Proportion, Proportion]] = []
+    compare_label: str = ""
+    level: Proportion = 0.95
+    caption: str = ""
+    reading: list[str] = []
+
+
+Figure = Annotated[
+    Table | Curve | Bars | DotPlot | Matrix | Grid | Reliability | Gallery | Strip, Field(union_mode="smart")
+]
 
 
 class Fact(Record):
@@ -237,7 +398,7 @@ class Fact(Record):
 
 
 class Card(Record):
-    """How a stage shows itself on the index: one number in words and the figure to draw small."""
+    """A stage's card on the index: one number in words and the figure to draw small."""
 
     headline: str
     text: str
@@ -290,12 +451,12 @@ def _as_text(value: Any) -> Any:
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("is blank; a waiver names who answers for it, and why")
+        raise ValueError("is blank; a waiver needs an owner and a reason")
     return text
 
 
 class Waiver(Record):
-    """A failed or open gate that somebody answers for, until a date (ISO, UTC)."""
+    """An accepted failed or open gate: its owner, the reason and the last day (ISO, UTC)."""
 
     model_config = ConfigDict(strict=True)
 
@@ -326,7 +487,7 @@ GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
 
 
 class GateResult(Record):
-    """A gate's decision. `message` is one sentence; `needs_signs` counts further signs that would settle an open gate."""
+    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds."""
 
     gate: Gate
     status: GateStatus
@@ -338,7 +499,7 @@ class GateResult(Record):
 
 
 class Verdict(Record):
-    """The whole decision; gates stand worst first."""
+    """The whole decision; gates are sorted worst first."""
 
     status: Literal["passed", "failed", "not_proven", "incomplete"]
     exit_code: int
@@ -348,7 +509,7 @@ class Verdict(Record):
 
 
 class ModelScan(Record):
-    """What the static scan said of a model file. Inconclusive is never treated as accepted.
+    """Result of the static scan of a model file. Inconclusive is never treated as accepted.
 
     format: in words, as found by content. facts: what was counted in it. sha256, bytes: of the file (of a folder: of the
     sorted list of its files' hashes, and their sum). chosen: why this file of its folder. reason: one sentence where the file is not accepted.
@@ -428,7 +589,7 @@ class Run(Record):
 
     @property
     def test_data(self) -> DataIdentity | None:
-        """The data that the verdict is spoken on; training alone has none."""
+        """The data that the verdict is computed on; None for a run of training alone."""
         return next((entry for entry in self.data if entry.role == "test"), None)
 
 

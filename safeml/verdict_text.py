@@ -1,4 +1,4 @@
-"""The verdict in words: one sentence that names the worst gate, and the rest of the story. Decides nothing."""
+"""The verdict in words: one sentence that names the worst gate, then the other gates and the scope. Decides nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def title_of(gate: Gate, metric: Metric | None = None) -> str:
 def verdict_words(
     results: Sequence[GateResult], stages: Sequence[StageResult], crashed: Sequence[StageResult]
 ) -> tuple[str, str]:
-    """Sentence and detail of a verdict whose gates stand worst first; missing evidence is named before a failure.
+    """Sentence and detail of a verdict; `results` are sorted worst first, and missing evidence precedes a failure.
 
-    A verdict is incomplete where evidence is missing, whatever else failed, and its sentence says what its word says.
+    A verdict with missing evidence is incomplete even if gates failed, and its sentence says so.
     """
     missing = [result for result in results if result.status in ("error", "skipped")]
     worst = missing[0] if missing else results[0]

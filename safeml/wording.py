@@ -1,7 +1,7 @@
 """Numbers in words: the one place that formats a number for a reader (verdicts, messages, reports).
 
 Proportions come as 0..1 and are written in percent. The minus sign is U+2212 and a narrow no-break space (U+202F) stands
-before the percent sign, so that a number never breaks across lines. What was not measured says so: it is never a 0.
+before the percent sign, so that a number never breaks across lines. A missing measurement is written as "not measured", never as 0.
 """
 
 from __future__ import annotations

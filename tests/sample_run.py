@@ -25,15 +25,24 @@ from safeml.results import (
     Gallery,
     GalleryItem,
     Gate,
+    Grid,
+    GridCell,
+    GridGroup,
+    GridMark,
+    GridRow,
     Matrix,
     Metric,
     ModelIdentity,
     Panel,
     Provenance,
+    Reliability,
+    ReliabilityBin,
     Run,
     RunTimes,
     Series,
     StageResult,
+    Strip,
+    StripRow,
     Table,
     Waiver,
 )
@@ -166,6 +175,57 @@ def gallery(names: list[str], items: int = 24) -> Gallery:
     return Gallery(id="worst", title="Most confident mistakes", items=made, caption="Grey is zero.")
 
 
+def grid(names: list[str]) -> Grid:
+    """Accuracy by corruption and severity: 15 corruptions in five groups, one cell not measured, severity 3 read by a gate."""
+    groups = []
+    for g, heading in enumerate(("Noise", "Blur", "Weather", "Digital", names[0])):
+        rows = []
+        for r in range(3):
+            values = [0.98 - 0.012 * s * s * (1 + (3 * g + r) % 4) / 2 for s in range(1, 6)]
+            cells = [GridCell(value=v, low=v - 0.01, high=min(1, v + 0.01), n=6315) for v in values]
+            if (g, r) == (3, 1):
+                cells[4] = GridCell(value=None)
+            rows.append(GridRow(label=f"corruption {3 * g + r}", cells=cells))
+        groups.append(GridGroup(heading=heading, rows=rows))
+    return Grid(id="grid", title="Accuracy by corruption and severity", columns=list("12345"), groups=groups, row_label="Corruption",
+                column_label="severity", marks=[GridMark(column="3")], caption="6,315 test images in every cell.")  # fmt: skip
+
+
+def reliability() -> Reliability:
+    """Fifteen bins of equal width; the model is over-confident by about five points above 50 %."""
+    bins = []
+    for k in range(15):
+        middle = (k + 0.5) / 15
+        n = round(4 * 1.6**k) if k else 0
+        half = min(0.4, 0.98 * math.sqrt(middle * (1 - middle) / max(n, 1)) * 2)
+        band = {"low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+        measured = (
+            {"confidence": middle, "accuracy": max(0.0, middle - 0.05 * (k > 7)), "n": n, **band} if n else {}
+        )
+        bins.append(ReliabilityBin(start=k / 15, end=(k + 1) / 15, **measured))
+    compare = [(b.confidence, max(0.0, b.confidence - 0.12)) for b in bins if b.confidence is not None]
+    return Reliability(id="reliability", title="Reliability diagram", bins=bins, compare=compare, compare_label="before scaling",
+                       caption="Dots inside the grey band are consistent with perfect calibration.")  # fmt: skip
+
+
+def strip(title: str, names: list[str], columns: int, rows: int) -> Strip:
+    """Noisy pictures by row and column; the last one is missing."""
+    made = [
+        StripRow(
+            label=names[r % len(names)],
+            panels=[
+                None if (r, c) == (rows - 1, columns - 1) else Panel(label=f"{98 - c}.1", png=picture(r * columns + c), width=32, height=32)
+                for c in range(columns)
+            ],
+        )
+        for r in range(rows)
+    ]  # fmt: skip
+    labels = [f"{names[c % len(names)]} {c}" for c in range(columns)]
+    return Strip(
+        id=f"strip{rows}", title=title, columns=labels, rows=made, caption="Accuracy over all images in %."
+    )
+
+
 def figures(names: list[str]) -> list[Figure]:
     x = [0.0, 1.0, 2.0, 4.0, 8.0]
     y = [0.98, 0.9, 0.7, 0.41, 0.11]
@@ -197,13 +257,23 @@ def figures(names: list[str]) -> list[Figure]:
     ]  # fmt: skip
 
 
+def condition_figures(names: list[str]) -> list[Figure]:
+    """The figures of a stage that measures under many conditions."""
+    return [
+        grid(names),
+        reliability(),
+        strip("One sign under every corruption", names, 16, 1),
+        strip("One sign by corruption and severity", names, 5, 4),
+    ]
+
+
 def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
     """Every gate state, every figure, a crashed stage and a skipped one; `names` appear wherever a user's string can."""
     word = names[0]
     provenance = Provenance(model="9f" * 32, data="ab" * 32, settings={}, seed=7, key="ef" * 32)
     performance = stage(
         "performance",
-        tested=f"Whether {word} is right.",
+        tested=f"Accuracy on {word}.",
         on_what=f"6,315 images of {word}.",
         facts=[Fact(label="Images", value="6,315", detail=word)] * 5,
         metrics=[
@@ -232,7 +302,16 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         provenance=provenance,
     )
     stages = [
-        performance.model_copy(update={"stage": "model", "title": word, "metrics": []}),
+        performance.model_copy(
+            update={
+                "stage": "model",
+                "title": word,
+                "metrics": [],
+                "figures": condition_figures(names),
+                "worst_cases": None,
+                "card": Card(headline="97.0 %", text=word, figure_id="grid"),
+            }
+        ),
         stage("training", status="skipped", reason=f"no manifest of {word}"),
         performance,
         stage("balance", status="error", reason=f"crashed on {word}"),

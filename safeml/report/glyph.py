@@ -22,7 +22,7 @@ STATUS_CLASS = {
 
 
 def draw_glyph(result: GateResult) -> Markup:
-    """SVG, 248 x 38. A gate without an interval gets a dotted axis and says that it was not measured."""
+    """SVG, 248 x 38. A gate without a measurement gets a dotted axis and the words "not measured"."""
     metric = result.metric
     colour = STATUS_CLASS[result.status]
     if metric is None or metric.value is None:

@@ -39,7 +39,7 @@ def summary(run: Run) -> str:
         f"Model {_escape(run.model.name)} ({_escape(short_hash(run.model.fingerprint))}), {data}, "
         f"{_escape(run.profile)} profile, safeml {_escape(run.safeml_version)}.",
         "",
-        "| result | gate | measured | 95 % interval | limit | n | signs |",
+        "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
         "|---|---|---:|---:|---:|---:|---:|",
         *(_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in run.verdict.gates),
     ]

@@ -1,4 +1,4 @@
-"""Gates, metrics, tables and galleries as rows of text for the templates."""
+"""Gates, metrics, tables, galleries and strips as rows of text for the templates."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 from safeml.report.glyph import draw_glyph
 from safeml.report.states import FINDING_STATES, GATE_STATES
-from safeml.results import Gallery, GateResult, Metric, Panel, Scalar, StageResult, Table
+from safeml.report.text import cell, head
+from safeml.results import Gallery, GateResult, Metric, Panel, Scalar, StageResult, Strip, Table
 from safeml.verdict_text import title_of
 from safeml.wording import NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
 
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
-GALLERY_PIXELS, CHANGE_PIXELS, MOST_PICTURES = 96, 64, 24
+GALLERY_PIXELS, CHANGE_PIXELS, STRIP_PIXELS, MOST_PICTURES = 96, 64, 64, 24
 
 
 def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
@@ -31,13 +32,13 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
         "limit": f"{SIGNS[gate.op]} {limit_quantity(gate.threshold, unit)}",
         "glyph": draw_glyph(result),
         "n": number(metric.n) if metric else "–",
-        "signs": f"{counted(round(metric.signs), 'sign')}" if metric and metric.signs else "",
-        "needs": f"needs {number(result.needs_signs)} more signs" if result.needs_signs else "",
+        "signs": counted(round(metric.signs), "sign track") if metric and metric.signs else "",
+        "needs": f"needs {number(result.needs_signs)} more sign tracks" if result.needs_signs else "",
     }
 
 
 def _note(result: GateResult) -> str:
-    """Why a gate without a plain number is where it is; a waiver always shows who answers for it."""
+    """Why a gate without a plain number is where it is; a waiver always shows its owner."""
     return result.message if result.status in ("error", "skipped") or result.gate.waiver is not None else ""
 
 
@@ -50,9 +51,9 @@ def _interval(metric: Metric, limit: float | None = None) -> str:
 def metric_table(metrics: list[Metric]) -> dict[str, Any]:
     """Metrics as a table: what, value, interval, images, signs, how."""
     heads = [
-        _head("Metric"),
-        *(_head(label, True) for label in ("Value", "95 % interval", "n", "signs")),
-        _head("Interval by"),
+        head("Metric"),
+        *(head(label, True) for label in ("Value", "95 % interval", "n", "sign tracks")),
+        head("Interval by"),
     ]
     return {
         "heads": heads,
@@ -69,12 +70,12 @@ def _metric_row(metric: Metric) -> list[dict[str, Any]]:
     ends = _interval(metric) if measured else metric.reason
     signs = "" if metric.signs is None else number(round(metric.signs))
     return [
-        _cell(metric.title, sub=name),
-        _cell(value, True),
-        _cell(ends, measured),
-        _cell(number(metric.n), True),
-        _cell(signs, True),
-        _cell(metric.method),
+        cell(metric.title, sub=name),
+        cell(value, True),
+        cell(ends, measured),
+        cell(number(metric.n), True),
+        cell(signs, True),
+        cell(metric.method),
     ]
 
 
@@ -82,10 +83,10 @@ def table_view(table: Table) -> dict[str, Any]:
     """A recorded table as text, numbers right."""
     right = [column.kind in ("number", "percent") for column in table.columns]
     return {
-        "heads": [_head(column.label, r) for column, r in zip(table.columns, right, strict=True)],
+        "heads": [head(column.label, r) for column, r in zip(table.columns, right, strict=True)],
         "rows": [
             [
-                _cell(_text(value, column.kind), r)
+                cell(_text(value, column.kind), r)
                 for value, column, r in zip(row, table.columns, right, strict=True)
             ]
             for row in table.rows
@@ -128,8 +129,35 @@ def gallery_view(gallery: Gallery) -> dict[str, Any]:
     return {"title": gallery.title, "entries": items, "caption": gallery.caption}
 
 
-def _panel(panel: Panel) -> dict[str, Any]:
-    pixels = CHANGE_PIXELS if panel.kind == "change" else GALLERY_PIXELS
+def strip_view(strip: Strip) -> dict[str, Any]:
+    """Pictures by row and column, each with its place as alternative text."""
+    return {
+        "columns": strip.columns,
+        "rows": [
+            {
+                "label": row.label,
+                "cells": [
+                    None if panel is None else _strip_panel(panel, row.label, column)
+                    for panel, column in zip(row.panels, strip.columns, strict=True)
+                ],
+            }
+            for row in strip.rows
+        ],
+        "caption": strip.caption,
+    }
+
+
+def _strip_panel(panel: Panel, row: str, column: str) -> dict[str, Any]:
+    place = ", ".join(part for part in (row, column) if part)
+    view = _panel(panel, STRIP_PIXELS)
+    if view["width"] > GALLERY_PIXELS:
+        view["height"] = max(1, round(view["height"] * GALLERY_PIXELS / view["width"]))
+        view["width"] = GALLERY_PIXELS
+    return {**view, "column": column, "alt": f"{place}: {panel.label}" if panel.label else place}
+
+
+def _panel(panel: Panel, pixels: int = 0) -> dict[str, Any]:
+    pixels = pixels or (CHANGE_PIXELS if panel.kind == "change" else GALLERY_PIXELS)
     factor = max(1, pixels // panel.width)
     return {
         "label": panel.label,
@@ -158,11 +186,3 @@ def finding_rows(stage: StageResult) -> list[dict[str, Any]]:
         }
         for finding in sorted(stage.findings, key=lambda finding: order.index(finding.severity))
     ]
-
-
-def _head(label: str, right: bool = False) -> dict[str, Any]:
-    return {"label": label, "right": right}
-
-
-def _cell(text: str, right: bool = False, sub: str = "") -> dict[str, Any]:
-    return {"text": text, "right": right, "sub": sub}

@@ -1,4 +1,4 @@
-"""How a status shows itself: one word, one shape, one colour."""
+"""Each status as one word, one shape and one colour."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
+from typing import Any
 
 LONGEST_NAME = 200
 LONGEST_TEXT = 2000
@@ -51,3 +52,13 @@ def when(iso: str) -> str:
     except ValueError:
         return iso
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or 'local time'}"
+
+
+def head(label: str, right: bool = False) -> dict[str, Any]:
+    """The head of a table's column; `right`: aligned right, for numbers."""
+    return {"label": label, "right": right}
+
+
+def cell(text: str, right: bool = False, sub: str = "") -> dict[str, Any]:
+    """A cell of a table; `sub`: a second line in small type."""
+    return {"text": text, "right": right, "sub": sub}

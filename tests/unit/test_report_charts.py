@@ -5,30 +5,46 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from markupsafe import Markup
 
-from safeml.report.charts import draw_bars, draw_card, draw_curve, draw_dots, draw_matrix
-from safeml.report.charts.heat import level
+from safeml.report.charts import draw_bars, draw_curve, draw_dots, draw_grid, draw_matrix, draw_reliability
+from safeml.report.charts import grid as grid_chart
+from safeml.report.charts import reliability as reliability_chart
+from safeml.report.charts.matrix import level
 from safeml.report.charts.svg import LABEL_GAP, round_ticks, spread
-from safeml.results import Bars, Curve, Dot, DotPlot, Matrix, Series, Table
+from safeml.report.figures import DRAW, Chart, draw_card
+from safeml.results import (
+    Bars,
+    Curve,
+    Dot,
+    DotPlot,
+    Figure,
+    Gallery,
+    Grid,
+    GridCell,
+    GridGroup,
+    GridMark,
+    GridRow,
+    Matrix,
+    Reliability,
+    ReliabilityBin,
+    Series,
+    Strip,
+    Table,
+)
 
 WIDTHS = (760, 358)
 HOSTILE = '"><svg onload=alert(1)>\u202egnp.\u2066\x00' + "x" * 10_000
-Figure = Curve | Bars | DotPlot | Matrix
 
 
 def draw(figure: Figure, width: int) -> Markup:
-    drawers: dict[type, Callable[..., Markup]] = {
-        Curve: draw_curve,
-        Bars: draw_bars,
-        DotPlot: draw_dots,
-        Matrix: draw_matrix,
-    }
-    return drawers[type(figure)](figure, width)
+    shown = DRAW[type(figure)]
+    assert isinstance(shown, Chart)
+    return shown.draw(figure, width)
 
 
 def parse(drawing: Markup) -> ET.Element:
@@ -86,6 +102,43 @@ def confused(k: int) -> Matrix:
     return matrix([[100 if i == j else 1 + (i * j) % 7 for j in range(k)] for i in range(k)])
 
 
+def grid(values: list[list[float | None]], groups: int = 1, **fields: object) -> Grid:
+    """Rows "row 0", ... in `groups` groups; each measured cell has an interval of 0.02 around it."""
+    rows = [
+        GridRow(
+            label=f"row {k}",
+            cells=[
+                GridCell(value=None)
+                if v is None
+                else GridCell(value=v, low=max(0, v - 0.01), high=min(1, v + 0.01), n=6315)
+                for v in row
+            ],
+        )
+        for k, row in enumerate(values)
+    ]
+    size = -(-len(rows) // groups) or 1
+    made = [GridGroup(heading=f"group {k}", rows=rows[k * size : (k + 1) * size]) for k in range(groups)]
+    columns = [str(k + 1) for k in range(len(values[0]) if values else 0)]
+    return Grid.model_validate(
+        {"id": "g", "title": "Grid", "columns": columns, "groups": made, "column_label": "severity"} | fields
+    )
+
+
+def reliability(accuracy: list[float | None], **fields: object) -> Reliability:
+    """Equal bins of 0..1 with their middle as confidence, a band of 0.1 around it, and 10, 100, 1000, ... images."""
+    count = len(accuracy)
+    bins = []
+    for k, value in enumerate(accuracy):
+        middle = (k + 0.5) / count
+        edges = {"start": k / count, "end": (k + 1) / count}
+        band = {"low": max(0, middle - 0.05), "high": min(1, middle + 0.05)}
+        measured = (
+            {} if value is None else {"confidence": middle, "accuracy": value, "n": 10 ** (k + 1), **band}
+        )
+        bins.append(ReliabilityBin(**edges, **measured))
+    return Reliability.model_validate({"id": "r", "title": "Reliability", "bins": bins} | fields)
+
+
 EVERY: dict[str, Figure] = {
     "curve": curve(main([0.9, 0.5, 0.1], 0.05), percent=True, x_ticks=[(0.0, "0"), (2.0, "8/255")]),
     "one point": curve(main([0.5], 0.1), percent=True),
@@ -116,6 +169,41 @@ EVERY: dict[str, Figure] = {
     "full matrix": confused(43),
     "large matrix": confused(120),
     "empty matrix": matrix([]),
+    "grid": grid([[0.97, 0.8, None], [0.5, 0.2, 0.0]], 2, marks=[GridMark(column="2")]),
+    "large grid": grid([[(i * j % 97) / 97 for j in range(30)] for i in range(43)], 4),
+    "too large grid": grid([[0.5] * 45] * 70),
+    "unmeasured grid": grid([[None, None]]),
+    "grid of one": grid([[1.0]], worse="high"),
+    "empty grid": grid([]),
+    "reliability": reliability([0.3, 0.5, None, 0.95], compare=[(0.2, 0.1)], compare_label="before"),
+    "one bin": reliability([1.0]),
+    "many bins": reliability([k / 15 for k in range(15)]),
+    "narrow bins": Reliability(
+        id="r",
+        title="Equal mass",
+        bins=[
+            ReliabilityBin(start=1 - 1e-4 / (k + 1), end=1, confidence=1, accuracy=0.9, n=300)
+            for k in range(9)
+        ],
+    ),
+    "no bins": reliability([]),
+    "empty bins": reliability([None, None]),
+    "hostile grid": Grid(
+        id=HOSTILE,
+        title=HOSTILE,
+        columns=[HOSTILE, "b"],
+        value_label=HOSTILE,
+        row_label=HOSTILE,
+        column_label=HOSTILE,
+        groups=[
+            GridGroup(
+                heading=HOSTILE,
+                rows=[GridRow(label=HOSTILE, cells=[GridCell(value=0.5), GridCell(value=None)])],
+            )
+        ],
+        marks=[GridMark(column=HOSTILE, row=HOSTILE)],
+    ),
+    "hostile reliability": reliability([0.5], title=HOSTILE, compare=[(0, 0)], compare_label=HOSTILE),
     "hostile curve": curve(
         main([0.5, 0.4], name=HOSTILE),
         x_label=HOSTILE,
@@ -141,6 +229,14 @@ EVERY: dict[str, Figure] = {
         values=[[1, 2], [3, 4]],
     ),
 }
+
+
+def test_every_kind_of_figure_has_a_drawing_and_a_test_row() -> None:
+    kinds = set(get_args(get_args(Figure)[0]))
+    assert set(DRAW) == kinds
+    assert {kind for kind, shown in DRAW.items() if isinstance(shown, Chart)} == set(
+        map(type, EVERY.values())
+    )
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -202,7 +298,20 @@ def test_cards_are_small_wordless_and_well_formed(name: str) -> None:
     assert len(draw_card(EVERY[name])) < 12_000 or name == "thousand bars"
 
 
-@pytest.mark.parametrize("figure", [None, Table(id="t", title="t", columns=[], rows=[]), curve(), dots()])
+@pytest.mark.parametrize(
+    "figure",
+    [
+        None,
+        Table(id="t", title="t", columns=[], rows=[]),
+        Gallery(id="g", title="g", items=[]),
+        Strip(id="s", title="s", columns=[], rows=[]),
+        curve(),
+        dots(),
+        grid([]),
+        grid([[None]]),
+        reliability([None]),
+    ],
+)
 def test_a_card_without_a_drawing_is_hatched(figure: Figure | None) -> None:
     root = parse(draw_card(figure))
     assert having(root, "hatch")
@@ -324,7 +433,12 @@ def test_a_matrix_that_leaves_confusions_out_says_so() -> None:
             dots(Dot(label="a", value=0.25, low=0.2, high=0.3, n=7), overall=0.5),
             ["25.0", "20.0 to 30.0", "7", "50.0"],
         ),
-        (EVERY["small matrix"], ["20 answers", "1 wrong", "class 0 as class 1"]),
+        (
+            EVERY["grid"],
+            ["2 rows, 3 columns", "row 1, severity 3: 0.0", "row 0, severity 2: 80.0", "1 not measured"],
+        ),
+        (EVERY["reliability"], ["3 bins with images", "10,110 images", "3 of 3 bins outside", "30.0"]),
+        (EVERY["small matrix"], ["20 predictions", "1 incorrect", "class 0 as class 1"]),
     ],
 )
 def test_the_description_holds_the_main_numbers(figure: Figure, said: list[str]) -> None:
@@ -332,9 +446,88 @@ def test_the_description_holds_the_main_numbers(figure: Figure, said: list[str])
     assert [part for part in said if part not in label] == []
 
 
-@pytest.mark.parametrize("name", ["no series", "empty series", "no bars", "no dots", "empty matrix"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no series",
+        "empty series",
+        "no bars",
+        "no dots",
+        "empty matrix",
+        "empty grid",
+        "no bins",
+        "empty bins",
+    ],
+)
 def test_nothing_to_draw_is_said(name: str) -> None:
     assert "nothing to draw" in spoken(parse(draw(EVERY[name], 358)))
+
+
+def test_a_darker_grid_cell_is_worse_and_its_title_has_the_interval() -> None:
+    root = parse(draw_grid(grid([[0.99, 0.9, 0.5, None]]), 760))
+    titled = {e.findtext("title"): e.get("class") for e in root.iter("rect") if e.findtext("title")}
+    assert titled == {
+        "row 0, severity 1: 99.0\u202f% (98.0 to 100.0\u202f%), n = 6,315": "h0",
+        "row 0, severity 2: 90.0\u202f% (89.0 to 91.0\u202f%), n = 6,315": "h3",
+        "row 0, severity 3: 50.0\u202f% (49.0 to 51.0\u202f%), n = 6,315": "h7",
+        "row 0, severity 4: not measured": "open",
+    }
+    steps = [grid_chart.level(k / 100, "low") for k in range(101)]
+    assert steps == sorted(steps, reverse=True)
+    assert steps == [grid_chart.level(1 - k / 100, "high") for k in range(101)]
+
+
+def test_a_grid_marks_each_cell_that_a_gate_reads() -> None:
+    def corners(*marks: GridMark) -> int:
+        return len(having(parse(draw_grid(grid([[0.9, 0.8], [0.7, 0.6]], marks=list(marks)), 760)), "corner"))
+
+    assert [corners(), corners(GridMark(column="2", row="row 1")), corners(GridMark(column="2"))] == [0, 1, 2]
+
+
+def test_a_grid_that_leaves_rows_out_says_so() -> None:
+    assert "60 of 70 rows, 40 of 45 columns" in spoken(parse(draw(EVERY["too large grid"], 760)))
+    assert "drawn:" not in spoken(parse(draw(EVERY["large grid"], 760)))
+
+
+def test_the_table_of_a_grid_repeats_every_cell() -> None:
+    view = grid_chart.numbers(grid([[0.97, None]], marks=[GridMark(column="1")]))
+    assert [head["label"] for head in view["heads"]] == ["Row", "1", "2"]
+    [row] = view["rows"]
+    assert [(cell["text"], cell["sub"]) for cell in row] == [
+        ("row 0", "group 0"),
+        ("97.0\u202f%", "96.0 to 98.0\u202f%; n = 6,315; gate"),
+        ("not measured", ""),
+    ]
+
+
+def test_a_perfectly_calibrated_model_lies_on_the_diagonal() -> None:
+    root = parse(draw_reliability(reliability([0.125, 0.375, 0.625, 0.875]), 760))
+    [diagonal] = having(root, "overall")
+    x0, y0, x1, y1 = (number_of(diagonal, name) for name in ("x1", "y1", "x2", "y2"))
+    dots = having(root, "dot")
+    assert len(dots) == 4
+    for dot in dots:
+        share = (number_of(dot, "cx") - x0) / (x1 - x0)
+        assert number_of(dot, "cy") == pytest.approx(y0 + share * (y1 - y0), abs=0.2)
+    assert "0 of 4 bins outside" in root.get("aria-label", "")
+
+
+def test_the_consistency_band_and_the_counts_follow_their_bins() -> None:
+    root = parse(draw_reliability(reliability([0.1, None, 0.9]), 760))
+    band, bar, counts = (having(root, css) for css in ("consistency", "interval", "faint"))
+    assert len(band) == len(bar) == len(counts) == 2  # the empty bin has neither bar nor band
+    height = {number_of(e, "height") for e in band}
+    assert max(height) == pytest.approx(min(height), abs=0.11)  # both bands are 0.1 high
+    assert number_of(counts[1], "height") > 2 * number_of(counts[0], "height")  # log10 of 1001 against 11
+    assert "2 of 2 bins outside" in root.get("aria-label", "")
+
+
+def test_the_table_of_a_reliability_diagram_has_a_row_a_bin() -> None:
+    rows = reliability_chart.numbers(reliability([0.3, None]))["rows"]
+    assert [[cell["text"] for cell in row] for row in rows] == [
+        ["0.0 to 50.0\u202f%", "25.0\u202f%", "30.0\u202f%", "20.0 to 30.0\u202f%", "10"],
+        ["50.0 to 100.0\u202f%", "–", "–", "–", "0"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,12 @@ def test_sizes_and_time_are_bounded(tmp_path: Path) -> None:
     assert (tmp_path / "index.html").stat().st_size <= 100_000
     page = (tmp_path / "performance.html").read_text()
     assert page.count("<img ") >= 24
-    assert len(page.encode()) <= 400_000
+    for file in tmp_path.glob("*.html"):
+        assert file.stat().st_size <= 400_000, file.name
+    conditions = (tmp_path / "model.html").read_text()
+    assert conditions.count("<img ") == 16 + 5 * 4 - 2
+    assert conditions.count(">no picture<") == 2
+    assert 'alt="Class 1, Class 2 2: 96.1"' in conditions
 
 
 def test_a_second_drawing_is_the_same_and_the_checksums_hold(report: Path, tmp_path: Path) -> None:

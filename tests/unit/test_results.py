@@ -11,7 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from safeml.results import Bars, Matrix, Metric, Run, Series, StageResult
+from safeml.results import (
+    MOST_PANELS,
+    Bars,
+    Grid,
+    GridCell,
+    GridGroup,
+    GridMark,
+    GridRow,
+    Matrix,
+    Metric,
+    Panel,
+    ReliabilityBin,
+    Run,
+    Series,
+    StageResult,
+    Strip,
+    StripRow,
+)
 from safeml.store.files import to_json
 
 
@@ -68,6 +85,46 @@ def test_a_metric_survives_its_json(
 )
 def test_a_figure_whose_parts_do_not_match_is_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ValidationError, match="differ"):
+        build()
+
+
+ROW = GridRow(label="fog", cells=[GridCell(value=0.5)])
+PIXEL = Panel(label="", png="iVBORw0KGgoAAAANSUhEUgAA", width=1, height=1)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: GridCell(value=1.5), "less than or equal to 1"),
+        (lambda: GridCell(value=0.5, low=0.4), "both ends or neither"),
+        (lambda: GridCell(value=None, low=0.1, high=0.2), "no interval"),
+        (
+            lambda: Grid(id="g", title="G", columns=["1", "2"], groups=[GridGroup(rows=[ROW])]),
+            "differ in number",
+        ),
+        (lambda: Grid(id="g", title="G", columns=["1"], groups=[GridGroup(rows=[ROW, ROW])]), "occurs twice"),
+        (
+            lambda: Grid(
+                id="g", title="G", columns=["1"], groups=[GridGroup(rows=[ROW])], marks=[GridMark(column="3")]
+            ),
+            "does not have",
+        ),
+        (lambda: Strip(id="s", title="S", columns=["a"], rows=[StripRow(panels=[])]), "differ in number"),
+        (
+            lambda: Strip(
+                id="s", title="S", columns=["a"], rows=[StripRow(panels=[PIXEL])] * (MOST_PANELS + 1)
+            ),
+            f"at most {MOST_PANELS}",
+        ),
+        (lambda: ReliabilityBin(start=0.5, end=0.4), "ends before"),
+        (lambda: ReliabilityBin(start=0, end=1, n=3), "exactly where the bin has images"),
+        (lambda: ReliabilityBin(start=0, end=1, confidence=0.5, n=3), "both ends or neither"),
+    ],
+)
+def test_a_grid_strip_or_reliability_bin_that_contradicts_itself_is_refused(
+    build: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
         build()
 
 

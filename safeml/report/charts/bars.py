@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
 from safeml.report.charts.svg import (
     Scale,
     circle,
@@ -62,6 +63,20 @@ def describe(bars: Bars) -> str:
         f"{title}. {len(pairs)} categories; most: {shorten(most[0], 40)} {number(most[1])}; "
         f"least: {shorten(least[0], 40)} {number(least[1])}"
     )
+
+
+def card(figure: Bars) -> list[Markup]:
+    """The marks of the card's picture; empty where nothing can be drawn."""
+    low, high = min([0.0, *figure.values]), max([0.0, *figure.values])
+    if not figure.values or not drawable([low, high]):
+        return []
+    y = Scale(low, high if high > low else 1.0, BASE, TOP)
+    pitch = (RIGHT - LEFT) / len(figure.values)
+    parts = []
+    for k, value in enumerate(figure.values):
+        upper, lower = sorted((y.at(0), y.at(value)))
+        parts.append(rect(LEFT + pitch * (k + 0.1), upper, 0.8 * pitch, lower - upper, "bar"))
+    return [*parts, line(LEFT, y.at(0), RIGHT, y.at(0), "axis")]
 
 
 def _lying(

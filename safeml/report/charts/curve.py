@@ -7,6 +7,7 @@ from itertools import chain
 
 from markupsafe import Markup
 
+from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP, base_line
 from safeml.report.charts.svg import (
     BOLD,
     LABEL_GAP,
@@ -105,6 +106,24 @@ def describe(curve: Curve) -> str:
     lines = complete(curve)[::-1][:6]
     said = [f"{shorten(series.name, 40)}: {_numbers(curve, series)}" for series in lines]
     return f"{shorten(curve.title, 80)}. {'; '.join(said) or 'nothing to draw'}"
+
+
+def card(figure: Curve) -> list[Markup]:
+    """The marks of the card's picture; empty where nothing can be drawn."""
+    lines = complete(figure)
+    if not lines or not within_reach(lines):
+        return []
+    ticks = y_ticks(figure, lines)
+    x, y = x_scale(lines, LEFT, RIGHT), Scale(ticks[0], ticks[-1], BASE, TOP)
+    bands = [series for series in lines if banded(series) and len(series.x) > 1]
+    parts = [base_line(), *(polyline(band_points(series, x, y), "band") for series in bands)]
+    for series in lines:
+        points = [(x.at(a), y.at(b)) for a, b in zip(series.x, series.y, strict=True)]
+        if len(points) > 1:
+            parts.append(polyline(points, series.role))
+        if len(points) == 1 or series.role == "main":
+            parts.append(circle(*points[-1], 3, "dot" if series.role == "main" else "faint"))
+    return parts
 
 
 def _numbers(curve: Curve, series: Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP, base_line
 from safeml.report.charts.svg import (
     Scale,
     circle,
@@ -72,6 +73,27 @@ def describe(plot: DotPlot) -> str:
     if len(measured) < len(plot.dots):
         said.append(f"{len(plot.dots) - len(measured)} {NOT_MEASURED}")
     return f"{shorten(plot.title, 80)}. {'; '.join(said)}"
+
+
+def card(figure: DotPlot) -> list[Markup]:
+    """The groups from left to right in their order, each with its interval; an unmeasured group leaves a gap."""
+    if all(dot.value is None for dot in figure.dots):
+        return []
+    ticks = axis_ticks(figure)
+    y = Scale(ticks[0], ticks[-1], BASE, TOP)
+    pitch = (RIGHT - LEFT) / len(figure.dots)
+    radius = min(3.0, max(1.2, 0.4 * pitch))
+    whiskers, marks = [], []
+    for k, dot in enumerate(figure.dots):
+        x = LEFT + pitch * (k + 0.5)
+        if dot.value is None:
+            continue
+        marks.append(circle(x, y.at(dot.value), radius, "dot"))
+        if dot.low is not None and dot.high is not None:
+            whiskers.append(line(x, y.at(dot.low), x, y.at(dot.high), "whisker"))
+    if figure.overall is not None:
+        whiskers.append(line(LEFT, y.at(figure.overall), RIGHT, y.at(figure.overall), "overall"))
+    return [base_line(), *whiskers, *marks]
 
 
 def _words(dot: Dot) -> str:

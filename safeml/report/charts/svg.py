@@ -58,7 +58,7 @@ def drawing(width: float, height: float, label: str, parts: Iterable[Markup], cs
 
 
 def nothing(width: float, title: str, reason: str = "nothing to draw") -> Markup:
-    """The sentence that stands where a chart cannot be drawn."""
+    """The sentence in place of a chart that cannot be drawn."""
     sentence = f"{shorten(title, 60)}: {reason}."
     return drawing(width, 32, sentence, [words(0, 20, fit(sentence, width))])
 

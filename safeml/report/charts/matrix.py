@@ -1,6 +1,6 @@
-"""A confusion matrix as a heat map of row percent. Right answers are only outlined, so that errors stand out.
+"""A confusion matrix as a heat map of row percent. Correct predictions are outlined, so that errors are visible.
 
-K row and column classes. A dark cell is a frequent confusion; an empty one never happened; a dotted row had no images.
+K row and column classes. A strong colour is a frequent confusion; an empty cell never occurred; a dotted row had no images.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 
 from markupsafe import Markup
 
+from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
 from safeml.report.charts.svg import (
     drawing,
     fit,
@@ -31,6 +32,7 @@ NUMBERED = 26.0
 NAMED = 12
 MOST_TITLED = 220
 MOST_DRAWN = 2000
+MOST_CELLS = 400
 STEPS = (0.02, 0.05, 0.10, 0.20, 0.50)
 FIRST_LEVEL = 2
 
@@ -76,7 +78,7 @@ def level(share: float) -> int:
 
 
 def confusions(matrix: Matrix) -> list[tuple[int, int, int, float]]:
-    """Row, column, count and share of the row of each wrong answer that was given, largest share first."""
+    """Row, column, count and share of the row of each kind of misclassification, largest share first."""
     found = [
         (i, j, count, count / sum(row))
         for i, row in enumerate(matrix.values)
@@ -87,7 +89,7 @@ def confusions(matrix: Matrix) -> list[tuple[int, int, int, float]]:
 
 
 def describe(matrix: Matrix) -> str:
-    """The matrix in words: how many answers, how many wrong, and the three largest confusions."""
+    """The matrix in words: how many predictions, how many incorrect, and the three largest confusions."""
     wrong = confusions(matrix)
     worst = [
         f"{shorten(matrix.row_labels[i], 30)} as {shorten(matrix.column_labels[j], 30)} "
@@ -96,7 +98,21 @@ def describe(matrix: Matrix) -> str:
     ]
     answers, errors = sum(map(sum, matrix.values)), sum(cell[2] for cell in wrong)
     largest = f"; largest: {', '.join(worst)}" if worst else ""
-    return f"{shorten(matrix.title, 80)}. {number(answers)} answers, {number(errors)} wrong{largest}"
+    return f"{shorten(matrix.title, 80)}. {number(answers)} predictions, {number(errors)} incorrect{largest}"
+
+
+def card(figure: Matrix) -> list[Markup]:
+    """The marks of the card's picture; empty where nothing can be drawn."""
+    rows, columns = len(figure.row_labels), len(figure.column_labels)
+    if not rows or not columns or [len(row) for row in figure.values] != [columns] * rows:
+        return []
+    wide, high = (RIGHT - LEFT) / columns, (BASE - TOP) / rows
+    squares: dict[int, list[str]] = {}
+    for i, j, _, share in confusions(figure)[:MOST_CELLS]:
+        corner = f"M{LEFT + wide * j:.1f} {TOP + high * i:.1f}"
+        squares.setdefault(level(share), []).append(f"{corner}h{wide:.1f}v{high:.1f}h-{wide:.1f}z")
+    parts = [path("".join(found), f"h{step}") for step, found in sorted(squares.items())]
+    return [line(LEFT, TOP, RIGHT, BASE, "grid"), rect(LEFT, TOP, RIGHT - LEFT, BASE - TOP, "box"), *parts]
 
 
 def _row_names(matrix: Matrix, width: int) -> list[str]:

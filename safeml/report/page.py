@@ -1,0 +1,99 @@
+"""The frame of every page: environment, style, navigation. No script, no remote asset, every user's string escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from safeml.report.states import stage_gates, stage_state
+from safeml.report.text import LONGEST_TEXT, short_hash, visible, when
+from safeml.results import Run, RunTimes, StageResult
+from safeml.wording import NARROW_SPACE
+
+
+def render_page(
+    template: str,
+    run: Run,
+    results_hash: str,
+    times: RunTimes | None,
+    *,
+    current: str,
+    alone: bool = False,
+    **context: Any,
+) -> str:
+    """Fill a template; `alone`: there is no index to link to."""
+    style = _style()
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),  # our own file, not the user's
+            style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            nav=[] if alone else [_nav(run, stage, current) for stage in run.stages],
+            alone=alone,
+            report_title=run.title,
+            profile=run.profile,
+            results_hash=short_hash(results_hash),
+            schema=run.schema_version,
+            version=run.safeml_version,
+            date=when(times.started) if times else "",
+            nnbsp=NARROW_SPACE,
+            **context,
+        )
+        .strip()
+        + "\n"
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("safeml.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Every plain string passes here before it is escaped; what we drew ourselves passes unchanged."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return (
+            value
+            if value.isascii() and value.isprintable() and len(value) < LONGEST_TEXT
+            else _visible_or_picture(value)
+        )
+    return value
+
+
+def _visible_or_picture(value: str) -> str:
+    """A picture's base64 is longer than any text may be and is plain by construction."""
+    return (
+        value
+        if value.isascii() and value.isprintable() and " " not in value and value.startswith("iVBOR")
+        else visible(value, LONGEST_TEXT)
+    )
+
+
+@cache
+def _style() -> str:
+    static = files("safeml.report") / "static"
+    return "".join((static / name).read_text(encoding="utf-8") for name in ("report.css", "charts.css"))
+
+
+def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
+    state = stage_state(stage, stage_gates(run, stage))
+    return {
+        "href": f"{stage.stage}.html",
+        "title": stage.title,
+        "state": state,
+        "current": stage.stage == current,
+    }
