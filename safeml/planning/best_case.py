@@ -121,6 +121,11 @@ class BestCase:
         perfect = perfect_of(stage)
         return perfect is not None and perfect.simulate is not None
 
+    def is_model_free(self, name: str) -> bool:
+        """Whether the stage asks the model for nothing, so that its metrics are known already."""
+        perfect = next((perfect_of(stage) for stage in STAGES if stage.name == name), None)
+        return perfect is not None and perfect.arrays is None
+
     def run(self, stage: Stage[Any], wrong: np.ndarray | None = None, metric: str = "") -> StageResult:
         """Run the stage on a model that classifies the images in `wrong` (bool [N] of its images) incorrectly.
 

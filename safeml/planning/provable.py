@@ -72,7 +72,7 @@ def _plan(
     needs = None
     if metric is not None and metric.signs is not None and result.needs_signs is not None:
         needs = round(metric.signs) + result.needs_signs
-    message = gate_words(state, gate, result, allowed, needs, group)
+    message = gate_words(state, gate, result, allowed, needs, group, best.is_model_free(gate.stage))
     return GatePlan(gate=gate, state=state, message=message, best=metric, needs_signs=needs, allowed=allowed)
 
 

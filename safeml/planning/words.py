@@ -23,8 +23,9 @@ def gate_words(
     allowed: Allowed | None = None,
     needs: int | None = None,
     group: str = "",
+    model_free: bool = False,
 ) -> str:
-    """One sentence on what a gate can come to."""
+    """Say in one sentence what a gate can come to; model_free: no model changes its metric."""
     metric = None if result is None else result.metric
     if state == "depends":
         if metric is None:
@@ -41,7 +42,7 @@ def gate_words(
         return "Depends on the model."
     if metric.clustering == "census":
         value = quantity(metric.value, metric.unit)
-        if gate.stage != "balance":
+        if not model_free:
             return (
                 f"Can be proven; a perfect model has {value}."
                 if state == "provable"
