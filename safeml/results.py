@@ -27,6 +27,9 @@ def _finite(value: float) -> float:
 Finite = Annotated[float, AfterValidator(_finite)]
 Proportion = Annotated[float, Field(ge=0, le=1)]
 
+Direction = Literal["up", "down"]
+Unit = Literal["proportion", "count", "ratio", "cost"]
+
 MOST_PANELS = 120
 
 
@@ -74,9 +77,64 @@ class Metric(Record):
     signs: Finite | None = None
     design_effect: Finite | None = None
     clustering: Literal["tracks", "declared", "independent", "census", "unknown"] = "unknown"
-    direction: Literal["up", "down"] = "up"
-    unit: Literal["proportion", "count", "ratio", "cost"] = "proportion"
+    direction: Direction = "up"
+    unit: Unit = "proportion"
     slice: str = "all"
+
+    @classmethod
+    def undefined(
+        cls,
+        name: str,
+        title: str,
+        reason: str,
+        *,
+        direction: Direction = "up",
+        unit: Unit = "proportion",
+        slice: str = "all",
+        level: float = 0.95,
+        n: int = 0,
+    ) -> Metric:
+        """Return a metric without a value; reason: a clause that says why."""
+        return cls(
+            name=name,
+            title=title,
+            value=None,
+            status="undefined",
+            reason=reason,
+            level=level,
+            n=n,
+            direction=direction,
+            unit=unit,
+            slice=slice,
+        )
+
+    @classmethod
+    def count(
+        cls,
+        name: str,
+        title: str,
+        value: float,
+        n: int,
+        *,
+        direction: Direction = "down",
+        unit: Unit = "count",
+        slice: str = "all",
+        method: str = "complete count",
+    ) -> Metric:
+        """Return a complete count over `n` items: a census, so both ends of its interval are the value."""
+        return cls(
+            name=name,
+            title=title,
+            value=value,
+            low=value,
+            high=value,
+            method=method,
+            n=n,
+            clustering="census",
+            direction=direction,
+            unit=unit,
+            slice=slice,
+        )
 
     @model_validator(mode="after")
     def _value_matches_status(self) -> Metric:

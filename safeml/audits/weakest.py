@@ -26,8 +26,7 @@ def group_recall(
         "recall",
         title,
         hits[member],
-        tracks=None if dataset.tracks is None else dataset.tracks[member],
-        frames_per_sign=dataset.frames_per_sign,
+        clustering=dataset.clustering.take(member),
         slice=where,
         level=level,
     )
@@ -45,13 +44,8 @@ def weakest_recall(
     own = {group: group_recall(dataset, hits, member, group, group) for group, member in members.items()}
     empty = [group for group, metric in own.items() if metric.value is None]
     if empty:
-        return Metric(
-            name=name,
-            title=title,
-            value=None,
-            status="undefined",
-            reason=f"recall is undefined for {_listed(empty)} ({own[empty[0]].reason})",
-        )
+        reason = f"recall is undefined for {_listed(empty)} ({own[empty[0]].reason})"
+        return Metric.undefined(name, title, reason)
     level = 1 - (1 - LEVEL) / len(members)
     wide = [group_recall(dataset, hits, member, group, group, level) for group, member in members.items()]
     weakest = min(

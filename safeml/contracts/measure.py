@@ -8,7 +8,7 @@ import numpy as np
 
 from safeml.data.dataset import ImageDataset
 from safeml.results import Metric
-from safeml.statistics import paired_difference_metric, proportion_metric
+from safeml.statistics import Clustering, paired_difference_metric, proportion_metric
 
 NO_ANSWER = -1
 ALPHA = 0.05
@@ -32,8 +32,7 @@ def accuracy(hits: np.ndarray, data: ImageDataset, level: float = 0.95) -> Metri
         "accuracy",
         "Accuracy",
         hits,
-        tracks=data.tracks,
-        frames_per_sign=frames(data),
+        clustering=clustering(data),
         level=level,
     )
 
@@ -45,15 +44,15 @@ def drop(best: np.ndarray, other: np.ndarray, data: ImageDataset, level: float) 
         "Accuracy lost against the best contract",
         best,
         other,
-        tracks=data.tracks,
-        frames_per_sign=frames(data),
+        clustering=clustering(data),
         level=level,
     )
 
 
-def frames(data: ImageDataset) -> float | None:
-    """The declared frames of one sign; where nothing is known, images count as independent, and the outcome says so."""
-    return 1.0 if data.tracks is None and data.frames_per_sign is None else data.frames_per_sign
+def clustering(data: ImageDataset) -> Clustering:
+    """The clustering of `data`; where nothing is known, images count as independent, and the outcome says so."""
+    unknown = data.tracks is None and data.frames_per_sign is None
+    return Clustering(frames_per_sign=1.0) if unknown else data.clustering
 
 
 def chance_level(data: ImageDataset) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from safeml.errors import ConfigError, InputRefused
 from safeml.settings.errors import suggest
+from safeml.statistics.clusters import Clustering
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,11 @@ class ImageDataset:
     def classes(self) -> int:
         """K, the number of classes."""
         return len(self.class_names)
+
+    @property
+    def clustering(self) -> Clustering:
+        """What is known about images that show the same physical sign."""
+        return Clustering(self.tracks, self.frames_per_sign)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -171,9 +171,7 @@ def _stage(stage: Stage[Any], subject: Planned, dry: Dry, rates: Rates | None) -
         title=stage.title,
         state=state,
         images=0 if images is None else len(images),
-        signs=None
-        if images is None
-        else clusters_of("plan", len(images), images.tracks, images.frames_per_sign).signs,
+        signs=None if images is None else clusters_of("plan", len(images), images.clustering).signs,
         forward_passes=forward_passes(dry.calls),
         gradient_steps=gradient_steps(dry.calls),
         slices=len(dry.calls),

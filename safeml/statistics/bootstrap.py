@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from safeml.results import Metric
-from safeml.statistics.clusters import Clusters, clusters_of
-from safeml.statistics.proportions import UNKNOWN_CLUSTERING, Direction, Unit
+from safeml.results import Direction, Metric, Unit
+from safeml.statistics.clusters import UNKNOWN, Clustering, Clusters, clusters_of
+from safeml.statistics.proportions import NO_IMAGES, UNKNOWN_CLUSTERING
 
 METHOD = "percentile bootstrap over signs, centred on the value"
 NO_VARIATION = "none: every resample gives the same value, which says nothing about its error"
@@ -23,8 +23,7 @@ def bootstrap_metric(
     statistic: Callable[[np.ndarray], float],
     n: int,
     *,
-    tracks: np.ndarray | None = None,
-    frames_per_sign: float | None = None,
+    clustering: Clustering = UNKNOWN,
     direction: Direction,
     unit: Unit,
     seed: int,
@@ -35,7 +34,7 @@ def bootstrap_metric(
 ) -> Metric:
     """`statistic` (row numbers int64 [M], 0..n-1 -> float) of all `n` images, with its bootstrap interval.
 
-    With `tracks` (int [n]) whole signs are drawn with replacement. With a declared `frames_per_sign`, single images are
+    With known tracks, whole signs are drawn with replacement. With declared frames of one sign, single images are
     drawn, as many as there are signs (M = n / frames_per_sign): the width if the frames of a sign add nothing. Percentiles
     are widened for few signs (Hesterberg, 2015), moved so that the resamples' mean stands on the measured value (a
     statistic that is biased in small samples, such as ECE, would be biased twice), and cut at `bounds`, its range.
@@ -48,7 +47,7 @@ def bootstrap_metric(
     W. R. van Zwet, "Resampling fewer than n observations", Statistica Sinica, 1997; T. C. Hesterberg, "What teachers
     should know about the bootstrap", The American Statistician, 2015.
     """
-    clusters = clusters_of(name, n, tracks, frames_per_sign)
+    clusters = clusters_of(name, n, clustering)
 
     def metric(
         value: float | None,
@@ -75,7 +74,7 @@ def bootstrap_metric(
         )
 
     if n == 0:
-        return metric(None, reason="there are no images in this slice")
+        return metric(None, reason=NO_IMAGES)
     value = float(statistic(np.arange(n)))
     if not math.isfinite(value):
         return metric(None, reason=f"the statistic is not finite on the {n} images")

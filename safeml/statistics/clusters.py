@@ -1,4 +1,4 @@
-"""How many independent units stand behind N images. Legend: N images, C signs (tracks)."""
+"""The number of independent units behind N images. Legend: N images, C sign tracks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,28 @@ from scipy.special import stdtrit
 from safeml.errors import StageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """What is known about images that show the same physical sign; nothing, where neither field is given.
+
+    tracks: int [N] or None; equal numbers are frames of one sign. They win over a declared number.
+    frames_per_sign: declared number of frames of one sign, >= 1; 1 declares independent images.
+    """
+
+    tracks: np.ndarray | None = None
+    frames_per_sign: float | None = None
+
+    def take(self, rows: np.ndarray) -> Clustering:
+        """Return the clustering of the images in `rows` (bool [N] or int [M]); a declared number stays as declared."""
+        return Clustering(None if self.tracks is None else self.tracks[rows], self.frames_per_sign)
+
+
+UNKNOWN = Clustering()
+
+
+@dataclass(frozen=True, eq=False)
 class Clusters:
-    """Which images show one physical sign.
+    """The sign tracks of N images, counted.
 
     kind: `tracks` (known), `declared` (a mean number of frames for each sign), `independent` or `unknown`.
     codes: int [N], 0..C-1, where the tracks are known.
@@ -48,8 +67,12 @@ class Clusters:
         return np.bincount(self.codes, weights=values, minlength=len(self.sizes))
 
 
-def clusters_of(name: str, n: int, tracks: np.ndarray | None, frames_per_sign: float | None) -> Clusters:
-    """What is known about the clustering of `n` images: known tracks win over a declared number of frames."""
+def clusters_of(name: str, n: int, clustering: Clustering) -> Clusters:
+    """Count the sign tracks of the `n` images that the metric `name` is computed on.
+
+    Raises: StageError where the tracks do not fit `n`, or the declared number is impossible.
+    """
+    tracks, frames_per_sign = clustering.tracks, clustering.frames_per_sign
     if frames_per_sign is not None and not 1 <= frames_per_sign < float("inf"):
         raise StageError(f"{name}: frames_per_sign is {frames_per_sign}; expected a number of at least 1.")
     if tracks is not None:

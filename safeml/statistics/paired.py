@@ -8,9 +8,9 @@ import numpy as np
 
 from safeml.errors import StageError
 from safeml.results import Metric
-from safeml.statistics.clusters import Clusters, clusters_of, design_effect
+from safeml.statistics.clusters import UNKNOWN, Clustering, Clusters, clusters_of, design_effect
 from safeml.statistics.exact import clopper_pearson
-from safeml.statistics.proportions import UNKNOWN_CLUSTERING
+from safeml.statistics.proportions import NO_IMAGES, UNKNOWN_CLUSTERING
 
 METHOD = "difference of the two flip rates, each exact at n/DEFF (MOVER)"
 
@@ -21,8 +21,7 @@ def paired_difference_metric(
     before: np.ndarray,
     after: np.ndarray,
     *,
-    tracks: np.ndarray | None = None,
-    frames_per_sign: float | None = None,
+    clustering: Clustering = UNKNOWN,
     slice: str = "all",
     level: float = 0.95,
 ) -> Metric:
@@ -33,7 +32,7 @@ def paired_difference_metric(
     estimates recovery. Their correlation, estimated over signs, narrows the interval if positive; only a negative one,
     which widens it, is used. Two vectors that agree everywhere still get an interval: that of two rates of zero.
 
-    Raises: StageError where the vectors are not bool of one length, or the tracks do not fit.
+    Raises: StageError where the vectors are not bool of one length, or the clustering does not fit.
 
     References: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach",
     Statistics in Medicine, 2008; R. G. Newcombe, "Improved confidence intervals for the difference between binomial
@@ -46,24 +45,27 @@ def paired_difference_metric(
             "expected two bool vectors of the same images."
         )
     n = len(before)
-    common = {"name": name, "title": title, "level": level, "direction": "down", "slice": slice}
     if n == 0:
-        return Metric(value=None, status="undefined", reason="there are no images in this slice", **common)
-    clusters = clusters_of(name, n, tracks, frames_per_sign)
+        return Metric.undefined(name, title, NO_IMAGES, direction="down", slice=slice, level=level)
+    clusters = clusters_of(name, n, clustering)
     lost = (before & ~after).astype(float)
     won = (~before & after).astype(float)
     low = high = None
     if clusters.kind != "unknown":
         low, high = _difference(lost, won, clusters, level)
     return Metric(
+        name=name,
+        title=title,
         value=float(lost.mean() - won.mean()),
         low=low,
         high=high,
         method=UNKNOWN_CLUSTERING if low is None else METHOD,
         n=n,
         signs=clusters.signs,
+        level=level,
         clustering=clusters.kind,
-        **common,
+        direction="down",
+        slice=slice,
     )
 
 

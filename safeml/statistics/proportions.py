@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from safeml.errors import StageError
-from safeml.results import Metric
-from safeml.statistics.clusters import clusters_of, design_effect
+from safeml.results import Direction, Metric, Unit
+from safeml.statistics.clusters import UNKNOWN, Clustering, clusters_of, design_effect
 from safeml.statistics.exact import clopper_pearson
 
-Direction = Literal["up", "down"]
-Unit = Literal["proportion", "count", "ratio", "cost"]
-
 METHOD = "Clopper-Pearson at n/DEFF"
+NO_IMAGES = "there are no images in this slice"
 UNKNOWN_CLUSTERING = "none: tracks are unknown and frames_per_sign is not declared"
 
 
@@ -23,21 +19,19 @@ def proportion_metric(
     title: str,
     hits: np.ndarray,
     *,
-    tracks: np.ndarray | None = None,
-    frames_per_sign: float | None = None,
+    clustering: Clustering = UNKNOWN,
     direction: Direction = "up",
     slice: str = "all",
     level: float = 0.95,
 ) -> Metric:
     """The share of true `hits` (bool [N]) with its interval.
 
-    The interval is Clopper and Pearson's at N divided by the design effect (`clusters.design_effect`): from `tracks`
-    (int [N]) where they are known, else from the declared `frames_per_sign` as if each sign were wholly right or wrong; 1
-    declares independent images. Where signs differ much in frames, declare those of the sign that an average frame shows
-    (the sum of squares over the sum), which is more than the mean. Where neither is given, the value has no interval, and no gate passes on it. For
+    The interval is Clopper and Pearson's at N divided by the design effect (`clusters.design_effect`). It comes from the
+    tracks where they are known, else from the declared frames of one sign, as if each sign were classified correctly or
+    incorrectly as a whole. Where the clustering is unknown, the value has no interval, and no gate passes on it. For
     signs of one size without any error, the lower bound is ((1 - level) / 2) ** (1 / signs).
 
-    Raises: StageError where `hits` is not a bool vector, or the tracks do not fit it.
+    Raises: StageError where `hits` is not a bool vector, or the clustering does not fit it.
     """
     hits = np.asarray(hits)
     if hits.dtype != np.bool_ or hits.ndim != 1:
@@ -47,8 +41,7 @@ def proportion_metric(
         title,
         hits.astype(float),
         upper=1.0,
-        tracks=tracks,
-        frames_per_sign=frames_per_sign,
+        clustering=clustering,
         direction=direction,
         unit="proportion",
         slice=slice,
@@ -62,8 +55,7 @@ def mean_metric(
     values: np.ndarray,
     *,
     upper: float,
-    tracks: np.ndarray | None = None,
-    frames_per_sign: float | None = None,
+    clustering: Clustering = UNKNOWN,
     direction: Direction,
     unit: Unit,
     slice: str = "all",
@@ -74,7 +66,7 @@ def mean_metric(
     The mean divided by `upper` is treated as a proportion: of all values in 0..upper with that mean, those that are
     either 0 or upper vary most, so the interval is on the safe side, also when no image costs anything.
 
-    Raises: StageError where a value is not finite or outside 0..upper, or the tracks do not fit.
+    Raises: StageError where a value is not finite or outside 0..upper, or the clustering does not fit.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not (np.isfinite(values) & (values >= 0) & (values <= upper)).all():
@@ -83,19 +75,10 @@ def mean_metric(
         )
     n = len(values)
     if n == 0:
-        reason = "there are no images in this slice"
-        return Metric(
-            name=name,
-            title=title,
-            value=None,
-            status="undefined",
-            reason=reason,
-            level=level,
-            direction=direction,
-            unit=unit,
-            slice=slice,
+        return Metric.undefined(
+            name, title, NO_IMAGES, direction=direction, unit=unit, slice=slice, level=level
         )
-    clusters = clusters_of(name, n, tracks, frames_per_sign)
+    clusters = clusters_of(name, n, clustering)
     share = float(values.mean()) / upper
     effect = low = high = None
     if clusters.kind != "unknown":

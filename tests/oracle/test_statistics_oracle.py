@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from safeml.statistics import (
+    Clustering,
     bootstrap_metric,
     further_signs,
     holm,
@@ -32,7 +33,9 @@ def hits_of(wrong: int, n: int) -> np.ndarray:
 def test_independent_images_get_scipys_exact_interval(wrong, n, level):
     expected = stats.binomtest(n - wrong, n).proportion_ci(level, method="exact")
     for knowledge in ({"frames_per_sign": 1}, {"tracks": np.arange(n)}):
-        metric = proportion_metric("a", "A", hits_of(wrong, n), level=level, **knowledge)
+        metric = proportion_metric(
+            "a", "A", hits_of(wrong, n), level=level, clustering=Clustering(**knowledge)
+        )
         assert (metric.low, metric.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
         assert metric.design_effect == pytest.approx(1)
         assert metric.signs == n
@@ -40,10 +43,10 @@ def test_independent_images_get_scipys_exact_interval(wrong, n, level):
 
 @pytest.mark.parametrize("knowledge", [{"tracks": np.repeat(np.arange(421), 30)}, {"frames_per_sign": 30}])
 def test_without_errors_the_bound_is_the_closed_form_of_the_number_of_signs(knowledge):
-    metric = proportion_metric("a", "A", np.ones(421 * 30, bool), **knowledge)
+    metric = proportion_metric("a", "A", np.ones(421 * 30, bool), clustering=Clustering(**knowledge))
     assert metric.low == pytest.approx(0.025 ** (1 / 421))
     assert (metric.value, metric.high) == (1, 1)
-    nothing = proportion_metric("a", "A", np.zeros(421 * 30, bool), **knowledge)
+    nothing = proportion_metric("a", "A", np.zeros(421 * 30, bool), clustering=Clustering(**knowledge))
     assert nothing.high == pytest.approx(1 - 0.025 ** (1 / 421))
 
 
@@ -51,7 +54,7 @@ def test_without_errors_the_bound_is_the_closed_form_of_the_number_of_signs(know
 def test_signs_that_are_wholly_right_or_wrong_count_once_each(wrong_signs):
     hits = np.repeat(hits_of(wrong_signs, 60), 30)
     expected = stats.binomtest(60 - wrong_signs, 60).proportion_ci(0.95, method="exact")
-    metric = proportion_metric("a", "A", hits, tracks=np.repeat(np.arange(60), 30))
+    metric = proportion_metric("a", "A", hits, clustering=Clustering(np.repeat(np.arange(60), 30)))
     assert (metric.low, metric.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
     assert metric.design_effect == pytest.approx(30)
 
@@ -59,7 +62,9 @@ def test_signs_that_are_wholly_right_or_wrong_count_once_each(wrong_signs):
 def test_a_mean_of_two_values_is_a_proportion():
     values = 0.4 * hits_of(9, 200)
     expected = stats.binomtest(191, 200).proportion_ci(0.95, method="exact")
-    metric = mean_metric("c", "C", values, upper=0.4, frames_per_sign=1, direction="down", unit="cost")
+    metric = mean_metric(
+        "c", "C", values, upper=0.4, clustering=Clustering(frames_per_sign=1), direction="down", unit="cost"
+    )
     assert (metric.value, metric.low, metric.high) == pytest.approx(
         (0.382, 0.4 * expected.low, 0.4 * expected.high)
     )
@@ -73,7 +78,7 @@ def test_a_model_at_the_limit_rarely_passes(model, rho, signs, rate):
     benchmark = load_benchmark()
     sizes = benchmark.sizes_of("equal", signs)
     counts = benchmark.errors(np.random.default_rng(3), model, rho, rate, sizes, 400).astype(int)
-    clusters = clusters_of("a", int(sizes.sum()), np.repeat(np.arange(signs), 30), None)
+    clusters = clusters_of("a", int(sizes.sum()), Clustering(np.repeat(np.arange(signs), 30)))
     passes = 0
     for row in counts:
         wrong = (np.arange(30) < row[:, None]).ravel().astype(float)
@@ -92,7 +97,7 @@ def test_the_benchmark_simulates_the_design_effect_that_is_used():
     sizes = benchmark.sizes_of("5 to 55", 60)
     counts = benchmark.errors(np.random.default_rng(5), "beta", 0.3, 0.06, sizes, 20)
     tracks = np.repeat(np.arange(60), sizes.astype(int))
-    clusters = clusters_of("a", len(tracks), tracks, None)
+    clusters = clusters_of("a", len(tracks), Clustering(tracks))
     first = np.concatenate([np.arange(size) for size in sizes])
     for row, size in zip(counts, benchmark.effective_size(counts, sizes, True), strict=True):
         wrong = (first < row[tracks]).astype(float)
@@ -103,7 +108,7 @@ def test_the_bootstrap_of_a_mean_is_the_t_interval_of_the_signs():
     values = np.random.default_rng(0).normal(size=300)
     tracks = np.repeat(np.arange(300), 4)
     metric = bootstrap_metric(
-        "m", "M", lambda rows: np.repeat(values, 4)[rows].mean(), 1200, tracks=tracks,
+        "m", "M", lambda rows: np.repeat(values, 4)[rows].mean(), 1200, clustering=Clustering(tracks),
         direction="up", unit="ratio", seed=1, resamples=4000,
     )  # fmt: skip
     t = stats.t.interval(0.95, 299, values.mean(), stats.sem(values))
@@ -114,7 +119,7 @@ def test_the_bootstrap_of_a_mean_is_the_t_interval_of_the_signs():
 def test_declared_frames_give_the_width_of_as_many_independent_signs():
     values = np.random.default_rng(0).normal(size=1200)
     metric = bootstrap_metric(
-        "m", "M", lambda rows: values[rows].mean(), 1200, frames_per_sign=12,
+        "m", "M", lambda rows: values[rows].mean(), 1200, clustering=Clustering(frames_per_sign=12),
         direction="up", unit="ratio", seed=1, resamples=4000,
     )  # fmt: skip
     half = stats.t.ppf(0.975, 99) * values.std(ddof=1) / np.sqrt(99)
@@ -128,13 +133,15 @@ def test_a_paired_drop_covers_the_truth_at_its_level():
     for _ in range(400):
         draw = np.repeat(rng.random(200), 5)  # 200 signs, of which each is lost or won as a whole
         lost, won = draw < lost_rate, draw > 1 - won_rate
-        metric = paired_difference_metric("d", "D", ~won, ~lost, tracks=np.repeat(np.arange(200), 5))
+        metric = paired_difference_metric(
+            "d", "D", ~won, ~lost, clustering=Clustering(np.repeat(np.arange(200), 5))
+        )
         misses += not metric.low <= lost_rate - won_rate <= metric.high
     assert misses / 400 <= 0.05
 
 
 def test_further_signs_are_the_fewest_that_settle():
-    metric = proportion_metric("a", "A", hits_of(4, 100), frames_per_sign=1)
+    metric = proportion_metric("a", "A", hits_of(4, 100), clustering=Clustering(frames_per_sign=1))
     further = further_signs(metric, 0.95, ">=", 0.95)
     assert clopper_pearson(0.96, 100 + further)[0] >= 0.95 > clopper_pearson(0.96, 99 + further)[0]
 

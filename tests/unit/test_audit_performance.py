@@ -13,7 +13,7 @@ from safeml.data.signs import CLASS_NAMES, FAMILIES
 from safeml.errors import StageError
 from safeml.results import DotPlot, Matrix, Metric, StageResult, Table
 from safeml.stages.performance import PerformanceSettings
-from safeml.statistics import proportion_metric
+from safeml.statistics import Clustering, proportion_metric
 from tests.fakes import Answers, dataset, oracle
 
 QUICK = PerformanceSettings(bootstrap=100)
@@ -149,7 +149,7 @@ def test_the_weakest_family_bounds(signs: ImageDataset) -> None:
         "recall",
         "",
         np.arange(danger.n) >= 30,
-        tracks=np.arange(danger.n) // 5,
+        clustering=Clustering(np.arange(danger.n) // 5),
         level=1 - 0.05 / len(families),
     )
     assert worst.high == pytest.approx(own.high)

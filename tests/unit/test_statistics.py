@@ -8,6 +8,7 @@ import pytest
 from safeml.errors import StageError
 from safeml.results import Metric
 from safeml.statistics import (
+    Clustering,
     bootstrap_metric,
     further_signs,
     mean_metric,
@@ -29,25 +30,33 @@ def bootstrap(statistic, n=40, **options):
 )
 def test_hits_that_are_no_bool_vector_are_an_error(hits):
     with pytest.raises(StageError, match=r"a: hits are .*expected bool"):
-        proportion_metric("a", "A", hits, frames_per_sign=1)
+        proportion_metric("a", "A", hits, clustering=Clustering(frames_per_sign=1))
 
 
 @pytest.mark.parametrize("values", [[0.1, np.nan], [0.1, np.inf], [-0.1, 0.1], [0.1, 0.6], [[0.1], [0.2]]])
 def test_values_outside_their_range_are_an_error(values):
     with pytest.raises(StageError, match=r"not all finite and in 0-0\.5"):
-        mean_metric("c", "C", np.array(values), upper=0.5, frames_per_sign=1, direction="down", unit="cost")
+        mean_metric(
+            "c",
+            "C",
+            np.array(values),
+            upper=0.5,
+            clustering=Clustering(frames_per_sign=1),
+            direction="down",
+            unit="cost",
+        )
 
 
 @pytest.mark.parametrize("frames", [0, 0.99, -3, float("inf"), float("nan")])
 def test_impossible_frames_per_sign_are_an_error(frames):
     with pytest.raises(StageError, match="frames_per_sign"):
-        proportion_metric("a", "A", RIGHT, frames_per_sign=frames)
+        proportion_metric("a", "A", RIGHT, clustering=Clustering(frames_per_sign=frames))
 
 
 @pytest.mark.parametrize("tracks", [np.arange(3), np.full(120, 0.5), np.zeros((120, 1), int)])
 def test_tracks_that_do_not_fit_are_an_error(tracks):
     with pytest.raises(StageError, match="tracks are"):
-        proportion_metric("a", "A", RIGHT, tracks=tracks)
+        proportion_metric("a", "A", RIGHT, clustering=Clustering(tracks))
 
 
 def test_unknown_clustering_gives_a_value_without_interval():
@@ -63,32 +72,34 @@ def test_unknown_clustering_gives_a_value_without_interval():
 def test_nothing_measured_is_undefined():
     none = np.zeros(0, bool)
     for metric in (
-        proportion_metric("a", "A", none, frames_per_sign=1),
-        paired_difference_metric("d", "D", none, none, frames_per_sign=30),
-        bootstrap(lambda rows: 1.0, n=0, frames_per_sign=1),
+        proportion_metric("a", "A", none, clustering=Clustering(frames_per_sign=1)),
+        paired_difference_metric("d", "D", none, none, clustering=Clustering(frames_per_sign=30)),
+        bootstrap(lambda rows: 1.0, n=0, clustering=Clustering(frames_per_sign=1)),
     ):
         assert (metric.status, metric.value, metric.low) == ("undefined", None, None)
         assert metric.reason
 
 
 def test_known_tracks_win_over_declared_frames():
-    metric = proportion_metric("a", "A", RIGHT, tracks=np.arange(120), frames_per_sign=30)
+    metric = proportion_metric("a", "A", RIGHT, clustering=Clustering(np.arange(120), 30))
     assert (metric.clustering, metric.signs) == ("tracks", 120)
 
 
 def test_a_slice_smaller_than_a_sign_is_one_sign():
-    metric = proportion_metric("a", "A", np.ones(10, bool), frames_per_sign=30)
+    metric = proportion_metric("a", "A", np.ones(10, bool), clustering=Clustering(frames_per_sign=30))
     assert (metric.signs, metric.low) == (1, pytest.approx(0.025))
 
 
 def test_one_track_is_one_sign_whatever_it_shows():
-    metric = proportion_metric("a", "A", RIGHT, tracks=np.zeros(120, int))
+    metric = proportion_metric("a", "A", RIGHT, clustering=Clustering(np.zeros(120, int)))
     assert metric.design_effect == pytest.approx(120)
 
 
 def test_an_estimated_design_effect_lies_between_one_and_the_worst():
     rng = np.random.default_rng(0)
-    metric = proportion_metric("a", "A", rng.random(3000) < 0.7, tracks=np.repeat(np.arange(100), 30))
+    metric = proportion_metric(
+        "a", "A", rng.random(3000) < 0.7, clustering=Clustering(np.repeat(np.arange(100), 30))
+    )
     assert 1 <= metric.design_effect < 3
     assert metric.low < metric.value < metric.high
 
@@ -96,7 +107,7 @@ def test_an_estimated_design_effect_lies_between_one_and_the_worst():
 def test_a_single_error_does_not_free_the_other_frames():
     hits = np.ones(1500, bool)
     hits[0] = False
-    metric = proportion_metric("a", "A", hits, tracks=np.repeat(np.arange(50), 30))
+    metric = proportion_metric("a", "A", hits, clustering=Clustering(np.repeat(np.arange(50), 30)))
     assert metric.design_effect > 25
 
 
@@ -106,7 +117,9 @@ def test_errors_spread_over_signs_narrow_the_interval():
     together[:90] = False
     apart[::30] = False
     apart[1:1200:30] = False
-    wide, narrow = (proportion_metric("a", "A", hits, tracks=tracks) for hits in (together, apart))
+    wide, narrow = (
+        proportion_metric("a", "A", hits, clustering=Clustering(tracks)) for hits in (together, apart)
+    )
     assert wide.value == narrow.value
     assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
 
@@ -115,42 +128,52 @@ def test_the_order_and_the_names_of_tracks_do_not_matter():
     rng = np.random.default_rng(4)
     hits, tracks = rng.random(600) < 0.9, np.repeat(np.arange(20), 30)
     order = rng.permutation(600)
-    there = proportion_metric("a", "A", hits, tracks=tracks)
-    again = proportion_metric("a", "A", hits[order], tracks=1000 - 7 * tracks[order])
+    there = proportion_metric("a", "A", hits, clustering=Clustering(tracks))
+    again = proportion_metric("a", "A", hits[order], clustering=Clustering(1000 - 7 * tracks[order]))
     assert (again.low, again.high) == pytest.approx((there.low, there.high))
 
 
 def test_errors_and_hits_mirror_each_other():
     hits, tracks = np.random.default_rng(4).random(600) < 0.9, np.repeat(np.arange(20), 30)
-    there = proportion_metric("a", "A", hits, tracks=tracks)
-    mirrored = proportion_metric("a", "A", ~hits, tracks=tracks, direction="down")
+    there = proportion_metric("a", "A", hits, clustering=Clustering(tracks))
+    mirrored = proportion_metric("a", "A", ~hits, clustering=Clustering(tracks), direction="down")
     assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((there.low, there.high))
 
 
 def test_a_cost_that_no_image_incurs_still_has_an_upper_end():
-    metric = mean_metric("c", "C", np.zeros(100), upper=2.0, frames_per_sign=1, direction="down", unit="cost")
+    metric = mean_metric(
+        "c",
+        "C",
+        np.zeros(100),
+        upper=2.0,
+        clustering=Clustering(frames_per_sign=1),
+        direction="down",
+        unit="cost",
+    )
     assert (metric.value, metric.low) == (0, 0)
     assert metric.high == pytest.approx(2 * (1 - 0.025**0.01))
 
 
 def test_a_bootstrap_without_variation_gives_no_interval():
-    metric = bootstrap(lambda rows: 0.0, frames_per_sign=1)
+    metric = bootstrap(lambda rows: 0.0, clustering=Clustering(frames_per_sign=1))
     assert (metric.value, metric.low, metric.high) == (0, None, None)
     assert "same value" in metric.method
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_statistic_that_is_not_finite_is_undefined(bad):
-    assert bootstrap(lambda rows: bad, frames_per_sign=1).status == "undefined"
-    sometimes = bootstrap(lambda rows: 1.0 if len(np.unique(rows)) == 40 else bad, frames_per_sign=1)
+    assert bootstrap(lambda rows: bad, clustering=Clustering(frames_per_sign=1)).status == "undefined"
+    sometimes = bootstrap(
+        lambda rows: 1.0 if len(np.unique(rows)) == 40 else bad, clustering=Clustering(frames_per_sign=1)
+    )
     assert sometimes.status == "undefined"
     assert "200 of 200 resamples" in sometimes.reason
 
 
 def test_a_bootstrap_of_one_sign_gives_no_interval():
-    assert bootstrap(np.mean, tracks=np.zeros(40, int)).low is None
-    assert bootstrap(np.mean, frames_per_sign=40).low is None
-    assert bootstrap(np.mean, frames_per_sign=20).low is not None
+    assert bootstrap(np.mean, clustering=Clustering(np.zeros(40, int))).low is None
+    assert bootstrap(np.mean, clustering=Clustering(frames_per_sign=40)).low is None
+    assert bootstrap(np.mean, clustering=Clustering(frames_per_sign=20)).low is not None
 
 
 def test_the_bootstrap_draws_whole_signs():
@@ -164,22 +187,26 @@ def test_the_bootstrap_draws_whole_signs():
             assert len(set(np.bincount(own, minlength=6)[tracks == sign])) == 1
         return float(rows.mean())
 
-    assert bootstrap(whole, n=6, tracks=tracks).low is not None
+    assert bootstrap(whole, n=6, clustering=Clustering(tracks)).low is not None
 
 
 def test_the_bootstrap_repeats_with_its_seed():
-    first, again, other = (bootstrap(np.mean, frames_per_sign=1, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        bootstrap(np.mean, clustering=Clustering(frames_per_sign=1), seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first.low != other.low
 
 
 def test_the_bootstrap_is_cut_at_the_range_of_its_statistic():
-    most = bootstrap(lambda rows: rows.mean() / 20, frames_per_sign=1, bounds=(0.9, 1.0))
+    most = bootstrap(
+        lambda rows: rows.mean() / 20, clustering=Clustering(frames_per_sign=1), bounds=(0.9, 1.0)
+    )
     assert (most.low, most.high) == (0.9, 1.0)
 
 
 def test_models_that_agree_everywhere_still_have_an_interval():
-    metric = paired_difference_metric("d", "D", RIGHT, RIGHT, frames_per_sign=1)
+    metric = paired_difference_metric("d", "D", RIGHT, RIGHT, clustering=Clustering(frames_per_sign=1))
     assert metric.value == 0
     assert metric.high == pytest.approx(1 - 0.025 ** (1 / 120))
     assert metric.low == -metric.high
@@ -188,8 +215,8 @@ def test_models_that_agree_everywhere_still_have_an_interval():
 def test_a_drop_changes_sign_with_the_order_of_the_models():
     after = np.roll(RIGHT, 1)
     after[:9] = False
-    there = paired_difference_metric("d", "D", RIGHT, after, frames_per_sign=3)
-    back = paired_difference_metric("d", "D", after, RIGHT, frames_per_sign=3)
+    there = paired_difference_metric("d", "D", RIGHT, after, clustering=Clustering(frames_per_sign=3))
+    back = paired_difference_metric("d", "D", after, RIGHT, clustering=Clustering(frames_per_sign=3))
     assert there.value > 0
     assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
 
@@ -216,3 +243,13 @@ def test_what_no_number_of_signs_settles_is_none():
     assert further_signs(metric_of(0.5, 0.2), 0.5 + 1e-7, ">=") is None
     assert further_signs(metric_of(0.5, 0.2), 0.4, "==") is None
     assert further_signs(metric_of(0.5, 0.2, signs=None), 0.4, ">=") is None
+
+
+@pytest.mark.parametrize("rows", [np.array([True, False, True]), np.array([2, 0])])
+def test_a_part_of_the_images_keeps_its_tracks_and_what_was_declared(rows):
+    tracks = np.array([5, 6, 7])
+    part = Clustering(tracks, 30).take(rows)
+    assert part.tracks is not None
+    assert part.tracks.tolist() == tracks[rows].tolist()
+    assert part.frames_per_sign == 30
+    assert Clustering(frames_per_sign=30).take(rows).tracks is None

@@ -82,8 +82,7 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
             f"certified_accuracy.{threat.label}",
             f"Certified accuracy at {threat_words(threat)}",
             clean.right & (radius >= threat.epsilon),
-            tracks=sample.tracks,
-            frames_per_sign=sample.frames_per_sign,
+            clustering=sample.clustering,
         )
         for threat in threats
     ]
@@ -108,12 +107,8 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
 
 def _no_proof(threats: list[Threat], reason: str) -> Certificates:
     metrics = [
-        Metric(
-            name=f"certified_accuracy.{threat.label}",
-            title=f"Certified accuracy at {threat_words(threat)}",
-            value=None,
-            status="undefined",
-            reason=reason,
+        Metric.undefined(
+            f"certified_accuracy.{threat.label}", f"Certified accuracy at {threat_words(threat)}", reason
         )
         for threat in threats
     ]
@@ -157,8 +152,7 @@ def _smoothed(
             f"smoothed_accuracy.{threat.label}",
             f"Certified accuracy of the smoothed classifier at {threat_words(threat)}",
             found["radius"] > threat.epsilon,
-            tracks=part.tracks,
-            frames_per_sign=part.frames_per_sign,
+            clustering=part.clustering,
         )
         for threat in threats
     ]

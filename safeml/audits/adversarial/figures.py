@@ -83,8 +83,7 @@ def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Me
             "curve",
             "",
             campaign.left(at[epsilon]),
-            tracks=sample.tracks,
-            frames_per_sign=sample.frames_per_sign,
+            clustering=sample.clustering,
         )
     measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
     banded = all(point.low is not None for point in measured.values())

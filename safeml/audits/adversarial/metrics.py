@@ -31,25 +31,21 @@ def metrics_of(campaign: Campaign, checks: list[Check], transferred: Transfer | 
     masked = any(check.raised for check in checks)
 
     def accuracy(name: str, title: str, hits: np.ndarray) -> Metric:
-        found = proportion_metric(
-            name, title, hits, tracks=sample.tracks, frames_per_sign=sample.frames_per_sign
-        )
+        found = proportion_metric(name, title, hits, clustering=sample.clustering)
         why = MASKED if masked else QUERIES_ALONE if blind else ""
         return (
             found.model_copy(update={"low": 0.0, "method": why}) if why and found.low is not None else found
         )
 
     name, title = "clean_accuracy_attacked_sample", "Clean accuracy of the attacked images"
-    metrics = [
-        proportion_metric(
-            name, title, clean.right, tracks=sample.tracks, frames_per_sign=sample.frames_per_sign
-        )
-    ]
+    metrics = [proportion_metric(name, title, clean.right, clustering=sample.clustering)]
     for threat in campaign.settings.threats:
         name = f"robust_accuracy.{threat.label}"
         title = f"Robust accuracy at {threat_words(threat)}, worst case"
         metrics.append(
-            _undefined(name, title, NO_GRADIENT) if blind else accuracy(name, title, campaign.left(threat))
+            Metric.undefined(name, title, NO_GRADIENT)
+            if blind
+            else accuracy(name, title, campaign.left(threat))
         )
         for attack, hits in left_after(campaign, threat).items():
             title = f"Accuracy left after {ROWS[attack].title} at {threat_words(threat)}"
@@ -65,13 +61,12 @@ def _success_rate(campaign: Campaign, masked: bool, blind: bool) -> Metric:
     name = f"attack_success_rate.{main.label}"
     title = f"Attack success rate at {threat_words(main)}, worst case"
     if blind or not right.any():
-        return _undefined(name, title, NO_GRADIENT if blind else NOBODY_RIGHT)
+        return Metric.undefined(name, title, NO_GRADIENT if blind else NOBODY_RIGHT, direction="down")
     found = proportion_metric(
         name,
         title,
         ~campaign.left(main)[right],
-        tracks=None if sample.tracks is None else sample.tracks[right],
-        frames_per_sign=sample.frames_per_sign,
+        clustering=sample.clustering.take(right),
         direction="down",
     )
     return (
@@ -87,13 +82,12 @@ def _transfer_success(campaign: Campaign, transferred: Transfer) -> Metric:
     name = f"transfer_success.{main.label}"
     title = f"Success of images made on {transferred.surrogate}, {threat_words(main)}"
     if not right.any():
-        return _undefined(name, title, NOBODY_RIGHT)
+        return Metric.undefined(name, title, NOBODY_RIGHT, direction="down")
     found = proportion_metric(
         name,
         title,
         campaign.hits[TRANSFER, main][right],
-        tracks=None if sample.tracks is None else sample.tracks[right],
-        frames_per_sign=sample.frames_per_sign,
+        clustering=sample.clustering.take(right),
         direction="down",
     )
     weak = transferred.unfit or any(volley.threat == main for volley in transferred.unbroken)
@@ -106,23 +100,6 @@ def _masking_flags(checks: list[Check], blind: bool) -> Metric:
     name, title = "masking_flags", "Signs of gradient masking"
     if not checks:
         reason = NO_GRADIENT if blind else "no image is classified correctly, so no attack could fail"
-        return _undefined(name, title, reason, "count")
+        return Metric.undefined(name, title, reason, direction="down", unit="count")
     raised = float(sum(check.raised for check in checks))
-    return Metric(
-        name=name,
-        title=title,
-        value=raised,
-        low=raised,
-        high=raised,
-        method="count",
-        n=len(checks),
-        clustering="census",
-        direction="down",
-        unit="count",
-    )
-
-
-def _undefined(name: str, title: str, reason: str, unit: str = "proportion") -> Metric:
-    direction = "up" if name.startswith("robust") else "down"
-    values = {"name": name, "title": title, "value": None, "status": "undefined", "reason": reason}
-    return Metric.model_validate({**values, "direction": direction, "unit": unit})
+    return Metric.count(name, title, raised, len(checks), method="count")

@@ -52,13 +52,13 @@ def leakage_metrics(splits: list[Split]) -> list[Metric]:
         ("shared_tracks", "Test signs that stand in another split too", _shared_signs),
     ):
         metrics.append(
-            measure(name, title, test, others, "all") if known else _undefined(name, title, absent, "all")
+            measure(name, title, test, others, "all") if known else _uncounted(name, title, absent, "all")
         )
         metrics += [
             measure(name, f"{title}: {split.role}", test, [split], f"split:{split.role}") for split in others
         ]
         if not known:
-            metrics.append(_undefined(name, f"{title}: train", absent, "split:train"))
+            metrics.append(_uncounted(name, f"{title}: train", absent, "split:train"))
     return metrics
 
 
@@ -167,28 +167,28 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
 
 def _duplicates_within(test: Split) -> Metric:
     copies = int((earlier_copies(test.digests) != NO_COPY).sum())
-    return _census("test_duplicates", "Test images that repeat an earlier one", copies, len(test.data), "all")
+    return Metric.count("test_duplicates", "Test images that repeat an earlier one", copies, len(test.data))
 
 
 def _shared_images(name: str, title: str, test: Split, others: list[Split], where: str) -> Metric:
     shared = np.isin(test.digests, np.concatenate([split.digests for split in others]))
-    return _census(name, title, int(shared.sum()), len(test.data), where)
+    return Metric.count(name, title, int(shared.sum()), len(test.data), slice=where)
 
 
 def _shared_signs(name: str, title: str, test: Split, others: list[Split], where: str) -> Metric:
     shared: set[int] = set()
     for split in [test, *others]:
         if split.data.tracks is None:
-            return _undefined(name, title, f"the tracks of the {split.role} split are not known", where)
+            return _uncounted(name, title, f"the tracks of the {split.role} split are not known", where)
     classes = _class_of_track(test)
     for split in others:
         both = {track: name for track, name in _class_of_track(split).items() if track in classes}
         apart = sum(classes[track] != other for track, other in both.items())
         if apart:
             reason = f"{counted(apart, 'track number')} of test and {split.role} stand for different classes, so the two number their tracks apart"
-            return _undefined(name, title, reason, where)
+            return _uncounted(name, title, reason, where)
         shared |= set(both)
-    return _census(name, title, len(shared), len(classes), where)
+    return Metric.count(name, title, len(shared), len(classes), slice=where)
 
 
 def _class_of_track(split: Split) -> dict[int, str]:
@@ -220,30 +220,5 @@ def _shown(split: Split, index: int) -> list[Scalar]:
     return [split.role, number, split.data.class_names[int(split.data.labels[index])]]
 
 
-def _census(name: str, title: str, count: int, n: int, where: str) -> Metric:
-    return Metric(
-        name=name,
-        title=title,
-        value=count,
-        low=count,
-        high=count,
-        n=n,
-        method="complete count",
-        clustering="census",
-        direction="down",
-        unit="count",
-        slice=where,
-    )
-
-
-def _undefined(name: str, title: str, reason: str, where: str) -> Metric:
-    return Metric(
-        name=name,
-        title=title,
-        value=None,
-        status="undefined",
-        reason=reason,
-        direction="down",
-        unit="count",
-        slice=where,
-    )
+def _uncounted(name: str, title: str, reason: str, where: str) -> Metric:
+    return Metric.undefined(name, title, reason, direction="down", unit="count", slice=where)

@@ -11,7 +11,19 @@ from safeml.audits.balance.leakage import Split, copies_table, leakage_findings,
 from safeml.audits.base import AuditInputs
 from safeml.metrics.balance import class_counts, effective_classes, imbalance_ratio
 from safeml.metrics.duplicates import pixel_digests
-from safeml.results import Bars, Card, Column, Fact, Finding, Metric, Provenance, StageResult, Table
+from safeml.results import (
+    Bars,
+    Card,
+    Column,
+    Direction,
+    Fact,
+    Finding,
+    Metric,
+    Provenance,
+    StageResult,
+    Table,
+    Unit,
+)
 from safeml.stages.balance import BalanceSettings
 from safeml.wording import counted, number, percent, quantity
 
@@ -125,12 +137,12 @@ def split_metrics(split: Split) -> list[Metric]:
     ]
 
 
-def _count(name: str, title: str, value: float, images: int, where: str, unit: str = "count") -> Metric:
-    direction = "up" if name == "effective_classes" else "down"
-    known = {"name": name, "title": title, "unit": unit, "slice": where, "direction": direction, "n": images}
+def _count(name: str, title: str, value: float, images: int, where: str, unit: Unit = "count") -> Metric:
+    direction: Direction = "up" if name == "effective_classes" else "down"
     if math.isnan(value):
-        return Metric(value=None, status="undefined", reason="a class has no image", **known)
-    return Metric(value=value, low=value, high=value, clustering="census", method="complete count", **known)
+        reason = "a class has no image"
+        return Metric.undefined(name, title, reason, direction=direction, unit=unit, slice=where, n=images)
+    return Metric.count(name, title, value, images, direction=direction, unit=unit, slice=where)
 
 
 def _small_findings(splits: list[Split]) -> list[Finding]:

@@ -145,8 +145,6 @@ def _metrics(
     test = inputs.test
     each = image_costs(test.labels, answers.classes, price)
 
-    tracks, frames = test.tracks, test.frames_per_sign
-
     def macro_metric(name: str, title: str, score: Callable[[np.ndarray], float]) -> Metric:
         def statistic(rows: np.ndarray) -> float:
             return score(confusion_matrix(test.labels[rows], answers.classes[rows], test.classes))
@@ -161,16 +159,13 @@ def _metrics(
             seed=inputs.seed,
             resamples=settings.bootstrap,
             bounds=(0.0, 1.0),
-            tracks=tracks,
-            frames_per_sign=frames,
+            clustering=test.clustering,
         )
 
     empty = [name for k, name in enumerate(test.class_names) if not (test.labels == k).any()]
     metrics = [
-        proportion_metric("clean_accuracy", "Clean accuracy", hits, tracks=tracks, frames_per_sign=frames),
-        proportion_metric(
-            "clean_error", "Clean error", ~hits, direction="down", tracks=tracks, frames_per_sign=frames
-        ),
+        proportion_metric("clean_accuracy", "Clean accuracy", hits, clustering=test.clustering),
+        proportion_metric("clean_error", "Clean error", ~hits, direction="down", clustering=test.clustering),
         mean_metric(
             "hazard_weighted_error",
             "Hazard-weighted error",
@@ -178,8 +173,7 @@ def _metrics(
             upper=1.0,
             direction="down",
             unit="cost",
-            tracks=tracks,
-            frames_per_sign=frames,
+            clustering=test.clustering,
         ),
     ]
     for name, title, score in (
@@ -187,7 +181,7 @@ def _metrics(
         ("macro_f1", "Macro F1", macro_f1_score),
     ):
         metrics.append(
-            _undefined(name, title, f"the test set has no image of {empty[0]}")
+            Metric.undefined(name, title, f"the test set has no image of {empty[0]}")
             if empty
             else macro_metric(name, title, score)
         )
@@ -201,7 +195,7 @@ def _metrics(
         reason = (
             "the classes have no known sign families; give each image a family as the group column `family`"
         )
-        metrics.append(_undefined("recall_worst_family", "Recall of the weakest sign family", reason))
+        metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
     for where, member in {**of_family, **of_class}.items():
         metrics.append(group_recall(test, hits, member, f"Recall, {where.partition(':')[2]}", where))
     return metrics
@@ -217,10 +211,6 @@ def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
         return {}
     column = np.array(known)[test.labels]
     return {f"family:{family}": column == family for family in sorted(set(known))}
-
-
-def _undefined(name: str, title: str, reason: str) -> Metric:
-    return Metric(name=name, title=title, value=None, status="undefined", reason=reason)
 
 
 def _facts(test: ImageDataset, measured: dict[str, Metric], metrics: list[Metric]) -> list[Fact]:

@@ -140,10 +140,9 @@ def _accuracies(
     hidden: bool,
 ) -> list[Metric]:
     """hidden: what follows the gradient bounds nothing, because the gradient leads nowhere."""
-    tracks, frames = sample.tracks, sample.frames_per_sign
 
     def accuracy(name: str, title: str, hits: np.ndarray, unbounded: bool = False) -> Metric:
-        found = proportion_metric(name, title, hits, tracks=tracks, frames_per_sign=frames)
+        found = proportion_metric(name, title, hits, clustering=sample.clustering)
         return (
             found.model_copy(update={"low": 0.0, "method": HIDDEN})
             if unbounded and found.low is not None
@@ -157,7 +156,7 @@ def _accuracies(
         metric, title = f"physical_accuracy.{name}", f"Accuracy under threat: {threat.title.lower()}"
         found = measured.get(name)
         metrics.append(
-            _unmeasured(metric, title, NO_GRADIENT, "up")
+            Metric.undefined(metric, title, NO_GRADIENT)
             if found is None
             else accuracy(metric, title, found.robust, hidden and threat.gradient)
         )
@@ -166,7 +165,7 @@ def _accuracies(
         missing = ", ".join(
             threat.title.lower() for name, threat in SIGN_THREATS.items() if name not in measured
         )
-        metrics.append(_unmeasured(metric, title, f"{NO_GRADIENT}, which is needed for: {missing}", "up"))
+        metrics.append(Metric.undefined(metric, title, f"{NO_GRADIENT}, which is needed for: {missing}"))
     else:
         hits = np.logical_and.reduce([found.robust for found in measured.values()])
         metrics.append(accuracy(metric, title, hits, hidden))
@@ -176,8 +175,7 @@ def _accuracies(
             f"Accuracy on random points of the grid, {VIEWS} an image",
             views.mean(axis=1),
             upper=1.0,
-            tracks=tracks,
-            frames_per_sign=frames,
+            clustering=sample.clustering,
             direction="up",
             unit="proportion",
         )
@@ -191,14 +189,13 @@ def _patch_metrics(patch: PatchMeasured | str, hidden: bool) -> list[Metric]:
         "universal_patch_success.random": "Success of a patch of random colours",
     }
     if isinstance(patch, str):
-        return [_unmeasured(name, title, patch, "down") for name, title in names.items()]
+        return [Metric.undefined(name, title, patch, direction="down") for name, title in names.items()]
     trained, at_random = (
         proportion_metric(
             name,
             title,
             hits,
-            tracks=patch.data.tracks,
-            frames_per_sign=patch.data.frames_per_sign,
+            clustering=patch.data.clustering,
             direction="down",
         )
         for (name, title), hits in zip(names.items(), (patch.fooled, patch.at_random), strict=True)
@@ -206,17 +203,6 @@ def _patch_metrics(patch: PatchMeasured | str, hidden: bool) -> list[Metric]:
     if hidden and trained.high is not None:
         trained = trained.model_copy(update={"high": 1.0, "method": HIDDEN})
     return [trained, at_random]
-
-
-def _unmeasured(name: str, title: str, reason: str, direction: str) -> Metric:
-    return Metric(
-        name=name,
-        title=title,
-        value=None,
-        status="undefined",
-        reason=reason,
-        direction="up" if direction == "up" else "down",
-    )
 
 
 def _findings(
