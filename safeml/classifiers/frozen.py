@@ -138,7 +138,7 @@ class FrozenGraph:
         fed = self._depends_on_images(values_only=True)
         stoppers = []
         for node in self._order:
-            if node.name not in fed:
+            if node.name not in fed or node.name == _name(self.fed):
                 continue
             to_integers = node.op == "Cast" and not tf.as_dtype(node.attr["DstT"].type).is_floating
             from_integers = node.op == "Cast" and not tf.as_dtype(node.attr["SrcT"].type).is_floating

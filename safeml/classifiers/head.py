@@ -12,6 +12,10 @@ from safeml.errors import InputRefused
 from safeml.metrics.classification import softmax
 
 LOG_NOTE = "the outputs are probabilities without a softmax layer; logits are their logarithms"
+NO_INPUT_SHAPE = (
+    "has no input shape; start the Sequential with keras.Input((height, width, channels)), or call it once on images "
+    "before it is saved."
+)
 INTEGER_NOTE = "the input takes integers; it is audited through the same arithmetic on float32 values, so that gradients exist"
 # Distance from 1 to the next number of the types that are less precise than float32.
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}

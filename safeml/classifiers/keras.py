@@ -12,6 +12,7 @@ from safeml.classifiers.head import (
     EPSILON,
     INTEGER_NOTE,
     LOG_NOTE,
+    NO_INPUT_SHAPE,
     causes,
     check_ends,
     check_shapes,
@@ -92,10 +93,7 @@ def _check_inputs(model: Any, where: str) -> None:
     except AttributeError:  # what Keras raises of a Sequential that was never called
         known = False
     if not known:
-        raise InputRefused(
-            f"{where}: has no input shape; start the Sequential with keras.Input((height, width, channels)), or call it "
-            "once on images before it is saved."
-        )
+        raise InputRefused(f"{where}: {NO_INPUT_SHAPE}")
 
 
 def _numbers(weight: Any) -> np.ndarray:

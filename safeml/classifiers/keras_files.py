@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from safeml.classifiers.head import causes
+from safeml.classifiers.head import NO_INPUT_SHAPE, causes
 from safeml.classifiers.keras_legacy import is_old, modernise
 from safeml.errors import ConfigError, InputRefused
 from safeml.scan.base import Refused
@@ -82,6 +82,7 @@ def load_h5(path: Path, where: str) -> tuple[Any, tuple[str, ...]]:
         renewed, notes = _renew(config, where)
     else:
         decoded = _decoded(config, where)
+        _check_input_shape(decoded, where)
         renewed = for_prediction(decoded)
         if renewed == decoded:
             return _load_model(_named(path, where, ".h5"), where), ()
@@ -119,6 +120,26 @@ def load_weights(architecture: Path, path: Path, where: str) -> tuple[Any, tuple
     copy = _named(path, where, ".weights.h5" if kind == "weights" else ".h5")
     _guarded(lambda: model.load_weights(copy), where)
     return model, notes
+
+
+def _check_input_shape(config: Any, where: str) -> None:
+    """Raise InputRefused where a Sequential of Keras 3 was saved before its first call: Keras builds none of its layers."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    if (
+        not isinstance(inner, dict)
+        or config.get("class_name") != "Sequential"
+        or inner.get("build_input_shape")
+    ):
+        return
+    layers = inner.get("layers") or [{}]
+    first = layers[0] if isinstance(layers[0], dict) else {}
+    settings = first.get("config")
+    if first.get("class_name") == "InputLayer" or (
+        isinstance(settings, dict) and settings.get("batch_shape")
+    ):
+        return
+    if first.get("class_name") not in ("Sequential", "Functional", "Model"):
+        raise InputRefused(f"{where}: {NO_INPUT_SHAPE}")
 
 
 def for_prediction(value: Any) -> Any:

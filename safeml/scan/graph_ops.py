@@ -77,8 +77,8 @@ TF_UNREACHED_OPS = _words(
     RightShift RngReadAndSkip RngSkip StatefulStandardNormalV2 StatefulUniform StatefulUniformFullInt StatefulUniformInt
     StatelessCase StatelessIf StatelessMultinomial StatelessParameterizedTruncatedNormal StatelessRandomGetKeyCounterAlg
     StatelessRandomNormal StatelessRandomUniform StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2
-    StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessShuffle StatelessTruncatedNormal 
-    StatefulTruncatedNormal 
+    StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessShuffle StatelessTruncatedNormal
+    StatefulTruncatedNormal
     """
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from safeml.limits import LIMITS
@@ -31,6 +32,8 @@ UNBOUNDED = frozenset({"seed", "shared_object_id"})
 # Keras sees the configuration (`keras_files`), so that nothing is ever built from them.
 COMPILATION = "compile_config"
 UNREAD = "not read: no prediction needs optimizer, loss and metrics"
+# Operations whose gradient is nothing, or zero almost everywhere.
+STOPPERS = frozenset({"StopGradient", "Round", "Floor", "Ceil", "Sign"})
 # Names under which TensorFlow's functions are stored, and what Keras calls them.
 ALIASES = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax"}
 SEGMENT = re.compile(r"[A-Za-z0-9_.:>@ -]+")
@@ -50,7 +53,25 @@ def scan_config(config: Any, what: str) -> Facts:
     _walk(config, [], counts, what=what)
     kinds = sorted(set(counts) & (LAYERS | LAYERS_OF_APPLICATIONS) - {"InputLayer"})
     facts: Facts = {"layers": sum(counts[kind] for kind in kinds), "layer kinds": ", ".join(kinds)}
+    stoppers = ", ".join(dict.fromkeys(_gradient_stoppers(config)))
+    if stoppers:
+        facts["operations without a gradient"] = stoppers if len(stoppers) <= 500 else f"{stoppers[:500]} ..."
     return facts | ({"compilation": UNREAD} if counts[COMPILATION] else {})
+
+
+def _gradient_stoppers(value: Any) -> Iterator[str]:
+    """Each operation of the network that lets no gradient pass, as "Round (round_1)"."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _gradient_stoppers(inner)
+    elif isinstance(value, dict):
+        kind, config = value.get("class_name"), value.get("config")
+        settings = config if isinstance(config, dict) else {}
+        if kind in STOPPERS or (kind == "Cast" and "int" in str(settings.get("dtype"))):
+            yield f"{kind} ({_short(str(settings.get('name', 'unnamed')))})"
+        for name, inner in value.items():
+            if name != COMPILATION:
+                yield from _gradient_stoppers(inner)
 
 
 def scan_model_config(config: Any, what: str) -> Facts:
