@@ -143,13 +143,12 @@ def test_one_sigmoid_is_two_classes_and_one_bare_output_is_refused(tmp_path: Pat
     logit = layers.Dense(1)(layers.Flatten()(source))
     model = keras.Model(source, layers.Activation("sigmoid")(logit))
     expected = np.asarray(keras.Model(source, logit)(images() / np.float32(255)))
-    read = lambda model, place: (
-        wrap(model, InputSettings(), ("no", "yes"), "m")
-        if form == "keras"
-        else exported(  # noqa: E731
-            model, place
-        ).fed(InputSettings(), ("no", "yes"), "m")
-    )
+
+    def read(model: Any, place: Path) -> Any:
+        if form == "keras":
+            return wrap(model, InputSettings(), ("no", "yes"), "m")
+        return exported(model, place).fed(InputSettings(), ("no", "yes"), "m")
+
     rows = read(model, tmp_path).predict_logits(images())
     assert np.array_equal(rows[:, 0], np.zeros(6))
     assert np.abs(rows[:, 1:] - expected).max() < 1e-5
