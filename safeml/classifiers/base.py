@@ -8,12 +8,15 @@ attacks and corruptions work on the pixels that a camera would deliver.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 
 from safeml.classifiers.batches import BatchSize
+from safeml.errors import StageError
 from safeml.settings.model import InputSettings
+
+Gives = Literal["logits", "probabilities", "sigmoids"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class InputSpec:
     low, high: the model's values for pixel 0 and pixel 255, before mean and std; the map between is linear.
     mean, std: of each channel in the model's order, or empty; what is fed is (value - mean) / std.
     standardise: each image is fed minus its own mean, divided by its own standard deviation.
-    outputs: what the file's last layer gives; safeml itself always works on logits.
+    outputs: what the file's last layer gives ("sigmoids": one probability for each class, which need not sum to 1);
+        safeml itself always works on logits.
     class_order: class id of each of the model's K outputs, or None where output k is class k.
     """
 
@@ -32,7 +36,7 @@ class InputSpec:
     channels: Literal["rgb", "bgr", "grey"] = "rgb"
     low: float = 0.0
     high: float = 1.0
-    outputs: Literal["logits", "probabilities"] = "logits"
+    outputs: Gives = "logits"
     class_order: tuple[int, ...] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -45,7 +49,7 @@ class InputSpec:
 
 
 class Model(Protocol):
-    """A model file in memory, before anyone has said how it wants its images.
+    """A model file in memory, without an input contract.
 
     where: the file, for messages. input_shape: what the file fixes of (height, width, channels); None where it is open.
     outputs: K. gives: what the file's last layer gives. notes: what was done to it on loading, for the report.
@@ -54,7 +58,7 @@ class Model(Protocol):
     where: str
     input_shape: tuple[int | None, int | None, int | None]
     outputs: int
-    gives: Literal["logits", "probabilities"]
+    gives: Gives
     parameters: int
     fingerprint: str
     notes: tuple[str, ...]
@@ -94,3 +98,49 @@ class DifferentiableClassifier(Classifier, Protocol):
     def logits(self, pixels: Any) -> Any:
         """tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, K]; differentiable, inference mode."""
         ...
+
+
+class FeatureMaps(Protocol):
+    """The last feature maps of a convolutional network, for Grad-CAM and layer-wise methods.
+
+    layer: name of the operation that gives them.
+    """
+
+    layer: str
+
+    def of(self, pixels: Any) -> Any:
+        """tf.Tensor float32 [N, H, W, C] in 0..1 -> the maps, tf.Tensor float32 [N, H', W', D]; differentiable."""
+        ...
+
+    def gradient(self, pixels: Any, classes: Any) -> tuple[Any, Any]:
+        """The maps, and the derivative of one logit of each image by them; both tf.Tensor float32 [N, H', W', D].
+
+        pixels: tf.Tensor float32 [N, H, W, C], 0..1. classes: int [N], which logit.
+        """
+        ...
+
+
+# One (operation, node) for each operation on the way from the pixels to the logits that lets no gradient pass.
+GradientStoppers = tuple[tuple[str, str], ...]
+
+
+def is_differentiable(classifier: Any) -> TypeGuard[DifferentiableClassifier]:
+    """Tell whether the logits of `classifier` are a TensorFlow graph that has a gradient."""
+    return callable(getattr(classifier, "logits", None))
+
+
+def feature_maps(classifier: Classifier) -> FeatureMaps:
+    """Return the feature maps of `classifier`. Raises StageError where it has none."""
+    maps: FeatureMaps | None = getattr(classifier, "feature_maps", None)
+    if maps is None:
+        raise StageError(
+            f"{classifier.name}: gives no feature maps; Grad-CAM and layer-wise methods need a Keras model or a "
+            "SavedModel with a convolution before its head."
+        )
+    return maps
+
+
+def gradient_stoppers(classifier: Classifier) -> GradientStoppers:
+    """Return the operations between pixels and logits that let no gradient pass; () where the runtime has no gradient."""
+    stoppers: GradientStoppers = getattr(classifier, "gradient_stoppers", ())
+    return stoppers

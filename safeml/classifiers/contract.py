@@ -27,7 +27,7 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
         raise InputRefused(
             f'{where}: takes {depth} channels; model.input.channels = "{settings.channels}" gives {wanted}.'
         )
-    if settings.outputs not in (None, model.gives):
+    if settings.outputs not in (None, model.gives, "probabilities" if model.gives == "sigmoids" else None):
         raise InputRefused(f'{where}: gives {model.gives}; model.input.outputs says "{settings.outputs}".')
     order = settings.class_order
     if order is not None and sorted(order) != list(range(len(order))):
@@ -50,6 +50,14 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
         std=settings.std,
         standardise=settings.standardise,
     )
+
+
+def check_integer_contract(spec: InputSpec, where: str) -> None:
+    """Raise InputRefused unless a model of integers is fed 0..255 and nothing else."""
+    if (spec.low, spec.high) != (0, 255) or spec.mean or spec.std or spec.standardise:
+        raise InputRefused(
+            f"{where}: takes integers; expected model.input.range = [0, 255] without mean, std or standardise."
+        )
 
 
 def contract_key(contract: InputSettings, pixels: str, model: str) -> str:

@@ -8,6 +8,29 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.base import GradientStoppers
+from safeml.classifiers.head import causes
+from safeml.errors import InputRefused
+
+ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+# Their gradient is nothing, or zero almost everywhere.
+STOPPERS = frozenset(
+    {
+        "StopGradient",
+        "PreventGradient",
+        "Round",
+        "Rint",
+        "Floor",
+        "Ceil",
+        "Sign",
+        "ArgMax",
+        "ArgMin",
+        "OneHot",
+    }
+)
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+# Their result is rank 4 and no map of the network's own resolution, or no map.
+NOT_MAPS = frozenset({"MaxPool", "MaxPoolV2", "AvgPool", "Mean", "Pad", "PadV2", "MirrorPad", "Placeholder"})
 PASSING = ("Identity", "StopGradient", "PreventGradient", "EnsureShape")
 WEIGHTED = (
     "MatMul",
@@ -21,24 +44,123 @@ WEIGHTED = (
 
 
 class FrozenGraph:
-    """A GraphDef seen from its output backwards. A tensor is named 'node' or 'node:index', as in the graph itself."""
+    """A GraphDef seen from its output backwards. A tensor is named 'node' or 'node:index', as in the graph itself.
 
-    def __init__(self, graph: Any, output: str) -> None:
-        self.nodes = {node.name: node for node in graph.node}
+    fed: name of the input tensor. output: the tensor that is asked for. dtype: of the input.
+    """
+
+    def __init__(self, graph: Any, fed: str, output: str) -> None:
+        """graph: a FuncGraph without variables and calls, which also knows the shapes of its tensors."""
+        definition = graph.as_graph_def()
+        for node in definition.node:
+            # Gradients are those of the arithmetic itself. One that the file brings along need not belong to it, and a
+            # wrong one makes a weak model look robust.
+            node.attr.pop("_gradient_op_type", None)
+        self.nodes = {node.name: node for node in definition.node}
+        self.fed = fed
+        self.dtype = graph.get_tensor_by_name(fed).dtype
         self.output = output
-        self._versions = graph.versions
+        self._graph = graph
+        self._versions = definition.versions
         self._order = list(self._from_inputs_to(output))
 
-    def softmax_input(self) -> str | None:
-        """The tensor whose softmax the output is, or None where the output is not a softmax."""
-        tensor = self.output
-        while self._node(tensor).op in PASSING:
-            tensor = self._node(tensor).input[0]
-        node = self._node(tensor)
-        return str(node.input[0]) if node.op == "Softmax" else None
+    def activation_input(self) -> tuple[str, str] | None:
+        """The last activation ("softmax" or "sigmoid") and the tensor that it is fed, or None where the output has neither."""
+        node = self._node(self.output)
+        while node.op in PASSING or (
+            node.op == "Cast" and _is_float(node, "SrcT") and _is_float(node, "DstT")
+        ):
+            node = self._node(node.input[0])
+        return (ACTIVATIONS[node.op], str(node.input[0])) if node.op in ACTIVATIONS else None
+
+    def ending_in(self, tensor: str) -> FrozenGraph:
+        """The same graph with another output."""
+        return FrozenGraph(self._graph, self.fed, tensor)
+
+    def with_float_input(self) -> FrozenGraph | None:
+        """The graph of integers as a graph of float32 values: fed where every integer has just become a float.
+
+        None where the integers are used in another way.
+        """
+        casts, waiting = [], [_name(self.fed)]
+        while waiting:
+            taken = waiting.pop()
+            for node in self._order:
+                if taken not in map(_name, _inputs(node)):
+                    continue
+                if node.op in PASSING:
+                    waiting.append(node.name)
+                elif node.op == "Cast" and _is_float(node, "DstT"):
+                    casts.append(node.name)
+                elif node.op != "Shape":
+                    return None
+        if len(casts) != 1:
+            return None
+        return FrozenGraph(self._graph, f"{casts[0]}:0", self.output)
+
+    def run(self, values: Any, *tensors: str) -> list[Any]:
+        """Import the graph and return `tensors` as functions of `values`, tf.Tensor [N, height, width, channels].
+
+        Within a tf.function: a gradient tape does not see what is imported.
+        """
+        import tensorflow as tf
+
+        outputs: list[Any] = tf.graph_util.import_graph_def(
+            self.up_to(*tensors),
+            input_map={self.fed: tf.cast(values, self.dtype)},
+            return_elements=[name if ":" in name else f"{name}:0" for name in tensors],
+            name="",
+        )
+        return outputs
+
+    def feature_maps(self) -> str | None:
+        """The last tensor [N, H', W', D] that a convolution and no pooling gave; None where there is none."""
+        fed = self._depends_on_images()
+        queue, seen = [self.output], set[str]()
+        while queue:
+            tensor = queue.pop(0)
+            node = self._node(tensor)
+            if node.name in seen:
+                continue
+            seen.add(node.name)
+            if node.op not in NOT_MAPS and self._is_spatial(tensor) and self._is_convolved(tensor):
+                return tensor if ":" in tensor else f"{tensor}:0"
+            queue += [name for name in _inputs(node) if _name(name) in fed]
+        return None
+
+    def gradient_stoppers(self) -> GradientStoppers:
+        """Each operation on the way from the images to the output that lets no gradient pass, with its node's name.
+
+        Conversions between floats pass; comparisons count where their result is turned into numbers.
+        """
+        import tensorflow as tf
+
+        fed = self._depends_on_images(values_only=True)
+        stoppers = []
+        for node in self._order:
+            if node.name not in fed or node.name == _name(self.fed):
+                continue
+            to_integers = node.op == "Cast" and not tf.as_dtype(node.attr["DstT"].type).is_floating
+            from_integers = node.op == "Cast" and not tf.as_dtype(node.attr["SrcT"].type).is_floating
+            if node.op in STOPPERS or to_integers or from_integers:
+                stoppers.append((str(node.op), str(node.name)))
+        return tuple(stoppers)
+
+    def _is_spatial(self, tensor: str) -> bool:
+        shape = self._graph.get_tensor_by_name(tensor if ":" in tensor else f"{tensor}:0").shape
+        return shape.rank == 4 and tuple(shape[1:3]) != (1, 1)
+
+    def _is_convolved(self, tensor: str) -> bool:
+        """Whether the weighted operation that is nearest before `tensor` is a convolution."""
+        node = self._last_weighted(tensor)
+        return node is not None and node.op in CONVOLUTIONS
 
     def last_weighted_input(self, tensor: str) -> str | None:
         """What is fed to the layer with weights that is nearest before `tensor`; None where there is none."""
+        node = self._last_weighted(tensor)
+        return None if node is None else next(_inputs(node))
+
+    def _last_weighted(self, tensor: str) -> Any:
         fed = self._depends_on_images()
         queue, seen = [tensor], set[str]()
         while queue:
@@ -49,7 +171,7 @@ class FrozenGraph:
             inputs = list(_inputs(node))
             has_weights = node.op in WEIGHTED and len(inputs) > 1
             if has_weights and _name(inputs[0]) in fed and _name(inputs[1]) not in fed:
-                return inputs[0]
+                return node
             queue += [name for name in inputs if _name(name) in fed]
         return None
 
@@ -97,10 +219,13 @@ class FrozenGraph:
     def _node(self, tensor: str) -> Any:
         return self.nodes[_name(tensor)]
 
-    def _depends_on_images(self) -> set[str]:
-        fed: set[str] = set()
+    def _depends_on_images(self, values_only: bool = False) -> set[str]:
+        """Names of the nodes that depend on the input. values_only: what depends on its shape alone is left out."""
+        fed = {_name(self.fed)}
         for node in self._order:
-            if node.op == "Placeholder" or any(_name(name) in fed for name in _inputs(node)):
+            if values_only and node.op in ("Shape", "ShapeN", "Size", "Rank"):
+                continue
+            if any(_name(name) in fed for name in _inputs(node)):
                 fed.add(node.name)
         return fed
 
@@ -122,6 +247,26 @@ class FrozenGraph:
 def _inputs(node: Any) -> Iterator[str]:
     """The tensors that a node takes, without those that only say what runs first."""
     return (name for name in node.input if not name.startswith("^"))
+
+
+def _is_float(node: Any, attribute: str) -> bool:
+    import tensorflow as tf
+
+    return bool(tf.as_dtype(node.attr[attribute].type).is_floating)
+
+
+def freeze(function: Any, where: str) -> FrozenGraph:
+    """Turn a concrete function of one input and one output into a graph without variables and calls."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    try:
+        frozen = convert_variables_to_constants_v2(
+            function, lower_control_flow=False, aggressive_inlining=True
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
+        raise InputRefused(f"{where}: TensorFlow does not freeze it: {causes(error)}") from error
+    return FrozenGraph(frozen.graph, frozen.inputs[0].name, frozen.outputs[0].name)
 
 
 def _name(tensor: str) -> str:

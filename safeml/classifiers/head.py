@@ -6,13 +6,36 @@ from typing import Literal
 
 import numpy as np
 
+from safeml.classifiers.base import Gives
 from safeml.classifiers.contract import are_probabilities
 from safeml.errors import InputRefused
 from safeml.metrics.classification import softmax
 
 LOG_NOTE = "the outputs are probabilities without a softmax layer; logits are their logarithms"
+NO_INPUT_SHAPE = (
+    "has no input shape; start the Sequential with keras.Input((height, width, channels)), or call it once on images "
+    "before it is saved."
+)
+INTEGER_NOTE = "the input takes integers; it is audited through the same arithmetic on float32 values, so that gradients exist"
+# Distance from 1 to the next number of the types that are less precise than float32.
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+Activation = Literal["softmax", "sigmoid"]
 Shape = tuple[int | None, ...]
 PROBE_SIDE = 64  # where the model leaves the size open
+
+
+def causes(error: BaseException) -> str:
+    """What an exception and the exceptions behind it say, in one line: each sentence once, the last cause included."""
+    said: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(said) < 5:
+        lines = [line.strip() for line in str(link).splitlines() if line.strip()]
+        text = " ".join(lines) or type(link).__name__
+        text = text if len(text) <= 600 else f"{text[:400]} ... {text[-190:]}"
+        if not any(text in earlier or earlier in text for earlier in said):
+            said.append(text.removesuffix("."))
+        link = link.__cause__ or link.__context__
+    return "; because: ".join(said)
 
 
 def check_ends(inputs: int, outputs: int, where: str) -> None:
@@ -21,13 +44,23 @@ def check_ends(inputs: int, outputs: int, where: str) -> None:
         raise InputRefused(f"{where}: has {inputs} inputs and {outputs} outputs; expected one of each.")
 
 
-def check_shapes(taken: Shape, given: Shape, where: str) -> int:
-    """K, or InputRefused unless `taken` is [N, height, width, 1 or 3] and `given` is [N, K]."""
+def check_shapes(taken: Shape, given: Shape, where: str, *, one_sigmoid: bool = False) -> int:
+    """K, or InputRefused unless `taken` is [N, height, width, 1 or 3] and `given` is [N, K].
+
+    one_sigmoid: the model ends in a sigmoid, so that one output is two classes.
+    """
     if len(taken) != 4 or taken[3] not in (None, 1, 3):
         raise InputRefused(
             f"{where}: takes inputs of shape {list(taken)}; expected images [None, height, width, 1 or 3]."
         )
-    if len(given) != 2 or given[1] is None or given[1] < 2:
+    if len(given) == 2 and given[1] == 1:
+        if one_sigmoid:
+            return 2
+        raise InputRefused(
+            f"{where}: gives outputs of shape {list(given)} without a sigmoid; expected one sigmoid for two classes, "
+            "or one output for each class."
+        )
+    if len(given) != 2 or given[1] is None:
         raise InputRefused(
             f"{where}: gives outputs of shape {list(given)}; expected [None, classes] of at least 2 classes."
         )
@@ -35,20 +68,28 @@ def check_shapes(taken: Shape, given: Shape, where: str) -> int:
 
 
 def judge_outputs(
-    found: np.ndarray, without: np.ndarray | None, where: str
-) -> tuple[Literal["logits", "probabilities"], bool]:
+    outputs: np.ndarray,
+    without: np.ndarray | None,
+    where: str,
+    activation: Activation = "softmax",
+    precision: float = 0.0,
+) -> tuple[Gives, bool]:
     """What the file gives, and whether logits must be taken as the logarithm of it.
 
-    found: float [N, K], the file's outputs on the probe. without: the same before the softmax that was taken off, or None
-    where there was none. Raises InputRefused where the softmax of `without` is not `found`.
+    outputs: float [N, K], the file's outputs on the probe.
+    without: the same before the activation that was taken off, or None where there was none.
+    precision: distance from 1 to the next number of the file's output type, where that is less precise than float32.
+    Raises InputRefused where the activation of `without` is not `outputs`.
     """
-    if without is not None and np.abs(softmax(without) - found).max() > 1e-5:
+    if without is None:
+        return ("probabilities", True) if are_probabilities(outputs) else ("logits", False)
+    expected = softmax(without) if activation == "softmax" else 0.5 * (1 + np.tanh(0.5 * without))
+    tolerance = max(1e-5, precision * max(1.0, float(np.abs(without).max())))
+    if not np.abs(expected - outputs).max() <= tolerance:
         raise InputRefused(
-            f"{where}: its softmax head could not be taken off exactly; give a model that ends in logits."
+            f"{where}: its {activation} head could not be taken off exactly; give a model that ends in logits."
         )
-    if without is not None:
-        return "probabilities", False
-    return ("probabilities", True) if are_probabilities(found) else ("logits", False)
+    return ("probabilities" if activation == "softmax" or outputs.shape[1] == 1 else "sigmoids"), False
 
 
 def probe_values(shape: tuple[int | None, ...]) -> np.ndarray:

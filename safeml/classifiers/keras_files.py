@@ -19,9 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from safeml.classifiers.head import NO_INPUT_SHAPE, causes
 from safeml.classifiers.keras_legacy import is_old, modernise
-from safeml.errors import ConfigError, InputRefused, first_line
+from safeml.errors import ConfigError, InputRefused
 from safeml.scan.base import Refused
+from safeml.scan.keras_config import ALIASES, COMPILATION
 
 KERAS_FLOOR = (3, 15, 1)  # the first release without the known ways around safe mode
 Kind = Literal["model", "weights-legacy", "weights"]
@@ -39,9 +41,15 @@ def open_archive(path: Path, where: str) -> tuple[Any, tuple[str, ...]]:
     """
     with zipfile.ZipFile(path) as archive:
         metadata = _decoded(archive.read("metadata.json").decode("utf-8", "replace"), where)
-        if not is_old(metadata.get("keras_version") if isinstance(metadata, dict) else None):
-            return _load_model(path, where), ()
-        renewed, notes = _renew(archive.read("config.json").decode("utf-8", "replace"), where)
+        text = archive.read("config.json").decode("utf-8", "replace")
+        notes: tuple[str, ...] = ()
+        if is_old(metadata.get("keras_version") if isinstance(metadata, dict) else None):
+            renewed, notes = _renew(text, where)
+        else:
+            config = _decoded(text, where)
+            renewed = for_prediction(config)
+            if renewed == config:
+                return _load_model(path, where), ()
         copy = path.with_name("renewed.keras")
         with zipfile.ZipFile(copy, "w") as out:
             out.writestr("config.json", json.dumps(renewed))
@@ -68,10 +76,16 @@ def load_h5(path: Path, where: str) -> tuple[Any, tuple[str, ...]]:
         raise InputRefused(
             f"{where}: holds weights alone; expected a whole model, or model.to_json() beside them as a .json file."
         )
-    if not is_old(version):
-        return _load_model(_named(path, where, ".h5"), where), ()
-    _check_origin(version, backend, where)
-    renewed, notes = _renew(config, where)
+    notes: tuple[str, ...] = ()
+    if is_old(version):
+        _check_origin(version, backend, where)
+        renewed, notes = _renew(config, where)
+    else:
+        decoded = _decoded(config, where)
+        _check_input_shape(decoded, where)
+        renewed = for_prediction(decoded)
+        if renewed == decoded:
+            return _load_model(_named(path, where, ".h5"), where), ()
     copy = _copied(path, "renewed.h5", where)
     with h5py.File(copy, "r+") as file:
         del file.attrs["model_config"]
@@ -101,10 +115,45 @@ def load_weights(architecture: Path, path: Path, where: str) -> tuple[Any, tuple
         home = OF_KERAS_3.get(str(config.get("class_name")), "keras")
         config = {"registered_name": None, **config, "module": home}
     _check_floor()
-    model = _guarded(lambda: keras.models.model_from_json(json.dumps(config)), where)
+    needed = for_prediction(config)
+    model = _guarded(lambda: keras.models.model_from_json(json.dumps(needed)), where)
     copy = _named(path, where, ".weights.h5" if kind == "weights" else ".h5")
     _guarded(lambda: model.load_weights(copy), where)
     return model, notes
+
+
+def _check_input_shape(config: Any, where: str) -> None:
+    """Raise InputRefused where a Sequential of Keras 3 was saved before its first call: Keras builds none of its layers."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    if (
+        not isinstance(inner, dict)
+        or config.get("class_name") != "Sequential"
+        or inner.get("build_input_shape")
+    ):
+        return
+    layers = inner.get("layers") or [{}]
+    first = layers[0] if isinstance(layers[0], dict) else {}
+    settings = first.get("config")
+    if first.get("class_name") == "InputLayer" or (
+        isinstance(settings, dict) and settings.get("batch_shape")
+    ):
+        return
+    if first.get("class_name") not in ("Sequential", "Functional", "Model"):
+        raise InputRefused(f"{where}: {NO_INPUT_SHAPE}")
+
+
+def for_prediction(value: Any) -> Any:
+    """A decoded configuration without compilations, at every depth, and with activations under Keras's own names.
+
+    Keras builds the compilation of a nested model even where it is told `compile=False`.
+    """
+    if isinstance(value, list):
+        return [for_prediction(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "function" and value.get("config") in ALIASES:
+        return {**value, "config": ALIASES[value["config"]]}
+    return {key: for_prediction(inner) for key, inner in value.items() if key != COMPILATION}
 
 
 def check_weights(model: Any, path: Path, where: str) -> None:
@@ -212,9 +261,7 @@ def _guarded(load: Callable[[], Any], where: str) -> Any:
     except Exception as error:  # any failure of the loader is a property of the file
         if type(error).__name__ == "ResourceExhaustedError":  # of TensorFlow, for want of memory
             raise MemoryError from error
-        raise InputRefused(
-            f"{where}: Keras does not load it in safe mode: {first_line(error, 300)}"
-        ) from error
+        raise InputRefused(f"{where}: Keras does not load it in safe mode: {causes(error)}") from error
 
 
 def _check_floor() -> None:
@@ -247,7 +294,8 @@ def _renew(text: str, where: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not isinstance(config, dict):
         raise InputRefused(f"{where}: its configuration is no JSON object; expected what Keras writes.")
     try:
-        return modernise(config)
+        renewed, notes = modernise(config)
+        return for_prediction(renewed), notes
     except Refused as refusal:
         raise InputRefused(f"{where}: {refusal}.") from refusal
     except (KeyError, TypeError, IndexError, AttributeError) as error:

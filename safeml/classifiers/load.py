@@ -60,7 +60,9 @@ def load_model(path: Path) -> Opened:
         framework.start()
         model = open_copy(scan.format, found.copy, found.architecture, str(file))
     if describe(model) != outcome.value:
-        raise InputRefused(f"{file}: loads as another model each time; a model under test is one model.")
+        raise InputRefused(
+            f"{file}: loading it twice gave two different models; give a file that always loads as the same model."
+        )
     origin = ModelOrigin(
         scan=scan.model_copy(update={"path": file.name}),
         network=outcome.network,
@@ -101,4 +103,6 @@ def _trial(found: Scanned) -> Outcome:
         )
     if outcome.kind == "timeout":
         raise InputRefused(f"{file}: does not load and run once within {LIMITS.load_seconds} seconds.")
-    raise StageError(f"{file}: its first load, in a process of its own, failed: {outcome.reason}.")
+    raise StageError(
+        f"{file}: its first load, in a separate process, failed: {outcome.reason.removesuffix('.')}."
+    )

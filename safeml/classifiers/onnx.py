@@ -10,14 +10,29 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from safeml.classifiers.base import InputSpec
+from safeml.classifiers.base import Gives, InputSpec
 from safeml.classifiers.batches import BatchSize, until_it_fits
-from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
-from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
+from safeml.classifiers.contract import (
+    as_pixels,
+    check_integer_contract,
+    check_outputs,
+    input_spec,
+    model_values,
+)
+from safeml.classifiers.head import (
+    EPSILON,
+    LOG_NOTE,
+    Shape,
+    causes,
+    check_ends,
+    check_shapes,
+    judge_outputs,
+    probe_values,
+)
 from safeml.classifiers.onnx_graph import OnnxGraph
 from safeml.errors import InputRefused, first_line
 from safeml.scan.onnx_tensors import WEIGHTS
@@ -25,6 +40,8 @@ from safeml.settings.model import InputSettings
 
 BATCH = 64
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+HALF_NOTE = "its float16 outputs are read as float32"
+INPUT_TYPES = {**TYPES, "tensor(uint8)": "uint8"}
 
 
 @dataclass(eq=False)
@@ -39,7 +56,7 @@ class OnnxModel:
     where: str
     input_shape: tuple[int | None, int | None, int | None]
     outputs: int
-    gives: Literal["logits", "probabilities"]
+    gives: Gives
     parameters: int
     fingerprint: str
     notes: tuple[str, ...]
@@ -54,6 +71,8 @@ class OnnxModel:
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> OnnxClassifier:
         """See `Model.fed`."""
         spec = input_spec(self, settings, len(class_names))
+        if self.dtype == "uint8":
+            check_integer_contract(spec, self.where)
         batch = BatchSize(self.batch, least=1 if self.open_batch else self.batch)
         classifier = OnnxClassifier(
             name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self, batch
@@ -68,6 +87,8 @@ class OnnxModel:
         """
         padded = np.concatenate([values, np.zeros((batch - len(values), *values.shape[1:]), np.float32)])
         fed = padded.transpose(0, 3, 1, 2) if self.channels_first else padded
+        if self.dtype == "uint8":
+            fed = np.clip(np.rint(fed), 0, 255)
         (outputs,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(fed, self.dtype)})
         return np.asarray(outputs, np.float32)[: len(values)]
 
@@ -127,9 +148,9 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
     session = _session(graph.bytes_giving(graph.output), where)
     taken, given = session.get_inputs(), session.get_outputs()
     check_ends(len(taken), len(given), where)
-    for end, which in ((taken[0], "takes"), (given[0], "gives")):
-        if end.type not in TYPES:
-            raise InputRefused(f"{where}: {which} {end.type}; expected tensor(float) or tensor(float16).")
+    for end, which, types in ((taken[0], "takes", INPUT_TYPES), (given[0], "gives", TYPES)):
+        if end.type not in types:
+            raise InputRefused(f"{where}: {which} {end.type}; expected {' or '.join(types)}.")
     batch, shape, channels_first = _layout(_sides(taken[0].shape), where)
     outputs = check_shapes((None, *shape), _sides(given[0].shape), where)
     logits = graph.softmax_input()
@@ -137,7 +158,7 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
     if penultimate is None:
         raise InputRefused(f"{where}: has no layer with weights; expected a trained classifier.")
     done = ["the softmax was taken off; the logits are exact"] if logits else []
-    done += ["its float16 outputs are read as float32"] if TYPES[given[0].type] == "float16" else []
+    done += [HALF_NOTE] if TYPES[given[0].type] == "float16" else []
     model = OnnxModel(
         where=where,
         input_shape=shape,
@@ -151,7 +172,7 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
         batch=batch or BATCH,
         open_batch=batch is None,
         channels_first=channels_first,
-        dtype=TYPES[taken[0].type],
+        dtype=INPUT_TYPES[taken[0].type],
         takes_log=False,
     )
     return _judged(model, session if logits else None)
@@ -159,22 +180,23 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
 
 def _judged(model: OnnxModel, with_softmax: Any | None) -> OnnxModel:
     """The model with what its probe outputs say of it. with_softmax: the session before the softmax was taken off."""
-    found = _probe(model, with_softmax or model.session)
+    outputs = _probe(model, with_softmax or model.session)
     without = _probe(model, model.session) if with_softmax else None
-    gives, takes_log = judge_outputs(found, without, model.where)
+    precision = EPSILON["float16"] if HALF_NOTE in model.notes else 0.0
+    gives, takes_log = judge_outputs(outputs, without, model.where, precision=precision)
     return replace(
         model, gives=gives, takes_log=takes_log, notes=(*model.notes, *((LOG_NOTE,) if takes_log else ()))
     )
 
 
 def _probe(model: OnnxModel, session: Any) -> np.ndarray:
-    values = probe_values(model.input_shape)
+    values = probe_values(model.input_shape) * np.float32(255 if model.dtype == "uint8" else 1)
     try:
         parts = [values[start : start + model.batch] for start in range(0, len(values), model.batch)]
         return np.concatenate([model.run(session, part, model.batch) for part in parts])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise InputRefused(
-            f"{model.where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"
+            f"{model.where}: does not run on images of {list(values.shape[1:])}: {causes(error)}"
         ) from error
 
 
@@ -185,7 +207,7 @@ def _read(path: Path, where: str) -> OnnxGraph:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except (DecodeError, ValueError) as error:
-        raise InputRefused(f"{where}: is no ONNX model: {first_line(error)}") from error
+        raise InputRefused(f"{where}: is no ONNX model: {causes(error)}") from error
     inputs = {tensor.name for tensor in model.graph.initializer}
     real = [value for value in model.graph.input if value.name not in inputs]
     check_ends(len(real), len(model.graph.output), where)
@@ -207,7 +229,7 @@ def _session(model: bytes, where: str) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-        raise InputRefused(f"{where}: ONNX Runtime does not load it: {first_line(error)}") from error
+        raise InputRefused(f"{where}: ONNX Runtime does not load it: {causes(error)}") from error
 
 
 def _sides(shape: list[Any]) -> Shape:

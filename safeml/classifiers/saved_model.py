@@ -8,10 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from safeml.classifiers.frozen import FrozenGraph
-from safeml.classifiers.head import LOG_NOTE, Shape, check_ends, check_shapes, judge_outputs, probe_values
+from safeml.classifiers.frozen import FrozenGraph, freeze
+from safeml.classifiers.head import (
+    EPSILON,
+    INTEGER_NOTE,
+    LOG_NOTE,
+    Activation,
+    Shape,
+    causes,
+    check_ends,
+    check_shapes,
+    judge_outputs,
+    probe_values,
+)
 from safeml.classifiers.tensors import TensorModel
-from safeml.errors import InputRefused, first_line
+from safeml.errors import InputRefused
+from safeml.scan.graph_ops import TF_OPS
 
 SIGNATURE = "serving_default"
 
@@ -25,42 +37,83 @@ def load_saved_model(folder: Path, where: str, notes: tuple[str, ...] = ()) -> T
     signature = _signature(folder, where)
     taken = _only(signature.structured_input_signature[1], signature.structured_outputs, where)
     shape, given = _shape(taken), _shape(next(iter(signature.structured_outputs.values())))
-    outputs = check_shapes(shape, given, where)
     if shape[0] is not None:
         raise InputRefused(
             f"{where}: takes exactly {shape[0]} images at a time; expected an open batch, so export it with None."
         )
-    if not taken.dtype.is_floating:
-        raise InputRefused(f"{where}: takes {taken.dtype.name} images; expected float32.")
+    _check_served(signature, where)
     parameters = _parameters(signature)
-    graph, fed = _frozen(signature, where)
+    graph = freeze(signature, where)
     broken = [name for name, values in graph.constants() if values.ndim and not _is_finite(values)]
     if broken:
         raise InputRefused(
             f"{where}: the weights of {broken[0][-80:]} are not finite; the file is damaged or its training diverged."
         )
-    logits = graph.softmax_input()
-    penultimate = graph.last_weighted_input(logits or graph.output)
+    fingerprint = graph.fingerprint()
+    integers = not taken.dtype.is_floating
+    if integers:
+        view = graph.with_float_input()
+        if view is None:
+            raise InputRefused(
+                f"{where}: takes {taken.dtype.name} images and computes on the integers; expected float32, "
+                "or integers that are cast to floats at once."
+            )
+        graph = view
+    end = graph.activation_input()
+    outputs = check_shapes(shape, given, where, one_sigmoid=end is not None and end[0] == "sigmoid")
+    logits = graph.ending_in(end[1]) if end else graph
+    penultimate = logits.last_weighted_input(logits.output)
     if penultimate is None:
         raise InputRefused(f"{where}: has no layer with weights; expected a trained classifier.")
-    ends = [graph.output, logits] if logits else [graph.output]
-    found = _run(_function(graph, fed, ends, taken.dtype), probe_values(shape[1:]), where)
-    gives, takes_log = judge_outputs(found[0], found[1] if logits else None, where)
-    forward = _function(graph, fed, [logits or graph.output], taken.dtype)
-    features = _function(graph, fed, [penultimate], taken.dtype)
-    done = ("the softmax was taken off; the logits are exact",) if logits else ()
+    ends = [graph.output, logits.output] if end else [graph.output]
+    probe = probe_values(shape[1:]) * np.float32(255 if integers else 1)
+    answers = _run(_function(graph, ends), probe, where)
+    activation: Activation = "sigmoid" if end and end[0] == "sigmoid" else "softmax"
+    precision = EPSILON.get(signature_dtype(signature), 0.0)
+    gives, takes_log = judge_outputs(answers[0], answers[1] if end else None, where, activation, precision)
+    forward, features = _function(logits, [logits.output]), _function(logits, [penultimate])
+    done = [f"the {activation} was taken off; the logits are exact"] if end else []
+    done += [INTEGER_NOTE] if integers else []
     return TensorModel(
         where=where,
         input_shape=(shape[1], shape[2], shape[3]),
         outputs=outputs,
         gives=gives,
         parameters=parameters,
-        fingerprint=graph.fingerprint(),
+        fingerprint=fingerprint,
         notes=(*notes, *done, *((LOG_NOTE,) if takes_log else ())),
         forward=lambda values: forward(values)[0],
         penultimate=lambda values: features(values)[0],
         takes_log=takes_log,
+        one_logit=given[1] == 1,
+        integers=integers,
+        graph=lambda: logits,
     )
+
+
+def _check_served(signature: Any, where: str) -> None:
+    """Raise InputRefused where the signature, as TensorFlow loaded it, reaches an operator that the scan allows elsewhere only."""
+    graph = signature.graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    waiting, reached = [graph.node], set[str]()
+    while waiting:
+        for node in waiting.pop():
+            if node.op not in TF_OPS and node.op not in functions:
+                raise InputRefused(
+                    f'{where}: its signature reaches the operator "{node.op}", which a classifier does not need; '
+                    "export it for inference."
+                )
+            called = {node.op} | {
+                function.name for value in node.attr.values() for function in (value.func, *value.list.func)
+            }
+            for name in (called & set(functions)) - reached:
+                reached.add(name)
+                waiting.append(functions[name])
+
+
+def signature_dtype(signature: Any) -> str:
+    """The element type of the signature's only output."""
+    return str(next(iter(signature.structured_outputs.values())).dtype.name)
 
 
 def _signature(folder: Path, where: str) -> Any:
@@ -77,7 +130,7 @@ def _signature(folder: Path, where: str) -> Any:
         RuntimeError,
         tf.errors.OpError,
     ) as error:
-        raise InputRefused(f"{where}: TensorFlow does not load it: {first_line(error)}") from error
+        raise InputRefused(f"{where}: TensorFlow does not load it: {causes(error)}") from error
     signatures = dict(loaded.signatures)
     if SIGNATURE not in signatures and len(signatures) != 1:
         raise InputRefused(
@@ -105,37 +158,12 @@ def _parameters(signature: Any) -> int:
     )
 
 
-def _frozen(signature: Any, where: str) -> tuple[FrozenGraph, str]:
-    """The signature as one graph without variables and calls, and the name of its input."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    try:
-        frozen = convert_variables_to_constants_v2(
-            signature, lower_control_flow=False, aggressive_inlining=True
-        )
-    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        raise InputRefused(f"{where}: TensorFlow does not freeze it: {first_line(error)}") from error
-    graph = frozen.graph.as_graph_def()
-    for node in graph.node:
-        # Gradients are those of the arithmetic itself. One that the file brings along need not belong to it, and a wrong
-        # one makes a weak model look robust.
-        node.attr.pop("_gradient_op_type", None)
-    return FrozenGraph(graph, frozen.outputs[0].name), frozen.inputs[0].name
-
-
-def _function(graph: FrozenGraph, fed: str, fetched: list[str], dtype: Any) -> Callable[[Any], list[Any]]:
+def _function(graph: FrozenGraph, tensors: list[str]) -> Callable[[Any], list[Any]]:
     """The graph from its input to some of its tensors: tf.Tensor float32 -> tf.Tensor float32 each; differentiable."""
     import tensorflow as tf
 
     def function(values: Any) -> list[Any]:
-        outputs = tf.graph_util.import_graph_def(
-            graph.up_to(*fetched),
-            input_map={fed: tf.cast(values, dtype)},
-            return_elements=[name if ":" in name else f"{name}:0" for name in fetched],
-            name="",
-        )
-        return [tf.cast(output, tf.float32) for output in outputs]
+        return [tf.cast(output, tf.float32) for output in graph.run(values, *tensors)]
 
     compiled: Callable[[Any], list[Any]] = tf.function(function, autograph=False, reduce_retracing=True)
     return compiled
@@ -148,7 +176,7 @@ def _run(function: Callable[[Any], list[Any]], values: np.ndarray, where: str) -
         return [np.asarray(output, np.float32) for output in function(tf.constant(values))]
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise InputRefused(
-            f"{where}: does not run on images of {list(values.shape[1:])}: {first_line(error)}"
+            f"{where}: does not run on images of {list(values.shape[1:])}: {causes(error)}"
         ) from error
 
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from safeml import framework
-from safeml.classifiers.base import InputSpec
+from safeml.classifiers.base import Gives, GradientStoppers, InputSpec
 from safeml.classifiers.batches import BatchSize, until_it_fits
+<<<<<<< HEAD
 from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
+=======
+from safeml.classifiers.contract import (
+    as_pixels,
+    check_integer_contract,
+    check_outputs,
+    input_spec,
+    model_values,
+)
+from safeml.classifiers.frozen import FrozenGraph
+from safeml.classifiers.maps import GraphMaps
+from safeml.config import InputSettings
+>>>>>>> f5e0ad0 (Optional feature maps and gradient stoppers; only what a prediction needs decides whether a file opens)
 from safeml.errors import InputRefused
 from safeml.settings.model import InputSettings
 
@@ -25,24 +38,38 @@ class TensorModel:
     """A loaded model; see `Model` for the fields.
 
     forward: tf.Tensor float32 [N, height, width, channels] of the model's own values -> [N, K], in inference mode,
-        without a softmax that could be taken off. takes_log: what it gives then are still probabilities.
+        without a softmax or sigmoid that could be taken off.
     penultimate: the same inputs -> [N, ...], the input of the last layer with weights.
+    takes_log: `forward` gives probabilities, because no softmax could be taken off.
+    one_logit: `forward` gives [N, 1], the logit of class 1 against class 0.
+    integers: the file takes integers 0..255; `forward` takes the same values as float32.
+    graph: builds the frozen graph of `forward`; None where there is none.
     """
 
     where: str
     input_shape: tuple[int | None, int | None, int | None]
     outputs: int
-    gives: Literal["logits", "probabilities"]
+    gives: Gives
     parameters: int
     fingerprint: str
     notes: tuple[str, ...]
     forward: Tensors
     penultimate: Tensors
     takes_log: bool = False
+    one_logit: bool = False
+    integers: bool = False
+    graph: Callable[[], FrozenGraph] | None = field(default=None, repr=False)
+
+    @cached_property
+    def frozen(self) -> FrozenGraph | None:
+        """The graph of `forward`, built at its first use."""
+        return None if self.graph is None else self.graph()
 
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> TensorClassifier:
         """See `Model.fed`."""
         spec = input_spec(self, settings, len(class_names))
+        if self.integers:
+            check_integer_contract(spec, self.where)
         classifier = TensorClassifier(
             name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
         )
@@ -73,9 +100,30 @@ class TensorClassifier:
 
     def logits(self, pixels: Any) -> Any:
         """tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, K]; differentiable, inference mode."""
+        return self._as_logits(self.model.forward(model_values(pixels, self.spec)))
+
+    @cached_property
+    def feature_maps(self) -> GraphMaps | None:
+        """See `FeatureMaps`; None where no convolution comes before the head."""
+        graph = self.model.frozen
+        layer = None if graph is None else graph.feature_maps()
+        if graph is None or layer is None:
+            return None
+        return GraphMaps(layer, graph, lambda pixels: model_values(pixels, self.spec), self._as_logits)
+
+    @cached_property
+    def gradient_stoppers(self) -> GradientStoppers:
+        """Operations between pixels and logits that let no gradient pass: (operation, node) each."""
+        graph = self.model.frozen
+        return () if graph is None else graph.gradient_stoppers()
+
+    def _as_logits(self, outputs: Any) -> Any:
+        """What `forward` gives as logits in the order of the classes, tf.Tensor float32 [N, K]."""
         import tensorflow as tf
 
-        outputs = tf.cast(self.model.forward(model_values(pixels, self.spec)), tf.float32)
+        outputs = tf.cast(outputs, tf.float32)
+        if self.model.one_logit:
+            outputs = tf.concat([tf.zeros_like(outputs), outputs], axis=1)
         if self.model.takes_log:
             outputs = tf.math.log(tf.maximum(outputs, np.finfo(np.float32).tiny))
         if self.spec.class_order is not None:
@@ -88,10 +136,10 @@ class TensorClassifier:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] -> float32 [N, F], the input of the last layer that has weights."""
-        found = self._in_batches(
+        rows = self._in_batches(
             "features", lambda pixels: self.model.penultimate(model_values(pixels, self.spec)), images
         )
-        return found.reshape(len(images), -1)
+        return rows.reshape(len(images), -1)
 
     def _in_batches(self, name: str, function: Tensors, images: np.ndarray) -> np.ndarray:
         results: list[np.ndarray] = []

@@ -68,4 +68,18 @@ TF_CHECKPOINT_OPS = _words(
     "MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch StringJoin"
 )
 
+# Random augmentation of Keras 2 at training time, with its generators and control flow. Only in functions that serving does
+# not reach, which are never run. While stays out: nothing bounds it.
+TF_UNREACHED_OPS = _words(
+    """
+    AdjustContrastv2 AdjustHue AdjustSaturation Bitcast BitwiseAnd BitwiseOr BitwiseXor Case HSVToRGB If
+    ImageProjectiveTransformV2 ImageProjectiveTransformV3 Multinomial RGBToHSV RandomShuffle RandomUniformInt
+    RightShift RngReadAndSkip RngSkip StatefulStandardNormalV2 StatefulUniform StatefulUniformFullInt StatefulUniformInt
+    StatelessCase StatelessIf StatelessMultinomial StatelessParameterizedTruncatedNormal StatelessRandomGetKeyCounterAlg
+    StatelessRandomNormal StatelessRandomUniform StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2
+    StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessShuffle StatelessTruncatedNormal
+    StatefulTruncatedNormal
+    """
+)
+
 TF_OPS = TF_INFERENCE_OPS | TF_TRAINING_OPS

@@ -13,7 +13,7 @@ import numpy as np
 from safeml.errors import first_line
 from safeml.limits import LIMITS, MIB
 from safeml.scan.base import Facts, Inconclusive, Refused
-from safeml.scan.keras_config import scan_config, scan_model_config
+from safeml.scan.keras_config import UNREAD, scan_model_config
 from safeml.scan.strict_json import parse
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -44,9 +44,8 @@ def scan_h5(path: Path) -> Facts:
         facts["holds"] = "weights alone" if config is None else "a whole model"
         if config is not None:
             facts |= scan_model_config(parse(config, "model_config"), "model_config")
-        training = _text(file, "training_config", LIMITS.config_bytes)
-        if training is not None:
-            scan_config(parse(training, "training_config"), "training_config")
+        if "training_config" in file.attrs:
+            facts["compilation"] = UNREAD
         return facts | _walk(file)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from safeml.limits import LIMITS
 from safeml.scan.base import Facts, Refused
 from safeml.scan.keras_names import (
     ACTIVATIONS,
+    CODE,
     LAYERS,
     LAYERS_OF_APPLICATIONS,
     MODELS,
     MODULES,
     OLD_MODULES,
+    OPERATION_LAYERS,
     REFUSED_LAYERS,
     VALUES,
     WITHOUT_MODULE,
@@ -25,11 +28,21 @@ from safeml.scan.keras_names import (
 NAMED = frozenset({"name", "layer_names", "inbound_nodes", "keras_history", "input_layers", "output_layers"})
 # Integers that count nothing: seeds, and Python's identities of shared objects.
 UNBOUNDED = frozenset({"seed", "shared_object_id"})
-# What stands here is settings of a training that is over; nothing is built from it.
-COMPILED = frozenset({"compile_config", "training_config"})
+# Optimizer, loss and metrics of an object. No prediction needs them: they are not judged, and the loader removes them before
+# Keras sees the configuration (`keras_files`), so that nothing is ever built from them.
+COMPILATION = "compile_config"
+UNREAD = "not read: no prediction needs optimizer, loss and metrics"
+# Operations whose gradient is nothing, or zero almost everywhere.
+STOPPERS = frozenset({"StopGradient", "Round", "Floor", "Ceil", "Sign"})
+# Names under which TensorFlow's functions are stored, and what Keras calls them.
+ALIASES = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax"}
 SEGMENT = re.compile(r"[A-Za-z0-9_.:>@ -]+")
 OUTSIDE = re.compile(r"://|^[/\\~]|\\|(?:^|/)\.\.?(?:/|$)|^[A-Za-z]:[/\\]")
-REMEDY = "expected public Keras classes only; rebuild that part from Keras layers and save the model again"
+REMEDY = (
+    "expected public Keras 3 classes only; export the network from the program that made it as a SavedModel, "
+    'model.export("folder") or, before Keras 2.13, model.save("folder", save_format="tf"), and give that folder'
+)
+REBUILD = "expected public Keras classes only; rebuild that part from Keras layers and save the model again"
 
 
 def scan_config(config: Any, what: str) -> Facts:
@@ -37,9 +50,28 @@ def scan_config(config: Any, what: str) -> Facts:
     if not isinstance(config, dict):
         raise Refused(f"{what} is a {type(config).__name__}; expected the JSON object that Keras writes")
     counts: Counter[str] = Counter()
-    _walk(config, [], counts, bounded=what not in COMPILED, what=what)
+    _walk(config, [], counts, what=what)
     kinds = sorted(set(counts) & (LAYERS | LAYERS_OF_APPLICATIONS) - {"InputLayer"})
-    return {"layers": sum(counts[kind] for kind in kinds), "layer kinds": ", ".join(kinds)}
+    facts: Facts = {"layers": sum(counts[kind] for kind in kinds), "layer kinds": ", ".join(kinds)}
+    stoppers = ", ".join(dict.fromkeys(_gradient_stoppers(config)))
+    if stoppers:
+        facts["operations without a gradient"] = stoppers if len(stoppers) <= 500 else f"{stoppers[:500]} ..."
+    return facts | ({"compilation": UNREAD} if counts[COMPILATION] else {})
+
+
+def _gradient_stoppers(value: Any) -> Iterator[str]:
+    """Each operation of the network that lets no gradient pass, as "Round (round_1)"."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _gradient_stoppers(inner)
+    elif isinstance(value, dict):
+        kind, config = value.get("class_name"), value.get("config")
+        settings = config if isinstance(config, dict) else {}
+        if kind in STOPPERS or (kind == "Cast" and "int" in str(settings.get("dtype"))):
+            yield f"{kind} ({_short(str(settings.get('name', 'unnamed')))})"
+        for name, inner in value.items():
+            if name != COMPILATION:
+                yield from _gradient_stoppers(inner)
 
 
 def scan_model_config(config: Any, what: str) -> Facts:
@@ -53,7 +85,7 @@ def scan_model_config(config: Any, what: str) -> Facts:
     return facts
 
 
-def _walk(value: Any, place: list[str], counts: Counter[str], *, bounded: bool, what: str) -> None:
+def _walk(value: Any, place: list[str], counts: Counter[str], *, what: str) -> None:
     key = next((part for part in reversed(place) if not part.startswith("[")), "")
     if isinstance(value, dict):
         if "class_name" in value:
@@ -61,14 +93,17 @@ def _walk(value: Any, place: list[str], counts: Counter[str], *, bounded: bool, 
             counts[str(value["class_name"])] += 1
         for name, inner in value.items():
             _check_string(name, f"a key of {_where(place, what)}", named=True)
-            _walk(inner, [*place, name], counts, bounded=bounded and name not in COMPILED, what=what)
+            if name == COMPILATION and "class_name" in value:
+                counts[COMPILATION] += inner is not None
+                continue
+            _walk(inner, [*place, name], counts, what=what)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _walk(inner, [*place, f"[{index}]"], counts, bounded=bounded, what=what)
+            _walk(inner, [*place, f"[{index}]"], counts, what=what)
     elif isinstance(value, str):
         _check_string(value, _where(place, what), named=bool(NAMED & set(place)))
     elif isinstance(value, int) and not isinstance(value, bool):
-        if bounded and key not in UNBOUNDED and abs(value) > LIMITS.hyperparameter:
+        if key not in UNBOUNDED and abs(value) > LIMITS.hyperparameter:
             raise Refused(
                 f"{_where(place, what)} is {value:,}; integers are at most {LIMITS.hyperparameter:,}, so this is no usable model"
             )
@@ -86,11 +121,12 @@ def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
     ):
         raise Refused(f"{where} names a class by something that is no string; {REMEDY}")
     if name in REFUSED_LAYERS:
-        raise Refused(f"{where} is a {name} layer, which {REFUSED_LAYERS[name]}; {REMEDY}")
+        remedy = REMEDY if REFUSED_LAYERS[name] == CODE else REBUILD
+        raise Refused(f"{where} is a {name} layer, which {REFUSED_LAYERS[name]}; {remedy}")
     if name == "function":
         if (
             module != "builtins"
-            or value.get("config") not in ACTIVATIONS
+            or value.get("config") not in {*ACTIVATIONS, *ALIASES}
             or registered not in (None, "function")
         ):
             raise Refused(f"{where} is a function object ({_shown(value.get('config'))}); {REMEDY}")
@@ -104,7 +140,8 @@ def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
     known = WITHOUT_MODULE if module is None else {**MODULES, **OLD_MODULES}.get(module, frozenset())
     if name not in known:
         of = "" if module is None else f" of the module {_shown(module)}"
-        raise Refused(f"{where} is {_shown(name)}{of}; {REMEDY}")
+        missing = ", a layer of Keras 2 that Keras 3 does not have" if name in OPERATION_LAYERS else ""
+        raise Refused(f"{where} is {_shown(name)}{of}{missing}; {REMEDY}")
 
 
 def _check_string(text: str, where: str, *, named: bool) -> None:

@@ -61,6 +61,11 @@ REFUSED_LAYERS = {
     "STFTSpectrogram": OTHER,
 }
 
+# Keras 2 wrapped operations of TensorFlow in these. They are Keras's own.
+OPERATION_LAYERS = _names(
+    "TFOpLambda SlicingOpLambda ClassMethod InstanceMethod InstanceProperty TensorFlowOpLayer"
+)
+
 INITIALIZERS = _names(
     "Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform Ones Orthogonal "
     "OrthogonalInitializer RandomNormal RandomUniform STFT STFTInitializer TruncatedNormal VarianceScaling Zeros"

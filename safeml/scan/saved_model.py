@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safeml.limits import MIB
 from safeml.scan.base import Facts, Inconclusive, Refused
-from safeml.scan.graph_ops import TF_CHECKPOINT_OPS, TF_OPS
+from safeml.scan.graph_ops import TF_CHECKPOINT_OPS, TF_OPS, TF_UNREACHED_OPS
 from safeml.scan.saved_model_schema import SCHEMA
 from safeml.scan.wire import Fields, Reader, Span, number, shown, spans, text
 
@@ -45,11 +45,14 @@ TEXT = 7
 class _Function:
     """One function, or the main graph under an empty name.
 
-    touches_files: an operator in it that reads or writes a checkpoint. calls: (calling node, called function).
+    touches_files: an operator in it that reads or writes a checkpoint.
+    unserved: an operator in it that only functions may use that serving does not reach.
+    calls: (calling node, called function).
     """
 
     name: str
     touches_files: str = ""
+    unserved: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -161,6 +164,7 @@ def _scan_model(reader: Reader) -> _Tally:
     saver = reader.gather(spans(meta, "saver_def")[0]) if "saver_def" in meta else {}
     saver_nodes = {text(saver, "save_tensor_name").split(":")[0], text(saver, "restore_op_name")} - {""}
     _check_checkpoint_functions(functions, named, saver_nodes)
+    _check_served(functions, saver_nodes)
     tally.functions = len(functions) - 1
     return tally
 
@@ -182,6 +186,32 @@ def _check_checkpoint_functions(functions: list[_Function], named: set[str], sav
             raise Refused(
                 f"uses {function.touches_files} outside of its saver; expected operators that compute on tensors, not on files"
             )
+
+
+def _check_served(functions: list[_Function], saver_nodes: set[str]) -> None:
+    """Refuse operators of training in the main graph and in what it calls, where the signatures are.
+
+    A signature of the object graph may name another function: the loader looks at what it serves once more
+    (`classifiers.saved_model`).
+    """
+    by_name = {function.name: function for function in functions}
+    waiting, reached = [""], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in reached or name not in by_name:
+            continue
+        reached.add(name)
+        function = by_name[name]
+        if function.unserved:
+            raise Refused(_unlisted(function.unserved))
+        waiting += [target for node, target in function.calls if name or node not in saver_nodes]
+
+
+def _unlisted(operator: str) -> str:
+    return (
+        f'uses the operator "{shown(operator)}", which is not on the list of operators that a classifier needs; '
+        "export it for inference"
+    )
 
 
 def _scan_library(
@@ -210,7 +240,7 @@ def _scan_library(
             raise Inconclusive(f"defines more than {FUNCTIONS:,} functions; the scan cannot judge it")
     names = [function.name for function in functions]
     # TensorFlow runs a node whose operator bears the name of a function as a call of it.
-    posing = sorted({name for name in names if name in TF_OPS or name in TF_CHECKPOINT_OPS})
+    posing = sorted({name for name in names if name in TF_OPS | TF_CHECKPOINT_OPS | TF_UNREACHED_OPS})
     if posing:
         raise Refused(
             f'defines a function under the name of the operator "{shown(posing[0])}"; the graph is hostile'
@@ -225,11 +255,10 @@ def _scan_node(reader: Reader, span: Span, function: _Function, tally: _Tally) -
     name, operator = text(node, "name"), text(node, "op")
     if operator in TF_CHECKPOINT_OPS:
         function.touches_files = operator
+    elif operator in TF_UNREACHED_OPS:
+        function.unserved = function.unserved or operator
     elif operator not in TF_OPS:
-        raise Refused(
-            f'uses the operator "{shown(operator)}", which is not on the list of operators that a classifier needs; '
-            "export it for inference"
-        )
+        raise Refused(_unlisted(operator))
     tally.operators.add(operator)
     keys = set()
     for attribute in spans(node, "attr"):

@@ -16,7 +16,7 @@ from safeml.scan.formats import identify, scan_architecture
 from safeml.scan.snapshot import Snapshot, snapshot
 from safeml.scan.sources import Source, architecture_beside, find_model
 
-SCANNER = 1  # raised with every change of what is accepted
+SCANNER = 2  # raised with every change of what is accepted
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from safeml.scan.strict_json import parse
 MANIFEST = "training.json"
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")
 HEAD_BYTES = 4096
+DATA_FILE = re.compile(r"\.(?:index|data-\d{5}-of-\d{5})$")
+# Where MLflow keeps the models of its Keras, TensorFlow and ONNX flavours.
+OF_MLFLOW = (
+    "data/model.keras",
+    "data/model.h5",
+    "data/model",
+    "model.keras",
+    "model.h5",
+    "model.onnx",
+    "tfmodel",
+    "model",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ def find_model(path: Path) -> Source:
     if os.path.islink(path) or not os.path.isdir(path):
         if path.suffix == ".json":
             return Source(_weights_beside(path), architecture=path)
+        _refuse_tensorflow_checkpoint(path)
         manifest = read_manifest(path.parent)
         chosen = (manifest or {}).get("chosen", {})
         is_chosen = isinstance(chosen, dict) and chosen.get("file") == path.name
@@ -46,8 +60,42 @@ def find_model(path: Path) -> Source:
     manifest = read_manifest(path)
     if manifest is not None and "chosen" in manifest:
         return Source(_chosen(path, manifest), "the checkpoint that training.json names", manifest=manifest)
+    inner = _of_mlflow(path)
+    if inner is not None:
+        return Source(inner, "the model of the MLflow folder")
+    for index in sorted(path.glob("*.index"))[:1]:
+        _refuse_tensorflow_checkpoint(index)
     checkpoint = choose(path)
     return Source(checkpoint.path, checkpoint.reason)
+
+
+def _refuse_tensorflow_checkpoint(path: Path) -> None:
+    """Raise InputRefused where `path` is a TensorFlow checkpoint: its prefix, its index or one of its data files."""
+    prefix = path.with_name(DATA_FILE.sub("", path.name))
+    index = prefix.with_name(prefix.name + ".index")
+    if (path == prefix and os.path.lexists(path)) or not os.path.isfile(index):
+        return
+    raise InputRefused(
+        f"{path}: is a TensorFlow checkpoint ({index.name}), which holds weights without a network; load it with "
+        f'model.load_weights("{prefix.name}") in the program that made it, save the whole model, '
+        'model.save("model.h5"), and give that file.'
+    )
+
+
+def _of_mlflow(folder: Path) -> Path | None:
+    """The model in a folder of MLflow's, or None where the folder is none or does not hold exactly one."""
+    if not os.path.isfile(folder / "MLmodel"):
+        return None
+    candidates = [folder / name for name in OF_MLFLOW]
+    models = [
+        path for path in candidates if os.path.isfile(path / "saved_model.pb" if not path.suffix else path)
+    ]
+    if len(models) != 1:
+        raise InputRefused(
+            f"{folder}: is a folder of MLflow with {len(models)} models in it that can be opened; "
+            "expected one Keras, ONNX or SavedModel model, so give the model's own file."
+        )
+    return models[0]
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

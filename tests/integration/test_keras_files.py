@@ -418,3 +418,34 @@ def test_the_best_checkpoint_of_a_real_training_is_found_where_names_tie(
     again = keras.models.load_model(found.path)
     measured = again.evaluate(features[40:], labels[40:], verbose=0, return_dict=True)
     assert measured[metric.removeprefix("val_")] == pytest.approx(values[epoch - 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_no_compilation_is_built_not_even_of_a_nested_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    import keras
+
+    layers = keras.layers
+    inner = keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4)])
+    inner.compile("adam", "mse")
+    model = keras.Sequential([layers.Input((8, 8, 3)), inner, layers.Dense(3)])
+    model.compile("sgd", "mse")
+    path = tmp_path / f"model.{ending}"
+    model.save(path)
+    built: list[object] = []
+    owner = next(kind for kind in keras.Model.__mro__ if "compile_from_config" in vars(kind))
+    monkeypatch.setattr(owner, "compile_from_config", lambda self, config: built.append(config))
+    keras.models.load_model(path, compile=False)
+    if ending == "keras":
+        assert built, "Keras builds the nested compilation by itself, so that it has to be removed"
+    built.clear()
+    load = keras_files.open_archive if ending == "keras" else keras_files.load_h5
+    loaded, _ = load(path, "m")
+    assert not built
+    keras_files.check_weights(loaded, _weights_of(path, tmp_path) if ending == "keras" else path, "m")
+
+
+def _weights_of(archive: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as opened:
+        return Path(opened.extract("model.weights.h5", folder))

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from safeml.classifiers.keras_files import for_prediction
 from safeml.classifiers.keras_legacy import is_old, modernise
 from safeml.scan.base import Refused
+from safeml.scan.keras_config import UNREAD, scan_model_config
 
 
 def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
@@ -192,3 +194,59 @@ def test_the_layer_in_a_wrapper_is_given_its_module() -> None:
     assert renewed["config"]["layer"]["module"] == "keras.layers"
     kept = layer("TimeDistributed", "t", layer={**layer("Dense", "d"), "module": "elsewhere"})
     assert modernise(kept) == (kept, ())
+
+
+def test_compilations_are_not_judged_and_never_reach_keras_at_any_depth() -> None:
+    compiled = {"optimizer": {"class_name": "Unheard"}, "loss": {"class_name": "function", "config": "focal"}}
+    inner = {**sequential(layer("Dense", "dense", units=2), name="inner"), "compile_config": compiled}
+    config = {**sequential(inner), "compile_config": compiled}
+    assert scan_model_config(config, "config.json")["compilation"] == UNREAD
+    assert "compile_config" not in str(for_prediction(config))
+    # The same words elsewhere are judged.
+    hidden = sequential(layer("Dense", "dense", compile_config=compiled))
+    with pytest.raises(Refused, match="Unheard"):
+        scan_model_config(hidden, "config.json")
+
+
+def test_names_of_tensorflow_become_those_of_keras() -> None:
+    def head(name: str) -> dict[str, Any]:
+        activation = {
+            "class_name": "function",
+            "config": name,
+            "module": "builtins",
+            "registered_name": "function",
+        }
+        return sequential(layer("Dense", "dense", activation=activation))
+
+    scan_model_config(head("softmax_v2"), "config.json")
+    assert for_prediction(head("softmax_v2")) == head("softmax")
+    with pytest.raises(Refused, match="function object"):
+        scan_model_config(head("softmax_v3"), "config.json")
+
+
+def test_an_operation_of_keras_2_is_refused_for_what_it_is() -> None:
+    with pytest.raises(Refused, match=r"a layer of Keras 2 that Keras 3 does not have.*SavedModel"):
+        scan_model_config(sequential(layer("TFOpLambda", "tf.math.truediv")), "model_config")
+
+
+def test_operations_without_a_gradient_are_facts_of_the_scan() -> None:
+    def operation(kind: str, module: str, **config: Any) -> dict[str, Any]:
+        return {
+            "class_name": kind,
+            "module": f"keras.src.ops.{module}",
+            "config": config,
+            "registered_name": kind,
+        }
+
+    steps = [
+        operation("StopGradient", "core", name="stop_gradient_1"),
+        operation("Cast", "core", name="cast", dtype="float16"),
+        operation("Cast", "core", name="cast_1", dtype="uint8"),
+        operation("Round", "numpy", name="round"),
+    ]
+    facts = scan_model_config(sequential(*steps), "config.json")
+    assert (
+        facts["operations without a gradient"]
+        == "StopGradient (stop_gradient_1), Cast (cast_1), Round (round)"
+    )
+    assert "operations without a gradient" not in scan_model_config(sequential(), "config.json")

@@ -234,3 +234,16 @@ def test_a_truncated_graph_is_refused(tmp_path: Path, cut: int) -> None:
     whole = put(1, 1) + put(2, tf_meta())
     with pytest.raises(Refused):
         scan_saved_model(folder(tmp_path, model=whole[: len(whole) * cut // 24]))
+
+
+def test_augmentation_is_accepted_where_serving_does_not_reach_it(tmp_path: Path) -> None:
+    training = function("training", "ImageProjectiveTransformV3", "RngReadAndSkip")
+    scan_saved_model(folder(tmp_path / "kept", tf_meta(functions=[SERVE, SAVE, RESTORE, training])))
+    calls = [tf_node("c", "PartitionedCall", call("training"))]
+    served = tf_meta(functions=[function("__serve", nodes=calls), SAVE, RESTORE, training])
+    with pytest.raises(Refused, match='the operator "ImageProjectiveTransformV3"'):
+        scan_saved_model(folder(tmp_path / "served", served))
+    with pytest.raises(Refused, match='the operator "RngReadAndSkip"'):
+        scan_saved_model(
+            folder(tmp_path / "main", tf_meta(nodes=[*TF_NODES, tf_node("n", "RngReadAndSkip")]))
+        )

@@ -128,3 +128,23 @@ def test_numbers_of_a_folder_may_begin_with_zeros_and_a_model_file_may_not(tmp_p
     (tmp_path / "m.keras").write_bytes(bytes(4096))
     with pytest.raises(InputRefused, match="starts with zeros only"):
         fingerprint(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("name", ["", "cp.ckpt", "cp.ckpt.index", "cp.ckpt.data-00000-of-00001"])
+def test_a_tensorflow_checkpoint_is_named_with_its_remedy(tmp_path: Path, name: str) -> None:
+    for file in ("checkpoint", "cp.ckpt.index", "cp.ckpt.data-00000-of-00001"):
+        (tmp_path / file).touch()
+    with pytest.raises(InputRefused, match=r"is a TensorFlow checkpoint \(cp.ckpt.index\).*model.save"):
+        find_model(tmp_path / name)
+
+
+def test_the_model_of_an_mlflow_folder_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").touch()
+    with pytest.raises(InputRefused, match="a folder of MLflow with 0 models"):
+        find_model(tmp_path)
+    (tmp_path / "data" / "model").mkdir(parents=True)
+    (tmp_path / "data" / "model" / "saved_model.pb").touch()
+    assert find_model(tmp_path).file == tmp_path / "data" / "model"
+    (tmp_path / "data" / "model.keras").touch()
+    with pytest.raises(InputRefused, match="2 models"):
+        find_model(tmp_path)
