@@ -17,7 +17,7 @@ HERE = "tests.unit.sandboxed"
 
 
 def run(
-    name: str, seconds: int = 20, memory: int = 256 * MIB, folders: tuple[Path, ...] = (), **arguments: str
+    name: str, seconds: int = 20, memory: int = 128 * MIB, folders: tuple[Path, ...] = (), **arguments: str
 ) -> Outcome:
     return run_limited(
         f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=MIB, folders=folders
@@ -36,9 +36,9 @@ def test_a_function_answers() -> None:
         ("refuse_input", "refused", "m.keras: is empty."),
         ("give_up", "inconclusive", "too much"),
         ("fail", "crashed", "ZeroDivisionError"),
-        ("eat_memory", "out of memory", "more memory"),
+        ("take_memory", "out of memory", "more memory"),
         ("recurse", "inconclusive", "nested too deeply"),
-        ("segfault", "crashed", "SIGSEGV"),
+        ("crash", "crashed", "SIGSEGV"),
         ("killed", "out of memory", "more memory"),
         ("leave", "crashed", "it ended with 3"),
         ("write_much", "crashed", ""),
