@@ -7,7 +7,6 @@ process of its own, with nothing replaced: its exit code, output, memory and tim
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -21,7 +20,6 @@ import h5py
 import numpy as np
 import pytest
 
-from safeml import sandbox_child
 from safeml.limits import LIMITS
 from safeml.results import ModelScan
 from safeml.sandbox import Kind, Outcome, run_limited
@@ -31,7 +29,7 @@ from safeml.scan.base import Refused
 from safeml.scan.hdf5 import scan_weights
 from safeml.scan.scan import scan_copy, scan_path
 from safeml.scan.snapshot import copy_file
-from tests.security.bounds import lower
+from tests.security.bounds import in_process, lower
 from tests.security.hostile import CASES, EXIT, Case, archives, clean, rawzip
 from tests.security.measured import measured, safeml
 from tests.security.table import page
@@ -52,13 +50,6 @@ MEASURED = (
     "saved_model_readfile",
 )
 BY_NAME = {case.name: case for case in CASES}
-
-
-def in_process(target: str, arguments: dict[str, str], **limits: int) -> Outcome:
-    """`run_limited` without the child and its limits; the same mapping of exceptions."""
-    module, name = target.split(":")
-    kind, value, reason = sandbox_child._call(getattr(importlib.import_module(module), name), arguments)
-    return Outcome(kind, value, reason)  # type: ignore[arg-type]
 
 
 def scan_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelScan:
