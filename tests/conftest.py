@@ -2,9 +2,26 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, and nothing about the code. The examples are the same each time, so
 # that a test which fails was broken by a change; SAFEML_EXPLORE=1 looks at new ones.
 settings.register_profile("safeml", deadline=None, derandomize=not os.environ.get("SAFEML_EXPLORE"))
 settings.load_profile("safeml")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "nightly: takes minutes; left out unless it is asked for with -m nightly"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the nightly tests out of every run that does not select them by their marker."""
+    if "nightly" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -12,9 +12,6 @@ import numpy as np
 from safeml import framework
 from safeml.classifiers.base import Gives, GradientStoppers, InputSpec
 from safeml.classifiers.batches import BatchSize, until_it_fits
-<<<<<<< HEAD
-from safeml.classifiers.contract import as_pixels, check_outputs, input_spec, model_values
-=======
 from safeml.classifiers.contract import (
     as_pixels,
     check_integer_contract,
@@ -24,8 +21,6 @@ from safeml.classifiers.contract import (
 )
 from safeml.classifiers.frozen import FrozenGraph
 from safeml.classifiers.maps import GraphMaps
-from safeml.config import InputSettings
->>>>>>> f5e0ad0 (Optional feature maps and gradient stoppers; only what a prediction needs decides whether a file opens)
 from safeml.errors import InputRefused
 from safeml.settings.model import InputSettings
 

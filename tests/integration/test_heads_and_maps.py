@@ -12,8 +12,8 @@ from safeml.classifiers.base import feature_maps, gradient_stoppers, is_differen
 from safeml.classifiers.keras import wrap
 from safeml.classifiers.onnx import load_onnx
 from safeml.classifiers.saved_model import load_saved_model
-from safeml.config import InputSettings
 from safeml.errors import InputRefused, StageError
+from safeml.settings.model import InputSettings
 from tests.fakes import Answers
 
 pytestmark = pytest.mark.slow

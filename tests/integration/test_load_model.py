@@ -41,7 +41,7 @@ def test_a_loaded_file_answers_as_the_model_that_was_saved(tmp_path: Path) -> No
         opened.check_unchanged()
 
 
-@pytest.mark.parametrize("cut", range(1, 16))
+@pytest.mark.parametrize("cut", [1, 8, 15])
 def test_a_truncated_file_is_damaged_and_not_missing(tmp_path: Path, cut: int) -> None:
     dense_model().save(tmp_path / "m.keras")
     whole = (tmp_path / "m.keras").read_bytes()
@@ -89,7 +89,7 @@ def test_a_model_that_was_changed_or_has_gone_since_voids_the_run(tmp_path: Path
 
 
 def test_a_model_that_answers_by_its_neighbours_is_refused(tmp_path: Path) -> None:
-    """Right in the company of a batch, at chance alone: what is audited would not be what is deployed."""
+    """Correct in a batch, at chance alone: the audited model would not be the deployed one."""
     import keras
 
     inputs = keras.Input((8, 8, 3))

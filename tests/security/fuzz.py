@@ -1,10 +1,12 @@
-"""A fuzzer of the model scan: python -m tests.security.fuzz --seconds 600 --seed 0
+"""A fuzzer of the model scan: python -m tests.security.fuzz --seconds 600
 
 The body of the scan, `scan_copy`, runs on mutated files, each in a forked child with the memory limit of the real one and a
-clock. Right answers are: accepted, refused, inconclusive; and "HDF5 looped": the library does so for ever on some damaged heaps, the
-real scan ends it by its time limit, and that is inconclusive. A defect is anything else: another exception, a signal, a child
-that is out of memory, one of ours that is out of time, a reason that cannot be printed, or an accepted archive that names a class that runs code.
-Prints one JSON summary; the exit code is 1 where a defect was found. `--case N` runs and keeps one case of a seed again.
+clock. Answers that pass are: accepted, refused, inconclusive, and "HDF5 did not return", which the time limit of the real scan
+makes inconclusive. A defect is anything else: another exception, a signal, a child that is out of memory, code of ours that is
+out of time, a reason that cannot be printed, or an accepted archive that names a class that runs code.
+Prints one JSON summary; the exit code is 1 where a defect was found. Without --seed each run draws a new one and prints it to
+standard error only: a recorded seed would be a recipe for a file that HDF5 does not return from. `--case N` runs and keeps one
+case of a seed again.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from tests.security.mutations import mutate
 
 SECONDS = LIMITS.scan_seconds
 LARGEST_SEED = 1 << 20
-LOOPED = "HDF5 looped"
+UNENDING = "HDF5 did not return"
 RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"})
 
 
@@ -50,7 +52,7 @@ class Answer:
 
     @property
     def defect(self) -> bool:
-        return self.kind not in ("accepted", "refused", "inconclusive", LOOPED)
+        return self.kind not in ("accepted", "refused", "inconclusive", UNENDING)
 
 
 def corpus(folder: Path) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
@@ -69,7 +71,7 @@ def corpus(folder: Path) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes
     )
     bad = []
     for case in CASES:
-        if case.heavy or case.row in (9, 10):
+        if case.row in (9, 10):
             continue
         place = folder / case.name
         place.mkdir()
@@ -131,7 +133,7 @@ def run(path: Path) -> Answer:
 def _of_time(trace: Path) -> str:
     """Whose time it was: the first frame of the trace is the innermost."""
     frames = [line for line in trace.read_text().splitlines() if line.lstrip().startswith("File")]
-    return LOOPED if frames and "/h5py/" in frames[0] else "timeout"
+    return UNENDING if frames and "/h5py/" in frames[0] else "timeout"
 
 
 def _child(path: Path, writer: int, trace: Path) -> None:
@@ -140,8 +142,8 @@ def _child(path: Path, writer: int, trace: Path) -> None:
             space = int(stream.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (space + LIMITS.scan_memory, resource.RLIM_INFINITY))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        with trace.open("w") as told:
-            faulthandler.register(signal.SIGALRM, file=os.dup(told.fileno()), all_threads=False, chain=True)
+        with trace.open("w") as stack:
+            faulthandler.register(signal.SIGALRM, file=os.dup(stack.fileno()), all_threads=False, chain=True)
         signal.alarm(SECONDS)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts from here
         before = _kibibytes("VmHWM")
@@ -208,7 +210,6 @@ def fuzz(seconds: float, seed: int, first: int = 0, cases: float = math.inf) -> 
                 defects.append({"case": number, "file": name, "kind": answer.kind, "reason": answer.reason})
             number += 1
     return {
-        "seed": seed,
         "cases": number - first,
         "seeds": len(good) + len(bad),
         "outcomes": dict(sorted(outcomes.items())),
@@ -230,7 +231,7 @@ def again(seed: int, number: int, keep: Path) -> Answer:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the model scan.")
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--case", type=int, help="run this case again and keep its file")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-case"), help="the new folder for that file")
     options = parser.parse_args()
@@ -238,6 +239,7 @@ def main() -> int:
         answer = again(options.seed, options.case, options.keep)
         sys.stdout.write(f"{answer}\nkept in {options.keep}\n")
         return int(answer.defect)
+    sys.stderr.write(f"seed {options.seed}\n")
     summary = fuzz(options.seconds, options.seed)
     sys.stdout.write(json.dumps(summary, indent=1) + "\n")
     return int(bool(summary["defects"]))

@@ -1,8 +1,9 @@
-"""Fifty cases of the fuzzer, and that it would see a defect."""
+"""Fifty cases of the fuzzer, and that it sees a defect; thousands of cases each night."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -17,12 +18,19 @@ pytestmark = pytest.mark.slow
 
 
 def test_fifty_cases_find_no_defect() -> None:
-    summary = fuzz.fuzz(120, seed=int(os.environ.get("SAFEML_FUZZ_SEED", "0")), cases=50)
+    summary = fuzz.fuzz(120, seed=0, cases=50)
     assert summary["defects"] == []
     assert summary["cases"] == 50
     # Mutations that are all refused at the first byte would test nothing behind it.
     assert summary["outcomes"]["accepted"] > 0
     assert summary["outcomes"]["refused"] > 0
+
+
+@pytest.mark.nightly
+def test_five_minutes_of_new_cases_find_no_defect() -> None:
+    summary = fuzz.fuzz(300, seed=random.SystemRandom().getrandbits(32))
+    assert summary["defects"] == []
+    assert summary["cases"] > 1_000
 
 
 def test_a_case_is_the_same_again(tmp_path: Path) -> None:
@@ -35,12 +43,12 @@ def test_a_case_is_the_same_again(tmp_path: Path) -> None:
     ]
 
 
-def _hang(path: str, architecture: str) -> None:
+def _sleep(path: str, architecture: str) -> None:
     time.sleep(60)
 
 
 def _grow(path: str, architecture: str) -> None:
-    bytearray(8 << 30)
+    bytearray(512 << 20)
 
 
 def _die(path: str, architecture: str) -> None:
@@ -58,7 +66,7 @@ def _accept(path: str, architecture: str) -> None:
 @pytest.mark.parametrize(
     ("broken", "kind"),
     [
-        (_hang, "timeout"),
+        (_sleep, "timeout"),
         (_grow, "out of memory"),
         (_die, "signal"),
         (_raise, "exception"),

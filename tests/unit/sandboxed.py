@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -36,18 +35,18 @@ def fail() -> None:
     1 / 0  # noqa: B018
 
 
-def eat_memory() -> None:
-    held = []
-    while True:
-        held.append(bytearray(16 * 2**20))
+def take_memory() -> None:
+    """256 MiB, which is more than its test allows."""
+    [bytearray(16 * 2**20) for _ in range(16)]
 
 
 def recurse(depth: int = 0) -> None:
     recurse(depth + 1)
 
 
-def segfault() -> None:
-    ctypes.string_at(0)
+def crash() -> None:
+    """Ends as a process does that reads memory which is not its own."""
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def killed() -> None:
@@ -73,6 +72,10 @@ def start_a_process() -> None:
 
 def fork() -> None:
     os.fork()
+
+
+def sleep() -> None:
+    time.sleep(60)
 
 
 def hang(note: str) -> None:

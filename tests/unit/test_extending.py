@@ -89,7 +89,9 @@ config = parse_config({"model": {"path": "m"}, "data": {"test": {"kind": "npz", 
 assert (plan.state, code, plan.allowed.of) == ("provable", 0, 100), plan
 """
 
-USE_CORRUPTION = USE_STAGE + "\nassert len(CORRUPTIONS) == 2 and values['sensor_accuracy.darkness'] == 1.0, values\n"
+USE_CORRUPTION = (
+    USE_STAGE + "\nassert len(CORRUPTIONS) == 2 and values['sensor_accuracy.darkness'] == 1.0, values\n"
+)
 
 
 @pytest.fixture(scope="module")

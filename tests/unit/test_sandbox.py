@@ -17,10 +17,15 @@ HERE = "tests.unit.sandboxed"
 
 
 def run(
-    name: str, seconds: int = 20, memory: int = 256 * MIB, folders: tuple[Path, ...] = (), **arguments: str
+    name: str,
+    seconds: int = 20,
+    memory: int = 128 * MIB,
+    files: int = MIB,
+    folders: tuple[Path, ...] = (),
+    **arguments: str,
 ) -> Outcome:
     return run_limited(
-        f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=MIB, folders=folders
+        f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=files, folders=folders
     )
 
 
@@ -36,9 +41,9 @@ def test_a_function_answers() -> None:
         ("refuse_input", "refused", "m.keras: is empty."),
         ("give_up", "inconclusive", "too much"),
         ("fail", "crashed", "ZeroDivisionError"),
-        ("eat_memory", "out of memory", "more memory"),
+        ("take_memory", "out of memory", "more memory"),
         ("recurse", "inconclusive", "nested too deeply"),
-        ("segfault", "crashed", "SIGSEGV"),
+        ("crash", "crashed", "SIGSEGV"),
         ("killed", "out of memory", "more memory"),
         ("leave", "crashed", "it ended with 3"),
         ("write_much", "crashed", ""),
@@ -91,6 +96,13 @@ def test_the_child_reads_and_writes_only_what_it_is_given(tmp_path: Path) -> Non
     assert "PermissionError" in outcome.reason
     assert run("write", folders=(given,), folder=str(secret)).kind == "crashed"
     assert not (secret / "written").exists()
+
+
+def test_a_child_without_the_right_to_write_leaves_no_byte(tmp_path: Path) -> None:
+    """This is how a graph is loaded first."""
+    outcome = run("write", files=0, folders=(tmp_path,), folder=str(tmp_path))
+    assert outcome.kind == "crashed"
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == 0
 
 
 def test_threads_that_were_started_later_are_confined_too(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""Hostile and clean SavedModel folders, written byte by byte, and what the scan says of them."""
+"""Hostile and clean SavedModel folders, written byte by byte, and what the scan says of them. No graph here computes anything."""
 
 from __future__ import annotations
 
-import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from safeml.scan import saved_model
 from safeml.scan.base import Refused
 from safeml.scan.graph_ops import ONNX_OPS, TF_CHECKPOINT_OPS, TF_OPS
 from safeml.scan.onnx import looks_like_onnx
@@ -90,7 +91,7 @@ HARMFUL = [
     "HashTableV2",
     "MatchingFiles",
     "While",
-    "Evil",
+    "Unknown",
 ]
 
 
@@ -140,6 +141,9 @@ NESTED = put(5, put(1, "f") + put(2, put(1, put(9, put(1, "__save")))))
         tf_meta(library=put(2, put(1, "__serve") + put(2, "__save"))),
         tf_meta(library=put(3, put(1, "__restore") + put(2, "CustomGradient-1"))),
         tf_meta(objects=put(2, put(1, "__save") + put(2, b""))),
+        tf_meta(objects=put(1, put(6, put(1, "__save")))),
+        tf_meta(objects=put(1, put(8, put(1, "__save")))),
+        tf_meta(objects=put(1, put(12, put(1, "x") + put(2, "__save")))),
         tf_meta(saver=put(2, "serve:0") + put(3, "restore")),
         tf_meta(saver=b""),
         tf_meta(functions=[SERVE, SAVE, RESTORE, function("inner", "MergeV2Checkpoints")], nodes=[
@@ -157,10 +161,11 @@ def test_files_are_touched_by_nothing_that_can_run(tmp_path: Path, meta: bytes) 
         (tf_meta(extra=put(6, put(2, "vocabulary.txt"))), "asset file"),
         (tf_meta(objects=put(1, put(5, put(1, 0)))), "asset"),
         (tf_meta(objects=put(1, put(10, b""))), "resource"),
+        (tf_meta(objects=put(1, put(11, b""))), "saveable objects"),
+        (tf_meta(objects=put(1, put(16, b""))), "registered saver"),
         (tf_meta(objects=put(1, put(13, "Custom>Layer"))), "registered class"),
         (tf_meta(objects=put(1, put(7, put(1, 7)))), "variable of element type 7"),
         (tf_meta(objects=put(1, put(7, put(1, 1) + put(2, put(2, put(1, (1 << 64) - 1)))))), "open shape"),
-        (tf_meta(objects=put(1, put(7, put(1, 1) + put(2, put(2, put(1, 10**12)))))), "more than 500,000,000"),
         (tf_meta(objects=put(1, VARIABLE)), "declares 96 bytes of variables but stores 48"),
         (tf_meta(functions=[SERVE, SERVE, SAVE, RESTORE]), "defines a function twice"),
         (tf_meta(functions=[SERVE + put(5, put(1, "api_implements") + put(2, put(2, "lstm"))), SAVE, RESTORE]), "stand in"),
@@ -172,6 +177,25 @@ def test_files_are_touched_by_nothing_that_can_run(tmp_path: Path, meta: bytes) 
 def test_what_is_no_plain_model_is_refused(tmp_path: Path, meta: bytes, message: str) -> None:
     with pytest.raises(Refused, match=message):
         scan_saved_model(folder(tmp_path, meta))
+
+
+@pytest.mark.parametrize("operator", ["Rint", "Identity", "SaveV2"])
+def test_a_function_has_no_name_of_an_operator(tmp_path: Path, operator: str) -> None:
+    meta = tf_meta(functions=[SERVE, SAVE, RESTORE, function(operator, "Identity")])
+    with pytest.raises(Refused, match=f'under the name of the operator "{operator}"'):
+        scan_saved_model(folder(tmp_path, meta))
+
+
+def test_declared_numbers_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of variables and of constants, together."""
+    tensor = put(8, put(1, 1) + put(2, put(2, put(1, 5))))
+    constant = tf_node("n", "Const", put(5, put(1, "value") + put(2, tensor)))
+    made = folder(tmp_path, tf_meta(nodes=[*TF_NODES, constant]))
+    monkeypatch.setattr(saved_model, "ELEMENTS", 17)
+    scan_saved_model(made)
+    monkeypatch.setattr(saved_model, "ELEMENTS", 16)
+    with pytest.raises(Refused, match="declares more than 16 numbers"):
+        scan_saved_model(made)
 
 
 def test_two_graphs_or_another_schema_are_refused(tmp_path: Path) -> None:
@@ -205,11 +229,15 @@ def test_links_are_refused(tmp_path: Path, name: str) -> None:
         scan_saved_model(made)
 
 
-def test_a_pipe_and_missing_or_damaged_parts_are_refused(tmp_path: Path) -> None:
-    piped = folder(tmp_path / "pipe")
-    os.mkfifo(piped / "fingerprint.pb")
+def test_a_socket_and_missing_or_damaged_parts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    special = folder(tmp_path / "socket")
+    monkeypatch.chdir(special)  # the address of a socket holds about a hundred characters
+    with socket.socket(socket.AF_UNIX) as endpoint:
+        endpoint.bind("fingerprint.pb")
     with pytest.raises(Refused, match="no regular file"):
-        scan_saved_model(piped)
+        scan_saved_model(special)
     for index, name in enumerate(
         ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
     ):
@@ -229,7 +257,7 @@ def test_a_pipe_and_missing_or_damaged_parts_are_refused(tmp_path: Path) -> None
         scan_saved_model(index_file.parent.parent)
 
 
-@pytest.mark.parametrize("cut", range(1, 24))
+@pytest.mark.parametrize("cut", range(1, 24, 3))
 def test_a_truncated_graph_is_refused(tmp_path: Path, cut: int) -> None:
     whole = put(1, 1) + put(2, tf_meta())
     with pytest.raises(Refused):

@@ -11,17 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
-from safeml.report.charts.svg import (
-    drawing,
-    fit,
-    nothing,
-    path,
-    px,
-    rect,
-    shorten,
-    text_width,
-    words,
-)
+from safeml.report.charts.svg import drawing, fit, nothing, path, px, rect, shorten, text_width, words
 from safeml.report.text import cell, head
 from safeml.results import Grid, GridCell
 from safeml.wording import NOT_MEASURED, interval, number, percent

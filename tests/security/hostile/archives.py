@@ -1,4 +1,4 @@
-"""Hostile archives: damage, bombs, and headers that lie. Rows 10, 11, 12 and 15."""
+"""Hostile archives: damage, members above the bounds, and headers that lie. Rows 10, 11, 12 and 15."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.security.hostile import clean
 from tests.security.hostile.case import ANY, NOT_CLEAN, Build, add
-from tests.security.hostile.rawzip import BLOCK, Entry, bomb, deflated, write_zip
+from tests.security.hostile.rawzip import BLOCK, Entry, deflated, swollen, write_zip
 
 DAMAGED = r"damaged|truncated|cut|zip|archive|HDF5|CRC|checksum"
 FORMATS: dict[str, Callable[[Path], Path]] = {
@@ -50,7 +50,7 @@ def at(sixteenths: int) -> Callable[[bytearray], int]:
 
 
 for _kind in FORMATS:
-    for _part in range(1, 16):
+    for _part in (1, 4, 8, 12, 15):
         add(
             f"{_kind}_cut_{_part:02d}",
             10,
@@ -79,16 +79,6 @@ for _kind in ("h5", "keras2_h5"):
         add(f"{_kind}_flipped_{_part:02d}", 11, changed(_kind, flip(at(_part))), "", ANY)
 
 
-def looping_heap(content: bytearray) -> bytearray:
-    """The length of one text in the heap of the file, 17, becomes 1: the HDF5 library walks the heap in a circle for ever."""
-    content[content.index(b"clean/logits/bias") - 8] = 1
-    return content
-
-
-# Found by fuzzing. No code of ours is running there, so only the clock ends it: the one sample that may take longer.
-add("h5_heap_without_end", 11, changed("h5", looping_heap), "", NOT_CLEAN, heavy=True, seconds=30)
-
-
 def zipped(change: Callable[[list[Entry]], list[Entry]], **around: bytes) -> Build:
     """A builder of a .keras archive from hand-written entries; `change` makes one of the clean ones hostile."""
 
@@ -115,25 +105,22 @@ def instead(entry: Entry) -> Callable[[list[Entry]], list[Entry]]:
 
 
 def swelling(name: str, block: bytes, times: int, tail: bytes = b"", **lies: int) -> Build:
-    """A builder of a .keras archive whose member `name` is a bomb; `lies` are fields of its headers."""
+    """A builder of a .keras archive whose member `name` unpacks to `times` blocks; `lies` are fields of its headers."""
 
     def change(entries: list[Entry]) -> list[Entry]:
-        return instead(replace(bomb(name, block, times, tail=tail), **lies))(entries)  # type: ignore[arg-type]
+        return instead(replace(swollen(name, block, times, tail=tail), **lies))(entries)  # type: ignore[arg-type]
 
     return zipped(change)
 
 
 def blanks(folder: Path) -> Path:
-    """config.json: 400 MiB of blanks round the true configuration, in a file of 400 KB (row 12)."""
-    config = bomb("config.json", b" " * BLOCK, 400, tail=json.dumps(clean.clean_config()).encode())
+    """config.json: 1 MiB of blanks round the true configuration."""
+    config = swollen("config.json", b" " * BLOCK, 1, tail=json.dumps(clean.clean_config()).encode())
     return zipped(instead(config))(folder)
 
 
-def many_members(folder: Path) -> Path:
-    path = folder / "model.keras"
-    entries = [Entry(name, content) for name, content in clean.members().items()]
-    path.write_bytes(write_zip([*entries, *(Entry(f"assets/{i}", b"") for i in range(100_000))]))
-    return path
+def many_members(entries: list[Entry]) -> list[Entry]:
+    return [*entries, *(Entry(f"assets/{index}", b"") for index in range(100))]
 
 
 def overlapping(entries: list[Entry]) -> list[Entry]:
@@ -147,11 +134,6 @@ def with_gap(entries: list[Entry]) -> list[Entry]:
     return [first, *entries[1:]]
 
 
-def nested_zip(entries: list[Entry]) -> list[Entry]:
-    inner = write_zip([bomb("config.json", b"0" * BLOCK, 1000)])
-    return instead(bomb("config.json", inner.ljust(BLOCK, b"\0"), 64))(entries)
-
-
 def zip64(folder: Path) -> Path:
     path = folder / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
@@ -162,39 +144,38 @@ def zip64(folder: Path) -> Path:
 
 
 def zip64_sizes(entry: Entry) -> Entry:
-    """Sizes of 2^62 in the extra field that zip64 keeps them in."""
-    return replace(entry, size=0xFFFFFFFF, extra=struct.pack("<HHQ", 1, 8, 1 << 62))
+    """A size of 9 MiB, which the member does not have, in the extra field of zip64."""
+    return replace(entry, size=0xFFFFFFFF, extra=struct.pack("<HHQ", 1, 8, 9 * BLOCK))
 
 
-_LINK = (stat.S_IFLNK | 0o777, b"/etc/passwd")
+_LINK = (stat.S_IFLNK | 0o777, b"no-such-file")
 ZIP = r"member|header|archive|zip|encrypt|link|name|damaged|bytes|size|compress"
 BLANKS = b" " * BLOCK
-add("blanks_400_mib", 12, blanks, r"config\.json", heavy=True)
-add("blanks_in_metadata", 12, swelling("metadata.json", BLANKS, 400, b"{}"), "metadata", heavy=True)
-add("zeros_1_gib_as_weights", 12, swelling("model.weights.h5", bytes(BLOCK), 1024), ZIP, heavy=True)
-add("zip_in_zip", 12, zipped(nested_zip), r"config\.json", heavy=True)
-add("bomb_of_small_size", 12, swelling("config.json", BLANKS, 400, b"{}", size=2000), ZIP, NOT_CLEAN, True)
+CONFIG_LIMIT = BLOCK // 4
+add("blanks_round_config", 12, blanks, r"config\.json unpacks to", archive__config_bytes=CONFIG_LIMIT)
+add("blanks_in_metadata", 12, swelling("metadata.json", BLANKS, 1, b"{}"), r"metadata\.json unpacks to more")
+add("zeros_as_weights", 12, swelling("model.weights.h5", bytes(BLOCK), 2), "100 times its size")
 add(
-    "bomb_of_small_local_size",
+    "weights_above_the_bound",
     12,
-    swelling("config.json", BLANKS, 400, local_size=2000),
-    ZIP,
-    NOT_CLEAN,
-    True,
+    zipped(list),
+    r"model\.weights\.h5 unpacks to",
+    archive__model_bytes=4096,
 )
+add("config_of_small_size", 12, swelling("config.json", BLANKS, 1, b"{}", size=2000), ZIP, NOT_CLEAN)
+add("config_of_small_local_size", 12, swelling("config.json", BLANKS, 1, local_size=2000), "its own header")
 add(
     "weights_of_small_size",
     12,
-    swelling("model.weights.h5", bytes(BLOCK), 1024, size=30_000),
+    swelling("model.weights.h5", bytes(BLOCK), 2, size=30_000),
     ZIP,
     NOT_CLEAN,
-    True,
 )
 
 add(
     "duplicate_config",
     15,
-    zipped(more(Entry("config.json", b'{"module": "os"}'))),
+    zipped(more(Entry("config.json", b"{}"))),
     r"config\.json|twice|duplicate",
 )
 add(
@@ -204,10 +185,6 @@ add(
     r"twice|duplicate|model\.weights\.h5",
 )
 for _name, _member in {
-    "parent": "../evil.json",
-    "absolute": "/evil.json",
-    "drive": "C:\\evil.json",
-    "backslash": "assets\\..\\evil",
     "upper_case": "CONFIG.JSON",
     "trailing_slash": "config.json/",
     "dot": "./config.json",
@@ -217,11 +194,10 @@ for _name, _member in {
     "bidi": "a\u202eb",
     "asset": "assets/vocabulary.txt",
     "python": "model.py",
-    "long": "a" * 60_000,
-    "deep": "a/" * 2_000 + "b",
+    "long": "a" * 1_000,
 }.items():
     add(f"member_named_{_name}", 15, zipped(more(Entry(_member, b"x"))), ZIP, NOT_CLEAN)
-add("many_members", 15, many_members, ZIP, heavy=True)
+add("many_members", 15, zipped(many_members), "103 members")
 add("encrypted_flag", 15, zipped(config_as(lambda one: replace(one, flags=1))), ZIP)
 add("strong_encryption_flag", 15, zipped(config_as(lambda one: replace(one, flags=0x41))), ZIP)
 add("unknown_method", 15, zipped(config_as(lambda one: replace(one, method=99))), ZIP)
@@ -236,16 +212,16 @@ add("local_name_swapped", 15, zipped(config_as(lambda one: replace(one, local_na
 add("overlapping_members", 15, zipped(overlapping), ZIP)
 add("shared_offset", 15, zipped(config_as(lambda one: replace(one, offset=0))), ZIP)
 add("offset_behind_the_end", 15, zipped(config_as(lambda one: replace(one, offset=0x7FFFFFFF))), ZIP)
-add("size_4_gib_in_header", 15, zipped(config_as(lambda one: replace(one, size=0xFFFFFFF0))), ZIP)
+add("size_9_mib_in_header", 15, zipped(config_as(lambda one: replace(one, size=9 * BLOCK))), ZIP)
 add("size_too_small", 15, zipped(config_as(lambda one: replace(one, size=10))), "", NOT_CLEAN)
 add("wrong_crc", 15, zipped(config_as(lambda one: replace(one, crc=1))), ZIP)
-add("prepended_bytes", 15, zipped(list, before=b"#!/bin/sh\nexit 1\n"), "")
+add("prepended_bytes", 15, zipped(list, before=b"hello\n"), "")
 add("prepended_zip", 15, zipped(list, before=write_zip([Entry("config.json", b"{}")])), "")
 add("trailing_bytes", 15, zipped(list, after=b"x" * 100), "")
 add("trailing_zip", 15, zipped(list, after=write_zip([Entry("config.json", b"{}")])), "")
 add("bytes_between_members", 15, zipped(with_gap), "")
 add("bytes_before_the_directory", 15, zipped(lambda entries: with_gap(entries[::-1])[::-1]), "")
-add("comment", 15, zipped(list, comment=b"c" * 60_000), "", ANY)
+add("comment", 15, zipped(list, comment=b"c" * 600), "", ANY)
 add("comment_holds_end_record", 15, zipped(list, comment=b"PK\x05\x06" + bytes(18)), "")
 for _name in ("config.json", "metadata.json", "model.weights.h5"):
     _drop = lambda entries, gone=_name: [one for one in entries if one.name != gone]  # noqa: E731

@@ -1,10 +1,12 @@
-"""Hostile configurations: code and foreign classes in config.json or model_config. Rows 1 to 8."""
+"""Hostile configurations: places of code, and foreign classes, in config.json or model_config. Rows 1 to 8.
+
+No sample holds code: where Keras stores bytecode, these store None, which no loader can run. The functions and classes that are
+named outside Keras do not exist, and neither do the files.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
-import marshal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from tests.security.hostile import clean
 from tests.security.hostile.case import ANY, NOT_CLEAN, REFUSED, add
 from tests.security.hostile.clean import Config, dense, layer, named
 
-CODE = base64.b64encode(marshal.dumps((lambda x: x).__code__)).decode()
+CODE = "Tg=="  # marshal's None in base64
 BYTECODE = {"class_name": "__lambda__", "config": {"code": CODE, "defaults": None, "closure": None}}
-ELSEWHERE = "https://example.org/vocabulary.txt"
+ELSEWHERE = "https://example.invalid/no-such-file.txt"
 
 
 def archive(config: Callable[[], Config]) -> Callable[[Path], Path]:
@@ -133,32 +135,27 @@ for _name, _function in (
     add(_name, 3, with_layer(lambda_layer(_function)), r"Lambda")
 
 _FOREIGN = {
-    "tfsm_layer": layer("TFSMLayer", "tfsm", filepath="/tmp/model", call_endpoint="serve"),
+    "tfsm_layer": layer("TFSMLayer", "tfsm", filepath="no-such-folder", call_endpoint="serve"),
     "torch_module": layer("TorchModuleWrapper", "torch", module=CODE, output_shape=None),
     "jax_layer": layer("JaxLayer", "jax", call_fn=BYTECODE, init_fn=None, params={}, state={}),
     "flax_layer": layer("FlaxLayer", "flax", module=CODE, method=None, variables={}),
 }
 for _name, _layer in _FOREIGN.items():
     add(_name, 4, with_layer(_layer), _layer["class_name"])
-    add(f"{_name}_in_sub_model", 4, with_layer(clean.sequential([_layer])), _layer["class_name"])
-    add(
-        f"{_name}_as_initializer",
-        4,
-        with_setting("kernel_initializer", _layer),
-        "kernel_initializer|" + _layer["class_name"],
-    )
+_TFSM = _FOREIGN["tfsm_layer"]
+add("tfsm_layer_in_sub_model", 4, with_layer(clean.sequential([_TFSM])), "TFSMLayer")
+add("tfsm_layer_as_initializer", 4, with_setting("kernel_initializer", _TFSM), "kernel_initializer|TFSMLayer")
 
-_GET_FILE: Config = {"class_name": "function", "config": "get_file", "registered_name": "get_file"}
+_NO_SUCH = {"class_name": "function", "config": "no_such_function", "registered_name": "no_such_function"}
 _ODD_OBJECTS: dict[str, Any] = {
-    "module_os": named("os", "system", {"command": "true"}),
-    "module_os_function": named("os", "function", "system", registered_name="system"),
-    "module_builtins_eval": named("builtins", "eval", {"source": "1"}),
-    "module_subprocess": named("subprocess", "Popen", {"args": ["true"]}),
-    "module_keras_src_get_file": {"module": "keras.src.utils.file_utils", **_GET_FILE},
-    "module_keras_utils_get_file": {"module": "keras.utils", **_GET_FILE},
-    "module_keras_config_unsafe": named("keras.config", "function", "enable_unsafe_deserialization"),
+    "module_os": named("os", "NoSuchClass"),
+    "module_os_function": {"module": "os", **_NO_SUCH},
+    "module_builtins": named("builtins", "NoSuchClass"),
+    "module_keras_src": {"module": "keras.src.utils.file_utils", **_NO_SUCH},
+    "module_keras_utils": named("keras.utils", "function", "normalize", registered_name="normalize"),
+    "module_keras_config": named("keras.config", "function", "floatx", registered_name="floatx"),
     "module_keras_src_lambda": {**lambda_layer(), "module": "keras.src.layers.core.lambda_layer"},
-    "module_keras_saving_load_model": named("keras.saving", "load_model", {"filepath": "/tmp/x.keras"}),
+    "module_keras_saving": named("keras.saving", "NoSuchClass"),
     "module_dots": {**dense("extra"), "module": "keras.layers..os"},
     "module_with_space": {**dense("extra"), "module": "keras.layers "},
     "module_is_number": {**dense("extra"), "module": 7},
@@ -175,7 +172,7 @@ _ODD_OBJECTS: dict[str, Any] = {
     "class_is_typespec": {
         "class_name": "__typespec__",
         "spec_name": "TensorSpec",
-        "module": "os",
+        "module": "tensorflow",
         "config": [],
     },
     "class_is_bytes": {"class_name": "__bytes__", "config": {"value": "AAAA"}},
@@ -218,22 +215,24 @@ add(
 )
 
 _FUNCTION = named("builtins", "function", "my_function", registered_name="function")
-_SYSTEM = named("os", "function", "system", registered_name="system")
-for _name, _object in (
-    ("function", _FUNCTION),
-    ("os_system", _SYSTEM),
-    ("get_file", {"module": "keras.utils", **_GET_FILE}),
-):
-    for _key in ("kernel_initializer", "activation", "kernel_regularizer", "bias_constraint"):
-        add(f"{_name}_as_{_key}", 6, with_setting(_key, _object), _key)
+_FOREIGN_FUNCTION = {"module": "os", **_NO_SUCH}
+for _key in ("kernel_initializer", "activation", "kernel_regularizer", "bias_constraint"):
+    add(f"function_as_{_key}", 6, with_setting(_key, _FUNCTION), _key)
+add("function_of_os_as_activation", 6, with_setting("activation", _FOREIGN_FUNCTION), "activation")
+add(
+    "function_of_keras_utils_as_activation",
+    6,
+    with_setting("activation", _ODD_OBJECTS["module_keras_utils"]),
+    "activation",
+)
 _QUANTIZER = named("keras.quantizers", "Quantizer", {"path": "x"})
 add("quantization_config", 6, with_setting("quantization_config", _QUANTIZER), "quantization_config")
 add("activation_unknown_name", 6, with_setting("activation", "my_activation"), "activation", ANY)
 add("activation_is_list", 6, with_setting("activation", ["relu"]), "activation", ANY)
 for _key in ("loss", "metrics", "optimizer"):
-    _value: Any = [_SYSTEM] if _key == "metrics" else _SYSTEM
+    _value: Any = [_FOREIGN_FUNCTION] if _key == "metrics" else _FOREIGN_FUNCTION
     add(
-        f"os_system_as_{_key}",
+        f"function_of_os_as_{_key}",
         6,
         with_key("compile_config", {_key: _value}, at=None),
         f"compile_config|{_key}",
@@ -249,14 +248,13 @@ for _key in ("loss", "metrics", "optimizer"):
     )
 
 for _class in ("StringLookup", "IntegerLookup", "TextVectorization", "Hashing"):
-    for _kind, _text in (("path", "/etc/passwd"), ("url", ELSEWHERE), ("relative", "../../secret.txt")):
-        _layer = layer(_class, "lookup", vocabulary=_text)
-        add(f"{_class.lower()}_{_kind}", 7, with_layer(_layer), rf"{_class}|vocabulary")
+    add(f"{_class.lower()}", 7, with_layer(layer(_class, "lookup", vocabulary=["a"])), _class)
 for _kind, _text in (
-    ("path", "/etc/passwd"),
+    ("path", "/no-such-file"),
+    ("relative_path", "../../no-such-file"),
     ("url", ELSEWHERE),
-    ("windows_path", "C:\\secret"),
-    ("gcs", "gs://a/b"),
+    ("windows_path", "C:\\no-such-file"),
+    ("bucket", "gs://a/b"),
 ):
     add(f"setting_is_{_kind}", 7, with_setting("vocabulary", _text), "vocabulary|path|URL")
     add(f"initializer_is_{_kind}", 7, with_setting("kernel_initializer", _text), "kernel_initializer")
@@ -304,7 +302,7 @@ add("h5_tfsm", 8, h5_with(_FOREIGN["tfsm_layer"]), "TFSMLayer")
 add(
     "h5_string_lookup",
     8,
-    h5_with(layer("StringLookup", "lookup", vocabulary="/etc/passwd")),
+    h5_with(layer("StringLookup", "lookup", vocabulary="/no-such-file")),
     "StringLookup|vocabulary",
 )
 add("h5_lambda_as_loss", 8, h5_with(training={"loss": lambda_layer()}), "training_config|Lambda|loss", ANY)

@@ -1,4 +1,4 @@
-"""Folders that cost or mislead before any model is opened: records without end, manifests that name what is no file."""
+"""Folders that cost or mislead before any model is opened: records above the bounds, manifests that name what is no file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.security.hostile import clean
 from tests.security.hostile.case import ANY, NOT_CLEAN, Build, add
-
-MIB = 1024**2
 
 
 def checkpoints(name: str, text: Callable[[], str]) -> Build:
@@ -37,44 +35,34 @@ def manifest(file: str) -> Build:
 
 
 def deep(folder: Path) -> Path:
-    """A SavedModel beside 300 folders in each other."""
+    """A SavedModel beside ten folders in each other."""
     (folder / "saved_model.pb").write_bytes(b"\x08\x01")
-    os.makedirs(folder / "/".join("d" * 300))
+    os.makedirs(folder / "/".join("d" * 10))
+    return folder
+
+
+def many_files(folder: Path) -> Path:
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01")
+    for number in range(10):
+        (folder / f"{number}.txt").touch()
     return folder
 
 
 HEADER = "epoch,val_loss"
-add(
-    "record_of_one_epoch_without_end",
-    9,
-    checkpoints("log.csv", lambda: HEADER + "\n1,2" * (15 * MIB)),
-    "log.csv|larger",
-    heavy=True,
-)
-add(
-    "record_of_many_epochs",
-    9,
-    checkpoints("log.csv", lambda: "\n".join([HEADER, *(f"{n},1" for n in range(250_000))])),
-    "epoch|larger",
-    heavy=True,
-)
-add(
-    "record_of_many_columns",
-    9,
-    checkpoints("log.csv", lambda: HEADER + "," * MIB + "\n0,1" + "," * MIB),
-    "",
-    NOT_CLEAN,
-    heavy=True,
-)
-add(
-    "record_in_json_without_end",
-    9,
-    checkpoints("h.json", lambda: '{"val_loss": [' + "1," * (30 * MIB) + "1]}"),
-    "h.json|larger|record",
-    heavy=True,
-)
+RECORDS: dict[str, tuple[str, str]] = {
+    "of_one_long_row": ("log.csv", HEADER + "\n1,2" + ",2" * 20_000),
+    "of_many_epochs": ("log.csv", "\n".join([HEADER, *(f"{number},1" for number in range(5_000))])),
+    "of_many_columns": ("log.csv", HEADER + "," * 20_000 + "\n0,1" + "," * 20_000),
+    "in_json": ("h.json", '{"val_loss": [' + "1," * 20_000 + "1]}"),
+}
+for _name, (_file, _text) in RECORDS.items():
+    _build = checkpoints(_file, lambda text=_text: text)  # type: ignore[misc]
+    add(f"record_{_name}", 9, _build, "is larger than 20,000 bytes", checkpoints__record_bytes=20_000)
+_epochs = checkpoints("log.csv", lambda: "\n".join([HEADER, *(f"{number},1" for number in range(20))]))
+add("record_of_more_epochs_than_are_read", 9, _epochs, "epoch", checkpoints__EPOCHS=10)
 add("record_of_a_long_epoch", 9, checkpoints("log.csv", lambda: f"{HEADER}\n{'9' * 5_000},1"), "epoch")
 add("manifest_names_nul", 9, manifest("a\0b.keras"), "names no chosen checkpoint")
 add("manifest_names_a_surrogate", 9, manifest("\ud800.keras"), "training.json|chosen")
 add("saved_model_beside_deep_folders", 26, deep, "", NOT_CLEAN)
+add("saved_model_of_many_files", 26, many_files, "holds more than 5 files", snapshot__model_files=5)
 add("manifest_names_another_kind", 9, manifest("training.json"), "", ANY)
