@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from safeml.audits.base import AuditInputs
-from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.base import DifferentiableClassifier, is_differentiable
 from safeml.classifiers.identity import file_title, model_identity
 from safeml.config.audit import Config
 from safeml.data.place import Place
@@ -47,9 +47,9 @@ def open_surrogate(
         raise type(error)(
             f"{SURROGATE}: {str(error).replace('model.input', SURROGATE + '.input')}"
         ) from error
-    if not callable(getattr(classifier, "logits", None)):
+    if not is_differentiable(classifier):
         raise _no_gradient(file)
-    return opened, cast("DifferentiableClassifier", classifier)
+    return opened, classifier
 
 
 def check_surrogate(config: Config, place: Place) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from safeml import pipeline
 from safeml.audits.base import AuditInputs
+from safeml.classifiers.base import is_differentiable
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
@@ -111,7 +112,7 @@ def _opened(
         inputs.train,
         inputs.valid,
         inputs.classifier.name,
-        callable(getattr(inputs.classifier, "logits", None)),
+        is_differentiable(inputs.classifier),
         inputs.manifest,
     )
     folder = out or default_folder(place.base / config.run.reports, subject, config, profile)

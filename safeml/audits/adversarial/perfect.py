@@ -10,6 +10,7 @@ import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Maker, Perfect, Request, Simulated
+from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.stages.adversarial import AdversarialSettings
 
@@ -66,7 +67,7 @@ def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
 def _state(
     inputs: AuditInputs, settings: AdversarialSettings, untrained: bool
 ) -> tuple[Literal["runs", "idle"], str]:
-    if callable(getattr(inputs.classifier, "logits", None)):
+    if is_differentiable(inputs.classifier):
         return "runs", ""
     by = "queries only" if settings.surrogate is None else "queries and transfer only"
     return "runs", f"a model of this kind gives no gradient: {by}, and no robust accuracy"

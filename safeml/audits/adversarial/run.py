@@ -33,6 +33,7 @@ from safeml.audits.adversarial.transfer import (
     transfer_table,
 )
 from safeml.audits.base import AuditInputs
+from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
 from safeml.stages.adversarial import AdversarialSettings
@@ -48,7 +49,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     """
     main = settings.main
     sample = inputs.test.sample(settings.images, inputs.seed)
-    blind = not callable(getattr(inputs.classifier, "logits", None))
+    blind = not is_differentiable(inputs.classifier)
     if blind:
         settings = settings.model_copy(update={"batch": 64 if settings.batch == "auto" else settings.batch})
     items = Items.of(inputs, sample, settings)

@@ -23,6 +23,7 @@ from safeml.audits.physical.items import VIEWS, SignItems
 from safeml.audits.physical.measure import SignMeasured, sign_problems
 from safeml.audits.physical.patch import PatchMeasured, measure_patch
 from safeml.audits.promises import BREAKING, KEPT, PROBED
+from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
 from safeml.stages.physical import PhysicalSettings
@@ -40,7 +41,7 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     An image counts as robust when it is right without an attack and under the attack. A classifier without a gradient gets
     the threats that only ask; what needs a gradient is then recorded as not measured, and so is the worst of all threats.
     """
-    gradient = callable(getattr(inputs.classifier, "logits", None))
+    gradient = is_differentiable(inputs.classifier)
     sample = inputs.test.sample(settings.images, inputs.seed)
     items = SignItems.of(inputs, sample, settings)
     total = len(SIGN_THREATS) + 2
