@@ -34,9 +34,9 @@ import tensorflow as tf
 from safeml.attacks.art.pgd import art_classifier, art_pgd_attack
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.engine import compile_for
-from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.classifiers.load import load_model
 from safeml.data.rendered import render

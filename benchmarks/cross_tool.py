@@ -24,8 +24,8 @@ from strangers import EXPECTED
 
 from safeml.attacks.art.pgd import art_pgd
 from safeml.attacks.base import Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
+from safeml.attacks.slots import attack
 from safeml.classifiers.load import load_model
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import project

@@ -1,4 +1,4 @@
-"""APGD: PGD with momentum that halves its own step where it stops getting ahead, and goes back to the best image so far.
+"""APGD: PGD with momentum that halves its step size when the loss stagnates, and restarts from the best image so far.
 
 F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", 2020.
 APGD-CE climbs the cross entropy; APGD-T descends towards the wrong classes that come next, one after the other.
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.losses import Loss, cross_entropy, targeted_difference_of_logits_ratio
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm, random_starts
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.threats import Threat
 
@@ -32,7 +32,7 @@ def apgd_ce(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Untargeted, on the cross entropy; budget.attempts are restarts."""
+    """Attack without a target, on the cross entropy; budget.attempts are restarts."""
     return attack(classifier, images, labels, threat, AutoProjectedGradient(), budget, ids)
 
 
@@ -44,7 +44,7 @@ def apgd_t(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Targeted, on the difference of logits; budget.attempts are the wrong classes with the highest scores, in turn."""
+    """Attack towards a target class, on the difference of logits; the targets are the budget.attempts incorrect classes with the highest logits, one after the other."""
     method = AutoProjectedGradient(loss=targeted_difference_of_logits_ratio)
     attempts = min(budget.attempts, classifier.classes - 1)
     targets = runners_up(classifier.predict_logits(images), labels, attempts)
@@ -54,7 +54,7 @@ def apgd_t(
 
 
 def runners_up(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """int32 [N, count]: the wrong classes of each image, by falling logit [N, K]. Undefined logits come last."""
+    """Return int32 [N, count]: the incorrect classes of each image, by falling logit [N, K]. Undefined logits come last."""
     scores = np.where(np.isfinite(logits), logits, -np.inf).astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")
     wrong = order[order != labels[:, None]].reshape(len(labels), logits.shape[1] - 1)
@@ -76,7 +76,7 @@ def checkpoints(steps: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AutoProjectedGradient:
-    """`own` of a lane: the image before, the best image and its direction, the step size, and what the halving reads."""
+    """`own` of a slot: the image before, the best image and its direction, the step size, and what the halving reads."""
 
     loss: Loss = cross_entropy
     kind: str = "apgd"
@@ -86,7 +86,7 @@ class AutoProjectedGradient:
     stride: int = field(default=10, compare=False)
     draws: int = 0
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
         return {
             "epsilon": np.float32(epsilon),
             "steps": np.int32(steps),
@@ -115,7 +115,7 @@ class AutoProjectedGradient:
             "halved": tf.cast(nothing, tf.bool),
         }
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         import tensorflow as tf
 
         images, direction = seen.images, seen.direction
@@ -131,7 +131,7 @@ class AutoProjectedGradient:
         best = tf.where(better, seen.loss, state["best"])
         rises = state["rises"] + tf.cast((seen.loss > state["loss"]) & (seen.count > 0), tf.int32)
 
-        window = tf.gather(knobs["window"], seen.count)
+        window = tf.gather(hyperparameters["window"], seen.count)
         check = (window > 0) & seen.going
         slow = tf.cast(rises, tf.float32) < ENOUGH * tf.cast(window, tf.float32)
         stuck = ~state["halved"] & (best <= state["best_at_check"])
@@ -142,7 +142,7 @@ class AutoProjectedGradient:
             lambda: (images, direction),
         )
         halvings = state["halvings"] + tf.cast(halve, tf.float32)
-        size = per_image(2.0 * knobs["epsilon"] * tf.pow(0.5, halvings))
+        size = per_image(2.0 * hyperparameters["epsilon"] * tf.pow(0.5, halvings))
 
         stepped = ball.nearest(images + size * direction)
         share = per_image(tf.where(seen.count == 0, 1.0, MOMENTUM))

@@ -1,4 +1,4 @@
-"""What every attack is given and gives back. Legend: N images, H W C pixels."""
+"""Arguments and results of every attack. Legend: N images, H W C pixels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SURVIVED = -1
 
 @dataclass(frozen=True, eq=False)
 class AttackOutcome:
-    """What an attack found, image by image.
+    """The result of an attack, per image.
 
     adversarial: float32 [N, H, W, C], 0..1; the first misclassified iterate, or the last iterate of a survivor. A
         minimal-norm attack gives its nearest misclassified image, or the clean one where it found none; the transfer always the last iterate.
     first_step: int64 [N]; how often the image had been changed when it was first misclassified (a random start counts
         as one change), 0 where the clean image is misclassified already, -1 where it survived.
-    zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had nothing to follow.
+    zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had no direction.
     attempt: int64 [N]; the restart, or the rank of the target class, in which it broke or which was the last.
     looks: int64 [N]; how often the model was asked about this image's iterates, over all attempts: once before each step,
         and once at the end of an attempt that failed (FMN: not at the end). The clean check, the order of APGD-T's
@@ -40,10 +40,10 @@ class AttackOutcome:
 
 @dataclass(frozen=True)
 class Budget:
-    """How hard an attack tries. `seed` and an image's id alone decide its random draws; `batch` decides speed only.
+    """The effort of an attack. Only `seed` and an image's id decide its random draws; `batch` changes speed only.
 
     steps: changes of an image in one attempt. attempts: restarts, or target classes, one after the other.
-    clean_checked: the caller knows that every image is answered right when clean; otherwise the attack asks first.
+    clean_checked: the caller knows that every clean image is classified correctly; otherwise the attack checks first.
     """
 
     steps: int

@@ -16,9 +16,9 @@ WORTH_IT = 1.05  # a larger batch must be this much faster: its last survivors c
 
 
 def fastest_batch(classifier: DifferentiableClassifier, images: np.ndarray, labels: np.ndarray) -> int:
-    """The batch with the most gradients a second, of a few; images: uint8 [N, H, W, C], labels: int [N].
+    """Return the batch size with the most gradients per second, of a few; images: uint8 [N, H, W, C], labels: int [N].
 
-    A batch that memory does not hold ends the search.
+    A batch that does not fit into memory ends the search.
     """
     gradient = _gradient(classifier)
     best, best_rate = SIZES[0], 0.0

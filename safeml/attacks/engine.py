@@ -1,10 +1,10 @@
-"""The one loop behind every attack: look at the model, mark what is broken, move the rest; compiled as one graph.
+"""The one loop behind every attack on pixels: evaluate the model, mark the broken images, move the others; compiled as one graph.
 
 References:
     J. Rauber, W. Brendel, M. Bethge, "Foolbox", 2017 (one loop with holes).
     M. Pintor et al., "Indicators of attack failure", 2022 (leave at the first misclassified iterate).
 
-Legend: B lanes (images under attack at the same time), H W C pixels, K classes, S steps between two returns to Python.
+Legend: B slots (images under attack at the same time), H W C pixels, K classes, S steps between two returns to Python.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any mor
 class Compiled(NamedTuple):
     """The graphs of one method on one classifier.
 
-    broken(images, labels) -> bool [B]. enter(lanes, mask, clean, images, labels, targets) -> lanes, the masked ones anew.
-    advance(lanes, knobs, draws [S, B, D]) -> lanes after at most S steps each. result(lanes) -> what the attack gives back.
+    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets) -> slots, the masked ones anew.
+    advance(slots, hyperparameters, draws [S, B, D]) -> slots after at most S steps each. result(slots) -> what the attack gives back.
     """
 
     broken: Callable[..., Any]
@@ -38,7 +38,7 @@ class Compiled(NamedTuple):
 
 
 def lanes_of(size: Any, shape: tuple[int, ...], method: Method) -> State:
-    """`size` empty lanes for images of `shape`. best, least, earlier: of the loss so far, and before the last steps."""
+    """`size` empty slots for images of `shape`. best, least, earlier: of the loss so far, and before the last steps."""
     import tensorflow as tf
 
     images = tf.zeros((size, *shape))
@@ -89,7 +89,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         direction, slope = tf.cond(tf.reduce_any(undefined), mended, lambda: (direction, slope))
         return broken | undefined, loss, direction, slope, gradient
 
-    def enter(lanes: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
+    def enter(slots: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
         fresh = {
             **lanes_of(tf.shape(mask)[0], tuple(clean.shape[1:]), method),
             "clean": clean,
@@ -99,14 +99,14 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             "going": tf.ones_like(mask),
             "own": method.begin(clean, images),
         }
-        return _map2(lambda old, new: choose(mask, new, old), lanes, fresh)
+        return _map2(lambda old, new: choose(mask, new, old), slots, fresh)
 
-    def advance(lanes: State, knobs: State, draws: Any) -> State:
-        steps = knobs["steps"]
+    def advance(slots: State, hyperparameters: State, draws: Any) -> State:
+        steps = hyperparameters["steps"]
         late = tf.cast(tf.math.ceil((1.0 - LAST_PART) * tf.cast(steps, tf.float32)), tf.int32)
-        constant = {name: lanes[name] for name in ("clean", "labels", "targets")}
-        changing = {name: value for name, value in lanes.items() if name not in constant}
-        ball = Ball(norm, lanes["clean"], knobs["epsilon"], steps)
+        constant = {name: slots[name] for name in ("clean", "labels", "targets")}
+        changing = {name: value for name, value in slots.items() if name not in constant}
+        ball = Ball(norm, slots["clean"], hyperparameters["epsilon"], steps)
 
         def going_on(step: Any, state: State) -> Any:
             return (step < tf.shape(draws)[0]) & tf.reduce_any(state["going"])
@@ -125,7 +125,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             if method.leaves:
                 going = going & ~broken
             seen = Seen(images, loss, direction, slope, count, broken, draws[step], going, gradient)
-            moved, own = method.move(seen, ball, state["own"], knobs)
+            moved, own = method.move(seen, ball, state["own"], hyperparameters)
             own = {name: _kept(going, value, state["own"][name]) for name, value in own.items()}
             count = tf.where(going, count + 1, count)
             return step + 1, {
@@ -147,17 +147,17 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         broken=_graph(lambda images, labels: is_broken(classifier.logits(images), labels)),
         enter=_graph(enter),
         advance=_graph(advance),
-        result=lambda lanes: method.result(lanes["images"], lanes["own"]),
+        result=lambda slots: method.result(slots["images"], slots["own"]),
     )
 
 
 def _kept(going: Any, new: Any, old: Any) -> Any:
-    """Small memories of a lane that has left stay as they are; its images are not read any more, and cost time."""
+    """Small memories of a slot that has left stay as they are; its images are not read any more, and cost time."""
     return choose(going, new, old) if new.shape.rank == 1 else new
 
 
 def _graph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled once, for any number of lanes."""
+    """`function` compiled once, for any number of slots."""
     import tensorflow as tf
 
     traced: list[Any] = []

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.metrics.classification import right_answers
 from safeml.threats import Threat
@@ -34,7 +34,7 @@ def fmn(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """The nearest misclassified image inside the ball of `threat`, which may be large; the clean image where none was found.
+    """Search the nearest misclassified image inside the ball of `threat`, which may be large; return the clean image where there is none.
 
     first_step: the step at which an image was first misclassified, at whatever distance.
     """
@@ -66,7 +66,7 @@ def _bisect(
 
 @dataclass(frozen=True)
 class ShrinkingBall:
-    """`own` of a lane: the radius of its ball, and the nearest misclassified image with its distance."""
+    """`own` of a slot: the radius of its ball, and the nearest misclassified image with its distance."""
 
     loss: Loss = margin
     kind: str = "fmn"
@@ -76,7 +76,7 @@ class ShrinkingBall:
     stride: int = field(default=10, compare=False)
     draws: int = 0
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
         return {"epsilon": np.float32(epsilon), "steps": np.int32(steps)}
 
     def start(
@@ -94,17 +94,17 @@ class ShrinkingBall:
             "distance": nothing + np.float32(np.inf),
         }
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         import tensorflow as tf
 
         distance = ball.norm.size(seen.images - ball.clean)[:, 0, 0, 0]
-        # A lane that is done may still be looked at, for as long as its neighbours go on: that must not count.
+        # A slot that is done may still be looked at, for as long as its neighbours go on: that must not count.
         nearer = seen.going & seen.broken & (distance < state["distance"])
         nearest = choose(nearer, seen.images, state["nearest"])
         least = tf.where(nearer, distance, state["distance"])
 
         # A half cosine from the first to the last value, in the exponent.
-        part = tf.cast(seen.count, tf.float32) / tf.cast(knobs["steps"], tf.float32)
+        part = tf.cast(seen.count, tf.float32) / tf.cast(hyperparameters["steps"], tf.float32)
         wave = 0.5 * (1.0 + tf.cos(np.pi * part))
         share = LAST_STEP * tf.pow(FIRST_STEP / LAST_STEP, wave)
         change = LAST_CHANGE * tf.pow(FIRST_CHANGE / LAST_CHANGE, wave)
@@ -115,7 +115,7 @@ class ShrinkingBall:
         unknown = tf.math.is_inf(least)
         grown = tf.where(unknown, ahead, state["radius"]) * (1.0 + change)
         shrunk = tf.minimum(state["radius"], least) * (1.0 - change)
-        radius = tf.minimum(tf.where(seen.broken, shrunk, grown), knobs["epsilon"])
+        radius = tf.minimum(tf.where(seen.broken, shrunk, grown), hyperparameters["epsilon"])
 
         stepped = seen.images - ball.clean + per_image(share * radius) * seen.direction
         moved = ball.clean + ball.norm.project(stepped, per_image(radius))

@@ -1,6 +1,6 @@
-"""What an attack climbs: the larger the loss, the nearer the image is to a wrong answer. Legend: B images, K classes.
+"""Losses that an attack maximises: the larger the loss, the nearer the image is to misclassification. Legend: B images, K classes.
 
-Each takes logits [B, K], labels int32 [B] and targets int32 [B] (used by the targeted loss alone), and gives [B].
+Each takes logits [B, K], labels int32 [B] and targets int32 [B] (only the targeted loss uses them), and gives [B].
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ Loss = Callable[[Any, Any, Any], Any]
 
 
 def cross_entropy(logits: Any, labels: Any, targets: Any) -> Any:
-    """Of the true class. Its gradient fades where the logits are far apart; the losses below do not."""
+    """Cross entropy of the true class. Its gradient vanishes where the logits are far apart; those of the losses below do not."""
     import tensorflow as tf
 
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
 def margin(logits: Any, labels: Any, targets: Any) -> Any:
-    """The best wrong logit less the true one: positive where the answer is wrong."""
+    """Largest incorrect logit minus the true one: positive where the image is misclassified."""
     import tensorflow as tf
 
     true = _of(logits, labels)
@@ -41,7 +41,7 @@ def difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) -> Any:
 
 
 def targeted_difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) -> Any:
-    """As above, towards one wrong class (targeted DLR, same source); with fewer than four classes, the plain difference."""
+    """As above, towards one incorrect class (targeted DLR, same source); with fewer than four classes, the plain difference."""
     import tensorflow as tf
 
     difference = _of(logits, targets) - _of(logits, labels)
@@ -58,7 +58,7 @@ def _of(logits: Any, classes: Any) -> Any:
 
 
 def _without(logits: Any, labels: Any) -> Any:
-    """The logits with the true class out of the competition."""
+    """The logits, with that of the true class at minus infinity."""
     import tensorflow as tf
 
     return logits - tf.one_hot(labels, logits.shape[1], on_value=logits.dtype.max / 4, off_value=0.0)

@@ -1,6 +1,6 @@
-"""What makes one attack different from another: the holes of the loop in `engine.py`.
+"""The parts in which attacks differ: the holes of the loop in `engine.py`.
 
-Legend: B lanes (images under attack at the same time), H W C pixels, K classes.
+Legend: B slots (images under attack at the same time), H W C pixels, K classes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ State = dict[str, Any]
 
 
 class Seen(NamedTuple):
-    """One look at the model. images: [B, H, W, C], as they are now. loss: [B]. direction: the steepest unit step, or None.
+    """One evaluation of the model. images: [B, H, W, C], as they are now. loss: [B]. direction: the steepest unit step, or None.
 
     slope: [B], the dual norm of the gradient: how fast the loss rises along `direction`. count: int32 [B], changes made so
-    far. broken: bool [B]. draws: [B, D] random numbers of 0..1 for this step. going: bool [B], lanes that go on.
+    far. broken: bool [B]. draws: [B, D] random numbers of 0..1 for this step. going: bool [B], slots that go on.
     gradient: [B, H, W, C], of the loss, as it came: not always finite; or None.
     """
 
@@ -52,9 +52,9 @@ class Ball(NamedTuple):
 class Method(Protocol):
     """One attack. Every object of the same `kind` and the same norm shares one compiled graph.
 
-    moved_start: the start counts as a change of the image. loss: what is climbed. gradient: whether a look takes a gradient. leaves: an image leaves at its first wrong answer.
+    moved_start: the start counts as a change of the image. loss: what is climbed. gradient: whether a look takes a gradient. leaves: an image leaves at its first misclassification.
     stride: steps between two returns to Python. draws: random numbers that a step of one image takes.
-    knobs: numbers (or vectors) that the graph takes as inputs, so that another value is no other graph.
+    hyperparameters: numbers (or vectors) that the graph takes as inputs, so that another value is no other graph.
     """
 
     @property
@@ -72,24 +72,24 @@ class Method(Protocol):
     @property
     def draws(self) -> int: ...
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State: ...
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State: ...
 
     def start(
         self, norm: Norm, clean: np.ndarray, epsilon: float, ids: np.ndarray, seed: int, attempt: int
     ) -> np.ndarray:
-        """NumPy: where the images [M, H, W, C] begin; each follows from (seed, attempt, its id) alone."""
+        """Return the start images [M, H, W, C] (NumPy); each depends only on (seed, attempt, its id)."""
         ...
 
     def begin(self, clean: Any, images: Any) -> State:
-        """What the attack remembers of each lane, at its start. Tensors [B, ...]."""
+        """What the attack remembers of each slot, at its start. Tensors [B, ...]."""
         ...
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         """The next images (any where not `seen.going`), and what is remembered from here on."""
         ...
 
     def result(self, images: Any, state: State) -> Any:
-        """The images that the attack gives back for its lanes."""
+        """The images that the attack gives back for its slots."""
         ...
 
 

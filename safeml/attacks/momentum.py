@@ -1,7 +1,7 @@
-"""MI-FGSM: steps along a gradient that is accumulated on the way. What it finds on one model breaks others more often.
+"""MI-FGSM: steps along a gradient that is accumulated on the way. Its adversarial examples transfer to other models more often.
 
 Y. Dong et al., "Boosting adversarial attacks with momentum", 2018: decay 1, from the clean image. Here it climbs the margin and
-goes on after the first wrong answer, because an image that only just breaks the model that it was made on rarely breaks
+goes on after the first misclassification, because an image that only just breaks the model that it was made on rarely breaks
 another one. Steps are 2.5 times the source's epsilon / steps, as PGD's are: with those, an image comes to the border of its
 ball with its very last step, and breaks its own model less often.
 """
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import Norm
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.metrics.classification import right_answers
 from safeml.threats import Threat
@@ -36,7 +36,7 @@ def momentum(
 ) -> AttackOutcome:
     """The last iterate of every image. One attempt: nothing in it is random.
 
-    first_step: -1 where the last iterate is answered right, whatever its way there was.
+    first_step: -1 where the last iterate is classified correctly, also if an earlier one was not.
     """
     once = replace(budget, attempts=1)
     outcome = attack(classifier, images, labels, threat, Momentum(), once, ids)
@@ -50,7 +50,7 @@ def momentum(
 
 @dataclass(frozen=True)
 class Momentum:
-    """`own` of a lane: the sum of its gradients, each scaled to a mean size of one."""
+    """`own` of a slot: the sum of its gradients, each scaled to a mean size of one."""
 
     loss: Loss = margin
     kind: str = "momentum"
@@ -60,7 +60,7 @@ class Momentum:
     stride: int = field(default=10, compare=False)
     draws: int = 0
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
         size = PATH * epsilon / steps
         return {"epsilon": np.float32(epsilon), "steps": np.int32(steps), "size": np.float32(size)}
 
@@ -74,7 +74,7 @@ class Momentum:
 
         return {"momentum": tf.zeros_like(images)}
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         import tensorflow as tf
 
         # Scaled by its largest entry first: the sum of honest gradients may overflow, and a mean of them underflow.
@@ -83,7 +83,7 @@ class Momentum:
         scaled = tf.math.divide_no_nan(gradient, largest)
         mean = tf.reduce_mean(tf.abs(scaled), axis=[1, 2, 3], keepdims=True)
         gathered = DECAY * state["momentum"] + tf.math.divide_no_nan(scaled, mean)
-        moved = ball.nearest(seen.images + knobs["size"] * ball.norm.normalise(gathered))
+        moved = ball.nearest(seen.images + hyperparameters["size"] * ball.norm.normalise(gathered))
         return moved, {"momentum": gathered}
 
     def result(self, images: Any, state: State) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.losses import Loss, cross_entropy
 from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import NORMS, Norm, random_starts
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.threats import Threat
 
@@ -24,7 +24,9 @@ def pgd(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """A. Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018."""
+    """Take `budget.steps` projected steps per restart.
+
+    A. Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018."""
     step_size = NORMS[threat.norm].step(threat.epsilon, budget.steps)
     return attack(classifier, images, labels, threat, ProjectedGradient(step_size=step_size), budget, ids)
 
@@ -47,7 +49,7 @@ class ProjectedGradient:
     def moved_start(self) -> bool:
         return self.random_start
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
         return {
             "epsilon": np.float32(epsilon),
             "steps": np.int32(steps),
@@ -65,8 +67,8 @@ class ProjectedGradient:
     def begin(self, clean: Any, images: Any) -> State:
         return {}
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
-        return ball.nearest(seen.images + knobs["size"] * seen.direction), {}
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
+        return ball.nearest(seen.images + hyperparameters["size"] * seen.direction), {}
 
     def result(self, images: Any, state: State) -> Any:
         return images

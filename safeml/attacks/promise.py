@@ -1,4 +1,4 @@
-"""Does a small step gain what the gradient promises? Where it does not, gradients lead nowhere, whatever attack follows them.
+"""Whether a small step gains as much as the gradient predicts. Where it does not, no gradient attack is reliable.
 
 A. Athalye, N. Carlini, D. Wagner, "Obfuscated gradients give a false sense of security", 2018 (shattered gradients).
 
@@ -23,7 +23,7 @@ def promise_kept(
     step: float,
     batch: int,
 ) -> np.ndarray:
-    """The margin that one step along the steepest direction gained, as a share of what the gradient said: float32 [N].
+    """Return the gain in margin of one step along the steepest direction, as a share of the gain that the gradient predicts: float32 [N].
 
     images: float32 [N, H, W, C], 0..1. labels: int [N]. step: length of the step in `norm`, in pixel units.
     About 1 where the model is nearly linear over the step; 0 where the gradient is zero or not finite.

@@ -1,9 +1,9 @@
-"""Square: a random search that asks for answers alone; each step recolours one random square and keeps it if it helps.
+"""Square: a random search by queries only; each step recolours one random square and keeps it if the loss rises.
 
 M. Andriushchenko, F. Croce, N. Flammarion, M. Hein, "Square Attack: a query-efficient black-box adversarial attack via
 random search", 2020. L-inf follows its algorithm; in L2 a step moves the budget of one square to another.
 
-Legend: B lanes, H W C pixels.
+Legend: B slots, H W C pixels.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.losses import Loss, margin
 from safeml.attacks.method import Ball, Seen, State, choose
 from safeml.attacks.norms import NORMS, Norm
+from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.threats import Threat
 
@@ -52,7 +52,7 @@ def sides(steps: int, shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RandomSquares:
-    """`own` of a lane: the best image so far and its loss; `images` is what is tried next."""
+    """`own` of a slot: the best image so far and its loss; `images` is what is tried next."""
 
     euclidean: bool
     loss: Loss = margin
@@ -63,7 +63,7 @@ class RandomSquares:
     stride: int = field(default=50, compare=False)
     draws: int = DRAWS
 
-    def knobs(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
+    def hyperparameters(self, epsilon: float, steps: int, shape: tuple[int, ...]) -> State:
         return {
             "epsilon": np.float32(epsilon),
             "steps": np.int32(steps),
@@ -88,7 +88,7 @@ class RandomSquares:
 
         return {"best_image": images, "best": tf.zeros_like(images[:, 0, 0, 0]) - np.float32(np.inf)}
 
-    def move(self, seen: Seen, ball: Ball, state: State, knobs: State) -> tuple[Any, State]:
+    def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         import tensorflow as tf
 
         better = seen.loss > state["best"]
@@ -97,7 +97,7 @@ class RandomSquares:
             lambda: choose(better, seen.images, state["best_image"]),
             lambda: state["best_image"],
         )
-        side = tf.gather(knobs["side"], seen.count)
+        side = tf.gather(hyperparameters["side"], seen.count)
         tried = (_moved_budget if self.euclidean else _recoloured)(best_image, seen.draws, side, ball)
         return tried, {"best_image": best_image, "best": tf.maximum(state["best"], seen.loss)}
 

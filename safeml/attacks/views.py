@@ -1,4 +1,4 @@
-"""The same classifier as an attack may look at it where its plain gradient leads nowhere.
+"""Views of the classifier for attacks, where its own gradient is not usable.
 
 The audit always predicts again with the classifier itself: a view only guides an attack.
 
@@ -40,7 +40,7 @@ def straight_through(classifier: Any) -> View:
     """Rounding and signs as they are going forward, and as if they were smooth going back (BPDA).
 
     Reaches operations of the graph itself. One inside a compiled function of a SavedModel, or a comparison turned into
-    numbers, has no gradient here either: what is left then are attacks by queries.
+    numbers, has no gradient here either: then only attacks by queries remain.
     """
     import tensorflow as tf
 
@@ -57,7 +57,7 @@ def straight_through(classifier: Any) -> View:
 
 
 def expectation(classifier: Any, draws: int = DRAWS) -> View:
-    """The mean over several answers, for a classifier that is random (EOT)."""
+    """Return the mean over several predictions, for a random classifier (EOT)."""
     import tensorflow as tf
 
     def logits(pixels: Any) -> Any:
@@ -67,7 +67,7 @@ def expectation(classifier: Any, draws: int = DRAWS) -> View:
 
 
 def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> View:
-    """The mean over small changes of all pixels, for a surface that is rough; the changes are the same for every image.
+    """Return the mean over small changes of all pixels, for a rough loss surface; the changes are the same for every image.
 
     width: largest change of a pixel, in pixel units of 0..1.
     """
@@ -82,7 +82,7 @@ def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> V
 
 
 def answers_alone(classifier: Any) -> View:
-    """Anything that predicts, asked from inside the graph: for attacks by queries on a model without a gradient."""
+    """Wrap a model without a gradient for attacks by queries, called from inside the graph."""
     import tensorflow as tf
 
     def logits(pixels: Any) -> Any:

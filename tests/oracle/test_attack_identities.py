@@ -23,8 +23,8 @@ from safeml.data.dataset import ImageDataset
 from safeml.sealed import Arrays, Form
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
-from tests.integration.test_attack_lanes import SPENDS, K, convolutional, network, same
-from tests.integration.test_attack_lanes import run as attacked
+from tests.integration.test_attack_slots import SPENDS, K, convolutional, network, same
+from tests.integration.test_attack_slots import run as attacked
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ TINY = (Threat(norm="linf", epsilon=1e-5), Threat(norm="l2", epsilon=1e-3))
 MIDDLE = (Threat(norm="linf", epsilon=0.02), Threat(norm="l2", epsilon=0.2))
 LARGE = (Threat(norm="linf", epsilon=0.05), Threat(norm="l2", epsilon=0.5))
 THREATS = (*TINY, *MIDDLE, *LARGE)
-# FMN's steps are no multiple of the steps between two returns to Python: lanes end in the middle of a stride.
+# FMN's steps are no multiple of the steps between two returns to Python: slots end in the middle of a stride.
 SETTINGS: dict[str, Any] = {
     "images": N,
     "steps": 8,

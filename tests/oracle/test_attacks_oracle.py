@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from safeml.attacks.base import SURVIVED, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.slots import attack
 from safeml.metrics.perturbation import perturbation_size, project
 from safeml.settings.model import InputSettings
 from safeml.threats import Threat
@@ -170,7 +170,7 @@ def test_agrees_with_art_on_a_reference_model():
 
 
 def test_agrees_with_art_on_a_small_network():
-    from tests.integration.test_attack_lanes import network
+    from tests.integration.test_attack_slots import network
 
     own, art = survivors_of_both(*network(60), Threat(norm="linf", epsilon=0.03), steps=20)
     assert 0 < art < 1

@@ -1,4 +1,4 @@
-"""What every attack on a sign is given and gives back. Legend: N images, H W C pixels, K classes."""
+"""Arguments and results of every attack on a sign. Legend: N images, H W C pixels, K classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from safeml.attacks.signs.settings import SignSettings
 
-# What paint and paper give back of the light: no print is as black as 0 or as white as 1.
+# Reflectance of paint and paper: no print is as black as 0 or as white as 1.
 DARKEST, LIGHTEST = 0.05, 0.95
 # Steps that a compiled loop makes before it comes back: while it runs, no signal reaches Python.
 STRIDE = 10
@@ -24,10 +24,10 @@ UNCHANGED = -1
 
 @dataclass(frozen=True, eq=False)
 class SignOutcome:
-    """What an attack found, image by image.
+    """The result of an attack, per image.
 
     adversarial: float32 [N, H, W, C], 0..1; the first misclassified candidate, or the worst one of a survivor.
-    first_step: int64 [N]; how many changes had been tried when the image was first misclassified, 0 where the clean image
+    first_step: int64 [N]; number of changes tried when the image was first misclassified, 0 where the clean image
         is misclassified already, -1 where it survived.
     choice: int64 [N]; the number of the candidate (shape, place, grid point) that was taken, -1 where none was.
     zero_gradients: bool [N]; the gradient was exactly zero everywhere; False for an attack that uses none.
@@ -62,7 +62,7 @@ class SignAttack(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """An attacked image set and what it says of itself, for checking whether it keeps its threat; fields as in `SignOutcome`."""
+    """Attacked images with the claims of the attack, to check whether they keep the bounds of their threat; fields as in `SignOutcome`."""
 
     clean: np.ndarray
     attacked: np.ndarray
@@ -78,7 +78,7 @@ class SignThreat:
     """One row of the registry.
 
     gradient: the attack needs the classifier's gradient. allowed: bool [N], which images keep the threat's bounds; computed
-    from the images and the settings, not from what the attack says of its own mask.
+    from the images and the settings, not from the mask that the attack reports.
     budget: the bounds in words. atlas: technique of MITRE ATLAS. nist: id of NIST AI 100-2e2025. source: author and year.
     """
 
@@ -93,7 +93,7 @@ class SignThreat:
 
 
 def badness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The largest other logit minus the label's, float64 [N]: above 0 exactly where the answer is wrong.
+    """The largest other logit minus the label's, float64 [N]: above 0 exactly where the image is misclassified.
 
     logits: float [N, K]; a row that is not finite is infinitely bad. A tie counts as the answer that argmax gives.
     The margin does not fade where the softmax of a confident model does (N. Carlini, D. Wagner, "Towards evaluating the

@@ -1,4 +1,4 @@
-"""Graffiti: two dark or light strokes across the sign. Found by asking alone.
+"""Graffiti: two dark or light strokes across the sign. A search by queries only.
 
 References:
     K. Eykholt et al., "Robust physical-world attacks on deep learning visual classification", 2018 (graffiti on signs).

@@ -1,4 +1,4 @@
-"""The worst of many candidates by asking alone: no gradient, so it works on every classifier. Legend: N images, H W C pixels."""
+"""The worst of many candidates by queries only: no gradient, so it works on every classifier. Legend: N images, H W C pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def worst_of(
     draw: Draw,
     batch: int,
 ) -> Search:
-    """Try candidate after candidate on each image until one is misclassified; of a survivor, take the one that is nearest to it.
+    """Try candidate after candidate on each image until one is misclassified; for a survivor, take the one with the largest margin towards misclassification.
 
     predict: float32 [P, H, W, C] -> logits [P, K]. candidates: M, numbered 0..M-1 in the order in which they are tried.
     batch: images asked for at a time; when few images are left, several candidates of each are asked for at once. What is

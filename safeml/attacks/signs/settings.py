@@ -1,4 +1,4 @@
-"""The settings that threats to the sign read; `SignSettings` has them, with their meaning and their bounds."""
+"""The settings that threats to the sign read; `PhysicalSettings` has them, with their meaning and their bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shadows: a triangle or a half-plane of the sign gets less light. Found by asking alone.
+"""Shadows: a triangle or a half-plane of the sign gets less light. A search by queries only.
 
 References:
     Y. Zhong, X. Liu, D. Zhai, J. Jiang, X. Ji, "Shadows can be dangerous: stealthy and effective physical-world

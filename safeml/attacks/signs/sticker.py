@@ -1,4 +1,4 @@
-"""A printed sticker on the sign: where it hurts is found by asking, its colours by the gradient.
+"""A printed sticker on the sign: queries choose its place, the gradient its colours.
 
 References:
     T. Brown, D. Mané, A. Roy, M. Abadi, J. Gilmer, "Adversarial patch", 2017.
@@ -50,7 +50,7 @@ def sticker(
 ) -> SignOutcome:
     """See `SignAttack`; the classifier is a `DifferentiableClassifier`.
 
-    A grid of places is asked with `STARTS` first colourings each; then, at the worst places, colours climb the margin by
+    Each place of a grid is queried with `STARTS` first colourings; then, at the worst places, colours climb the margin by
     the sign of its gradient. An image whose logits or gradient are not finite counts as broken.
     """
     compiled = _compile(classifier)

@@ -1,8 +1,8 @@
-"""The worst of a grid of rotations, shifts and zooms, by asking alone; and a random point of the grid.
+"""The worst of a grid of rotations, shifts and zooms, by queries only; and a random point of the grid.
 
 References:
     L. Engstrom, B. Tran, D. Tsipras, L. Schmidt, A. Madry, "Exploring the landscape of spatial robustness", 2019
-    (the full grid is a stronger attack than following gradients).
+    (the full grid is a stronger attack than gradient steps).
 
 Legend: N images, G grid points, H W C pixels.
 """

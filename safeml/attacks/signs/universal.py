@@ -1,4 +1,4 @@
-"""One patch for every sign of a class, made to be taken for another class: trained on some images, judged on others.
+"""One patch for every sign of a class, trained on some images to be classified as another class, tested on others.
 
 References:
     T. Brown, D. Mané, A. Roy, M. Abadi, J. Gilmer, "Adversarial patch", 2017.

@@ -22,9 +22,9 @@ THREAT_PLOT = "accuracy-by-threat"
 
 
 def threat_plot(metrics: dict[str, Metric]) -> DotPlot:
-    """Accuracy under each threat and under their worst case, weakest first; what was not measured stands last."""
+    """Draw the accuracy under each threat and under their worst case, weakest first, unmeasured threats last."""
     titles = {name: threat.title for name, threat in SIGN_THREATS.items()} | {
-        "worst": "Worst of all, image by image"
+        "worst": "Worst case over all threats, per image"
     }
     clean = metrics["clean_accuracy_physical_sample"]
     dots = []
@@ -51,7 +51,7 @@ def threat_plot(metrics: dict[str, Metric]) -> DotPlot:
 
 
 def threat_table(settings: PhysicalSettings, metrics: dict[str, Metric]) -> Table:
-    """One row a threat: who can do it, within what bounds, and what is left."""
+    """List for each threat the needed knowledge, the bounds and the accuracy."""
     rows: list[list[Scalar]] = [
         [
             threat.title,
@@ -87,7 +87,7 @@ def patch_table(settings: PhysicalSettings, metrics: dict[str, Metric]) -> Table
     area = f"{limit_percent(settings.patch_area)} of the box"
     return Table(
         id="universal-patch",
-        title=f"One patch for every sign: {source} taken for {target}",
+        title=f"One patch for every sign: {source} classified as {target}",
         columns=[
             Column(key="patch", label="Patch"),
             Column(key="knowledge", label="Knowledge"),
@@ -103,12 +103,12 @@ def patch_table(settings: PhysicalSettings, metrics: dict[str, Metric]) -> Table
             )
         ],
         caption=metrics["universal_patch_success"].reason
-        or "Success: the held-out sign, right when clean, is taken for the target. Random colours say what any patch of that size does.",
+        or "Success: a held-out image that is classified correctly when clean is classified as the target. Random colours show the effect of any patch of that size.",
     )
 
 
 def sticker_class_plot(sample: ImageDataset, clean: CleanSample, found: SignMeasured | None) -> DotPlot:
-    """Recall of each class under the sticker, weakest first; classes without an image come last, unmeasured."""
+    """Draw the recall of each class under the sticker, weakest first; classes without an image come last, unmeasured."""
     dots = []
     for label, name in enumerate(sample.class_names if found is not None else ()):
         assert found is not None
@@ -144,7 +144,7 @@ def sign_cases(
     patch: PatchMeasured | None,
     settings: PhysicalSettings,
 ) -> Gallery:
-    """The most confident wrong answers under each threat among images that are right when clean: at most one a class."""
+    """Show the most confident misclassifications under each threat, at most one per class; the clean image is classified correctly."""
     items: list[GalleryItem] = []
     points = grid(settings)
     for name, found in measured.items():
@@ -159,14 +159,14 @@ def sign_cases(
             items.append(_case(patch.data, row, attacked, patch.logits[row], None, "Universal patch"))
     return Gallery(
         id="worst-signs",
-        title="Most confident wrong answers under each threat",
+        title="Most confident misclassifications under each threat",
         items=items,
-        caption="Clean, attacked, and the change (grey is none, black and white are ±1 of the pixel range 0..1).",
+        caption="Clean image, attacked image, and the change (grey: none; black and white: ±1 of the pixel range 0..1).",
     )
 
 
 def _most_confident(labels: np.ndarray, logits: np.ndarray, candidates: np.ndarray) -> list[int]:
-    """Rows of wrong, finite answers, the most confident first, each class once."""
+    """Rows of misclassified images with finite logits, the most confident first, each class once."""
     finite = np.isfinite(logits).all(axis=1)
     usable = np.where(finite[:, None], logits, 0)
     wrong = candidates & finite & (usable.argmax(axis=1) != labels)

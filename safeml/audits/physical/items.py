@@ -1,4 +1,4 @@
-"""The items of the physical stage, each measured in slices that are kept. Legend: N images, H W C pixels, K classes."""
+"""The items of the physical stage, each measured in slices that are stored. Legend: N images, H W C pixels, K classes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from safeml.sealed import Arrays, Form
 from safeml.stages.physical import PhysicalSettings
 
 SLICE = 256
-# Random views of each image: their mean is what a driver meets who is not attacked but looks from anywhere on the grid.
+# Random views of each image: their mean is the accuracy without an adversary, from any position on the grid.
 VIEWS = 10
-# Small beside any sticker's change, large beside the rounding of 8-bit pixels' gradients: a tenth of 4/255.
+# Small compared with the change of a sticker, large compared with rounding: a tenth of 4/255.
 SMALL_STEP = 0.4 / 255
 
 
@@ -33,13 +33,13 @@ def pixels_of(data: ImageDataset) -> np.ndarray:
 
 
 def boxes_of(data: ImageDataset) -> np.ndarray:
-    """The signs' boxes in whole pixels, int64 [N, 4]; the middle of each image where the data give none."""
+    """Return the sign boxes in whole pixels, int64 [N, 4]; the middle of each image where the data have none."""
     return pixel_boxes(data.boxes, len(data), *data.images.shape[1:3])
 
 
 @dataclass(frozen=True, eq=False)
 class SignItems:
-    """What is measured on one sample. Build it with `SignItems.of`, which measures the clean answers."""
+    """The measurements on one sample. Build it with `SignItems.of`, which predicts the clean images."""
 
     inputs: AuditInputs
     settings: PhysicalSettings
@@ -52,7 +52,7 @@ class SignItems:
 
     @classmethod
     def of(cls, inputs: AuditInputs, sample: ImageDataset, settings: PhysicalSettings) -> SignItems:
-        """Cut `sample` into slices of whole batches, and measure its clean answers."""
+        """Cut `sample` into slices of whole batches, and predict the clean images."""
         climbing, asking = (
             BatchSize(settings.batch),
             BatchSize(max(settings.batch, inputs.predicting.first)),
@@ -69,7 +69,7 @@ class SignItems:
         return cls(inputs, settings, sample, boxes, clean, slices, climbing, asking)
 
     def attacked(self, name: str) -> SignMeasured:
-        """What the threat of this name achieves on the sample."""
+        """Attack the sample with the threat of this name."""
         threat, clean, ids = SIGN_THREATS[name], self.clean, numbers(self.sample)
         shape, classes = clean.images.shape[1:], self.sample.classes
         form: Form = {
@@ -115,8 +115,10 @@ class SignItems:
         return SignMeasured(**self.slices.measure(name, columns, parts, form, achieved))
 
     def broken_promises(self, data: ImageDataset, right: np.ndarray) -> float:
-        """The share of images of whose gradient's promise a small step gains next to nothing; of those that are right when
-        clean (bool [N])."""
+        """Return the share of images for which a small step gains almost nothing of the gain that the gradient predicts.
+
+        right: bool [N], the images that are classified correctly when clean; others are not used.
+        """
         if not right.any():
             return 0.0
         part = data.take(probed(np.flatnonzero(right), self.inputs.seed))
@@ -124,7 +126,7 @@ class SignItems:
         return broken(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
 
     def random_views(self) -> np.ndarray:
-        """bool [N, VIEWS]: which of an image's random grid points are answered right; all False where the clean image is wrong."""
+        """Return bool [N, VIEWS]: the views that are classified correctly; all False where the clean image is misclassified."""
         from safeml.attacks.signs.transform import moved, random_points
 
         clean, ids = self.clean, numbers(self.sample)
@@ -145,7 +147,7 @@ class SignItems:
 def answered(
     inputs: AuditInputs, slices: Slices, item: str, data: ImageDataset, images: np.ndarray
 ) -> np.ndarray:
-    """The classifier's logits, float32 [N, K], for images (float32 [N, H, W, C], 0..1) of `data`."""
+    """Return the classifier's logits, float32 [N, K], for images (float32 [N, H, W, C], 0..1) of `data`."""
     form: Form = {"logits": ("float32", (data.classes,))}
 
     def given(rows: slice) -> Arrays:

@@ -30,9 +30,9 @@ FAULTS = {
 
 @dataclass(frozen=True, eq=False)
 class SignMeasured:
-    """One threat, measured again.
+    """One threat, recomputed by the audit.
 
-    robust: bool [N]; right on the clean image, right on the attacked one, and not broken in the attack's own eyes.
+    robust: bool [N]; classified correctly when clean and when attacked, and not reported as broken by the attack.
     attacked: uint8 [N, H, W, C], rounded for showing. logits: float32 [N, K], of the attacked image before rounding.
     choice: int64 [N]; zero_gradients: bool [N], both as the attack reports them (`SignOutcome`). faults: uint8 [N]; what
         was wrong with what it gave back, as a sum of the keys of `FAULTS`.
@@ -56,7 +56,7 @@ def measure_sign(
     seed: int,
     ids: np.ndarray,
 ) -> SignMeasured:
-    """Check, predict again, and count an image as robust only if nothing speaks against it.
+    """Check and predict again; count an image as robust only if every check holds.
 
     boxes: int64 [N, 4]. ids: int [N].
     """
@@ -90,9 +90,9 @@ def measure_sign(
 
 
 def sign_problems(faults: np.ndarray) -> list[str]:
-    """What an attack did wrong, a clause each. faults: uint8 [N], see `SignMeasured`."""
+    """Return the faults of an attack, one clause each. faults: uint8 [N], see `SignMeasured`."""
     return [
-        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as attacked"
+        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as broken"
         for fault, text in FAULTS.items()
         if (rows := (faults & fault) > 0).any()
     ]

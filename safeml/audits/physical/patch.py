@@ -1,4 +1,4 @@
-"""One patch for all signs of a class: trained on some images, measured on others. Legend: M, N images, K classes."""
+"""One patch for all signs of a class: trained on some images, tested on others. Legend: M, N images, K classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ MOST_TRAINING = 512
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """training: the images that the adversary has. held_out: of the test images, the ones that the patch is judged on."""
+    """The images of the patch.
+
+    training: the images that the adversary has.
+    held_out: the test images on which the patch is tested.
+    where: the source of the training images, in words.
+    """
 
     training: ImageDataset
     held_out: ImageDataset
@@ -31,11 +36,16 @@ class Halves:
 
 @dataclass(frozen=True, eq=False)
 class PatchMeasured:
-    """The patch on the held-out images that are right when clean.
+    """The patch on the held-out images that are classified correctly when clean.
 
-    data: these N images. fooled, at_random: bool [N], whether the patch, or one of random colours, makes them the target.
-    logits: float32 [N, K] under the patch. attacked: float32 [N, H, W, C]. problem: what was wrong with the patch; then all
-    count as fooled. training: M. where: what the adversary trained on.
+    data: these N images.
+    fooled: bool [N], classified as the target under the patch.
+    at_random: bool [N], the same under a patch of random colours.
+    logits: float32 [N, K], under the patch.
+    attacked: float32 [N, H, W, C], 0..1.
+    problem: the defect of the patch, or ""; with a defect all images count as fooled.
+    training: M, number of training images.
+    where: their source, in words.
     """
 
     data: ImageDataset
@@ -49,11 +59,11 @@ class PatchMeasured:
 
 
 def halves(inputs: AuditInputs, settings: PhysicalSettings) -> Halves | str:
-    """The two sets for the pair of the settings, or the reason why there are none.
+    """Return the two sets for the class pair of the settings, or the reason why there are none.
 
     Validation images where there are some of the source class, at the size of the test images; else the class's test images
     are divided: by signs where tracks are known, by the parity of the image numbers where not. A training image that
-    stands among the held-out ones too is left out.
+    is also a held-out image is left out.
     """
     test, wanted = inputs.test, settings.patch_pair
     known = {name.casefold(): name for name in test.class_names}
@@ -71,18 +81,18 @@ def halves(inputs: AuditInputs, settings: PhysicalSettings) -> Halves | str:
     else:
         even = _even(own)
         if even.all() or not even.any():
-            return f'there are too few signs of "{source}" to train on some and judge on others'
+            return f'there are too few signs of "{source}" to train on some and test on others'
         training, held_out = own.take(np.flatnonzero(even)), own.take(np.flatnonzero(~even))
         where = "other signs of the test set" if own.tracks is not None else "other images of the test set"
     held_out = held_out.sample(settings.images, inputs.seed)
     new = ~np.isin(pixel_digests(training.images), pixel_digests(held_out.images))
     if not new.any():
-        return f'every image of "{source}" to train on stands among the held-out ones too'
+        return f'every training image of "{source}" is also a held-out image'
     return Halves(training.take(np.flatnonzero(new)).sample(MOST_TRAINING, inputs.seed), held_out, where)
 
 
 def measure_patch(items: SignItems) -> PatchMeasured | str:
-    """Train, apply and judge the patch, or the reason why that cannot be done."""
+    """Train, apply and test the patch, or return the reason why that is not possible."""
     inputs, settings, slices = items.inputs, items.settings, items.slices
     found = halves(inputs, settings)
     if isinstance(found, str):
@@ -115,7 +125,7 @@ def measure_patch(items: SignItems) -> PatchMeasured | str:
 
 
 def _trained(items: SignItems, training: ImageDataset, target: int) -> tuple[Patch, str]:
-    """The patch as it was trained or kept; and what is wrong with it, in which case it is replaced by grey."""
+    """Return the patch, trained or stored, and its defect; a defective patch is replaced by grey."""
     inputs, settings = items.inputs, items.settings
     images, boxes = pixels_of(training), boxes_of(training)
     shape = patch_shape(boxes, settings.patch_area, images.shape[3])
@@ -147,7 +157,7 @@ def _trained(items: SignItems, training: ImageDataset, target: int) -> tuple[Pat
 
 
 def _is(target: int, logits: np.ndarray) -> np.ndarray:
-    """bool [N]: the answer is the target. Logits that are not finite count for the attacker."""
+    """Return bool [N]: the predicted class is the target. Logits that are not finite count as a success."""
     return np.asarray((logits.argmax(axis=1) == target) | ~np.isfinite(logits).all(axis=1))
 
 
@@ -156,7 +166,7 @@ def _present(data: ImageDataset) -> set[str]:
 
 
 def _even(own: ImageDataset) -> np.ndarray:
-    """bool [N]: every second image is trained on; all frames of a sign are in one half where tracks are known."""
+    """Return bool [N]: every second image is for training; all frames of a sign track are in one half where tracks are known."""
     if own.tracks is not None:
         return np.asarray(np.unique(own.tracks, return_inverse=True)[1] % 2 == 0)
     ids = np.arange(len(own)) if own.ids is None else own.ids

@@ -1,4 +1,4 @@
-"""How many right answers are left when an adversary changes the sign: stickers, shadows, graffiti, other views, one patch.
+"""Accuracy when an adversary changes the traffic sign: stickers, shadows, graffiti, other views, one patch.
 
 Legend: N images, K classes.
 """
@@ -31,15 +31,15 @@ from safeml.statistics import proportion_metric
 from safeml.statistics.proportions import mean_metric
 from safeml.wording import counted, interval, limit_percent, percent
 
-HIDDEN = "one-sided: the gradient leads nowhere"
+HIDDEN = "one-sided: the gradient is not usable"
 NO_GRADIENT = "not measured: the model gives no gradient"
 
 
 def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
-    """Attack the signs of a sample of the test images, and measure again what is left.
+    """Attack the signs in a sample of the test images, and recompute every adversarial example.
 
-    An image counts as robust when it is right without an attack and under the attack. A classifier without a gradient gets
-    the threats that only ask; what needs a gradient is then recorded as not measured, and so is the worst of all threats.
+    An image counts as robust when it is classified correctly without and with the attack. A classifier without a gradient
+    gets only the threats that work by queries; the others, and the worst of all threats, are then recorded as not measured.
     """
     gradient = is_differentiable(inputs.classifier)
     sample = inputs.test.sample(settings.images, inputs.seed)
@@ -56,8 +56,8 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     patch = measure_patch(items) if gradient else NO_GRADIENT
     inputs.progress("universal patch", total, total)
 
-    # Where a gradient leads nowhere, a sticker or a patch that fools nobody proves nothing. The patch is about one class, of
-    # which the sample may hold next to nothing: its own images are asked, too.
+    # Where the gradient is not usable, a sticker or patch without success proves nothing. The patch is about one class, and the
+    # sample may hold few of its images, so the check runs on the images of the patch too.
     broken = items.broken_promises(sample, items.clean.right) if gradient else 0.0
     patched = patch.data if isinstance(patch, PatchMeasured) else None
     broken_by_patch = items.broken_promises(patched, np.ones(len(patched), bool)) if patched else 0.0
@@ -72,8 +72,8 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
     return StageResult(
         stage="physical",
         title="Physical threats",
-        tested="Whether the answer stays right when an adversary changes the sign itself, or the camera sees it from elsewhere.",
-        on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked one by one.",
+        tested="Whether the predicted class stays correct when an adversary changes the sign itself, or the camera sees it from another position.",
+        on_what=f"{sample.name}: {counted(len(sample), 'image')}, each attacked separately.",
         facts=_facts(sample, settings, by_name, patch),
         metrics=metrics,
         findings=[
@@ -92,12 +92,12 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
             sample, items.clean, measured, patch if isinstance(patch, PatchMeasured) else None, settings
         ),
         limits=[
-            "Simulated in pixels: nothing was printed, lit or filmed, and no viewing angle or distance beyond the grid was tried.",
+            "Simulated in pixels: nothing was printed, lit or filmed, and no viewing angle or distance beyond the grid was tested.",
             "An attack gives an upper bound of the accuracy under its threat: a stronger attack may exist.",
-            "Shadows and graffiti are the worst of a seeded sample of shapes; an adversary can look further.",
-            "A sticker covers whole pixels, at least one. Its colours are not rounded to 8 bits, and each is chosen for one image.",
-            "Paint and print have the same colours in every light: on a dark picture they look lit, which is on the strict side.",
-            "The grid moves the whole image and repeats its border where nothing was seen.",
+            "Shadows and graffiti are the worst of a seeded sample of shapes; an adversary can search longer.",
+            "A sticker covers whole pixels, at least one. Its colours are not rounded to 8 bits and are optimised for each image.",
+            "Paint and print keep their colours in every light. On a dark image they appear lit, which makes the attack stronger.",
+            "The grid moves the whole image and repeats its border where no pixels exist.",
         ],
         not_tested=[
             Fact(label="Real prints", value="not tested", detail="ink, gloss, weather, wear"),
@@ -129,7 +129,7 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
 
 
 def gradient_zero(found: SignMeasured, clean: CleanSample) -> bool:
-    """Whether a threat that follows gradients had none to follow, so that it bounds nothing."""
+    """Tell whether the gradient was zero, so that a gradient attack gives no bound."""
     return bool(clean.right.any() and found.zero_gradients[clean.right].mean() > ZERO_SHARE)
 
 
@@ -140,7 +140,7 @@ def _accuracies(
     views: np.ndarray,
     hidden: bool,
 ) -> list[Metric]:
-    """hidden: what follows the gradient bounds nothing, because the gradient leads nowhere."""
+    """hidden: gradient attacks give no bound, because the gradient is not usable."""
 
     def accuracy(name: str, title: str, hits: np.ndarray, unbounded: bool = False) -> Metric:
         found = proportion_metric(name, title, hits, clustering=sample.clustering)
@@ -215,14 +215,14 @@ def _findings(
 ) -> list[Finding]:
     findings = []
     if settings.images > len(sample):
-        message = f"{counted(settings.images, 'image')} were asked for; there are {len(sample)}, and all were attacked."
+        message = f"{counted(settings.images, 'image')} were requested; the test set has {len(sample)}, and all were attacked."
         evidence = {"asked": settings.images, "attacked": len(sample)}
         findings.append(
             Finding(code="fewer_images", severity="info", message=message, evidence=dict(evidence))
         )
     if sample.boxes is None:
-        message = "The data do not say where the sign is: the middle 80 % of each side was taken for it."
-        remedy = "Give the signs' boxes with the data."
+        message = "The data have no sign boxes: the middle 80 % of each side is taken as the sign."
+        remedy = "Add the sign boxes to the data."
         findings.append(Finding(code="boxes_assumed", severity="warning", message=message, remedy=remedy))
     if not gradient:
         message = "The model gives no gradient: the sticker and the universal patch were not measured."
@@ -234,9 +234,9 @@ def _findings(
         for problem in sign_problems(found.faults)
     ]
     if isinstance(patch, PatchMeasured) and patch.problem:
-        invalid.append(("Universal patch", f"{patch.problem}, and every image counts as attacked"))
+        invalid.append(("Universal patch", f"{patch.problem}, and every image counts as broken"))
     for title, problem in invalid:
-        remedy = "Mend the attack; the images stay counted as attacked until then."
+        remedy = "Repair the attack; until then the images count as broken."
         findings.append(
             Finding(
                 code="attack_invalid",
@@ -251,11 +251,9 @@ def _findings(
         if hidden:
             message = (
                 f"{SIGN_THREATS[name].title}: the gradient was exactly zero for {hidden} of {len(sample)} images, so colours "
-                "were only asked for and not optimised; the robustness may not be real."
+                "were tried by queries and not optimised; the measured robustness may be too high."
             )
-            remedy = (
-                "Look for what hides the gradient (rounding, saturation) and attack the model without it."
-            )
+            remedy = "Find the operation that hides the gradient (rounding, saturation) and audit the model without it."
             findings.append(
                 Finding(
                     code="sign_gradient_zero",
@@ -272,11 +270,13 @@ def _shattered(share: float) -> list[Finding]:
     if share <= BREAKING:
         return []
     message = (
-        f"A small step gains less than {limit_percent(KEPT)} of what its gradient promises for {percent(share)} of at most "
-        f"{PROBED} images, more than {limit_percent(BREAKING)}: the sticker or the patch was led nowhere, and its failure is no "
-        "robustness."
+        f"For {percent(share)} of at most {PROBED} images a small step gains less than {limit_percent(KEPT)} of the gain that its "
+        f"gradient predicts (limit {limit_percent(BREAKING)}). The sticker and the patch cannot follow such a gradient, so their failure does "
+        "not show robustness."
     )
-    remedy = "See the checks of the adversarial stage, which averages such gradients over small noise."
+    remedy = (
+        "See the masking checks of the adversarial stage, which averages such gradients over small noise."
+    )
     evidence = {"share": share}
     return [
         Finding(
@@ -301,8 +301,8 @@ def _facts(
         universal = Fact(
             label="Universal patch",
             value=percent(metrics["universal_patch_success"].value),
-            detail=f"{settings.patch_pair[0]} taken for {settings.patch_pair[1]}; trained on {patch.training} {patch.where}, "
-            f"judged on {len(patch.data)}",
+            detail=f"{settings.patch_pair[0]} classified as {settings.patch_pair[1]}; trained on {patch.training} {patch.where}, "
+            f"tested on {len(patch.data)}",
         )
     return [
         Fact(
@@ -328,19 +328,19 @@ def _meaning(
     if worst.value is not None:
         lines.append(
             f"Under the worst of {counted(len(SIGN_THREATS), 'threat')} to the sign the model keeps {percent(worst.value)} accuracy, "
-            f"95 % interval {interval(worst.low, worst.high)}; the worst is taken image by image."
+            f"95 % interval {interval(worst.low, worst.high)}; the worst threat is taken per image."
         )
     else:
         lines.append(f"The worst of all threats is {worst.reason}.")
     view, grid = metrics["physical_accuracy.random_view"], metrics["physical_accuracy.transform"]
     lines.append(
-        f"From a random point of the grid {percent(view.value)} are right, from the worst one {percent(grid.value)}: "
-        "the first is chance, the second an adversary."
+        f"At a random point of the grid the accuracy is {percent(view.value)}, at the worst point {percent(grid.value)}: "
+        "the first is the accuracy without an adversary, the second with one."
     )
     if not isinstance(patch, str):
         success, chance = metrics["universal_patch_success"], metrics["universal_patch_success.random"]
         lines.append(
-            f"One printed patch of {limit_percent(settings.patch_area)} of the box turns {percent(success.value)} of new signs "
-            f"({settings.patch_pair[0]}) into {settings.patch_pair[1]}; random colours {percent(chance.value)}."
+            f"One printed patch of {limit_percent(settings.patch_area)} of the box makes the model classify {percent(success.value)} of the held-out images of "
+            f"{settings.patch_pair[0]} as {settings.patch_pair[1]}; a patch of random colours {percent(chance.value)}."
         )
     return lines

@@ -1,9 +1,9 @@
-"""Keeps the lanes of the engine full: an image that is done leaves, the next one takes its place.
+"""Keeps the slots of the engine full: a finished image leaves its slot, and the next one enters.
 
 An image's attempts (restarts, target classes) come one after the other, each only if the one before failed. Which images
-share a batch changes nothing but float rounding: starts and draws follow from (seed, attempt, id) alone.
+share a batch changes nothing but float rounding: starts and draws depend only on (seed, attempt, id).
 
-Legend: N images, B lanes, H W C pixels, K classes, S steps between two returns to Python.
+Legend: N images, B slots, H W C pixels, K classes, S steps between two returns to Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safeml.classifiers.base import DifferentiableClassifier
 from safeml.errors import StageError
 from safeml.threats import Threat
 
-FEWEST = 8  # lanes; fewer are not worth another shape
+FEWEST = 8  # slots; fewer are not worth another shape
 DRAWS = 1  # purpose of random numbers, beside the starts
 
 
@@ -72,7 +72,7 @@ class _Attack:
         self.images, self.labels, self.ids, self.targets = images, labels, ids, targets
         self.threat, self.method, self.budget, self.norm = threat, method, budget, NORMS[threat.norm]
         self.compiled: Compiled = compile_for(classifier, self.norm, method)  # type: ignore[arg-type]  # hashed by identity, and by kind
-        self.knobs = method.knobs(threat.epsilon, budget.steps, images.shape[1:])
+        self.hyperparameters = method.hyperparameters(threat.epsilon, budget.steps, images.shape[1:])
         self.adversarial = images.copy()
         self.first_step = np.full(count, SURVIVED, np.int64)
         self.flat = np.zeros(count, bool)
@@ -98,30 +98,30 @@ class _Attack:
         )
 
     def _drain(self) -> None:
-        """Run lanes until no image waits and none is under way."""
+        """Run slots until no image waits and none is under way."""
         size = min(self.budget.batch, len(self.queue))
-        lanes = lanes_of(size, self.images.shape[1:], self.method)
+        slots = lanes_of(size, self.images.shape[1:], self.method)
         jobs: list[tuple[int, int] | None] = [None] * size
         while True:
-            lanes = self._fill(lanes, jobs)
+            slots = self._fill(slots, jobs)
             if not any(jobs):
                 return
-            lanes, jobs = self._fewer(lanes, jobs)
-            lanes = self.compiled.advance(lanes, self.knobs, self._draws(lanes, jobs))
-            self._retire(lanes, jobs)
+            slots, jobs = self._fewer(slots, jobs)
+            slots = self.compiled.advance(slots, self.hyperparameters, self._draws(slots, jobs))
+            self._retire(slots, jobs)
             # Whole batches of last iterates are looked at as soon as there are any, so that no more wait in memory.
             while len(self.unsure) >= self.budget.batch:
                 self._settle()
 
-    def _fill(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> Any:
-        empty = [lane for lane, job in enumerate(jobs) if job is None]
-        new = [lane for lane, _ in zip(empty, range(len(self.queue)), strict=False)]
+    def _fill(self, slots: Any, jobs: list[tuple[int, int] | None]) -> Any:
+        empty = [slot for slot, job in enumerate(jobs) if job is None]
+        new = [slot for slot, _ in zip(empty, range(len(self.queue)), strict=False)]
         if not new:
-            return lanes
-        for lane in new:
-            jobs[lane] = self.queue.popleft()
-        rows = np.array([jobs[lane][0] for lane in new])  # type: ignore[index]
-        attempts = np.array([jobs[lane][1] for lane in new])  # type: ignore[index]
+            return slots
+        for slot in new:
+            jobs[slot] = self.queue.popleft()
+        rows = np.array([jobs[slot][0] for slot in new])  # type: ignore[index]
+        attempts = np.array([jobs[slot][1] for slot in new])  # type: ignore[index]
         size = len(jobs)
         mask = np.zeros(size, bool)
         mask[new] = True
@@ -139,59 +139,59 @@ class _Attack:
                 self.budget.seed,
                 int(attempt),
             )
-        return self.compiled.enter(lanes, mask, clean, start, labels, targets)
+        return self.compiled.enter(slots, mask, clean, start, labels, targets)
 
-    def _fewer(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> tuple[Any, Any]:
-        """Lanes that nobody waits for are given up once they are the most."""
+    def _fewer(self, slots: Any, jobs: list[tuple[int, int] | None]) -> tuple[Any, Any]:
+        """Slots that no image waits for are given up once they are the most."""
         import tensorflow as tf
 
-        busy = [lane for lane, job in enumerate(jobs) if job is not None]
+        busy = [slot for slot, job in enumerate(jobs) if job is not None]
         size = len(jobs)
         while size > FEWEST and len(busy) <= size // 2:
             size = max(-(-size // 2), FEWEST)
         if size == len(jobs):
-            return lanes, jobs
-        kept = (busy + [lane for lane in range(len(jobs)) if jobs[lane] is None])[:size]
-        return tf.nest.map_structure(lambda value: tf.gather(value, kept), lanes), [
-            jobs[lane] for lane in kept
+            return slots, jobs
+        kept = (busy + [slot for slot in range(len(jobs)) if jobs[slot] is None])[:size]
+        return tf.nest.map_structure(lambda value: tf.gather(value, kept), slots), [
+            jobs[slot] for slot in kept
         ]
 
-    def _draws(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> np.ndarray:
-        """float32 [S, B, D]: the random numbers of the next steps of each lane."""
+    def _draws(self, slots: Any, jobs: list[tuple[int, int] | None]) -> np.ndarray:
+        """float32 [S, B, D]: the random numbers of the next steps of each slot."""
         steps = min(self.method.stride, self.budget.steps)
         draws = np.zeros((steps, len(jobs), self.method.draws), np.float32)
         if self.method.draws:
-            for lane, (job, count) in enumerate(zip(jobs, lanes["count"].numpy(), strict=True)):
+            for slot, (job, count) in enumerate(zip(jobs, slots["count"].numpy(), strict=True)):
                 if job is not None:
                     key = [self.budget.seed, job[1], int(self.ids[job[0]]), DRAWS, int(count)]
-                    draws[:, lane] = np.random.default_rng(key).random(draws[:, lane].shape, np.float32)
+                    draws[:, slot] = np.random.default_rng(key).random(draws[:, slot].shape, np.float32)
         return draws
 
-    def _retire(self, lanes: Any, jobs: list[tuple[int, int] | None]) -> None:
-        going, count, first = (lanes[name].numpy() for name in ("going", "count", "first"))
-        done = [lane for lane, job in enumerate(jobs) if job is not None and not going[lane]]
+    def _retire(self, slots: Any, jobs: list[tuple[int, int] | None]) -> None:
+        going, count, first = (slots[name].numpy() for name in ("going", "count", "first"))
+        done = [slot for slot, job in enumerate(jobs) if job is not None and not going[slot]]
         if not done:
             return
-        found = self.compiled.result(lanes).numpy()
-        flat, best, least, earlier = (lanes[name].numpy() for name in ("flat", "best", "least", "earlier"))
-        for lane in done:
-            row, attempt = jobs[lane]  # type: ignore[misc]
-            jobs[lane] = None
-            broken = first[lane] != SURVIVED
-            self.looks[row] += count[lane] + int(broken and self.method.leaves)
+        found = self.compiled.result(slots).numpy()
+        flat, best, least, earlier = (slots[name].numpy() for name in ("flat", "best", "least", "earlier"))
+        for slot in done:
+            row, attempt = jobs[slot]  # type: ignore[misc]
+            jobs[slot] = None
+            broken = first[slot] != SURVIVED
+            self.looks[row] += count[slot] + int(broken and self.method.leaves)
             if attempt == 0:
-                self.flat[row] = flat[lane]
+                self.flat[row] = flat[slot]
             self.attempt[row] = attempt
-            span = best[lane] - least[lane]
-            gained = (best[lane] - earlier[lane]) / span if np.isfinite(span) and span > 0 else 0.0
+            span = best[slot] - least[slot]
+            gained = (best[slot] - earlier[slot]) / span if np.isfinite(span) and span > 0 else 0.0
             self.unconverged[row] = np.clip(gained, 0.0, 1.0)
             if broken:
-                self.adversarial[row] = found[lane]
-                self.first_step[row] = first[lane] + int(self.method.moved_start)
+                self.adversarial[row] = found[slot]
+                self.first_step[row] = first[slot] + int(self.method.moved_start)
             elif self.method.leaves:
-                self.unsure.append((row, attempt, found[lane]))
+                self.unsure.append((row, attempt, found[slot]))
             else:
-                self.adversarial[row] = found[lane]
+                self.adversarial[row] = found[slot]
                 self._next(row, attempt)
 
     def _settle(self) -> None:

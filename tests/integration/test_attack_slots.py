@@ -1,4 +1,4 @@
-"""The engine and its lanes: what an attack gives back, when an image leaves, what is counted, and what is compiled."""
+"""The engine and its slots: what an attack gives back, when an image leaves, what is counted, and what is compiled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
-from safeml.attacks.lanes import attack
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.slots import attack
 from safeml.errors import StageError
 from safeml.metrics.perturbation import perturbation_size
 from safeml.threats import Threat
