@@ -119,5 +119,5 @@ def test_the_list_is_precise(text: str, allowed: bool) -> None:
 
 def test_the_reader_finds_words_in_docstrings_messages_and_formatted_strings(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
-    file.write_text('"""A dear\nattack."""\nx = f(message=f"as ever {y} hyperparameters here")\n')
+    file.write_text('"""A dear\nattack."""\nx = f(message=f"as ever {y} knobs here")\n')
     assert sum(bool(PATTERN.search(text)) for _, text in texts(file)) == 3
