@@ -1,4 +1,4 @@
-"""The settings that `safeml init` writes. The limits are the design's; each says where it comes from, or that nothing does."""
+"""The settings that `safeml init` writes. Each limit states its source, or that it has none."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from safeml.results import Gate
 from safeml.settings.model import InputSettings
 from safeml.stages import STAGES
 
-# What `safeml init` writes: each stage's own gates.
+# The default gates of `safeml init`, from the rows of the stages.
 GATES: tuple[Gate, ...] = tuple(gate for stage in STAGES for gate in stage.gates)
 
 
 def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
-    """What kind of data a path seems to name."""
+    """Guess the kind of data from a path."""
     if path.endswith(".npz"):
         return "npz"
     return "gtsrb" if _is_gtsrb(Path(path)) else "folder"
@@ -28,28 +28,29 @@ def new_config(
     kind: str = "",
     contract: InputSettings | None = None,
 ) -> str:
-    """The text of a new `safeml.toml`: the model, the test data, and the default gates written out.
+    """Return the text of a new `safeml.toml`: model, test data and default gates.
 
-    kind: of the data, where their path as written does not show it from here. contract: what `safeml inspect` found.
+    kind: of the data, if their path does not show it.
+    contract: result of `safeml inspect`.
     """
     quote = _quoted
     kind = kind or data_kind(data)
     frames = (
         f"frames_per_sign = {frames_per_sign:g}"
         if frames_per_sign is not None
-        else "# frames_per_sign = 1   # needed where the data have no track ids; 1 declares that images are independent"
+        else "# frames_per_sign = 1   # needed if the data have no track ids; 1 declares independent images"
     )
     lines = [
-        "# Relative paths start at this file's folder. Every limit below is yours to change; the report shows it.",
+        "# Paths are relative to the folder of this file. Adapt every limit below; the report shows it.",
         f"[model]\npath = {quote(model)}\n",
-        "[model.input]           # what the model wants; a wrong value loses accuracy without an error, and `safeml inspect` measures it",
+        "[model.input]           # the input contract; an incorrect value lowers accuracy without an error: use `safeml inspect`",
         _input_lines(contract or InputSettings()),
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
-        "# [data.train]          # what it was trained on: without it, leakage is not measured and its gates are missing",
+        "# [data.train]          # training data; without it, leakage is not measured and its gates are missing",
         f'# kind = "{kind}"\n# path = "..."\n# split = "train"\n',
         '[run]\nseed = 7\nreports = "reports"\nresponsible = ""\n',
-        '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # where all attacks are run: what a gate reads\n',
-        "# [stages.adversarial.surrogate]   # another model of these classes: without it, transfer attacks are not tested\n"
+        '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # all attacks run here; a gate may read only these\n',
+        "# [stages.adversarial.surrogate]   # another model of these classes; without it, transfer attacks are not tested\n"
         '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
     ]
     lines += [_gate_lines(gate) for gate in GATES]
@@ -63,12 +64,12 @@ def _gate_lines(gate: Gate) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string. JSON's escapes are TOML's, but for surrogate pairs, and DEL, which TOML wants escaped."""
+    """Return a TOML string: JSON's escapes, except surrogate pairs, and DEL, which TOML requires escaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _input_lines(contract: InputSettings) -> str:
-    """The keys of [model.input]: always the channels and the range, and whatever else is not its default."""
+    """Return the lines of [model.input]: channels, range, and all other values that are not the default."""
     low, high = contract.range
     lines = [
         f'channels = "{contract.channels}"        # rgb, bgr or grey',

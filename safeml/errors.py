@@ -1,19 +1,19 @@
-"""What can go wrong for a reason that the user can mend, and the exit code of each.
+"""Errors that the user can fix, and the exit code of each.
 
-    SafemlError
-    ├── ConfigError          2   a setting, a flag or a file of settings is wrong
+SafemlError
+    ├── ConfigError          2   a setting, a flag or a settings file is invalid
     ├── StageError           4   a stage could not produce its evidence
-    └── InputRefused         5   a model, a data file or a results file is not what it claims to be
+    └── InputRefused         5   a model, a data file or a results file is damaged, hostile or invalid
 
 A message is one sentence: where, what was found, what was expected, what to do.
-Anything else that escapes is a defect of safeml and ends in a traceback.
+Any other exception is a defect of safeml and ends in a traceback.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit code is the verdict. Where several apply: 2 beats 5 beats 4 beats 1 beats 3."""
+    """Exit codes, which are the verdict. If several apply: 2 over 5 over 4 over 1 over 3."""
 
     PASSED = 0
     FAILED = 1
@@ -36,7 +36,7 @@ PRECEDENCE = (
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """What an exception says, in one line of at most `most` characters; its kind where it says nothing."""
+    """Return the message of an exception in one line of at most `most` characters, or its type if it is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
@@ -47,18 +47,18 @@ class SafemlError(Exception):
 
 
 class ConfigError(SafemlError):
-    """A setting or a flag is wrong."""
+    """An invalid setting or flag."""
 
     exit_code = ExitCode.USAGE
 
 
 class StageError(SafemlError):
-    """A stage could not produce its evidence."""
+    """A stage that could not produce its evidence."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class InputRefused(SafemlError):
-    """An input is damaged, hostile, or not what it claims to be."""
+    """An input that is damaged, hostile or invalid."""
 
     exit_code = ExitCode.REFUSED

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, started without the lines that their native libraries write to the terminal."""
+"""Start of TensorFlow and Keras without the terminal output of their native libraries."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from safeml.errors import first_line
 
 
 def start() -> None:
-    """Import Keras on TensorFlow. What its libraries say while they start is dropped; an error is raised as ever."""
+    """Import Keras on TensorFlow and drop the start messages of its libraries; errors are raised."""
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever else the user works with: attacks need its graph
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # attacks need its graph
     sys.stderr.flush()
     terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -24,7 +24,7 @@ def start() -> None:
         import keras
         import tensorflow as tf
 
-        keras.ops.convert_to_numpy(tf.zeros([1]))  # the device is looked for at the first operation
+        keras.ops.convert_to_numpy(tf.zeros([1]))  # the first operation initialises the device
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
@@ -33,10 +33,10 @@ def start() -> None:
 
 @contextmanager
 def deterministic_operations() -> Iterator[None]:
-    """Operations that give the same result each time, for as long as the context lasts.
+    """Enable deterministic operations within the context.
 
-    TensorFlow has no public way back. Left on, a stranger's model with unseeded random layers would crash in its audit
-    instead of being found random.
+    TensorFlow has no public function to disable them. If they remained enabled, a model with unseeded random layers would
+    crash in its audit instead of failing the check for repeatable outputs.
     """
     import tensorflow as tf
     from tensorflow.python.framework import config
@@ -52,7 +52,7 @@ def deterministic_operations() -> Iterator[None]:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """TensorFlow's own error for memory that is used up, as the MemoryError that it is to callers without TensorFlow."""
+    """Convert TensorFlow's out-of-memory error to MemoryError, for callers without TensorFlow."""
     import tensorflow as tf
 
     try:
@@ -62,10 +62,10 @@ def memory_errors() -> Iterator[None]:
 
 
 def apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as a graph of its own within any other: for the passes of a model inside a compiled loop.
+    """Return `function` as a separate graph that is not inlined, for passes of a model inside a compiled loop.
 
-    oneDNN's rewriting visits the nodes of a cycle in an order that differs from one trace to the next. Where it meets a
-    MaxPoolGrad before its MaxPool, the gradient gets another kernel, nine times as slow. Within a function is no cycle.
+    oneDNN's rewriting visits the nodes of a cycle in an order that differs between traces. If it meets a MaxPoolGrad before
+    its MaxPool, the gradient gets another kernel, nine times as slow. A function has no cycle.
     """
     import tensorflow as tf
 

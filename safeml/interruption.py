@@ -1,7 +1,7 @@
-"""The wish to stop, by Ctrl-C or a signal, which outlives the exception that tells it.
+"""Stop requests by Ctrl-C or a signal.
 
-A signal becomes an exception wherever Python happens to be. Called from native code that expects no error, that exception
-is lost in silence; so the wish is remembered, and `check` tells it again between two pieces of work.
+A signal raises an exception at an arbitrary point. In a callback of native code that exception can be lost silently; so
+the request is stored, and `check` raises it again between two pieces of work.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import signal
 import time
 from types import FrameType
 
-# Seconds in which a repeated signal is the same wish: it must not interrupt the cleaning up that the first one began.
+# Seconds in which a repeated signal is the same request: it must not interrupt the cleanup after the first.
 PATIENCE = 2.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a closed terminal, too, leaves nothing behind
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # closing the terminal cleans up too
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP, as an exception, so that files are closed and temporary ones removed on the way out."""
+    """SIGTERM or SIGHUP as an exception, so that files are closed and temporary ones removed."""
 
 
 class _Wish:
-    """The handler of all three signals. Later than `PATIENCE` it raises again: the first may have been swallowed."""
+    """The handler of all three signals. After `PATIENCE` it raises again, in case the first exception was lost."""
 
     def __init__(self) -> None:
         self.forget()
@@ -41,19 +41,19 @@ _wish = _Wish()
 
 
 def listen() -> None:
-    """From now on the three signals raise KeyboardInterrupt or Terminated. For the main thread of a command alone."""
+    """Make the three signals raise KeyboardInterrupt or Terminated. Only for the main thread of a command."""
     _wish.forget()
     for number in SIGNALS:
         signal.signal(number, _wish)
 
 
 def ignore() -> None:
-    """From now on the three signals do nothing."""
+    """Ignore the three signals."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
-    """Raise what a signal has raised before, if there was one."""
+    """Raise the exception of an earlier signal again, if there was one."""
     if _wish.error is not None:
         raise _wish.error

@@ -1,7 +1,7 @@
-"""Landlock of Linux: a process gives up all files but those beneath the folders that it names, and all TCP connections.
+"""Landlock of Linux: a process restricts itself to the files beneath given folders, without TCP connections.
 
-It needs no privilege, and cannot be taken back. It holds for the thread that asks and for those that it starts later, so it comes
-before a framework starts its own. Numbers and structures are those of <linux/landlock.h>.
+It needs no privilege and is irreversible. It applies to the calling thread and the threads that it starts later, so it
+precedes the threads of a framework. Numbers and structures are those of <linux/landlock.h>.
 
 References: Linux kernel documentation, "Landlock: unprivileged access control", since Linux 5.13 (2021).
 """
@@ -24,7 +24,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READING = EXECUTE | READ_FILE | READ_DIR
-# Rights that each version of the interface knows; a right that it does not know cannot be given up.
+# Rights of each version of the interface; only these can be restricted.
 FILES_OF = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 FILES_NOW = (1 << 16) - 1
 TCP_SINCE, SCOPES_SINCE = 4, 6
@@ -32,7 +32,7 @@ BIND_AND_CONNECT, SOCKETS_AND_SIGNALS = 3, 3
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
-    """Give up every file but those beneath `readable`, and beneath `writable` for writing. False where Linux cannot do it."""
+    """Restrict file access to `readable` and, for writing, `writable`. Return False if Linux does not support it."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -66,7 +66,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
-    """A path that is not there, or cannot be opened, is not allowed."""
+    """Allow a path; one that does not exist or cannot be opened stays forbidden."""
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

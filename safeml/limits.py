@@ -1,6 +1,6 @@
-"""Bounds on untrusted input, as numbers in one place. What exceeds a bound is refused before it is read.
+"""Bounds on untrusted input in one place. Input that exceeds a bound is refused before it is read.
 
-A bound that only one parser knows (fields of a protobuf message, chunks of an HDF5 array) stands at the head of its file.
+A bound of only one parser (fields of a protobuf message, chunks of an HDF5 array) is at the head of its file.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on data that safeml reads. Sizes are in bytes, or in pixels where the name says so.
+    """Bounds on input. Sizes are in bytes, or in pixels if the name says so.
 
     image_file_bytes, image_pixels: one image file, as stored and as declared in its header.
     images, classes: rows and distinct classes of one data set.
-    array_bytes: all arrays that are read from one .npz file, uncompressed; also the pixels of any loaded set.
+    array_bytes: all arrays read from one .npz file, uncompressed; also the pixels of any loaded set.
     array_members: entries of one .npz file.
     table_bytes, record_bytes: one CSV file; one record of the epochs of a training.
-    track_number: a track's number inside its class.
+    track_number: number of a track in its class.
     download_bytes, archive_members, unpacked_bytes: one downloaded archive, its entries, and its content.
     model_bytes, model_files: one model, as a file or a folder, and the files of such a folder.
     config_bytes, config_depth, config_values, config_string: the JSON configuration of a model, its nesting, its values, and
         one text in it. The largest network of keras.applications has 1.1 MB and 65,000 values.
     hyperparameter: an integer of a configuration (units, filters, a side of the input).
-    expansion: bytes unpacked for each byte stored, in archives and in HDF5 files.
+    expansion: unpacked bytes per stored byte, in archives and in HDF5 files.
     hdf5_objects, hdf5_chunk_bytes, hdf5_attribute_bytes: groups and datasets of one file, one chunk, one attribute.
-    hdf5_overhead_bytes: what a file holds beside its arrays. The largest of keras.applications has 5 MB of it.
-    scan_memory, scan_seconds, scan_bytes_per_second: of the process that scans: memory beyond its own start; wall-clock time for
-        any file, and more for a large one.
-    load_memory, load_seconds: of the process that loads a model first, beyond the framework.
+    hdf5_overhead_bytes: content of a file beside its arrays. The largest of keras.applications has 5 MB of it.
+    scan_memory, scan_seconds, scan_bytes_per_second: of the scan process: memory beyond its start; wall-clock time for any
+        file, and more for a large one.
+    load_memory, load_seconds: of the trial-load process, beyond the framework.
     """
 
     image_file_bytes: int = 32 * MIB

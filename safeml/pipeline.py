@@ -1,4 +1,4 @@
-"""From settings to a verdict: load, run each stage unless it is done, decide, record. One loop over the rows of `safeml.stages`."""
+"""The audit: load, run each unfinished stage, decide, record. One loop over the rows of `safeml.stages`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from safeml.work import Progress, silent
 
 
 def quick(config: Config, stages: Sequence[Stage[Any]] = STAGES) -> Config:
-    """Return the settings of the quick profile: each stage's own quick form; the gates stay the same."""
+    """Return the settings of the quick profile: the quick form of each stage, with the same gates."""
     tables = {
         stage.name: stage.quick(
             settings_of(config.stages, stage),
@@ -60,9 +60,9 @@ def audit(
 ) -> tuple[Run, RunTimes, Path]:
     """Run every enabled stage of `stages` on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
 
-    Returns the run, its times and its folder. What is finished of the same model, data, settings and code is not measured
-    again. The folder is held against other runs until `finish` has returned, which may write into it.
-    force: write into a folder that holds another run. Raises ConfigError where the folder is in use or holds another run.
+    Returns the run, its times and its folder. Finished work with the same model, data, settings and code is reused. The
+    folder is locked until `finish`, which may write into it, has returned.
+    force: write into a folder with another run. Raises ConfigError if the folder is in use or holds another run.
     """
     started = datetime.now(UTC)
     if profile == "quick":
@@ -70,7 +70,7 @@ def audit(
     with ExitStack() as held:
         earlier = None
         there = folder is not None and os.path.lexists(folder)
-        if folder is not None and there:  # refused at once, not after the model has been loaded
+        if folder is not None and there:  # refused before the model is loaded
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
         subject = open_subject(config, place, model_path, progress)
         folder = folder or default_folder(place.base / config.run.reports, subject, config, profile)
@@ -125,7 +125,7 @@ def audit(
 
 
 def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
-    """What the numbers of a stage depend on beside its settings, and the key under which its result is kept."""
+    """Return the inputs of a stage beside its settings, and the key of its result."""
     evidence = subject.evidence | {name: _plain(subject.inputs, name) for name in stage.needs}
     key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
     return evidence, key
@@ -134,7 +134,7 @@ def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple
 def _stage(
     stage: Stage[Any], subject: Subject, config: Config, journal: Journal, number: tuple[int, int]
 ) -> tuple[KeptStage, bool]:
-    """The stage as it is kept, or measured and kept; and whether it was read back."""
+    """Return the stored stage, or measure and store it; and whether it was stored."""
     interruption.check()
     settings = settings_of(config.stages, stage)
     if not settings.enabled:
@@ -143,11 +143,11 @@ def _stage(
         return KeptStage(skipped, 0.0), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
-    subject.inputs.progress(f"{stage.title} (kept)" if kept else stage.title, *number)
+    subject.inputs.progress(f"{stage.title} (stored)" if kept else stage.title, *number)
     if kept is not None:
         journal.clear(
             stage.name
-        )  # a run that ended between keeping the stage and clearing its slices left them
+        )  # a run that ended between storing the stage and clearing its slices left them
         return kept, True
     began = time.monotonic()
     inputs = replace(subject.inputs, work=journal.work(stage.name, evidence))
@@ -161,16 +161,18 @@ def _stage(
 
 
 def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Path) -> StageResult:
-    """What the stage measures; a stage that fails is a result with a reason, unless nothing can be written any more."""
+    """Measure the stage; a failure becomes a result with a reason, unless the folder cannot be written."""
     try:
         result: StageResult = load(stage.run)(inputs, settings)
     except FolderError:
         raise
     except Exception as error:
-        interruption.check()  # native code may hand on a signal's exception as an error of its own
+        interruption.check()  # native code may convert the exception of a signal to another error
         reason = first_line(error, 300)
         code, remedy = "not-measured", ""
-        if not isinstance(error, SafemlError):  # a defect of safeml, whose place a reader may want to send
+        if not isinstance(
+            error, SafemlError
+        ):  # a defect of safeml: the log holds the traceback for a bug report
             code, remedy = "stage-crashed", f"See {stage.name}.log."
             reason = f"{type(error).__name__}: {reason}"
             keep(folder / f"{stage.name}.log", traceback.format_exc())
@@ -187,7 +189,7 @@ def _plain(inputs: AuditInputs, name: str) -> Any:
 
 
 def _without_folders(values: Any) -> Any:
-    """Settings as they are recorded: of absolute paths the last part, because their folders say who ran it and where."""
+    """Return settings with only the last part of absolute paths, whose folders would reveal user and machine."""
     if isinstance(values, dict):
         return {key: _without_folders(value) for key, value in values.items()}
     if isinstance(values, list):

@@ -1,4 +1,4 @@
-"""What a run depended on beside model and data: code, packages, machine."""
+"""The environment of a run: code, packages and machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import platform
 import subprocess
 from pathlib import Path
 
-# Rooms and files that plan, decide, show, store or train, and so change no recorded number. Everything else is taken to
-# measure: a room that is added does so by default.
+# Packages and files that plan, decide, display, store or train, and so change no recorded number. All others count as
+# measuring code, including new ones.
 NOT_MEASURING = (
     "cli",
     "defaults.py",
@@ -37,7 +37,7 @@ PACKAGES = (
 
 
 def measuring_code(package: Path = Path(__file__).parent) -> str:
-    """Return the sha256 of the code that measures: a number of other code is measured again, whatever the version says."""
+    """Return the sha256 of the measuring code: results of other code are measured again, whatever the version."""
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
         name = file.relative_to(package)
@@ -61,7 +61,7 @@ def hardware() -> dict[str, str]:
 
 
 def commit(folder: Path) -> str:
-    """The commit of the checkout that the settings stand in, '+' where it has local changes; '' outside of one."""
+    """Return the commit of the checkout of the settings, with '+' for local changes; '' outside a checkout."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],

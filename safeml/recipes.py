@@ -1,4 +1,4 @@
-"""From a recipe to a trained model in a folder, and to the report of its training."""
+"""Training of a recipe into a folder, and the report of the training."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ OnEpoch = Callable[[dict[str, Any]], None]
 
 
 def recipe_data(recipe: Recipe, place: Place) -> tuple[ImageDataset, ImageDataset]:
-    """What the recipe trains on, and what it chooses its checkpoint on.
+    """Return the training images of a recipe, and the validation images that select its checkpoint.
 
-    Raises ConfigError where their classes differ, or where a class of the training data has no image.
+    Raises ConfigError if their classes differ or a class has no image.
     """
     settings = recipe.data
     training = place.data(settings.train)
@@ -49,21 +49,22 @@ def recipe_data(recipe: Recipe, place: Place) -> tuple[ImageDataset, ImageDatase
         training, choosing = parts["train"], parts["valid"]
     if training.class_names != choosing.class_names:
         raise ConfigError(
-            f"{recipe.name}: {training.name} has {training.classes} classes and {choosing.name} has {choosing.classes}, or they "
-            "are named or ordered otherwise; expected the same in both."
+            f"{recipe.name}: {training.name} has {training.classes} classes and {choosing.name} has {choosing.classes}, or "
+            "their names or order differ; expected the same classes in both."
         )
     for role, data in (("training", training), ("validation", choosing)):
         empty = np.flatnonzero(np.bincount(data.labels, minlength=data.classes) == 0)
         if len(empty):
             raise ConfigError(
-                f'{recipe.name}: the {role} data ({data.name}) have no image of {len(empty)} of {data.classes} classes, the first is "{data.class_names[empty[0]]}"; add images, or leave the class out with `classes`.'
+                f"{recipe.name}: the {role} data ({data.name}) have no image of {len(empty)} of {data.classes} classes, "
+                f'the first is "{data.class_names[empty[0]]}"; add images, or exclude the class with `classes`.'
             )
     return training, choosing
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A recipe with its images, and whatever files a backbone brings (sha256 by role). base: where its relative paths start."""
+    """A recipe with its images, and the files of its backbone (sha256 by role). base: folder of its relative paths."""
 
     recipe: Recipe
     base: Path
@@ -73,7 +74,7 @@ class Prepared:
 
 
 def prepare(recipe_path: Path, place: Place) -> Prepared:
-    """Read the recipe at `recipe_path` and its data. Raises ConfigError or InputRefused where they are not what they should be."""
+    """Read the recipe at `recipe_path` and its data. Raises ConfigError or InputRefused for invalid ones."""
     recipe, base = load_recipe(recipe_path), recipe_path.parent
     training, choosing = recipe_data(recipe, place)
     return Prepared(recipe, base, training, choosing, _taken_over(recipe, base))
@@ -87,16 +88,16 @@ def train(
     command: tuple[str, ...] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train the recipe into `out` and return the folder; a folder that already holds its result is kept.
+    """Train the recipe into `out` and return the folder; a finished result of the same recipe is reused.
 
-    say: takes a line for whoever waits. Raises ConfigError where `out` holds an audit, or another training and `force` is
-    not given; StageError where training cannot go on.
+    say: receives lines of progress.
+    Raises ConfigError if `out` holds an audit, or another training without `force`; StageError if training cannot continue.
     """
     recipe, base = prepared.recipe, prepared.base
     training, choosing = prepared.training, prepared.choosing
     refuse_audit(out)
     if not force and is_done(prepared, out):
-        say(f"{out} holds this training already; it is kept.")
+        say(f"{out} holds this training already; it is reused.")
         return out
     say(f"Training {recipe.name} into {out}.")
     started = datetime.now(UTC)
@@ -112,14 +113,16 @@ def train(
             forget(out)
             forget(out / INFLATION)
         elif done := finished_epochs(out):
-            say(f"Going on after epoch {done} of {recipe.epochs}.")
+            say(f"Resuming after epoch {done} of {recipe.epochs}.")
         try:
             fitted = fit(recipe, training, choosing, out, on_epoch, base, prepared.taken_over)
             extra: dict[str, Any] = {"phases": fitted.phases} if fitted.phases else {}
             if recipe.backbone is not None:
                 extra["taken_over"] = prepared.taken_over
             if recipe.inflation:
-                say("The same again on a random split, to measure what such a split would have claimed.")
+                say(
+                    "Training again on a random split, to measure the inflation of the accuracy by such a split."
+                )
                 extra["inflation"] = measure_inflation(
                     recipe, training, choosing, make_folder(out / INFLATION), on_epoch, base
                 )
@@ -128,11 +131,11 @@ def train(
             discard(out / INFLATION)
         except OSError as error:
             raise StageError(
-                f"{out}: cannot be written ({error.strerror or first_line(error)}); what is finished is kept, and the same "
-                "command goes on from there."
+                f"{out}: cannot be written ({error.strerror or first_line(error)}); finished work is stored, and the same "
+                "command resumes from it."
             ) from error
         finished = datetime.now(UTC)
-        notes = [f"Training began anew: {fitted.note}."] if fitted.note else []
+        notes = [f"Training started again: {fitted.note}."] if fitted.note else []
         if fitted.resumed_after:
             notes.append(f"Training was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}.")
         times = RunTimes(
@@ -148,7 +151,7 @@ def train(
 
 
 def _taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
-    """sha256 of each file that a backbone brings: of the source, and of its weights. Empty where nothing comes from a file."""
+    """Return the sha256 of each file of a backbone: source and weights. Empty without files."""
     if recipe.backbone is None:
         return {}
     files = {}
@@ -160,7 +163,7 @@ def _taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
 
 
 def _remove_result(folder: Path) -> None:
-    """What an earlier training left in `folder`: its manifest and the checkpoint that it names."""
+    """Remove the result of an earlier training from `folder`: its manifest and the checkpoint in it."""
     manifest = folder / MANIFEST
     if manifest.is_file():
         chosen = find_model(folder).file
@@ -170,13 +173,13 @@ def _remove_result(folder: Path) -> None:
 
 
 def trained_folder(reports: Path, prepared: Prepared) -> Path:
-    """Where `safeml run` trains a recipe: by its name and all that its result depends on, so that another has another folder."""
+    """Return the training folder of a recipe for `safeml run`, named by the recipe and all inputs of its result."""
     whole = {"recipe": prepared.recipe.model_dump(mode="json"), **_identity(prepared)}
     return reports / "trained" / f"{prepared.recipe.name}-{content_key(whole)[:10]}"
 
 
 def is_done(prepared: Prepared, out: Path) -> bool:
-    """Whether `out` holds the result of this very recipe on these very images. Raises ConfigError for that of another one."""
+    """Return whether `out` holds the result of this recipe on these images. Raises ConfigError for another result."""
     manifest = read_manifest(out)
     if manifest is None:
         return False
@@ -188,14 +191,14 @@ def is_done(prepared: Prepared, out: Path) -> bool:
         same = False
     if not same or made != _identity(prepared):
         raise ConfigError(
-            f"{out}: holds the training of another recipe, on other images or of another backbone; choose another folder with "
-            "--out, or begin anew with --force."
+            f"{out}: holds the training of another recipe, on other images or of another backbone; set another folder with "
+            "--out, or start again with --force."
         )
     return find_model(out).file.is_file()
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
-    """What the result of a recipe depends on beside the recipe."""
+    """Return the inputs of the result of a recipe beside the recipe."""
     return {
         "train": prepared.training.fingerprint,
         "valid": prepared.choosing.fingerprint,
@@ -204,9 +207,9 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
 
 
 def training_run(prepared: Prepared, folder: Path) -> Run:
-    """What training left in `folder`, as a run of the training stage alone: it has no gates, and decides nothing.
+    """Return the training in `folder` as a run of the training stage alone, without gates.
 
-    Raises InputRefused where the folder's model or manifest is not what it should be.
+    Raises InputRefused if the model or the manifest in the folder is invalid.
     """
     recipe, training, choosing = prepared.recipe, prepared.training, prepared.choosing
     from safeml.audits.training import run as stage
@@ -214,14 +217,14 @@ def training_run(prepared: Prepared, folder: Path) -> Run:
 
     opened = load_model(folder)
     classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
-    # No test image is read here; one validation image stands in, for the names of the classes.
+    # No test image is read here; one validation image supplies the names of the classes.
     shown = choosing.take(np.arange(1))
     inputs = AuditInputs(classifier, shown, training, choosing, recipe.seed, manifest=opened.source.manifest)
     result = stage.run(inputs, TrainingSettings())
     verdict = Verdict(
         status="incomplete",
         exit_code=int(ExitCode.INCOMPLETE),
-        sentence="Training decides no gate.",
+        sentence="No gate depends on the training.",
         gates=[],
     )
     return Run(

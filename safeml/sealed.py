@@ -1,7 +1,7 @@
-"""Arrays in a file that answers to one key: an .npz archive with the key and a sha256 inside.
+"""Sealed arrays: an .npz archive with a key and a sha256.
 
-A reader says beforehand which arrays it expects, of which types and shapes. So every length is known before a byte is
-looked at, no header is ever parsed, and nothing is unpickled: what is not exactly what was sealed is `Damaged`.
+The reader specifies the names, types and shapes that it expects. Every length is therefore known before reading, no
+header is parsed, and nothing is unpickled: any difference raises `Damaged`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 Form = Mapping[str, tuple[str, tuple[int, ...]]]
 
 SEAL: Form = {"key": ("<U64", ()), "sha256": ("<U64", ())}
-OVERHEAD = 1024  # of a zip archive, for each array: its header and its two entries in the archive
+OVERHEAD = 1024  # of a zip archive per array: its header and its two entries
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -36,24 +36,24 @@ _BROKEN = (
 
 
 class Damaged(Exception):
-    """The bytes are not what was sealed; the message is a clause that says why."""
+    """The error of bytes that differ from the sealed ones; the message is a clause with the reason."""
 
 
 def fits(arrays: Arrays, form: Form) -> bool:
-    """Whether `arrays` are the ones that `form` names."""
+    """Return whether `arrays` have the names, types and shapes of `form`."""
     return {name: (array.dtype, array.shape) for name, array in arrays.items()} == {
         name: (np.dtype(kind), shape) for name, (kind, shape) in form.items()
     }
 
 
 def largest(form: Form) -> int:
-    """Bytes that sealed arrays of this form have at most."""
+    """Return the largest size of sealed arrays of this form in bytes."""
     whole = {**form, **SEAL}
     return sum(_bytes(kind, shape) + OVERHEAD for kind, shape in whole.values())
 
 
 def seal(key: str, arrays: Arrays) -> bytes:
-    """The bytes of `arrays` under `key` (64 characters): equal arrays, equal bytes."""
+    """Serialise `arrays` under `key` (64 characters): equal arrays, equal bytes."""
     stream = io.BytesIO()
     members: Arrays = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     members |= {"key": np.array(key, "<U64"), "sha256": np.array(_digest(key, members), "<U64")}
@@ -62,7 +62,7 @@ def seal(key: str, arrays: Arrays) -> bytes:
 
 
 def unseal(raw: bytes, key: str, form: Form) -> Arrays:
-    """The arrays of this form that were sealed under `key`. Raises Damaged for anything else."""
+    """Read the arrays of this form sealed under `key`. Raises Damaged for anything else."""
     whole = {**dict(sorted(form.items())), **SEAL}
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:

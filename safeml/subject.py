@@ -1,4 +1,4 @@
-"""What an audit is about: a model that was scanned and opened, the data around it, and what every number depends on."""
+"""The subject of an audit: the opened model, its data, and the inputs of every number."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from safeml.work import Progress
 
 @dataclass(frozen=True)
 class Subject:
-    """What is audited.
+    """The subject of an audit.
 
-    evidence: JSON-able; what every number of the run depends on beside the settings of its stage.
-    check_unchanged: raises where the file of the model, or of the surrogate, is not the one that was opened any more.
-    file_sha256: of the model's file.
+    evidence: JSON-able; the inputs of every number beside the settings of its stage.
+    check_unchanged: raises if the file of the model or the surrogate has changed since it was opened.
+    file_sha256: of the model file.
     """
 
     inputs: AuditInputs
@@ -40,7 +40,7 @@ class Subject:
 
 
 def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
-    """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused where they cannot be audited."""
+    """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused for invalid ones."""
     progress("Reading the data", 0, 1)
     test = place.data(config.data.test)
     train_data = place.data(config.data.train) if config.data.train else None
@@ -48,7 +48,7 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
     for other in (train_data, valid):
         if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(
-                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
+                f"data.test and the training data are the same images ({test.name}); set data.test to other images."
             )
     from safeml.classifiers.load import load_model
 
@@ -74,8 +74,8 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
     surrogate = open_surrogate(config, place, test.class_names, progress)
     if surrogate is not None and surrogate[1].fingerprint == classifier.fingerprint:
         raise InputRefused(
-            f"{SURROGATE}: {surrogate[0].source.file} is the model under test itself, and that would be a white-box attack; "
-            "name another model of the same task."
+            f"{SURROGATE}: {surrogate[0].source.file} is the model under test itself, which would be a white-box attack; "
+            "set another model of the same task."
         )
 
     def check_unchanged() -> None:
@@ -100,7 +100,7 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
 
 
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:
-    """The folder of a run that names none: by its model and its content."""
+    """Return the default folder of a run, named by its model and content."""
     surrogate = surrogate_identity(subject.inputs)
     whole = {
         **subject.evidence,

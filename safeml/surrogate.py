@@ -1,4 +1,4 @@
-"""The model of the adversary's own: found, opened by the same scan and sandbox as the model under test, and told apart from it."""
+"""The surrogate model of transfer attacks: opened by the same scan and sandbox as the model under test."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ SURROGATE = "stages.adversarial.surrogate"
 def open_surrogate(
     config: Config, place: Place, class_names: tuple[str, ...], progress: Progress
 ) -> tuple[Opened, DifferentiableClassifier] | None:
-    """The model of the adversary's own, scanned and opened as the model under test is; None where none is attacked.
+    """Open the surrogate like the model under test; None if no stage attacks it.
 
-    Raises InputRefused where it cannot be opened, is about other classes or gives no gradient, and ConfigError where its
-    contract contradicts itself.
+    Raises InputRefused if it cannot be opened, has other classes or gives no gradient, ConfigError for an invalid contract.
     """
     settings = settings_of(config.stages, ADVERSARIAL)
     if not settings.enabled or settings.surrogate is None:
@@ -43,7 +42,7 @@ def open_surrogate(
         file = opened.source.file
         classifier = opened.model.fed(settings.surrogate.input, class_names, file_title(file))
     except (InputRefused, ConfigError, StageError) as error:
-        # The contract's sentences name the settings of the model under test.
+        # The messages on contracts name the settings of the model under test.
         raise type(error)(
             f"{SURROGATE}: {str(error).replace('model.input', SURROGATE + '.input')}"
         ) from error
@@ -53,25 +52,25 @@ def open_surrogate(
 
 
 def check_surrogate(config: Config, place: Place) -> None:
-    """What can be said of a surrogate without opening it. Raises InputRefused as the audit would."""
+    """Check a surrogate without opening it. Raises InputRefused as the audit would."""
     settings = settings_of(config.stages, ADVERSARIAL)
     if not settings.enabled or settings.surrogate is None:
         return
     file = find_model(place.base / settings.surrogate.path).file
     if not file.exists():
-        raise InputRefused(f"{SURROGATE}: {file}: is not there; expected a model of the same task.")
+        raise InputRefused(f"{SURROGATE}: {file}: does not exist; expected a model of the same task.")
     if file.suffix in ONNX.suffixes:
         raise _no_gradient(file)
 
 
 def surrogate_identity(inputs: AuditInputs) -> ModelIdentity | None:
-    """Which surrogate, and how it is fed."""
+    """Return the identity of the surrogate and its input contract."""
     return None if inputs.surrogate is None else model_identity(inputs.surrogate)
 
 
 def _no_gradient(file: Path) -> InputRefused:
-    """The error of a surrogate that cannot be attacked by its gradient."""
+    """Return the error of a surrogate without gradients."""
     return InputRefused(
-        f"{SURROGATE}: {file} gives no gradient, and transfer attacks follow one; name the Keras model or the SavedModel that "
-        "it was exported from."
+        f"{SURROGATE}: {file} gives no gradient, which transfer attacks need; set the Keras model or SavedModel "
+        "that it was exported from."
     )

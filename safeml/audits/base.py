@@ -1,4 +1,4 @@
-"""What every audit is given. An audit measures and records; it never sees a threshold."""
+"""The inputs of every audit. An audit measures and records; it never sees a threshold."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from safeml.work import Progress, Work, keep_nothing, silent
 class AuditInputs:
     """The model under test and the data around it.
 
-    test: the images that the verdict is spoken on.
-    train, valid: what the model was trained and chosen on, where known (for leakage between splits only).
-    contract: the settings that the classifier is fed by. origin: how its file was opened; None for a model made in memory.
-    manifest: `training.json` of `safeml train`, decoded, where there is one.
-    surrogate: another model of the same task, on which transfer attacks are made, where the settings name one.
-    work: keeps what is measured, slice by slice. predicting: how many images the classifier answers at a time.
+    test: the images of the verdict.
+    train, valid: training and validation images, where known (only for leakage between splits).
+    contract: the input contract of the classifier.
+    origin: how its file was opened; None for a model created in memory.
+    manifest: `training.json` of `safeml train`, decoded, where it exists.
+    surrogate: another model of the same task for transfer attacks, where configured.
+    work: stores results slice by slice.
+    predicting: batch size of prediction.
     """
 
     classifier: Classifier

@@ -1,4 +1,4 @@
-"""Pictures for a report, as records. Legend: H W C pixels."""
+"""Image panels of a report. Legend: H W C pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safeml.results import Panel
 
 
 def panel(label: str, image: np.ndarray, kind: Literal["image", "change"] = "image") -> Panel:
-    """One picture as a PNG that Pillow encodes from the pixels alone.
+    """Encode an image as PNG, from the pixels alone.
 
     image: uint8 [H, W, 1 or 3], 0..255, grey or RGB. Equal pixels give equal bytes: no date and no other metadata.
     Raises StageError for any other array.
@@ -32,12 +32,12 @@ def panel(label: str, image: np.ndarray, kind: Literal["image", "change"] = "ima
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Float pixels 0..1 of any shape as uint8 0..255, rounded to the nearest grey level and clipped."""
+    """Convert float pixels 0..1 of any shape to uint8 0..255, rounded to the nearest grey level and clipped."""
     return np.clip(np.rint(pixels * 255.0), 0, 255).astype(np.uint8)
 
 
 def change_panel(label: str, clean: np.ndarray, attacked: np.ndarray, epsilon: float) -> Panel:
-    """The change d = attacked - clean as a picture: grey 128 is no change, black and white are -epsilon and +epsilon.
+    """Draw the perturbation attacked - clean: grey 128 is no change, black and white are -epsilon and +epsilon.
 
     clean, attacked: float [H, W, 1 or 3], 0..1. epsilon: the change that fills the range, > 0, in pixel units of 0..1.
     """

@@ -1,4 +1,4 @@
-"""What the model file is, how it was opened, and what of it cannot be seen. Reads the record of the scan; opens nothing."""
+"""The model file: format, scan, loading and input contract. Reads the record of the scan; opens no file."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from safeml.stages.model import MODEL, ModelFileSettings
 from safeml.wording import counted, number
 
 CHOSEN_HERE = (
-    "The input contract was chosen on these test images, so the accuracy under it is a little optimistic: "
-    "the best of several was taken."
+    "The input contract was selected on these test images, so the accuracy is slightly optimistic: "
+    "it is the best of several contracts."
 )
-KERAS = "public Keras classes, no code and no function objects, no paths, and numbers that are stored in it and finite"
-HELD = {
+KERAS = "public Keras classes, no code, no function objects, no paths, and finite weights stored in the file"
+ALLOWED = {
     "Keras archive": KERAS,
     "HDF5 file": KERAS,
-    "ONNX file": "standard operators, no data in other files, and numbers that are finite",
-    "SavedModel folder": "operators that compute on tensors, and its own saver, which nothing calls; "
-    "that its numbers are finite was checked when it was loaded",
+    "ONNX file": "standard operators, no data in other files, and finite weights",
+    "SavedModel folder": "operators that compute on tensors, and its saver, which is never called; "
+    "loading verified that the weights are finite",
 }
 UNSEEN = (
-    "Which images this model was trained on cannot be seen in its file, nor how they were augmented: "
-    "these test images may have been among them."
+    "The model file does not record its training images or their augmentation: "
+    "the test images may have been among them."
 )
 
 
-MADE_IN_MEMORY = "the model was not loaded from a file, so there is none to report on"
+MADE_IN_MEMORY = "the model was created in memory, not loaded from a file"
 
 
 def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
-    """Report on the file that the classifier was loaded from, and on the input contract it is fed by."""
+    """Report on the model file and on the input contract of the classifier."""
     if inputs.origin is None:
         return StageResult(stage="model", title="Model file", status="skipped", reason=MADE_IN_MEMORY)
     origin, classifier = inputs.origin, inputs.classifier
@@ -42,9 +42,9 @@ def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
     return StageResult(
         stage="model",
         title="Model file",
-        tested="What the model file holds, by a static scan before any framework saw it; that it loads within limits in a "
-        "process of its own; that its outputs are finite and the same each time.",
-        on_what=f"{scan.path}, {counted(scan.bytes, 'byte')}: the bytes that were scanned are the ones that were loaded and audited.",
+        tested="The contents of the model file, by a static scan before any framework reads it; loading within limits in a "
+        "separate process; finite and repeatable outputs.",
+        on_what=f"{scan.path}, {counted(scan.bytes, 'byte')}; the scanned bytes are the loaded and audited bytes.",
         facts=[
             Fact(label="Scan", value=scan.status, detail=f"by allow-list, scanner {scan.scanner}"),
             Fact(label="Format", value=scan.format, detail=_version(origin)),
@@ -52,28 +52,28 @@ def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
             Fact(
                 label="Outputs",
                 value=number(classifier.classes),
-                detail=f"the file gives {classifier.spec.outputs}",
+                detail=f"the file returns {classifier.spec.outputs}",
             ),
             Fact(label="File", value=scan.sha256[:12], detail="sha256, first 12 digits"),
         ],
         findings=_findings(inputs, origin, inputs.contract),
         figures=[_scan_table(origin), _contract_table(classifier.spec), *_loading_table(inputs, origin)],
         meaning=[
-            f"Accepted means that nothing in the file is outside the list of what an image classifier needs: {HELD[scan.format]}.",
-            "It does not mean that the model is good, nor that the framework that reads it is free of errors.",
+            f"Accepted: the file contains only what an image classifier needs: {ALLOWED[scan.format]}.",
+            "It does not mean that the model is good, or that the framework that reads it has no vulnerabilities.",
         ],
         limits=[
-            "The scan and the limited process are defence in depth, not isolation: open files of people whom you do not trust "
+            "The scan and the limited process are defence in depth, not isolation: open untrusted files "
             "in a container or a virtual machine.",
-            "A model trained to misbehave on a secret pattern (a backdoor) is an ordinary file, and no scan sees it.",
+            "A backdoored model (trained to misbehave on a secret pattern) is an ordinary file; no static scan detects it.",
         ],
         not_tested=[
             Fact(
                 label="Training data",
                 value="not visible",
-                detail="a file does not say what it was trained on",
+                detail="the file does not record it",
             ),
-            Fact(label="Backdoors", value="not tested", detail="not visible in a static scan"),
+            Fact(label="Backdoors", value="not tested", detail="not detectable by a static scan"),
         ],
         reproduce=[
             f"file sha256 {scan.sha256}",
@@ -103,8 +103,8 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
                 code="training-not-visible",
                 severity="info" if inputs.train is not None else "warning",
                 message=UNSEEN,
-                remedy="Configure data.train with what the author used, so that shared images are counted, or test on images "
-                "that were taken after the model.",
+                remedy="Set [data.train] to the author's training data, so that shared images are counted, or test on images "
+                "that are newer than the model.",
             )
         )
     measured = contract_key(contract, inputs.test.pixels_fingerprint, inputs.classifier.fingerprint)
@@ -114,7 +114,7 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
                 code="contract-chosen-on-test",
                 severity="warning",
                 message=CHOSEN_HERE,
-                remedy="Run safeml inspect on other labelled images, such as validation images, or ask the author.",
+                remedy="Run safeml inspect on other labelled images, such as validation images, or confirm with the author.",
             )
         )
     elif contract.chosen_on:
@@ -122,8 +122,8 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
             Finding(
                 code="contract-measured-elsewhere",
                 severity="info",
-                message="safeml inspect measured an input contract on other images or on another model, or it was changed since; "
-                "whether the images are shared was not compared.",
+                message="The input contract was measured by safeml inspect on other images or another model, or changed since then; "
+                "overlap of those images with the test images was not checked.",
             )
         )
     elif not origin.safeml_trained:
@@ -131,9 +131,9 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
             Finding(
                 code="contract-not-measured",
                 severity="warning",
-                message="The input contract was set by hand or left at its default, and was not measured: a wrong channel order "
-                "or range loses accuracy without any error.",
-                remedy="Run safeml inspect on labelled images, and compare.",
+                message="The input contract was not measured: it was set by hand or is the default. An incorrect channel order "
+                "or range lowers the accuracy without an error message.",
+                remedy="Run safeml inspect on labelled images and compare the result.",
             )
         )
     return findings
@@ -151,7 +151,7 @@ def _scan_table(origin: ModelOrigin) -> Table:
         [name, number(value) if isinstance(value, int) else value]
         for name, value in sorted(scan.facts.items())
     ]
-    return _table("scan", "What the scan found", [*rows, *facts])
+    return _table("scan", "Result of the scan", [*rows, *facts])
 
 
 def _contract_table(spec: InputSpec) -> Table:
@@ -168,20 +168,18 @@ def _contract_table(spec: InputSpec) -> Table:
     if spec.std:
         rows.append(["divided by", ", ".join(map(number, spec.std))])
     order = "as the data" if spec.class_order is None else "as configured"
-    return _table("contract", "How images are fed", [*rows, ["order of the classes", order]])
+    return _table("contract", "How images are preprocessed", [*rows, ["order of the classes", order]])
 
 
 def _loading_table(inputs: AuditInputs, origin: ModelOrigin) -> list[Table]:
     rows = [["chosen", origin.scan.chosen]] if origin.scan.chosen else []
     rows += [["on loading", note] for note in inputs.classifier.notes]
     memory = (
-        f"{origin.memory_limit // GIB} GiB beyond the framework"
-        if origin.memory_limit
-        else "no limit of memory"
+        f"{origin.memory_limit // GIB} GiB beyond the framework" if origin.memory_limit else "no memory limit"
     )
-    confined = "confined to its own folder" if origin.confined else "not confined by this system"
+    confined = "confined to its folder" if origin.confined else "not confined on this system"
     rows.append(
-        ["first load", f"in a process of its own with {memory} and "
+        ["first load", f"in a separate process with {memory} and "
          f"{origin.seconds_limit} seconds; network {origin.network}; files {confined}"]
     )  # fmt: skip
     return [_table("loading", "How the file was opened", rows)]

@@ -1,7 +1,7 @@
-"""A stage's images in slices: each is measured whole, kept at once, and joined with the others in their order.
+"""Slices of a stage's images: each is measured, stored at once, and concatenated in order.
 
-How the images are cut depends on the settings alone, never on what an earlier run has left, so that an interrupted run and an
-uninterrupted one compute the same batches and come to the same bytes.
+The slicing depends on the settings alone, never on the results of an earlier run, so an interrupted run and an
+uninterrupted one compute the same batches and the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ BATCHES = "batches"
 
 @dataclass(eq=False)
 class Slices:
-    """Measures the items of one stage. size: images in a slice. batches: what is halved when memory runs out, by its name."""
+    """The items of one stage, measured in slices.
+
+    size: images per slice.
+    batches: batch sizes by name; each is halved when memory runs out.
+    """
 
     work: Work
     size: int
@@ -45,11 +49,13 @@ class Slices:
         progress: Callable[[int], None] = lambda done: None,
         cost: Cost = FORWARD,
     ) -> Arrays:
-        """The arrays of `form` (types, and shapes of one image's row), one row an image, slice by slice.
+        """Measure the arrays of `form` (types, and shapes of one image's row) slice by slice, one row per image.
 
-        columns: arrays of N rows, from which `compute` takes the rows of a slice: their content is what the slice depends on.
-        With the images' ids among them, no two slices are the same. parts: what else `compute` depends on, JSON-able.
-        progress: gets the number of images that are done. cost: for each image. Raises StageError where `compute` gives other arrays.
+        columns: arrays of N rows; a slice depends on the content of its rows. With the ids among them, all slices differ.
+        parts: all other inputs of `compute`, JSON-able.
+        progress: receives the number of finished images.
+        cost: per image.
+        Raises StageError if `compute` returns other arrays.
         """
         done: list[Arrays] = []
         [count] = {len(column) for column in columns.values()}
@@ -64,14 +70,14 @@ class Slices:
         return {name: np.concatenate([arrays[name] for arrays in done]) for name in form}
 
     def halved(self) -> list[Finding]:
-        """What was computed in smaller batches than it was asked for, here or in the run that the slices were kept from."""
+        """Report batches that were halved for lack of memory, in this run or in the one that stored the slices."""
         return [
             Finding(
                 code="batch-halved",
                 severity="warning",
-                message=f"Memory did not suffice for {counted(batch.first, 'image')} at a time ({name}); "
-                f"{counted(int(least), 'image')} at a time were computed instead, which changes no more than the last digits.",
-                remedy="Nothing needs to be done; on a machine with more memory the run is faster.",
+                message=f"A batch of {counted(batch.first, 'image')} did not fit in memory ({name}); "
+                f"the batch size was reduced to {counted(int(least), 'image')}, which changes only the last digits.",
+                remedy="No action needed; a machine with more memory is faster.",
                 evidence={"from": batch.first, "to": int(least), "batch": name},
             )
             for (name, batch), least in zip(self.batches.items(), self._smallest, strict=True)
@@ -105,12 +111,12 @@ class Slices:
 
 
 def numbers(data: ImageDataset) -> np.ndarray:
-    """int64 [N], a number for each image: its own in its source, or else its place."""
+    """Return a number per image, int64 [N]: its id in the source, else its position."""
     return np.arange(len(data)) if data.ids is None else data.ids
 
 
 def _content(columns: Mapping[str, np.ndarray], rows: slice) -> str:
-    """sha256 of the rows of a slice in every column."""
+    """Return the sha256 of the rows of a slice in every column."""
     digest = hashlib.sha256()
     for name in sorted(columns):
         part = np.ascontiguousarray(columns[name][rows])
@@ -121,4 +127,4 @@ def _content(columns: Mapping[str, np.ndarray], rows: slice) -> str:
 def _difference(arrays: Arrays, form: Form) -> str:
     name = next(name for name in {**form, **arrays} if not fits({name: arrays[name]}, {name: form[name]}))
     kind, shape = form[name]
-    return f"{name} came as {arrays[name].dtype} {list(arrays[name].shape)}; expected {kind} {list(shape)}"
+    return f"{name} is {arrays[name].dtype} {list(arrays[name].shape)}; expected {kind} {list(shape)}"

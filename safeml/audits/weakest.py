@@ -1,4 +1,4 @@
-"""The weakest of several groups, with an interval that stays honest although the group was picked by its result.
+"""The weakest of several groups, with an interval that accounts for the selection of the group by its result.
 
 Legend: N images, G groups.
 """
@@ -21,7 +21,7 @@ METHOD = (
 def group_recall(
     dataset: ImageDataset, hits: np.ndarray, member: np.ndarray, title: str, where: str, level: float = LEVEL
 ) -> Metric:
-    """Recall of the images in `member` (bool [N]), of which `hits` (bool [N]) are right, as the slice `where`."""
+    """Return the recall of the images in `member` (bool [N]) as the slice `where`; hits: bool [N], correctly classified."""
     return proportion_metric(
         "recall",
         title,
@@ -35,11 +35,12 @@ def group_recall(
 def weakest_recall(
     name: str, title: str, dataset: ImageDataset, hits: np.ndarray, members: dict[str, np.ndarray]
 ) -> Metric:
-    """The smallest recall of G >= 1 groups (name -> bool [N]) as one metric of its own; hits: bool [N].
+    """Return the smallest recall of G >= 1 groups as a metric.
 
-    Undefined where a group has no image: its recall could be the smallest. Without an interval where a group has none.
-    `n` and `signs` are those of the weakest group. The lower end is exceeded by the true minimum's group alone in at most
-    2.5 % of samples; the upper end lies below the true minimum in at most 2.5 % by the union bound over the groups.
+    hits: bool [N], correctly classified. members: group name -> bool [N].
+    Undefined if a group has no image, because its recall could be the smallest. Without an interval if a group has none.
+    `n` and `signs` are those of the weakest group. The true minimum is below the lower end in at most 2.5 % of samples
+    (the interval of that group alone), and above the upper end in at most 2.5 % (union bound over the groups).
     """
     own = {group: group_recall(dataset, hits, member, group, group) for group, member in members.items()}
     empty = [group for group, metric in own.items() if metric.value is None]

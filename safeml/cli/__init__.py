@@ -1,1 +1,1 @@
-"""The commands, one file a group. They parse, call and print; no logic lives here, and no framework is imported at the top."""
+"""The commands, one file per group. They parse, call and print, without logic or framework imports at the top."""

@@ -1,4 +1,4 @@
-"""`safeml init`, `safeml audit` and `safeml run`: from a trained model, or a recipe, to a verdict."""
+"""`safeml init`, `safeml audit` and `safeml run`: from a trained model or a recipe to a verdict."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from safeml.errors import ConfigError
 if TYPE_CHECKING:
     from safeml.config.audit import Config
 
-CONFIG = typer.Option("--config", "-c", help="The settings.", show_default=True)
-DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start.")
+CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=True)
+DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
 PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
-OUT = typer.Option("--out", "-o", help="The run folder; without it, one is named by model and content.")
-FORCE = typer.Option("--force", help="Write into a folder that holds another run; its results are replaced.")
+OUT = typer.Option("--out", "-o", help="The run folder; default: named by model and content.")
+FORCE = typer.Option("--force", help="Replace the results of another run in the folder.")
 EXIT_ZERO = typer.Option(
-    "--exit-zero", help="Leave with 0 once the report is made, whatever the verdict; it is printed."
+    "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
 )
 
 
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     model: Annotated[
-        str, typer.Option(help="The trained model: a file or a folder, as `safeml scan` takes it.")
+        str, typer.Option(help="The trained model: a file or folder accepted by `safeml scan`.")
     ],
     data: Annotated[
         str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")
@@ -41,13 +41,11 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(
-            min=1, max=1_000_000, help="Frames of one physical sign, where the data have no track ids."
-        ),
+        typer.Option(min=1, max=1_000_000, help="Frames per physical sign, if the data have no track ids."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write settings with the default gates; from then on they are yours."""
+    """Write a settings file with the default gates, for you to edit."""
     from safeml.defaults import data_kind, new_config
     from safeml.store.files import atomic_write
 
@@ -73,7 +71,9 @@ def audit(
 
     settings = load_config(config)
     if model is None and not settings.model.path:
-        raise ConfigError(f"{config}: names a recipe and no trained model; `safeml run` trains it first.")
+        raise ConfigError(
+            f"{config}: model.recipe is set, not model.path; use `safeml run`, which trains the model first."
+        )
     path = model or config.parent / settings.model.path
     _audit(config, settings, path, data_root, profile, out, exit_zero, force)
 
@@ -86,7 +86,7 @@ def run(
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
     force: Annotated[bool, FORCE] = False,
 ) -> None:
-    """The whole chain: train the recipe, if the settings name one and its model is not there yet, then audit."""
+    """Train the configured recipe, unless its model exists already, then audit."""
     from safeml.config.audit import load_config
 
     settings = load_config(config)
@@ -116,7 +116,7 @@ def _audit(
     exit_zero: bool,
     force: bool,
 ) -> None:
-    """Audit with `settings` as they were read and checked from the file `config` before anything else was done."""
+    """Audit with `settings`, already read from the file `config` and checked."""
     from safeml import pipeline
     from safeml.cli.show import progress_bar, show_verdict
     from safeml.data.place import Place

@@ -1,4 +1,4 @@
-"""`safeml data`: fetch a data set, or look at one."""
+"""`safeml data`: fetch or preview a data set."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Fetch a data set, or look at one.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Fetch or preview a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="The data set: gtsrb.")],
-    root: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path("data"),
+    root: Annotated[Path, typer.Option(help="The destination folder.")] = Path("data"),
 ) -> None:
-    """Download a data set, check it against its checksums and unpack it."""
+    """Download a data set, verify its checksums and unpack it."""
     from safeml.cli.paths import check_name
     from safeml.data.fetch import fetch_gtsrb
     from safeml.errors import ConfigError
 
     check_name(root)
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"{root}: is a file; --root names a folder to put the data into.")
+        raise ConfigError(f"{root}: is a file; expected a folder for the data in --root.")
     if name != "gtsrb":
-        raise ConfigError(f'"{name}" is not a data set that safeml can fetch; known are: gtsrb.')
+        raise ConfigError(f'"{name}" is not a data set that safeml can fetch; expected gtsrb.')
     typer.echo(fetch_gtsrb(root))
 
 
 @app.command()
 def preview(
     kind: Annotated[str, typer.Argument(help="npz, gtsrb, folder or rendered.")],
-    path: Annotated[str, typer.Argument(help="Where the data are; nothing for rendered signs.")] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path(
+    path: Annotated[str, typer.Argument(help="File or folder of the data; empty for rendered signs.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG file to write.")] = Path(
         "contact_sheet.png"
     ),
-    images: Annotated[int, typer.Option(min=1, max=2000, help="How many images to show.")] = 172,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which images are drawn.")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=2000, help="Number of images.")] = 172,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random sample.")] = 0,
 ) -> None:
-    """Write a contact sheet of some images, in class order."""
+    """Write a contact sheet of sample images, in class order."""
     import io
 
     import numpy as np
@@ -51,9 +51,9 @@ def preview(
     from safeml.store.files import atomic_write
 
     if kind not in ("npz", "gtsrb", "folder", "rendered"):
-        raise ConfigError(f'"{kind}" is not a kind of data; known are: npz, gtsrb, folder, rendered.')
+        raise ConfigError(f'"{kind}" is not a kind of data; expected npz, gtsrb, folder or rendered.')
     if out.suffix.lower() != ".png":
-        raise ConfigError(f"{out}: is not named as a picture; expected a name that ends in .png.")
+        raise ConfigError(f"{out}: is not a PNG file name; expected a name that ends in .png.")
     check_room(out, force=True)
     if path:
         check_name(path)

@@ -1,4 +1,4 @@
-"""The console script. Signals are listened to before anything else is imported, which takes half a second."""
+"""The console script. It installs signal handlers first, because the imports take half a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from safeml import interruption
 
 
 def main() -> None:
-    """`safeml.cli.main.main`, and no traceback for Ctrl-C while it is being imported."""
+    """Run `safeml.cli.main.main`, without a traceback for Ctrl-C during its import."""
     interruption.listen()
     try:
         from safeml.cli.main import main as command

@@ -1,4 +1,4 @@
-"""`safeml inspect`: which input contract does a stranger's model want, and settings that say it."""
+"""`safeml inspect`: determine the input contract of a third-party model and write it as settings."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ def inspect(
     images: Annotated[int, typer.Option(min=20, help="Images of the first round.")] = 400,
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(min=1, help="Frames of one physical sign, where the data have no track ids."),
+        typer.Option(min=1, help="Frames per physical sign, if the data have no track ids."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The settings to write.")] = Path("safeml.toml"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The settings file to write.")] = Path(
+        "safeml.toml"
+    ),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
     ] = False,
-    report: Annotated[Path | None, typer.Option(help="A folder to write the page into.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which images are drawn.")] = 7,
+    report: Annotated[Path | None, typer.Option(help="Folder for the report page.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random sample.")] = 7,
 ) -> None:
-    """Measure which input contract (channels, range, class order) a model wants, and write settings that say it.
+    """Determine the input contract (channels, range, class order) of a model, and write settings with it.
 
-    Leaves with 0 when one was proposed, 3 when it cannot tell, 5 when the model is about other classes.
+    Exit code: 0 proposed, 3 undecided, 5 the model has other classes.
     """
     from safeml.classifiers.load import load_model
     from safeml.cli.show import progress_bar
@@ -54,14 +56,14 @@ def inspect(
     from safeml.defaults import data_kind
     from safeml.store.files import to_json
 
-    # TensorFlow warns of each contract's graph as one too many; they are few, and each is used again and again.
+    # TensorFlow warns of too many graphs; there is one per contract, and each is reused.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     check_room(out, force)
     check_name(model, data)
     if report is not None:
         check_name(report)
         if report.exists() and not report.is_dir():
-            raise ConfigError(f"{report}: is a file; --report names a folder to write the page into.")
+            raise ConfigError(f"{report}: is a file; expected a folder for the page in --report.")
     settings = data_settings("--data", kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
     labelled = Place(Path(), Path()).data(settings)
     with tensorflow_needed():
@@ -89,7 +91,7 @@ def inspect(
 
 
 def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None:
-    """The settings of the proposed contract; paths in them start at their own folder."""
+    """Write the settings of the proposed contract; their paths are relative to the settings file."""
     from safeml.classifiers.contract import contract_key
     from safeml.defaults import new_config
     from safeml.store.files import atomic_write
@@ -102,7 +104,7 @@ def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None
 
 
 def _show(outcome: Outcome) -> None:
-    """The best contracts, a line each, then what follows from them and what does not."""
+    """Print the best contracts, one per line, then the decision and the notes."""
     from rich.console import Console
     from rich.table import Table
 
@@ -112,13 +114,13 @@ def _show(outcome: Outcome) -> None:
     if outcome.tried:
         table = Table(box=None, pad_edge=False)
         table.add_column("contract", no_wrap=True)
-        for head in ("accuracy", "95 % interval", "images", "loss against the best"):
+        for head in ("accuracy", "95 % interval", "images", "loss relative to the best"):
             table.add_column(head, justify="right", no_wrap=True)
         for entry in outcome.tried[:ROWS]:
             found, lost = entry.accuracy, entry.drop
             table.add_row(
                 entry.name,
-                percent(found.value) if found else "not fed",
+                percent(found.value) if found else "not measured",
                 interval(found.low, found.high) if found else "",
                 number(found.n) if found else "",
                 f"{percent(lost.value)} ({interval(lost.low, lost.high)})" if lost else "",
@@ -133,6 +135,6 @@ def _show(outcome: Outcome) -> None:
     lines = [outcome.sentence, *outcome.warnings, *outcome.notes]
     if outcome.permutation is not None and outcome.reason == "permutation":
         lines.append(f"Class of each output: {', '.join(map(str, outcome.permutation.class_of_output))}.")
-    if outcome.reason != "classes":  # main says that one, on standard error
+    if outcome.reason != "classes":  # main prints that one on standard error
         for line in (*lines, f"Not tried: {'; '.join(outcome.not_tried)}."):
             typer.echo(plain(line))

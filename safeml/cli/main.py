@@ -1,4 +1,4 @@
-"""The console script: commands, exit codes, and one sentence instead of a traceback for a user's mistake."""
+"""The commands, their exit codes, and one sentence instead of a traceback for a user's mistake."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ app.add_typer(data.app, name="data")
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> None:
     os.environ["SAFEML_DEBUG"] = "1" if debug else ""
     if version:
@@ -42,7 +42,7 @@ def options(
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output whose reader may leave: what is still printed is dropped, and the verdict stays the exit code."""
+    """Standard output that tolerates a closed pipe: later output is dropped, the exit code stays the verdict."""
 
     def write(self, text: str) -> int:
         try:
@@ -64,16 +64,16 @@ class _Output(io.TextIOWrapper):
 
 
 def _kept() -> str:
-    """What an interrupted command leaves. The command is the first word that is no option."""
+    """Return what an interrupted command stored. The command is the first word that is not an option."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if command not in ("audit", "run", "train"):
         return ""
     without = " without --force" if "--force" in sys.argv else ""
-    return f"; what is finished is kept, and the same command{without} goes on from there"
+    return f"; finished work is stored, and the same command{without} resumes from it"
 
 
 def main() -> None:
-    """Run a command and leave with the verdict as exit code."""
+    """Run a command and exit with the verdict as exit code."""
     interruption.listen()
     sys.stdout = _Output(sys.stdout.buffer, sys.stdout.encoding, "replace", line_buffering=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -90,18 +90,18 @@ def main() -> None:
         if message is None:
             raise
         code = _say(_sentence(message()), ExitCode.USAGE)
-    # All is said and done; the interpreter's own end is not to be interrupted with a traceback.
+    # All output is written; an interrupt while the interpreter exits must not print a traceback.
     interruption.ignore()
     sys.stdout.flush()
     sys.exit(int(code or 0))
 
 
 def _command() -> Any:
-    """The exit code of the command that the arguments name. Raises what the command raises, and the wish to stop."""
+    """Run the command in the arguments and return its exit code. Raises what the command raises, and a stop request."""
     try:
         code = app(standalone_mode=False)
     except Exception:
-        interruption.check()  # the error may be a signal's exception, as native code hands it on
+        interruption.check()  # native code may pass on the exception of a signal as an error
         raise
     if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code
         raise KeyboardInterrupt
@@ -109,15 +109,15 @@ def _command() -> Any:
 
 
 def _sentence(message: str) -> str:
-    """What is wrong with the command line, and where its options are told."""
-    return f"{message.rstrip('.')}; `safeml --help` and `safeml COMMAND --help` list what there is."
+    """Return a usage error with a pointer to the help."""
+    return f"{message.rstrip('.')}; `safeml --help` and `safeml COMMAND --help` list the options."
 
 
 def _say(message: str, code: ExitCode) -> ExitCode:
     if os.environ.get("SAFEML_DEBUG"):
         traceback.print_exc()
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
-    print(f"safeml: {text}", file=sys.stderr)  # noqa: T201 - the one place where errors reach the terminal
+    print(f"safeml: {text}", file=sys.stderr)  # noqa: T201 - the only place that prints errors
     return code
 
 

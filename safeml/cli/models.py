@@ -1,4 +1,4 @@
-"""`safeml scan`: what a model file holds, before anything loads it."""
+"""`safeml scan`: inspect a model file without loading it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scan(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Look at a model file without loading it: 0 accepted, 5 refused, 4 where it could not be judged."""
+    """Scan a model file without loading it. Exit code: 0 accepted, 5 refused, 4 undecided."""
     from safeml.cli.show import show_scan
     from safeml.scan.scan import scan_path
     from safeml.store.files import to_json
@@ -35,4 +35,4 @@ def scan(
     if found.status == "refused":
         raise InputRefused(f"{found.path}: {found.reason}.")
     if found.status == "inconclusive":
-        raise StageError(f"{found.path}: is not known to be safe: {found.reason}.")
+        raise StageError(f"{found.path}: could not be judged: {found.reason}.")

@@ -1,4 +1,4 @@
-"""One sentence where TensorFlow is missing or broken: the commands that only read results work without it."""
+"""One sentence if TensorFlow is missing or broken; commands that only read results work without it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ INSTALL = "install it with `python -m pip install --upgrade tensorflow keras`"
 
 @contextmanager
 def tensorflow_needed() -> Iterator[None]:
-    """What runs inside imports TensorFlow and Keras. Raises ConfigError where they are absent or cannot be imported.
+    """Guard code that imports TensorFlow and Keras. Raises ConfigError if they are absent or cannot be imported.
 
-    Absence is seen before anything runs; a broken installation shows when it is imported.
+    Absence is detected before the code runs, a broken installation on import.
     """
     for name in ("tensorflow", "keras"):
         if find_spec(name) is None:
-            raise ConfigError(f"{name} is not installed, and this command needs it; {INSTALL}.")
+            raise ConfigError(f"{name} is not installed, but this command needs it; {INSTALL}.")
     try:
         yield
     except ImportError as error:

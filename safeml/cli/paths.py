@@ -1,4 +1,4 @@
-"""Paths of the command line: settings that may be written, paths in them, and commands that are shown without folders."""
+"""Paths of the command line: output checks, paths in settings, and commands displayed without folders."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from pathlib import Path
 from safeml.errors import ConfigError
 from safeml.settings.errors import shown_key
 
-# The folders of an absolute path say who ran it and where; its last part says what.
+# The folders of an absolute path reveal user and machine; its last part is enough.
 ABSOLUTE = re.compile(r"(?:^|(?<==))/(?:[^/]*/)*")
 
 
 def check_room(out: Path, force: bool) -> None:
-    """Before anything is measured: may the settings be written to `out`?
+    """Check before any measurement that settings may be written to `out`.
 
-    Not over a device, a pipe or a folder, whatever `force` says: a rename would put a plain file into its place.
+    Never over a device, a pipe or a folder, even with `force`: a rename would replace it by a plain file.
     """
     check_name(out)
     if os.path.lexists(out) and not os.path.isfile(out):
-        raise ConfigError(f"{out}: is not a regular file; choose another name with --out.")
+        raise ConfigError(f"{out}: is not a regular file; set another name with --out.")
     if out.exists() and not force:
-        raise ConfigError(
-            f"{out}: exists already; choose another name with --out, or replace it with --force."
-        )
+        raise ConfigError(f"{out}: exists already; set another name with --out, or replace it with --force.")
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent}: is not a folder; expected one to write {out.name} into.")
     if not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"{out.parent}: is not writable; choose another folder with --out.")
+        raise ConfigError(f"{out.parent}: is not writable; set another folder with --out.")
 
 
 def check_name(*paths: Path | str) -> None:
-    """Raise ConfigError for a path that the system cannot even be asked for, or that no file of text can hold."""
+    """Raise ConfigError for a path that the system does not accept or that is not UTF-8."""
     for path in map(str, paths):
         try:
             name = path.encode("utf-8")
@@ -45,17 +43,17 @@ def check_name(*paths: Path | str) -> None:
             raise ConfigError("an empty path was given; expected the name of a file or a folder.")
         if b"\0" in name or len(name) > 4095 or max(map(len, name.split(b"/"))) > 255:
             raise ConfigError(
-                f"{shown_key(path)}: is no path; expected at most 4,095 bytes, 255 between slashes, and no NUL."
+                f"{shown_key(path)}: is not a valid path; expected at most 4,095 bytes, 255 between slashes, and no NUL."
             )
 
 
 def from_folder(path: str, folder: Path) -> str:
-    """`path`, given from here, as settings in `folder` name it: relative paths in them start there."""
+    """Return `path`, relative to the working folder, as a path for settings in `folder`."""
     check_name(path)
     return path if os.path.isabs(path) else os.path.relpath(path, folder)
 
 
 def shown_command() -> tuple[str, ...]:
-    """The command as it was given, without the folders of absolute paths."""
+    """Return the command line without the folders of absolute paths."""
     given = (argument.encode("utf-8", "backslashreplace").decode() for argument in sys.argv[1:])
     return ("safeml", *(ABSOLUTE.sub("", argument) for argument in given))

@@ -1,4 +1,4 @@
-"""`safeml plan`: what an audit will do, how long it takes and what it can prove, before it runs."""
+"""`safeml plan`: work, duration and provable gates of an audit, before it runs."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def plan(
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The run folder; what it holds already is not counted again."),
+        typer.Option("--out", "-o", help="The run folder; its stored results are not counted again."),
     ] = None,
     probe: Annotated[
         bool,
         typer.Option(
-            "--probe/--no-probe", help="Open the model and time it; without, no framework is started."
+            "--probe/--no-probe", help="Open the model and time it; --no-probe starts no framework."
         ),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
 ) -> None:
-    """Say what an audit will do, how long it takes, and which gates these images can prove at all. Writes nothing.
+    """Show the work and the duration of an audit, and which gates these images can prove. Writes nothing.
 
-    Leaves with 0 when a plan could be made, whatever it says.
+    Exit code: 0 for every plan.
     """
     from safeml.cli.paths import check_name
     from safeml.cli.show import progress_bar
@@ -73,7 +73,7 @@ def plan(
 
 
 def show(plan: Plan) -> None:
-    """A table of gates, one of stages, and the verdict that is possible; 80 columns suffice."""
+    """Print the gates, the stages and the best possible verdict in 80 columns."""
     from rich.console import Console
 
     from safeml.cli.show import plain
@@ -82,7 +82,7 @@ def show(plan: Plan) -> None:
 
     console = Console(highlight=False, markup=False)
     data = plan.data
-    signs = "" if data.signs is None else f", {counted(round(data.signs), 'sign')}"
+    signs = "" if data.signs is None else f", {counted(round(data.signs), 'sign track')}"
     classes = counted(data.classes, "class", "classes")
     console.print(plain(f"Plan of an audit of {plan.model}, profile {plan.profile}"))
     console.print(
@@ -92,7 +92,7 @@ def show(plan: Plan) -> None:
     console.print(_gates(plan.gates))
     console.print()
     console.print(_stages(plan))
-    console.print("forward, gradient: images answered without and with a gradient, at most.", style="dim")
+    console.print("forward, gradient: images per pass without and with gradients, at most.", style="dim")
     console.print()
     if plan.training is not None and plan.training.note:
         console.print(plain(f"Training: {plan.training.note}."))
@@ -102,7 +102,7 @@ def show(plan: Plan) -> None:
 
 
 def _gates(gates: list[GatePlan]) -> Table:
-    """Worst first."""
+    """Return the table of gates, worst first."""
     from rich.table import Table
     from rich.text import Text
 
@@ -125,7 +125,7 @@ def _gates(gates: list[GatePlan]) -> Table:
 
 
 def _stages(plan: Plan) -> Table:
-    """In the order in which they run; without a column of times where nothing was timed."""
+    """Return the table of stages in running order, without times if none were measured."""
     from rich.table import Table
 
     from safeml.planning.words import duration
@@ -137,7 +137,7 @@ def _stages(plan: Plan) -> Table:
         name = f"train {training.recipe}, {training.epochs} epochs"
         rows.append((name, f"{training.images:,}", "", "", steps, duration(training.seconds)))
         if training.first_epoch is not None:
-            rows.append(("  to the end of its first", "", "", "", "", duration(training.first_epoch)))
+            rows.append(("  of which the first epoch", "", "", "", "", duration(training.first_epoch)))
     rows.append(("open model and data", "", "", "", "", duration(plan.opening)))
     rows.append(("compile", "", "", "", "", duration(plan.compiling)))
     rows += [_row(stage) for stage in plan.stages]
@@ -159,7 +159,7 @@ def _row(stage: StagePlan) -> tuple[str, ...]:
 
     title = stage.title
     if stage.slices_kept:
-        title += f" ({stage.slices_kept} of {stage.slices} slices kept)"
+        title += f" ({stage.slices_kept} of {stage.slices} slices stored)"
     said = {"off": "off", "done": "done", "idle": "nothing to do"}
     return (
         title,

@@ -1,4 +1,4 @@
-"""`safeml gate`, `safeml report` and `safeml schema`: everything that needs results and no framework."""
+"""`safeml gate`, `safeml report` and `safeml schema`: the commands on results, without a framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from safeml.results import Run
 
-RESULTS = typer.Argument(help="A results.json, or the run folder that holds it.")
+RESULTS = typer.Argument(help="A results.json or its run folder.")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +27,11 @@ def gate(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", help="Decide by the gates in these settings instead of the recorded ones."
+            "--config", "-c", help="Use the gates of this settings file instead of the recorded ones."
         ),
     ] = None,
 ) -> None:
-    """Decide again from recorded evidence; the exit code is the verdict. Nothing is written."""
+    """Decide again from recorded evidence. The exit code is the verdict; nothing is written."""
     from safeml.cli.show import show_verdict
     from safeml.config.audit import load_config
     from safeml.gates import decide
@@ -48,10 +48,11 @@ def gate(
 def report(
     results: Annotated[Path, RESULTS],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write; default: beside the results.")
+        Path | None,
+        typer.Option("--out", "-o", help="The output folder; default: the folder of the results."),
     ] = None,
 ) -> None:
-    """Draw the report again from recorded results, without model, data or framework."""
+    """Write the report again from recorded results, without model, data or framework."""
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
     from safeml.gates import follows
@@ -65,8 +66,8 @@ def report(
     day = times.started[:10] if times else datetime.now(UTC).date().isoformat()
     if not follows(run, day):
         raise InputRefused(
-            f"{results}: its verdict does not follow from its evidence and gates on {day}; it was edited, so audit again "
-            "or see `safeml gate`."
+            f"{results}: the verdict does not follow from the evidence and gates on {day}, so the file was edited; audit again "
+            "or run `safeml gate`."
         )
     folder = make_folder(out) if out else (results if results.is_dir() else results.parent)
     if out:
@@ -78,7 +79,7 @@ def report(
 
 
 def _recorded(results: Path) -> Run:
-    """The run at `results`; a pipe or a device is refused before it is read, for it may never end."""
+    """Read the run at `results`; a pipe or a device, which may never end, is refused before reading."""
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
     from safeml.store.files import read_run
@@ -86,9 +87,7 @@ def _recorded(results: Path) -> Run:
     check_name(results)
     file = results / "results.json" if results.is_dir() else results
     if file.exists() and not file.is_file():
-        raise InputRefused(
-            f"{file}: is not a regular file; expected results.json as `safeml audit` writes it."
-        )
+        raise InputRefused(f"{file}: is not a regular file; expected a results.json of `safeml audit`.")
     return read_run(results)
 
 

@@ -1,4 +1,4 @@
-"""What a command shows while it works and when it is done."""
+"""Progress and results on the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKS = {
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal; elsewhere a line for each new step. Both on standard error."""
+    """Show progress on standard error: a bar on a terminal, else a line per step."""
     if not sys.stderr.isatty():
         seen: set[str] = set()
 
@@ -57,7 +57,7 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def show_verdict(run: Run, folder: Path | None) -> None:
-    """The verdict, a line a gate, and where the report is."""
+    """Print one line per gate, the verdict, and the path of the report."""
     for result in run.verdict.gates:
         typer.echo(plain(f"  {MARKS[result.status]:<11} {result.message}"))
     typer.echo("")
@@ -68,7 +68,7 @@ def show_verdict(run: Run, folder: Path | None) -> None:
 
 
 def show_scan(scan: ModelScan) -> None:
-    """An accepted model, a line a fact."""
+    """Print the facts of an accepted model, one per line."""
     chosen = {"chosen": scan.chosen} if scan.chosen else {}
     lines = {
         "accepted": scan.path,
@@ -83,5 +83,5 @@ def show_scan(scan: ModelScan) -> None:
 
 
 def plain(text: str) -> str:
-    """No control characters reach the terminal, whatever a class is called."""
+    """Replace control characters, which a class name may hold, by spaces."""
     return "".join(c if c.isprintable() else " " for c in text)

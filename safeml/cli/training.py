@@ -1,4 +1,4 @@
-"""`safeml train`: a recipe becomes checkpoints, a manifest and a training report."""
+"""`safeml train`: checkpoints, a manifest and a training report from a recipe."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe.toml.")],
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Where relative data paths start."),
+        typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write; default: the recipe's own.")
+        Path | None, typer.Option("--out", "-o", help="The output folder; default: named in the recipe.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Begin anew, whatever training the folder holds.")
+        bool, typer.Option("--force", help="Start again, even if the folder holds a training.")
     ] = False,
 ) -> None:
-    """Train a recipe through ModelCheckpoint; the best checkpoint, its manifest and a report are left in the folder."""
+    """Train a recipe with ModelCheckpoint, and write the best checkpoint, its manifest and a report."""
     from safeml.recipes import training_run
     from safeml.report.write import write_page
     from safeml.store.files import read_times
@@ -46,20 +46,20 @@ def train(
 
 
 def prepared_recipe(recipe: Path, data_root: Path | None, *out: Path) -> Prepared:
-    """The recipe and its data; what is wrong with the command line is said before they are read."""
+    """Check the command line, then read the recipe and its data."""
     from safeml.cli.paths import check_name
     from safeml.config.recipe import load_recipe
     from safeml.data.place import Place
     from safeml.recipes import prepare
 
-    load_recipe(recipe)  # a wrong recipe is the only thing that is said of it
+    load_recipe(recipe)  # an invalid recipe is reported before any other message
     check_name(*out, *([data_root] if data_root else []))
     _show_line(f"Reading the data of {recipe}")
     return prepare(recipe, Place(recipe.parent, data_root))
 
 
 def train_recipe(prepared: Prepared, out: Path, force: bool = False) -> Path:
-    """Train into `out`, a line an epoch, and return it; an earlier result of the same recipe is kept."""
+    """Train into `out` with one line per epoch and return it; a finished result of the same recipe is reused."""
     from safeml.recipes import train as fit_recipe
 
     with tensorflow_needed():

@@ -1,4 +1,4 @@
-"""One `safeml.toml`."""
+"""The file `safeml.toml`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RunSettings(Settings):
 
 
 class Config(Settings):
-    """One `safeml.toml`. Paths in it are relative to its own folder."""
+    """The content of a `safeml.toml`. Its paths are relative to its folder."""
 
     title: str = "Safety report"
     model: ModelSettings
@@ -34,7 +34,7 @@ class Config(Settings):
 
 
 def load_config(path: Path) -> Config:
-    """The settings in the file at `path`, checked as a whole."""
+    """Read and check the settings file at `path`."""
     return parse_config(read_toml(path), str(path))
 
 
@@ -45,5 +45,5 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
 
 
 def data_settings(where: str, **values: Any) -> DataSettings:
-    """Settings of data that are named on the command line, at the flag or argument `where`."""
+    """Make data settings from the command line, given at the flag or argument `where`."""
     return validated(DataSettings, {key: value for key, value in values.items() if value is not None}, where)

@@ -1,7 +1,7 @@
-"""What is wrong with a list of gates before anything was measured: (gates, stages, file) -> one ConfigError, or nothing.
+"""Checks of gates before any measurement.
 
-`safeml.gates` decides from evidence and trusts no record; here stands what can be known from the settings alone, so that a
-gate that could never be decided, or never fail for a slip of its writer, does not wait for the end of a long run.
+`safeml.gates` decides from evidence and trusts no record. This module checks the settings alone, so that a gate that can
+never be decided, or never fail, is reported before a long run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from safeml.settings.errors import found, suggest
 from safeml.stages import STAGES, settings_of
 from safeml.stages.base import Declared, Stage
 
-# More images than any test set has: a gate that asks for them is a slip, and would stay open for ever.
+# More images than any test set has: such a gate is a mistake and could never be decided.
 MOST_IMAGES = 1_000_000_000
 
 
 def check_gates(
     gates: Sequence[Gate], stages: Settings, where: str, rows: Sequence[Stage[Any]] = STAGES
 ) -> None:
-    """Raise ConfigError for the first gate of the settings file `where` that no run could decide as it is meant."""
+    """Raise ConfigError for the first gate of the settings file `where` that no run can decide as intended."""
     if not gates:
         raise ConfigError(
             f"{where}: has no [[gates]]; a verdict needs at least one, and `safeml init` writes the defaults."
@@ -42,7 +42,7 @@ def check_gates(
         if gate.min_n > MOST_IMAGES:
             raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
         if gate.waiver is not None and not _is_date(gate.waiver.until):
-            raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, a day that no calendar has.")
+            raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, which is not a valid date.")
         _check_on(gate, _row(gate, records[gate.stage], here), here)
     _check_together(gates, where)
 
@@ -56,7 +56,7 @@ def _is_date(text: str) -> bool:
 
 
 def _row(gate: Gate, rows: tuple[Declared, ...], here: str) -> Declared:
-    """What the gate reads, by name and slice."""
+    """Return the declared metric of the gate, by name and slice."""
     names = [row.name for row in rows]
     if not names:
         raise ConfigError(f"{here} reads {found(gate.metric)}; the stage {gate.stage} records no metrics.")
@@ -81,20 +81,20 @@ def _is_slice(name: str, pattern: str) -> bool:
 
 
 def _check_on(gate: Gate, row: Declared, here: str) -> None:
-    """Direction, range and kind of the limit."""
+    """Check direction, range and kind of the limit."""
     right = {"up": ">=", "down": "<="}[row.direction]
     better = "higher" if row.direction == "up" else "lower"
     if gate.op not in (right, "=="):
         raise ConfigError(f"{here}: op is {gate.op}, but {better} is better for {gate.metric}; use {right}.")
     if gate.op == "==" and not row.counted:
         raise ConfigError(
-            f"{here}: op is ==, but {gate.metric} is estimated from a sample, and no sample settles an equality; use {right}."
+            f"{here}: op is ==, but {gate.metric} is estimated from a sample, which cannot prove an equality; use {right}."
         )
     if not row.low <= gate.threshold <= row.high:
         limit = f"{gate.threshold:g}"
         if row.is_share and 1 < gate.threshold <= 100:
             raise ConfigError(
-                f"{here}: threshold is {limit}; {gate.metric} is a share of 1, so write {gate.threshold / 100:g}."
+                f"{here}: threshold is {limit}; {gate.metric} is a proportion of 1, so write {gate.threshold / 100:g}."
             )
         upper = f" to {row.high:g}" if row.is_share else " or more"
         raise ConfigError(f"{here}: threshold is {limit}; {gate.metric} is {row.low:g}{upper}.")
@@ -104,11 +104,11 @@ def _check_on(gate: Gate, row: Declared, here: str) -> None:
             f"{here}: threshold is {gate.threshold:g}, which {gate.metric} cannot miss; a gate that cannot fail proves nothing."
         )
     if gate.op == "==" and row.whole and gate.threshold != int(gate.threshold):
-        raise ConfigError(f"{here}: threshold is {gate.threshold:g}; {gate.metric} counts whole things.")
+        raise ConfigError(f"{here}: threshold is {gate.threshold:g}; {gate.metric} is a whole number.")
 
 
 def _check_together(gates: Sequence[Gate], where: str) -> None:
-    """No requirement stands twice, and no two of one metric exclude each other: all gates must pass."""
+    """Check that no two gates repeat or contradict each other, since all must pass."""
     seen: dict[tuple[str, str, str], list[Gate]] = {}
     for gate in gates:
         seen.setdefault((gate.stage, gate.metric, gate.slice), []).append(gate)
@@ -118,7 +118,7 @@ def _check_together(gates: Sequence[Gate], where: str) -> None:
             twin = limits.setdefault((gate.op, gate.threshold), gate)
             if twin is not gate:
                 raise ConfigError(
-                    f'{where}: gates "{twin.id}" and "{gate.id}" ask the same of {gate.metric}; keep one of them.'
+                    f'{where}: gates "{twin.id}" and "{gate.id}" set the same requirement for {gate.metric}; remove one of them.'
                 )
         tops = [gate for gate in same if gate.op in ("<=", "==")]
         floors = [gate for gate in same if gate.op in (">=", "==")]

@@ -1,4 +1,4 @@
-"""One `recipe.toml`: how a model is trained."""
+"""The file `recipe.toml`: the training of a model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from safeml.settings.toml_file import read_toml
 
 
 class AugmentSettings(Settings):
-    """Label-preserving changes only: there is no flip, because a mirrored sign is another sign. Each is the most there is.
+    """The maximum of each label-preserving change; no flip, because a mirrored sign is another sign.
 
-    shift: share of the image's size. rotation_degrees: to either side. zoom: 0.1 is 0.9 to 1.1 times as large.
-    brightness: added, of a range of 0..1. contrast: 0.3 is 0.7 to 1.3 times the distance from the mean. blur_sigma: pixels,
-    of a Gaussian, for every second image.
+    shift: share of the image size.
+    rotation_degrees: to either side.
+    zoom: 0.1 is 0.9 to 1.1 times as large.
+    brightness: added, in a range of 0..1.
+    contrast: 0.3 is 0.7 to 1.3 times the distance from the mean.
+    blur_sigma: pixels of a Gaussian, for every second image.
     """
 
     shift: Finite = Field(default=0.1, ge=0, le=0.5)
@@ -30,10 +33,10 @@ class AugmentSettings(Settings):
 
 
 class TrainingData(Settings):
-    """What a model is trained on and, apart from it, what its checkpoint is chosen on.
+    """The training images, and the validation images that select the checkpoint.
 
-    valid, or valid_fraction: images of their own, or the share of the training signs that is held out.
-    split: hold out whole signs ("track"), or single images ("image"), which leaks and is there to show by how much.
+    valid, valid_fraction: either separate images, or the held-out share of the training signs.
+    split: hold out whole signs ("track"), or single images ("image"), which leaks and serves to measure the leakage.
     """
 
     train: DataSettings
@@ -44,29 +47,27 @@ class TrainingData(Settings):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         if (self.valid is None) == (self.valid_fraction is None):
-            raise ValueError("give either [data.valid] or valid_fraction, and not both")
+            raise ValueError("set either [data.valid] or valid_fraction, not both")
         if self.train == self.valid:
-            raise ValueError(
-                "[data.train] and [data.valid] are the same; a checkpoint is chosen on other images"
-            )
+            raise ValueError("[data.train] and [data.valid] are the same; set [data.valid] to other images")
         if self.valid is not None and self.split == "image":
-            raise ValueError('split = "image" goes with valid_fraction; [data.valid] is already split')
+            raise ValueError('split = "image" requires valid_fraction; [data.valid] is already split')
         return self
 
 
 class BackboneSettings(Settings):
-    """Transfer learning: what is taken over, and how much of it is trained again.
+    """Transfer learning: the source network, and the layers to train again.
 
     source: the name of an architecture of `keras.applications`, or the path of a Keras model, relative to the recipe.
-    weights: "imagenet" (fetched), "none" (random), or the path of a weights file without the classifier; a model of your
-        own brings its own.
-    layer: the last layer that is kept; empty for the one before the classifier, without its dropout.
-    alpha: the width multiplier of the MobileNets.
-    similar: whether the images that the source was trained on resemble these.
-    freeze: what stays as it is: "all" (feature extraction), "none" (fine-tuning of the whole), the share of layers with
-        weights from the input on, or "auto": decided by the number of images and by `similar`.
-    head_epochs: epochs with the whole backbone frozen, before the rest of the epochs trains what `freeze` leaves.
-    fine_tune_rate: factor of the learning rate for those later epochs.
+        weights: "imagenet" (fetched), "none" (random), or the path of a weights file without the classifier; not set for the
+                path of a model, which includes weights.
+            layer: the last layer of the source to use; empty for the one before the classifier, without its dropout.
+        alpha: the width multiplier of the MobileNets.
+        similar: whether the images that the source was trained on resemble these.
+        freeze: frozen layers: "all" (feature extraction), "none" (fine-tuning), the share of layers with weights from the input
+                on, or "auto": depends on the number of images and on `similar`.
+            head_epochs: epochs with the whole backbone frozen, before the layers not in `freeze` are trained.
+        fine_tune_rate: factor of the learning rate for those later epochs.
     """
 
     source: PathText = Field(min_length=1)
@@ -80,13 +81,13 @@ class BackboneSettings(Settings):
 
 
 class AdversarialTrainingSettings(Settings):
-    """Adversarial training: the model learns from the images as an attack leaves them, attacked anew in every step.
+    """Adversarial training: every step trains on newly attacked images.
 
     method: "fgsm_rs", one step from a random point of the ball, or "pgd", several from there.
-    epsilon: of the ball, in pixel units of 0..1. steps: of PGD.
-    step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
-    validation_images, validation_steps: how many of the validation images are attacked by PGD after each epoch, and with how
-        many steps, for `val_robust_accuracy`: it is what shows that one-step training has overfitted to its own attack.
+        epsilon: of the ball, in pixel units of 0..1. steps: of PGD.
+        step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
+        validation_images, validation_steps: number of validation images attacked by PGD after each epoch, and steps of PGD,
+                for `val_robust_accuracy`, which reveals overfitting to a one-step attack.
     """
 
     method: Literal["fgsm_rs", "pgd"] = "fgsm_rs"
@@ -108,17 +109,17 @@ class AdversarialTrainingSettings(Settings):
 
 
 class Recipe(Settings):
-    """How one reference model is trained (`recipe.toml`). Paths are relative to the recipe's folder.
+    """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
 
-    width: channels of the first layer (of a token, for the transformer); each architecture says what follows from it.
-    schedule: how the learning rate goes on after a twentieth of all steps of warm-up.
-    weight_average: momentum of a moving average of the weights, which is then what is validated and saved; 0 for none.
-    bn_momentum: 0.9 suits fits of a few hundred steps; a long fit gets steadier statistics from more.
-    balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
-    adversarial: attack the training images, as its table says; without the table they are learned as they are.
-    early_stopping: epochs without a better `monitor` after which training ends; 0 for never.
-    monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` goes with [adversarial].
-    inflation: train a second time on a random split of the same images, to show by how much such a split flatters.
+    width: channels of the first layer (of a token, for the transformer), from which each architecture derives the others.
+    schedule: learning rate after the warm-up of a twentieth of all steps.
+    weight_average: momentum of a moving average of the weights, which is validated and saved; 0 for none.
+    bn_momentum: 0.9 suits fits of a few hundred steps; a larger value gives a long fit steadier statistics.
+        balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
+        adversarial: attack on the training images; without the table there is none.
+        early_stopping: epochs without improvement of `monitor` after which training ends; 0 for never.
+        monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial].
+        inflation: train a second time on a random split of the same images, to measure the inflation by such a split.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -150,20 +151,18 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if (self.architecture == "backbone") != (self.backbone is not None):
-            raise ValueError('[backbone] goes with architecture = "backbone", and only with it')
+            raise ValueError('[backbone] requires architecture = "backbone", and vice versa')
         if self.backbone is not None and self.backbone.head_epochs > self.epochs:
             raise ValueError(
-                f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in all"
+                f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in total"
             )
         if self.monitor == "val_robust_accuracy" and self.adversarial is None:
-            raise ValueError(
-                'monitor = "val_robust_accuracy" is measured with [adversarial] only; add the table'
-            )
+            raise ValueError('monitor = "val_robust_accuracy" requires the table [adversarial]; add it')
         if self.inflation and self.data.split == "image":
             raise ValueError('inflation compares with a random split; split = "image" already is one')
         return self
 
 
 def load_recipe(path: Path) -> Recipe:
-    """The recipe in the file at `path`."""
+    """Read the recipe at `path`."""
     return validated(Recipe, read_toml(path), str(path))

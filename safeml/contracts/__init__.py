@@ -1,5 +1,5 @@
-"""Which input contract does a stranger's model want: candidates, their accuracies on labelled images, and a decision.
+"""The input contract of a third-party model: candidates, their accuracies on labelled images, and a decision.
 
-Here live `safeml inspect`'s candidates (data), measures (pure), rounds, decision and records. numpy and scipy may be
-imported, frameworks may not: a model is seen through the `Model` protocol alone.
+This package holds the candidates (data), measures (pure functions), rounds, decision and records of `safeml inspect`.
+It may import numpy and scipy but no framework: it accesses a model only through the `Model` protocol.
 """

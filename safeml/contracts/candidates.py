@@ -1,4 +1,4 @@
-"""The input contracts that are tried, as data. Legend: H W C image, K classes."""
+"""The candidate input contracts, as data. Legend: H W C image, K classes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from safeml.wording import MINUS
 
 Channels = Literal["rgb", "bgr", "grey"]
 
-# Mean and standard deviation of ImageNet on 0..1, in RGB order, as torchvision feeds its models.
+# Mean and standard deviation of ImageNet on 0..1, in RGB order, as in torchvision's preprocessing.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# The means of ImageNet on 0..255, in RGB order, as Caffe's models and keras.applications in its mode "caffe" subtract them.
+# The means of ImageNet on 0..255, in RGB order, as subtracted by Caffe and by keras.applications in mode "caffe".
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 
-# What authors do that InputSettings cannot say, so that it is not tried.
+# Preprocessing that InputSettings cannot express and that is therefore not tried.
 NOT_TRIED = (
     "histogram equalisation and CLAHE",
     "the mean and standard deviation of the author's own training images",
@@ -27,10 +27,11 @@ NOT_TRIED = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """One contract.
+    """A candidate contract.
 
-    name: in words. feed: what is fed, in words; candidates of one feed differ in the class order alone, so the model is
-    asked once for all of them. rank: the place among all candidates, more customary first; it breaks ties.
+    name: in words.
+    feed: the preprocessing in words. Candidates with the same feed differ only in class order and share one prediction.
+    rank: position among all candidates, most common first; it breaks ties.
     """
 
     name: str
@@ -44,9 +45,9 @@ def candidates(
     image_shape: tuple[int, int, int],
     classes: int,
 ) -> tuple[Candidate, ...]:
-    """Every contract that fits a model of `input_shape` (H, W, C; None where open), for images of `image_shape` and K classes.
+    """Return every contract compatible with a model's input shape (H, W, C; None where open), the image shape and K classes.
 
-    An open size takes the images' own. Grey images have no channel order, so they are not tried as BGR.
+    An open size becomes the size of the images. Grey images have no channel order, so BGR is not tried.
     """
     height, width, depth = input_shape
     sides: dict[str, Any] = {}
@@ -71,7 +72,7 @@ def candidates(
 
 
 def text_sorted(classes: int) -> tuple[int, ...]:
-    """The class id of each output where the author's classes were folders listed as text: 0, 1, 10, 11, ..., 2, 20, ..."""
+    """Return the class id of each output if the author listed class folders as text: 0, 1, 10, 11, ..., 2, 20, ..."""
     return tuple(sorted(range(classes), key=str))
 
 
@@ -86,7 +87,7 @@ def _channels(depth: int | None, grey_images: bool) -> tuple[Channels, ...]:
 
 
 def _scalings(channels: Channels) -> list[tuple[str, dict[str, Any]]]:
-    """The name of each scaling with its settings; means stand in the model's own channel order."""
+    """Return the name and settings of each scaling; means are in the channel order of the model."""
     plain: list[tuple[str, dict[str, Any]]] = [
         ("0..1", {"range": (0.0, 1.0)}),
         ("0..255", {"range": (0.0, 255.0)}),
@@ -99,4 +100,4 @@ def _scalings(channels: Channels) -> list[tuple[str, dict[str, Any]]]:
     step = 1 if channels == "rgb" else -1
     imagenet = {"range": (0.0, 1.0), "mean": IMAGENET_MEAN[::step], "std": IMAGENET_STD[::step]}
     caffe = {"range": (0.0, 255.0), "mean": CAFFE_MEAN[::step]}
-    return [*plain, ("ImageNet mean and std", imagenet), ("0..255 less the ImageNet means", caffe)]
+    return [*plain, ("ImageNet mean and std", imagenet), ("0..255 minus the ImageNet means", caffe)]

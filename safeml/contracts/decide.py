@@ -1,4 +1,4 @@
-"""From measured contracts to a proposal, or to a reason why none can be made. Legend: N images, K classes."""
+"""The decision of `safeml inspect`: a proposed contract, or a reason for none. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def inspect_model(
     progress: Progress = silent,
     among: Sequence[Candidate] | None = None,
 ) -> Outcome:
-    """Which contract the model wants, judged by its accuracy on `data`, first on a sample of `images`.
+    """Determine the input contract of a model by its accuracy on `data`, first on a sample of `images`.
 
-    among: the candidates, if not all that fit the model. The order in which they are given changes nothing.
+    among: the candidates; None: all that fit the model. Their order does not matter.
 
-    Raises: InputRefused where the model can be fed under none of them.
+    Raises: InputRefused if the model accepts none of them.
     """
     if model.outputs != data.classes:
         sentence = words.wrong_classes(model.where, model.outputs, data)
@@ -127,7 +127,7 @@ def _tried(entry: Measured, kept: bool) -> Tried:
 
 
 def _above_chance(best: Measured, found: Search, chance: float, tried: int) -> bool:
-    """Whether the best is better than no model at all, allowing for its being the best of `tried`."""
+    """Return whether the best contract is significantly above chance, corrected for the selection from `tried`."""
     raw = found.raw[best.candidate.feed]
     hits = named(raw, best.candidate.settings.class_order) == found.data.labels
     low = accuracy(hits, found.data, one_sided_level(tried)).low
@@ -135,7 +135,7 @@ def _above_chance(best: Measured, found: Search, chance: float, tried: int) -> b
 
 
 def _differing(found: Search) -> int:
-    """Images of the last round on which the contracts that were kept do not all give one answer."""
+    """Count the images of the last round on which the remaining contracts disagree."""
     answers = np.stack(
         [named(found.raw[entry.candidate.feed], entry.candidate.settings.class_order) for entry in found.kept]
     )
@@ -150,9 +150,9 @@ def _other_order(
     seed: int,
     progress: Progress,
 ) -> Permutation | None:
-    """The feed that a permutation makes best on the first round's images, with its permutation fitted anew on all images.
+    """Return the feed with the best permutation on the images of the first round, fitted again on all images.
 
-    A permuted model has no reason to be best as it is given, so the feeds that fell out are looked at as well.
+    A permuted model need not be best in its original class order, so eliminated feeds are examined too.
     """
     feeds = {entry.feed: entry for entry in sorted(tried, key=lambda entry: -entry.rank)}
     first = [
@@ -170,9 +170,9 @@ def _other_order(
 
 
 def _makes_it_good(swapped: Permutation, best: Measured, chance: float) -> bool:
-    """Whether the permutation reaches half of the images, and is surely better than chance and than all contracts as given.
+    """Return whether the permutation is correct on half of the images, and significantly above chance and all contracts.
 
-    The half keeps out models that know other classes: a good assignment lifts even a random network above chance.
+    The half excludes models of other classes: a good assignment lifts even a random network above chance.
     """
     value, low, gain = swapped.permuted.value, swapped.permuted.low, swapped.gain.low
     if value is None or low is None or gain is None or gain <= 0:
@@ -181,7 +181,7 @@ def _makes_it_good(swapped: Permutation, best: Measured, chance: float) -> bool:
 
 
 def _swapped_classes(found: Search, seed: int) -> Permutation | None:
-    """A permutation that makes the proposed contract surely better: some of its classes may be swapped."""
+    """Return a permutation that significantly improves the proposed contract: some of its classes may be swapped."""
     best = found.kept[0].candidate
     order = best.settings.class_order
     attempt = held_out(best.name, found.raw[best.feed], order, found.data, seed, 2)

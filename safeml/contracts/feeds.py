@@ -1,4 +1,4 @@
-"""A model's answers under each contract; what is fed is built once and kept. Legend: N images, K classes."""
+"""Predictions of a model under each contract; each batch of preprocessed images is cached. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from safeml.errors import InputRefused
 
 
 class Answers(Protocol):
-    """Asks a model about images under a contract."""
+    """A function that predicts images under a contract."""
 
     def __call__(self, candidate: Candidate, data: ImageDataset) -> np.ndarray:
-        """The output that is largest, int [N], whatever class it stands for; NO_ANSWER where outputs are not finite.
+        """Return the index of the largest output, int [N]; NO_ANSWER where outputs are not finite.
 
-        Raises InputRefused where the model cannot be fed so.
+        Raises InputRefused if the model does not accept the contract.
         """
         ...
 
 
 class Feeds:
-    """The `Answers` of a model for these classes."""
+    """`Answers` of a model for these classes."""
 
     def __init__(self, model: Model, class_names: tuple[str, ...]) -> None:
         self.model = model
@@ -40,7 +40,7 @@ class Feeds:
         logits = self._built[candidate.feed].predict_logits(data.images)
         if logits.shape != (len(data), len(self.class_names)):
             raise InputRefused(
-                f"{self.model.where}: gives outputs of shape {list(logits.shape)}; "
+                f"{self.model.where}: the output has shape {list(logits.shape)}; "
                 f"expected {[len(data), len(self.class_names)]}."
             )
         return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), NO_ANSWER)

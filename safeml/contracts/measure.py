@@ -1,4 +1,4 @@
-"""Accuracies and paired comparisons of answers to the same images. Legend: N images, K classes."""
+"""Accuracies and paired comparisons of predictions on the same images. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ALPHA = 0.05
 
 
 def one_sided_level(comparisons: int) -> float:
-    """The two-sided level whose one end is wrong with a chance of at most ALPHA over all `comparisons` (Bonferroni)."""
+    """Return the two-sided level with an error of one end of at most ALPHA over all `comparisons` (Bonferroni)."""
     return 1 - 2 * ALPHA / max(2, comparisons)
 
 
 def named(raw: np.ndarray, class_order: tuple[int, ...] | None) -> np.ndarray:
-    """Class ids int [N] of the outputs `raw` (int [N], NO_ANSWER where the outputs are not finite)."""
+    """Map outputs to class ids, int [N]. raw: int [N], NO_ANSWER where outputs are not finite."""
     if class_order is None:
         return raw
     return np.where(raw == NO_ANSWER, NO_ANSWER, np.asarray(class_order)[raw])
 
 
 def accuracy(hits: np.ndarray, data: ImageDataset, level: float = 0.95) -> Metric:
-    """The share of right answers (bool [N]) on `data`, with its interval."""
+    """Return the accuracy on `data` with its interval. hits: bool [N], correctly classified."""
     return proportion_metric(
         "accuracy",
         "Accuracy",
@@ -38,10 +38,10 @@ def accuracy(hits: np.ndarray, data: ImageDataset, level: float = 0.95) -> Metri
 
 
 def drop(best: np.ndarray, other: np.ndarray, data: ImageDataset, level: float) -> Metric:
-    """What accuracy loses from `best` to `other` (bool [N]) on `data`; positive is a loss."""
+    """Return the loss of accuracy from `best` to `other` on `data`. Both: bool [N], correctly classified."""
     return paired_difference_metric(
         "accuracy_drop",
-        "Accuracy lost against the best contract",
+        "Accuracy loss relative to the best contract",
         best,
         other,
         clustering=clustering(data),
@@ -50,18 +50,18 @@ def drop(best: np.ndarray, other: np.ndarray, data: ImageDataset, level: float) 
 
 
 def clustering(data: ImageDataset) -> Clustering:
-    """The clustering of `data`; where nothing is known, images count as independent, and the outcome says so."""
+    """Return the clustering of `data`; without a declaration, images count as independent, as the notes say."""
     unknown = data.tracks is None and data.frames_per_sign is None
     return Clustering(frames_per_sign=1.0) if unknown else data.clustering
 
 
 def chance_level(data: ImageDataset) -> float:
-    """What needs no model: the larger of 1/K and the share of the most frequent class."""
+    """Return the accuracy without a model: the larger of 1/K and the share of the most frequent class."""
     return max(1 / data.classes, float(np.bincount(data.labels).max() / len(data)))
 
 
 def halves(data: ImageDataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of two random halves of `data`; known signs stay whole."""
+    """Return the rows of two random halves of `data`; sign tracks are not split."""
     units = np.arange(len(data)) if data.tracks is None else data.tracks
     kinds = np.unique(units)
     first = np.random.default_rng([seed, 0x5B]).permutation(kinds)[: (len(kinds) + 1) // 2]
@@ -70,7 +70,7 @@ def halves(data: ImageDataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def part(data: ImageDataset, rows: np.ndarray) -> ImageDataset:
-    """The images at `rows`, drawn at random; the declared frames of a sign shrink as in `ImageDataset.sample`."""
+    """Return the images at random `rows`; the declared frames per sign shrink as in `ImageDataset.sample`."""
     chosen = data.take(rows)
     if data.frames_per_sign is None or len(data) < 2:
         return chosen

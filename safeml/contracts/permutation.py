@@ -1,4 +1,4 @@
-"""Does only another order of the classes make the model good? Fitted on one half, measured on the other.
+"""Permutations of the class order, fitted on one half of the images and measured on the other.
 
 Legend: N images, K classes.
 """
@@ -16,14 +16,16 @@ THIN = 3
 
 
 def best_assignment(raw: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The class of each output (int [K], each class once) that makes most of `raw` (int [N]) right, and its right images (int [K]).
+    """Return the class of each output that maximises accuracy, and its correctly classified images. Both: int [K].
+
+    raw: int [N], largest output. Each class is assigned once.
 
     References: H. W. Kuhn, "The Hungarian method for the assignment problem", Naval Research Logistics Quarterly, 1955.
     """
     answered = raw != NO_ANSWER
     table = np.bincount(raw[answered] * classes + labels[answered], minlength=classes * classes)
     table = table.reshape(classes, classes)
-    # A hair for the diagonal: outputs without any image keep their own number where that costs nothing.
+    # A tiny bonus for the diagonal: outputs without images keep their number where that does not lower accuracy.
     weight = table + np.eye(classes) / (2 * classes)
     _, class_of_output = linear_sum_assignment(weight, maximize=True)
     return class_of_output, table[np.arange(classes), class_of_output]
@@ -32,10 +34,10 @@ def best_assignment(raw: np.ndarray, labels: np.ndarray, classes: int) -> tuple[
 def held_out(
     contract: str, raw: np.ndarray, given: tuple[int, ...] | None, data: ImageDataset, seed: int, tests: int
 ) -> Permutation | None:
-    """The best permutation of the outputs `raw` (int [N]) of one feed, against the class order that is `given`.
+    """Compare the best permutation of the outputs `raw` (int [N]) of one feed with the class order `given`.
 
-    tests: how many such permutations are looked at; the intervals hold for all of them together. None where the images
-    are one sign, so that there are no halves.
+    tests: number of such permutations; the intervals hold for all of them together.
+    Returns None if all images show one sign, which cannot be halved.
     """
     fit, check = halves(data, seed)
     if not len(fit) or not len(check):

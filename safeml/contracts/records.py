@@ -1,4 +1,4 @@
-"""What `safeml inspect` found, as plain records: `--json` prints them, the page is drawn from them."""
+"""The records of `safeml inspect`, for `--json` and the report page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ Reason = Literal["", "same", "classes", "chance", "permutation"]
 
 
 class Tried(Record):
-    """One contract that was tried.
+    """The result of one contract.
 
-    accuracy: on the images of the last round that it was in. drop: what the best contract's accuracy loses under this one,
-    on the same images, at the level that is corrected for all comparisons; None for the best itself. kept: whether it was
-    never significantly worse. reason: why it could not be measured.
+    accuracy: on the images of its last round.
+    drop: loss of accuracy relative to the best contract on the same images, at the level corrected for all comparisons;
+        None for the best.
+    kept: whether it was never significantly worse.
+    reason: why it could not be measured.
     """
 
     name: str
@@ -29,8 +31,10 @@ class Tried(Record):
 class Permutation(Record):
     """The best assignment of outputs to classes, fitted on one half of the images and measured on the other.
 
-    class_of_output: class id of each output. support: for each output, how many images of the fitted half speak for it.
-    thin: outputs with fewer than 3 such images. as_given, permuted, gain: on the half that was not fitted.
+    class_of_output: class id of each output.
+    support: per output, number of images of the fitted half that support the assignment.
+    thin: outputs with fewer than 3 such images.
+    as_given, permuted, gain: on the other half.
     """
 
     contract: str
@@ -43,10 +47,12 @@ class Permutation(Record):
 
 
 class Outcome(Record):
-    """The decision and everything that it rests on.
+    """The decision and its evidence.
 
-    chance: the larger of 1/K and the share of the most frequent class. same: names of the contracts that cannot be told
-    apart. tried: best first. rounds: images of each round that was run.
+    chance: the larger of 1/K and the share of the most frequent class.
+    same: names of the contracts that cannot be distinguished.
+    tried: best first.
+    rounds: images of each round.
     """
 
     schema_version: Literal[1] = 1

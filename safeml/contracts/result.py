@@ -1,4 +1,4 @@
-"""The outcome as a stage and as a run of that one stage, so that the pages that exist can show it."""
+"""The outcome as a stage and as a run of that stage alone, for the report pages."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ MOST_DOTS = 14
 SERIOUS = ("classes", "chance")
 LIMITS = (
     STANDING,
-    "A contract is judged by accuracy alone: one that was not tried may fit better than all that were.",
-    "Contracts fall out one by one, so accuracies of different rounds are measured on different numbers of images; "
-    "only the paired loss compares two of them on the same images.",
+    "Only accuracy is compared: a contract that was not tried may fit better than those tried.",
+    "Contracts are eliminated one by one, so accuracies of different rounds are on different numbers of images; "
+    "only the paired loss compares two contracts on the same images.",
 )
 
 
 def stage_result(outcome: Outcome) -> StageResult:
-    """The outcome as the records of a stage page."""
+    """Return the outcome as the records of a stage page."""
     return StageResult(
         stage=STAGE,
         title=TITLE,
-        tested="Which input contract (channel order, value range, class order) the model was made for, judged by its "
-        "accuracy under each.",
+        tested="The input contract (channel order, value range, class order) of the model, by its accuracy under "
+        "each candidate.",
         on_what=_on_what(outcome),
         facts=_facts(outcome),
         metrics=_metrics(outcome),
@@ -66,8 +66,8 @@ def stage_result(outcome: Outcome) -> StageResult:
             f"seed {outcome.seed}, rounds of {', '.join(map(str, outcome.rounds)) or 'no'} images",
         ],
         card=Card(
-            headline=outcome.winner.name if outcome.winner else "cannot tell",
-            text="the input contract that fits" if outcome.winner else _public(outcome),
+            headline=outcome.winner.name if outcome.winner else "undecided",
+            text="the input contract with the highest accuracy" if outcome.winner else _public(outcome),
             figure_id="contract-accuracy",
         ),
         provenance=Provenance(
@@ -80,7 +80,7 @@ def stage_result(outcome: Outcome) -> StageResult:
 
 
 def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] = ()) -> Run:
-    """The outcome as a run of this stage alone: it has no gates, and decides nothing about release."""
+    """Return the outcome as a run of this stage alone, without gates."""
     winner = outcome.winner
     return Run(
         safeml_version=__version__,
@@ -97,7 +97,7 @@ def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] 
         verdict=Verdict(
             status="incomplete",
             exit_code=int(ExitCode.INCOMPLETE),
-            sentence="An input contract decides no gate.",
+            sentence="No gate depends on the input contract.",
             gates=[],
         ),
         versions=provenance.versions(),
@@ -107,20 +107,20 @@ def contract_run(outcome: Outcome, data: ImageDataset, command: tuple[str, ...] 
 
 
 def _public(outcome: Outcome) -> str:
-    """The sentence with the file's name alone: its folders say who ran it and where."""
+    """Return the sentence with the file name instead of the path, which would reveal user and machine."""
     return outcome.sentence.replace(outcome.model, Path(outcome.model).name)
 
 
 def _on_what(outcome: Outcome) -> str:
     images = f"the {counted(outcome.images, 'labelled image')} of {outcome.data}"
     if not outcome.rounds:
-        return f"None of {images}: the model was not asked."
+        return f"None of {images}: the model was not run."
     sizes = [number(size) if size < outcome.images else "all" for size in outcome.rounds]
     return f"Rounds on {', then '.join(sizes)} of {images}, drawn at random."
 
 
 def _row(outcome: Outcome, entry: Tried) -> list[Scalar]:
-    """Name, accuracy, low, high, images, loss in words, note: of one contract."""
+    """Return name, accuracy, low, high, images, loss in words and note of one contract."""
     found, lost = entry.accuracy, entry.drop
     return [
         entry.name,
@@ -138,12 +138,12 @@ def _note(outcome: Outcome, entry: Tried) -> str:
         return f"not measured: {entry.reason.replace(outcome.model, Path(outcome.model).name)}"
     if outcome.winner is not None:
         return "proposed" if entry == outcome.winner else "runner-up" if entry == outcome.runner_up else ""
-    return "not told apart" if entry.name in outcome.same else ""
+    return "indistinguishable" if entry.name in outcome.same else ""
 
 
 def _facts(outcome: Outcome) -> list[Fact]:
     winner, runner_up = outcome.winner, outcome.runner_up
-    facts = [Fact(label="Contract", value=winner.name if winner else "cannot tell")]
+    facts = [Fact(label="Contract", value=winner.name if winner else "undecided")]
     for label, entry in (("Accuracy", winner), ("Runner-up", runner_up)):
         if entry is not None and entry.accuracy is not None:
             ends = interval(entry.accuracy.low, entry.accuracy.high)
@@ -151,7 +151,13 @@ def _facts(outcome: Outcome) -> list[Fact]:
             facts.append(Fact(label=label, value=percent(entry.accuracy.value), detail=detail))
     facts.append(Fact(label="Contracts tried", value=number(len(outcome.tried))))
     if outcome.chance is not None:
-        facts.append(Fact(label="Without a model", value=percent(outcome.chance), detail="the largest class"))
+        facts.append(
+            Fact(
+                label="Without a model",
+                value=percent(outcome.chance),
+                detail="always the most frequent class",
+            )
+        )
     return facts
 
 
@@ -164,7 +170,7 @@ def _metrics(outcome: Outcome) -> list[Metric]:
         if entry is not None and entry.accuracy is not None:
             found.append(entry.accuracy.model_copy(update={"name": name, "title": title}))
     if outcome.runner_up is not None and outcome.runner_up.drop is not None:
-        title = "Accuracy that the runner-up loses on the same images, allowing for all comparisons"
+        title = "Accuracy loss of the runner-up on the same images, corrected for all comparisons"
         found.append(outcome.runner_up.drop.model_copy(update={"name": "runner_up_loss", "title": title}))
     return found
 
@@ -200,8 +206,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
             title="Accuracy by contract",
             dots=dots,
             overall=outcome.chance,
-            caption=f"The best {len(dots)} of {len(outcome.tried)}; the bar is the 95 % interval of that contract alone. The line is what always naming the "
-            "most frequent class has.",
+            caption=f"The best {len(dots)} of {len(outcome.tried)}. The bar is the 95 % interval of that contract alone; "
+            "the line is the accuracy of always predicting the most frequent class.",
         ),
         _table(outcome),
     ]
@@ -217,28 +223,28 @@ def _table(outcome: Outcome) -> Table:
             Column(key="contract", label="Contract"),
             *(Column(key=key, label=label, kind="percent") for key, label in percents.items()),
             Column(key="images", label="Images", kind="number"),
-            Column(key="loss", label="Loss against the best"),
+            Column(key="loss", label="Loss relative to the best"),
             Column(key="note", label="Note"),
         ],
         rows=[_row(outcome, entry) for entry in outcome.tried],
-        caption="Each on the images of the last round that it was in. Loss: what accuracy loses against the best contract of "
-        "that round on the same images; its interval allows for all comparisons.",
+        caption="Each on the images of its last round. Loss: accuracy below that of the best contract of the round, on the same "
+        "images; its interval is corrected for all comparisons.",
     )
 
 
 def _permutation_table(found: Permutation) -> Table:
     return Table(
         id="permutation",
-        title="The permutation that was found",
+        title="Best permutation of the classes",
         columns=[
             Column(key="output", label="Output", kind="id"),
             Column(key="class", label="Class id", kind="id"),
-            Column(key="support", label="Images that speak for it", kind="number"),
+            Column(key="support", label="Supporting images", kind="number"),
         ],
         rows=[
             [output, label, images]
             for output, (label, images) in enumerate(zip(found.class_of_output, found.support, strict=True))
         ],
-        caption="Fitted on one half of the images; shown, never written as a setting.",
+        caption="Fitted on one half of the images. It is only displayed, never written as a setting.",
         fold=True,
     )

@@ -1,4 +1,4 @@
-"""Successive rounds on more and more images; contracts that are significantly worse fall out. Legend: N images, C candidates."""
+"""Successive rounds on more images; each eliminates significantly worse contracts. Legend: N images, C candidates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEAK = 0.5
 
 @dataclass(frozen=True)
 class Measured:
-    """One candidate in the last round that it was in (1, 2, ...); drop is None for the best of that round."""
+    """A candidate in its last round (1, 2, ...); drop is None for the best of that round."""
 
     candidate: Candidate
     round: int
@@ -31,12 +31,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Search:
-    """Where the rounds ended.
+    """The result of all rounds.
 
-    kept: the candidates that never were significantly worse than a best one, best first. fallen: the others, last fallen
-    and best first. refused: reason by name of the candidate. data: the images of the last round, raw and first_raw: the
-    largest outputs (int [N]) by feed in the last and the first round, first_data: the images of the first.
-    sizes: images of the rounds that were run.
+    kept: candidates never significantly worse than the best, best first.
+    fallen: the others, last eliminated and best first.
+    refused: reason by name of the candidate.
+    data, first_data: images of the last and of the first round.
+    raw, first_raw: largest output by feed in the last and in the first round, int [N].
+    sizes: images of each round.
     """
 
     kept: tuple[Measured, ...]
@@ -57,16 +59,16 @@ def search(
     seed: int,
     progress: Progress = silent,
 ) -> Search:
-    """Try all candidates on a random sample of `images`, then the rest of them on 4 times as many, then on all.
+    """Try all candidates on a random sample of `images`, the remaining ones on 4 times as many, then on all.
 
-    A candidate falls out where the whole interval of its paired drop against the round's best is above 0. Holm's
-    procedure holds the comparisons together: each of the R planned rounds has a share of ALPHA / R, divided by the
-    comparisons that are still open, which become fewer as candidates fall. The rounds end early when one is left and it is
-    not weak (weak: interval wholly below 0.5), because what is said of a weak one is said on all images.
+    A candidate is eliminated if the whole interval of its paired drop relative to the best of the round is above 0.
+    Holm's procedure controls the family-wise error: each of the R planned rounds has a share ALPHA / R, divided by the
+    number of open comparisons, which decreases with each elimination. The rounds end early if one candidate remains and
+    it is not weak (weak: interval wholly below 0.5); a weak candidate is measured on all images.
 
-    Raises: InputRefused where the model takes none of the candidates.
+    Raises: InputRefused if the model accepts none of the candidates.
 
-    References: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics, 1979.
+        References: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics, 1979.
     """
     plan = round_sizes(len(data), images)
     alive = sorted(candidates, key=lambda candidate: candidate.rank)
@@ -96,16 +98,16 @@ def search(
 
 
 def round_sizes(total: int, images: int) -> list[int]:
-    """Images of each round: `images`, 4 times as many, all; without repeats."""
+    """Return the number of images of each round: `images`, 4 times as many, all; without repeats."""
     return [size for size in (images, GROWTH * images) if size < total] + [total]
 
 
 def best_of_these_images(found: Search) -> bool:
-    """Whether the best of those that were kept is surely better than each other one, with every image counting for itself.
+    """Return whether the best remaining candidate is significantly better than each other, with images independent.
 
-    A declared number of frames is taken at its worst: as if the frames of a sign were all right or all wrong. Between two
-    contracts of one model they are not, so a contract may be surely better on these images while that is not proven for
-    other signs. Which contract the author used is a question about these answers, so it is proposed, and the doubt is said.
+    A declared number of frames is a worst case: all frames of a sign are classified alike. Two contracts of one model do
+    not behave so, and a contract can be significantly better on these images without proof for other signs. The author's
+    contract is a question about these predictions, so the best one is proposed with a warning.
     """
     best, *others = found.kept
     single = replace(found.data, tracks=None, frames_per_sign=1.0)
@@ -122,7 +124,7 @@ def best_of_these_images(found: Search) -> bool:
 
 
 def is_weak(metric: Metric) -> bool:
-    """Whether the accuracy's interval lies wholly below one half."""
+    """Return whether the interval of the accuracy is wholly below one half."""
     return metric.high is not None and metric.high < WEAK
 
 
@@ -133,7 +135,7 @@ def _ask(
     refused: dict[str, tuple[Candidate, str]],
     progress: Progress,
 ) -> tuple[dict[str, np.ndarray], list[Candidate]]:
-    """The largest outputs by feed, and the candidates that could be fed; the others are added to `refused`."""
+    """Return the largest outputs by feed and the accepted candidates; the others are added to `refused`."""
     raw: dict[str, np.ndarray] = {}
     failed: dict[str, str] = {}
     feeds = list({candidate.feed: candidate for candidate in alive}.values())
@@ -157,7 +159,7 @@ def _ask(
 def _round(
     alive: list[Candidate], raw: dict[str, np.ndarray], sample: ImageDataset, number: int, rounds: int
 ) -> tuple[list[Measured], list[Measured]]:
-    """Who is kept and who falls out, step by step: every fall leaves fewer comparisons open, and a wider share for each."""
+    """Split the candidates into remaining and eliminated; each elimination relaxes the level of the next comparison."""
     hits = {
         candidate.name: named(raw[candidate.feed], candidate.settings.class_order) == sample.labels
         for candidate in alive
@@ -187,5 +189,5 @@ def _is_loss(found: Metric) -> bool:
 
 
 def _standing(entry: Measured) -> tuple[int, float, int]:
-    """Sorts the later fallen before the earlier, and the better before the worse."""
+    """Return a sort key: later eliminated first, then higher accuracy."""
     return -entry.round, -(entry.accuracy.value or 0.0), entry.candidate.rank

@@ -1,1 +1,1 @@
-"""Images with what is known about them, and their loaders: one file a format, one row in `load`. numpy and Pillow only."""
+"""Labelled images and their loaders: one file per format, one row in `load`. numpy and Pillow only."""

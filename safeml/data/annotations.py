@@ -1,4 +1,4 @@
-"""What stands beside images: CSV rows, boxes, track numbers, class names. Legend: N images, K classes."""
+"""Annotations of images: CSV rows, boxes, track numbers, class names. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BOX_COLUMNS = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a CSV file; `where` is `file:line`, for messages."""
+    """A row of a CSV file; `where` is `file:line`, for messages."""
 
     where: str
     cells: dict[str, str]
 
     def integer(self, column: str) -> int:
-        """The non-negative whole number in `column`."""
+        """Return the non-negative whole number in `column`."""
         text = self.cells[column].strip()
         if not (text.isascii() and text.isdigit() and len(text) <= 9):
             shown = text[:40] or "an empty cell"
@@ -33,7 +33,7 @@ class Row:
         return int(text)
 
     def class_id(self, classes: int) -> int:
-        """The class id in the column `ClassId`, 0..classes-1."""
+        """Return the class id in the column `ClassId`, 0..classes-1."""
         label = self.integer("ClassId")
         if label >= classes:
             raise InputRefused(
@@ -43,7 +43,7 @@ class Row:
 
 
 def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) -> list[Row]:
-    """The rows of a CSV file with a header, separated by `;` or `,` (whichever the header uses).
+    """Read the rows of a CSV file with a header, separated by `;` or `,` (as in the header).
 
     A byte-order mark and any line ending are accepted; empty lines are skipped.
 
@@ -80,9 +80,7 @@ def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) ->
                 raise InputRefused(f"{where}: has {len(cells)} cells; the header has {len(header)}.")
             rows.append(Row(where, dict(zip(header, cells, strict=True))))
             if len(rows) > limits.images:
-                raise InputRefused(
-                    f"{where}: there are more than {limits.images:,} rows, which is the limit."
-                )
+                raise InputRefused(f"{where}: the file has too many rows; the limit is {limits.images:,}.")
     except csv.Error as error:
         raise InputRefused(f"{path}:{reader.line_num}: is not valid CSV ({error}).") from error
     if not rows:
@@ -91,7 +89,7 @@ def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) ->
 
 
 def read_class_names(path: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
-    """K class names from a CSV file with the columns ClassId and SignName; each id of 0..K-1 stands once."""
+    """Read K class names from a CSV file with the columns ClassId and SignName, with each id of 0..K-1 once."""
     rows = read_rows(path, ("ClassId", "SignName"))
     if len(rows) > limits.classes:
         raise InputRefused(f"{path}: has {len(rows):,} classes; the limit is {limits.classes:,}.")
@@ -100,17 +98,17 @@ def read_class_names(path: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
         label = row.class_id(len(rows))
         if label in names:
             raise InputRefused(
-                f"{row.where}: class id {label} stands twice; expected each id of 0-{len(rows) - 1} once."
+                f"{row.where}: class id {label} occurs twice; expected each id of 0-{len(rows) - 1} once."
             )
         names[label] = row.cells["SignName"].strip()
     return tuple(names[label] for label in range(len(rows)))
 
 
 def track_numbers(labels: np.ndarray, tracks: np.ndarray, source: str, limits: Limits = LIMITS) -> np.ndarray:
-    """One number for each pair of class and track: label x 10^9 + track, the same for every file and loader.
+    """Number each pair of class and track: label x 10^9 + track, the same for every file and loader.
 
-    GTSRB restarts its track numbers in each class, so the pair, not the number, is one physical sign. Where numbers
-    do not restart, the pair names the same signs.
+    GTSRB restarts its track numbers in each class, so the pair, not the number, is one physical sign. If numbers do
+    not restart, the pair identifies the same signs.
 
     Args:
         labels: int [N], 0..K-1.
@@ -121,7 +119,7 @@ def track_numbers(labels: np.ndarray, tracks: np.ndarray, source: str, limits: L
     """
     if len(tracks) and (int(tracks.min()) < 0 or int(tracks.max()) > limits.track_number):
         raise InputRefused(
-            f"{source}: track numbers leave the range 0-{limits.track_number:,}; number the tracks anew."
+            f"{source}: track numbers are outside 0-{limits.track_number:,}; renumber the tracks."
         )
     return labels.astype(np.int64) * (limits.track_number + 1) + tracks.astype(np.int64)
 
@@ -129,7 +127,7 @@ def track_numbers(labels: np.ndarray, tracks: np.ndarray, source: str, limits: L
 def scale_boxes(
     boxes: np.ndarray, original_size: np.ndarray, height: int, width: int, source: str
 ) -> np.ndarray:
-    """Boxes in pixels of the original images, in pixels of the same images resized to height x width.
+    """Scale boxes from pixels of the original images to pixels of the images resized to height x width.
 
     Args:
         boxes: int [N, 4]; x1, y1, x2, y2 with 0 <= x1 < x2 <= original width, and so for y.

@@ -1,4 +1,4 @@
-"""Many small images on one sheet, to be looked at. Legend: N images, H W C pixels."""
+"""Contact sheets of small images. Legend: N images, H W C pixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PAPER = (255, 255, 255)
 
 
 def contact_sheet(images: np.ndarray, columns: int = 10, scale: int = 2) -> Image.Image:
-    """Lay images out in rows, left to right and top to bottom, on white paper.
+    """Draw images in rows, left to right and top to bottom, on a white sheet.
 
     images: uint8 [N, H, W, 1 or 3], 0..255, grey or RGB, N >= 1.
-    columns: images in a row, >= 1. scale: whole pixels of paper for one pixel of image, >= 1; pixels stay sharp squares.
-    Returns an RGB picture with one pixel of paper (times `scale`) around every image.
+    columns: images in a row, >= 1. scale: sheet pixels per image pixel, whole, >= 1; pixels stay sharp squares.
+    Returns an RGB image with a white border of one pixel (times `scale`) around every image.
     Raises InputRefused for other arrays and ConfigError for a layout that cannot be drawn.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or len(images) == 0:

@@ -1,4 +1,4 @@
-"""Images with what is known about them. Legend: N images, H W C pixels, K classes."""
+"""Labelled images with their annotations. Legend: N images, H W C pixels, K classes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class ImageDataset:
     labels: int64 [N], 0..K-1.
     class_names: K names.
     tracks: int64 [N] or None; equal numbers are frames of one physical sign.
-    frames_per_sign: where tracks are unknown, the declared number of frames of one sign in this set (>= 1; 1 declares that
-        images are independent); where signs differ much in their m frames, declare sum(m^2) / sum(m). None: not declared.
+    frames_per_sign: if tracks are unknown, the declared number of frames per sign in this set (>= 1; 1 declares
+            independent images); if the numbers m of frames differ much, declare sum(m^2) / sum(m). None: not declared.
     boxes: float32 [N, 4] or None; x1, y1, x2, y2 of the sign in pixels of `images`.
     original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
     groups: group column name -> str [N].
-    ids: int64 [N]; the number of each image in its source, so that a subset still names what it shows.
+    ids: int64 [N]; the number of each image in its source, which a subset preserves.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ImageDataset:
                 f"{self.name}: image {row} has class id {labels[row]}; with {len(self.class_names)} classes, ids are 0-{len(self.class_names) - 1}."
             )
         if len(set(self.class_names)) != len(self.class_names) or not all(self.class_names):
-            raise ConfigError(f"{self.name}: class names are empty or repeat; give each class its own name.")
+            raise ConfigError(f"{self.name}: class names are empty or repeat; give each class a unique name.")
         if self.frames_per_sign is not None and not 1 <= self.frames_per_sign < float("inf"):
             raise ConfigError(
                 f"{self.name}: frames_per_sign is {self.frames_per_sign}; expected a number of at least 1."
@@ -83,7 +83,7 @@ class ImageDataset:
 
     @property
     def classes(self) -> int:
-        """K, the number of classes."""
+        """Return K, the number of classes."""
         return len(self.class_names)
 
     @property
@@ -93,7 +93,7 @@ class ImageDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over pixels, labels, names, tracks and declared clustering: what a verdict depends on."""
+        """Return the sha256 of pixels, labels, names, tracks and declared clustering: all that a verdict depends on."""
         digest = hashlib.sha256(repr((self.images.shape, self.class_names, self.frames_per_sign)).encode())
         for array in (self.images, self.labels.astype("<i8"), self.tracks, self.boxes):
             digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
@@ -104,13 +104,13 @@ class ImageDataset:
 
     @cached_property
     def pixels_fingerprint(self) -> str:
-        """sha256 over the images alone, whatever is declared about them."""
+        """Return the sha256 of the images alone."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).tobytes())
         return digest.hexdigest()
 
     def take(self, indices: np.ndarray) -> ImageDataset:
-        """The images at `indices` (int [M]), in that order, with all their columns; clustering is kept as declared."""
+        """Return the images at `indices` (int [M]) in that order, with all columns and the declared clustering."""
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[indices]
@@ -127,7 +127,7 @@ class ImageDataset:
         )
 
     def only(self, names: tuple[str, ...]) -> ImageDataset:
-        """The images of the classes called `names`, numbered anew in that order. Raises ConfigError for an unknown name."""
+        """Return the images of the classes `names`, renumbered in that order. Raises ConfigError for an unknown name."""
         unknown = [name for name in names if name not in self.class_names]
         if unknown:
             raise ConfigError(
@@ -139,10 +139,10 @@ class ImageDataset:
         return replace(chosen, labels=labels, class_names=names)
 
     def sample(self, count: int, seed: int) -> ImageDataset:
-        """A simple random sample of `count` images without replacement, in source order.
+        """Draw a simple random sample of `count` images without replacement, in source order.
 
-        The declared cluster size shrinks with it: of a sign with f frames among N images, a sample of n keeps on average
-        1 + (f - 1)(n - 1)/(N - 1) frames beside any kept one (itself included), which is the worst-case design effect.
+        The declared cluster size shrinks: a sign with f frames among N images has, for any frame in a sample of n, on
+        average 1 + (f - 1)(n - 1)/(N - 1) frames in the sample (itself included), the worst-case design effect.
         """
         if count >= len(self):
             return self

@@ -1,9 +1,8 @@
-"""The official GTSRB archives, downloaded once, checked and unpacked. The only code in safeml's data/ that uses the network.
+"""The official GTSRB archives, downloaded once, checked and unpacked. The only module of safeml.data with network access.
 
-The archives lie on the ERDA server that the benchmark's own page links to. Its publishers state no checksums. The MD5
-sums below are those that other public projects check the same archives against: torchvision's datasets/gtsrb.py for the
-two test archives, several unrelated loaders on GitHub, which agree, for the training archive. MD5 finds damage; against a
-forged archive, give a SHA-256 of your own.
+The page of the benchmark links to these archives on the ERDA server. Its publishers state no checksums. The MD5 sums
+below are those of other public projects: torchvision's datasets/gtsrb.py for the two test archives, several unrelated
+loaders on GitHub, which agree, for the training archive. MD5 detects damage; to detect a forged archive, supply a SHA-256.
 """
 
 from __future__ import annotations
@@ -46,21 +45,21 @@ def fetch_gtsrb(
 ) -> Path:
     """Download and unpack parts of GTSRB into the folders `root`/train and `root`/test; give `root` to `gtsrb.load`.
 
-    A part's folder appears at once and complete, or not at all: it is made under another name and renamed as the last
-    step, so neither an error nor Ctrl-C leaves half a data set. A part that is there is not downloaded again.
+    The folder of a part is complete or absent: it is created under another name and renamed as the last step, so neither
+    an error nor Ctrl-C leaves half a data set. An existing part is not downloaded again.
 
     Args:
-        root: folder for the data; made if absent.
+        root: folder for the data; created if absent.
         parts: "train" (some 260 MiB), "test" (some 85 MiB), or both.
-        base_url: where the archives lie, for a mirror; http or https.
-        checksums: archive name -> "sha256:..." or "md5:...", over the known ones.
+        base_url: folder of the archives, for a mirror; http or https.
+        checksums: archive name -> "sha256:..." or "md5:...", in place of the known ones.
         progress: show a progress bar on stderr.
 
     Returns:
         `root`.
 
     Raises:
-        ConfigError: unknown part, archive name or checksum format, or a part there that came from other archives.
+        ConfigError: unknown part, archive name or checksum format, or an existing part from other archives.
         StageError: the download failed.
         InputRefused: an archive does not match its checksum, or its content is unsafe, too large or damaged.
     """
@@ -68,7 +67,7 @@ def fetch_gtsrb(
     sums = _checked(parts, checksums or {})
     url = (base_url or BASE_URL).rstrip("/") + "/"
     if not url.startswith(("https://", "http://")):
-        raise ConfigError(f"the address {url} is not http or https; give the folder that holds the archives.")
+        raise ConfigError(f"the address {url} is not http or https; expected the folder of the archives.")
     root.mkdir(parents=True, exist_ok=True)
     for part in parts:
         note = "".join(f"{sums[archive]}  {archive}\n" for archive in ARCHIVES[part])
@@ -99,7 +98,7 @@ def _is_there(folder: Path, note: str) -> bool:
     source = folder / SOURCE_NOTE
     if not source.is_file() or source.read_text("utf-8") != note:
         raise ConfigError(
-            f"{folder}: was not made from the archives asked for; remove the folder or choose another."
+            f"{folder}: was not unpacked from the requested archives; remove the folder or use another."
         )
     return True
 
@@ -132,7 +131,7 @@ def _download(url: str, archive: str, checksum: str, scratch: Path, progress: bo
         ) from error
     except ValueError as error:
         raise InputRefused(
-            f"{url}: does not have the expected checksum {checksum}; nothing of it was kept."
+            f"{url}: does not have the expected checksum {checksum}; the download was deleted."
         ) from error
 
 
@@ -143,7 +142,7 @@ def _reason(error: Any) -> str:
 
 @dataclass
 class _Bounded:
-    """A file that refuses to grow past a limit."""
+    """A file with a size limit."""
 
     file: IO[bytes]
     name: str
@@ -153,7 +152,7 @@ class _Bounded:
         self.left -= len(chunk)
         if self.left < 0:
             raise InputRefused(
-                f"{self.name}: is larger than the limit for a download; nothing of it was kept."
+                f"{self.name}: is larger than the limit for a download; the download was deleted."
             )
         return self.file.write(chunk)
 
@@ -165,7 +164,7 @@ def unzip(archive: Path, folder: Path, limits: Limits = LIMITS) -> None:
     """Unpack a zip archive into `folder`: plain files and folders only, inside it, of bounded number and size.
 
     Raises:
-        InputRefused: an entry leads out of the folder, is a link or encrypted, or the archive is too large or damaged.
+        InputRefused: an entry is outside the folder, is a link or encrypted, or the archive is too large or damaged.
     """
     try:
         with zipfile.ZipFile(archive) as source:
@@ -193,7 +192,9 @@ def unzip(archive: Path, folder: Path, limits: Limits = LIMITS) -> None:
         FileExistsError,
         NotADirectoryError,
     ) as error:
-        raise InputRefused(f"{archive.name}: is not a sound zip archive; nothing of it was kept.") from error
+        raise InputRefused(
+            f"{archive.name}: is not a valid zip archive; the download was deleted."
+        ) from error
 
 
 def _target(archive: str, folder: Path, member: zipfile.ZipInfo) -> Path:
@@ -203,6 +204,6 @@ def _target(archive: str, folder: Path, member: zipfile.ZipInfo) -> Path:
     kind = stat.S_IFMT(mode)
     if unsafe or kind not in (0, stat.S_IFREG, stat.S_IFDIR) or member.flag_bits & 1:
         raise InputRefused(
-            f"{archive}: the entry {name[:80]!r} leads out of the folder, is a link or is encrypted."
+            f"{archive}: the entry {name[:80]!r} is outside the folder, is a link or is encrypted."
         )
     return folder / name

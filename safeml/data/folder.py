@@ -1,4 +1,4 @@
-"""Images from a folder with one folder a class. Legend: N images, K classes."""
+"""Images from a folder with one folder per class. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safeml.errors import ConfigError, InputRefused
 from safeml.limits import LIMITS
 
 LABEL_FILE = "labels.csv"
-# Files that commonly lie beside images and claim to be none; anything else is tried as an image.
+# Common files beside images; any other file is read as an image.
 _NOTES = frozenset({".csv", ".txt", ".md", ".json", ".xml", ".db", ".ini"})
 _log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ def load(
     frames_per_sign: float | None = None,
     max_refused: int = 0,
 ) -> ImageDataset:
-    """The images (PNG, JPEG, PPM, BMP, WebP) in the class folders of `path`.
+    """Load the images (PNG, JPEG, PPM, BMP, WebP) in the class folders of `path`.
 
-    Folders are classes in the order of their names. Where all names are whole numbers they are the class ids
-    themselves; then class names come from `class_names`, else from a labels.csv (ClassId,SignName) in `path`, else
-    they are "class 0", "class 1" and so on. With other folder names, `class_names` gives the order of the model's outputs.
+    Folders are classes in the order of their names. If all names are whole numbers, they are the class ids; then class
+    names come from `class_names`, else from a labels.csv (ClassId,SignName) in `path`, else they are "class 0",
+    "class 1" and so on. For other folder names, `class_names` is the order of the model's outputs.
 
     Args:
         path: the folder of class folders.
@@ -39,16 +39,16 @@ def load(
         name: of the data set; the folder's name if not given.
         class_names: K names; a class without a folder has no images.
         frames_per_sign: the declared mean number of frames of one sign.
-        max_refused: how many files that cannot be read as images may be left out; they are logged by name.
+        max_refused: number of unreadable files that may be skipped; they are logged by name.
 
     Raises:
-        ConfigError: no such folder, or folders and class names do not agree.
+        ConfigError: no such folder, or folders and class names differ.
         InputRefused: more than `max_refused` files cannot be read as images, or there are too many.
     """
     root = Path(path)
     if not root.is_dir():
-        found = "is a file" if root.exists() else "there is no such folder"
-        raise ConfigError(f"{root}: {found}; expected a folder with one folder of images a class.")
+        problem = "is a file" if root.exists() else "does not exist"
+        raise ConfigError(f"{root}: {problem}; expected a folder with one folder of images per class.")
     if not 1 <= size <= 4096:
         raise ConfigError(f"{root}: size is {size}; expected 1 to 4096 pixels.")
     if class_names is None and (root / LABEL_FILE).is_file():
@@ -65,7 +65,7 @@ def load(
     kept = _readable(root, paths, max_refused) if max_refused else range(len(paths))
     if not kept:
         raise InputRefused(
-            f"{root}: there are no images in its class folders; expected PNG, JPEG, PPM, BMP or WebP files."
+            f"{root}: its class folders hold no images; expected PNG, JPEG, PPM, BMP or WebP files."
         )
     images, original_size = _read(root, [paths[index] for index in kept], size)
     return ImageDataset(
@@ -82,19 +82,19 @@ def load(
 def _classes(
     root: Path, folders: list[str], class_names: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The K class names, and the class id of each folder name."""
+    """Return the K class names, and the class id of each folder name."""
     if not folders:
-        raise ConfigError(f"{root}: has no folders; expected one folder of images a class.")
+        raise ConfigError(f"{root}: has no folders; expected one folder of images per class.")
     if len(folders) > LIMITS.classes:
         raise InputRefused(f"{root}: has {len(folders):,} class folders; the limit is {LIMITS.classes:,}.")
     if all(folder.isascii() and folder.isdigit() and len(folder) <= 9 for folder in folders):
         labels_of = {folder: int(folder) for folder in folders}
         count = len(class_names) if class_names is not None else len(folders)
         if len(set(labels_of.values())) != len(folders):
-            raise ConfigError(f"{root}: two folders name the same class id; expected one folder a class.")
+            raise ConfigError(f"{root}: two folders have the same class id; expected one folder per class.")
         if max(labels_of.values()) >= count:
             raise ConfigError(
-                f"{root}: folder {max(folders, key=int)} is out of range for {count} classes; name folders 0-{count - 1}, or give "
+                f"{root}: folder {max(folders, key=int)} is out of range for {count} classes; name the folders 0-{count - 1}, or set "
                 f"class_names (or a {LABEL_FILE}) if some classes have no images."
             )
         return class_names or tuple(f"class {label}" for label in range(count)), labels_of
@@ -108,15 +108,13 @@ def _classes(
 
 
 def _files(root: Path, folder: Path) -> list[Path]:
-    """The files of a class, in the order of their names, links resolved and inside `root`."""
+    """Return the files of a class in the order of their names, links resolved and inside `root`."""
     files = []
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.suffix.lower() in _NOTES:
             continue
         if entry.is_dir():
-            raise InputRefused(
-                f"{entry}: is a folder in a class folder; expected images there and nothing deeper."
-            )
+            raise InputRefused(f"{entry}: is a folder in a class folder; expected only images there.")
         files.append(resolve_inside(root, str(entry.relative_to(root))))
     return files
 
@@ -125,13 +123,13 @@ def _read(root: Path, paths: list[Path], size: int) -> tuple[np.ndarray, np.ndar
     try:
         return read_pixels(paths, size)
     except InputRefused:
-        # Only now is it worth a second pass: the message names one file and counts all of them.
+        # The second pass counts all unreadable files for the message.
         _readable(root, paths, 0)
         raise
 
 
 def _readable(root: Path, paths: list[Path], max_refused: int) -> list[int]:
-    """The positions of the files that can be read as images; at most `max_refused` may not."""
+    """Return the positions of the readable images; at most `max_refused` files may be unreadable."""
     kept: list[int] = []
     refused: list[str] = []
     for index, path in enumerate(paths):
@@ -146,5 +144,5 @@ def _readable(root: Path, paths: list[Path], max_refused: int) -> list[int]:
             f"{root}: {len(refused)} of {len(paths)} files are not readable images (allowed: {max_refused}); first: {refused[0]}"
         )
     for message in refused:
-        _log.warning("left out: %s", message)
+        _log.warning("skipped: %s", message)
     return kept

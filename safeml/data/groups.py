@@ -1,7 +1,7 @@
 """Groups of images by condition, from the pixels and the class alone. Legend: N images, H W C pixels, K classes.
 
-Groups answer "is the model as good in the dark as in daylight?". They are never made from labels' outcomes: cuts are
-tertiles of a reference set's pixels, so no cut can be chosen to hide a gap.
+Groups answer "is the model as accurate in the dark as in daylight?". Cuts are tertiles of the pixels of a reference set,
+never derived from predictions, so they cannot hide a gap.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ THIRDS: dict[str, tuple[str, str, str]] = {
 }
 SMALL_BELOW = 32
 LARGE_ABOVE = 64
-_BLOCK_PIXELS = 1 << 22  # at a time, so that memory stays bounded
+_BLOCK_PIXELS = 1 << 22  # at a time, to bound memory
 
 
 def add_pixel_groups(dataset: ImageDataset, reference: ImageDataset | None = None) -> ImageDataset:
-    """The data set with group columns for brightness, contrast, blur, size and sign family, where each can be derived.
+    """Add group columns for brightness, contrast, blur, size and sign family, where each can be derived.
 
         brightness   dark, normal, bright      thirds of the mean luma
         contrast     low, normal, high         thirds of the standard deviation of luma
@@ -33,10 +33,9 @@ def add_pixel_groups(dataset: ImageDataset, reference: ImageDataset | None = Non
         size         small, medium, large      shorter side of the original image < 32, 32-64, > 64 pixels
         family       sign family of the class  where all class names are GTSRB's
 
-    Thirds are cut at the tertiles of `reference` (of the set itself if not given; no label takes part); a value at a cut
-    belongs to the lower group. A column is absent where its measure does not vary enough for three groups, its images
-    are smaller than 3 x 3, the original size is unknown, or the class names are not GTSRB's. A group that has no image
-    has no row.
+    Thirds are cut at the tertiles of `reference` (default: the set itself), without labels; a value at a cut belongs to
+    the lower group. A column is absent if its measure varies too little for three groups, the images are smaller than
+    3 x 3, the original size is unknown, or the class names are not GTSRB's. An empty group has no row.
     """
     columns = dict(dataset.groups)
     values = pixel_measures(dataset.images)
@@ -58,7 +57,7 @@ def add_pixel_groups(dataset: ImageDataset, reference: ImageDataset | None = Non
 
 
 def pixel_measures(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Brightness, contrast and sharpness of each image.
+    """Measure brightness, contrast and sharpness of each image.
 
     Brightness and contrast are mean and standard deviation of luma, 0..255 (Rec. ITU-R BT.601: 0.299 R + 0.587 G +
     0.114 B). "blur" is the variance of the four-neighbour Laplacian over the inner pixels; lower is more blurred.
@@ -79,7 +78,7 @@ def pixel_measures(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def luma(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 1 or 3] -> float64 [N, H, W], 0..255 (Rec. ITU-R BT.601)."""
+    """Convert uint8 [N, H, W, 1 or 3] to luma, float64 [N, H, W], 0..255 (Rec. ITU-R BT.601)."""
     if images.shape[3] == 1:
         return images[..., 0].astype(np.float64)
     weighted: np.ndarray = images @ np.array([0.299, 0.587, 0.114])

@@ -34,7 +34,7 @@ _VALID_SEED = 43
 
 @dataclass(frozen=True)
 class _Listed:
-    """An image file and the row that describes it."""
+    """An image file and its row in the label file."""
 
     path: Path
     row: Row
@@ -47,14 +47,14 @@ def load(
     frames_per_sign: float | None = None,
     valid_fraction: float = 0.0,
 ) -> ImageDataset:
-    """The training or test set of GTSRB under the folder `path`, its layout detected.
+    """Load the training or test set of GTSRB under the folder `path`; the layout is detected.
 
     Args:
-        path: the folder that holds GTSRB/, Final_Training/, Final_Test/, or Train.csv and Test.csv.
+        path: the folder with GTSRB/, Final_Training/, Final_Test/, or Train.csv and Test.csv.
         split: "train" or "test"; "valid" with a `valid_fraction`.
         size: height and width to which each whole image is resized (Pillow, bilinear).
         frames_per_sign: the declared mean number of frames of one sign; only the test set, without tracks, needs it.
-        valid_fraction: share of the training tracks of each class, 0..1, that "valid" gives and "train" leaves out.
+        valid_fraction: share of the training tracks of each class, 0..1, in "valid" and not in "train".
 
     Returns:
         uint8 RGB images with labels, boxes and original sizes; "train" and "valid" with tracks. The ids of official
@@ -62,7 +62,7 @@ def load(
 
     Raises:
         ConfigError: an unknown split, or no known layout under `path`.
-        InputRefused: labels and files do not agree, or a file is damaged.
+        InputRefused: labels and files differ, or a file is damaged.
     """
     root = Path(path)
     if split not in ("train", "valid", "test"):
@@ -112,7 +112,7 @@ def _read(
 
 
 def _find(root: Path, split: str) -> list[_Listed]:
-    """The labelled image files of a split, in the order of their label files."""
+    """Return the labelled image files of a split, in the order of the label files."""
     part = "test" if split == "test" else "train"
     for base in (root, root / "GTSRB", root / part, root / part / "GTSRB"):
         kaggle = base / ("Test.csv" if part == "test" else "Train.csv")
@@ -126,7 +126,7 @@ def _find(root: Path, split: str) -> list[_Listed]:
             return _official_test(folder) if part == "test" else _official_training(folder)
     expected = "Final_Test/Images or Test.csv" if part == "test" else "Final_Training/Images or Train.csv"
     raise ConfigError(
-        f"{root}: there is no GTSRB {part} set; expected {expected} in this folder or in its folder GTSRB."
+        f"{root}: has no GTSRB {part} set; expected {expected} in this folder or in its folder GTSRB."
     )
 
 
@@ -136,18 +136,18 @@ def _official_training(folder: Path) -> list[_Listed]:
         for row in read_rows(class_folder / f"GT-{class_folder.name}.csv", ("Filename", *COLUMNS)):
             if f"{row.class_id(len(CLASS_NAMES)):05d}" != class_folder.name:
                 raise InputRefused(
-                    f"{row.where}: class id {row.cells['ClassId']} stands in the folder {class_folder.name}."
+                    f"{row.where}: class id {row.cells['ClassId']} is in the folder {class_folder.name}; expected equal ids."
                 )
             listed.append(_Listed(resolve_inside(class_folder, row.cells["Filename"]), row))
     if not listed:
         raise InputRefused(
-            f"{folder}: has no class folders; expected 00000 to 00042 with images and a GT-*.csv each."
+            f"{folder}: has no class folders; expected 00000 to 00042, each with images and a GT-*.csv."
         )
     return listed
 
 
 def _official_test(folder: Path) -> list[_Listed]:
-    # The images and their labels are separate archives, so the label file lies wherever its archive was unpacked.
+    # Images and labels are separate archives, so the label file may be in another folder.
     places = (folder, *folder.parents[:3])
     labels = next((place / TEST_LABELS for place in places if (place / TEST_LABELS).is_file()), None)
     if labels is None:
@@ -157,7 +157,7 @@ def _official_test(folder: Path) -> list[_Listed]:
             else ""
         )
         raise InputRefused(
-            f"{folder}: there are no test labels{beside}; put {TEST_LABELS} (from GTSRB_Final_Test_GT.zip) beside the images."
+            f"{folder}: has no test labels{beside}; put {TEST_LABELS} (from GTSRB_Final_Test_GT.zip) beside the images."
         )
     return [
         _Listed(resolve_inside(folder, row.cells["Filename"]), row)
@@ -166,11 +166,13 @@ def _official_test(folder: Path) -> list[_Listed]:
 
 
 def _refuse_unlisted(listed: Sequence[_Listed]) -> None:
-    """Rows and image files must be the same set: a cut label file would otherwise quietly shrink the data."""
+    """Refuse rows without image files and files without rows: a truncated label file would silently shrink the data."""
     known: set[Path] = set()
     for item in listed:
         if item.path in known:
-            raise InputRefused(f"{item.row.where}: {item.path.name} stands twice; expected one row an image.")
+            raise InputRefused(
+                f"{item.row.where}: {item.path.name} occurs twice; expected one row per image."
+            )
         known.add(item.path)
     suffixes = {path.suffix for path in known}
     for folder in sorted({path.parent for path in known}):
@@ -180,7 +182,7 @@ def _refuse_unlisted(listed: Sequence[_Listed]) -> None:
         )
         if without:
             raise InputRefused(
-                f"{folder}: {len(without)} images have no label, first {without[0]}; expected a row for each."
+                f"{folder}: {len(without)} images have no label, first {without[0]}; expected one row per image."
             )
 
 
@@ -188,13 +190,13 @@ def _track(item: _Listed) -> int:
     match = _TRACK.fullmatch(item.path.name)
     if match is None:
         raise InputRefused(
-            f"{item.row.where}: the file name {item.path.name} does not name its track; expected TTTTT_FFFFF or CC_TTTTT_FFFFF."
+            f"{item.row.where}: the file name {item.path.name} has no track number; expected TTTTT_FFFFF or CC_TTTTT_FFFFF."
         )
     return int(match[1])
 
 
 def _file_numbers(listed: Sequence[_Listed]) -> np.ndarray | None:
-    """The official numbers of the test files, or None where files are named otherwise."""
+    """Return the official numbers of the test files, or None for other file names."""
     matches = [_NUMBER.fullmatch(item.path.name) for item in listed]
     numbers = [int(match[1]) for match in matches if match is not None]
     return np.array(numbers, np.int64) if len(numbers) == len(listed) else None

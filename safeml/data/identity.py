@@ -1,4 +1,4 @@
-"""What a record says of a data set: which it is, and how its images hang together."""
+"""The identity of a data set in the records: fingerprint and clustering."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Role = Literal["test", "train", "valid"]
 
 
 def data_identity(role: Role, data: ImageDataset) -> DataIdentity:
-    """The identity of `data` in its role; signs by tracks, else by the declared frames of one sign."""
+    """Return the identity of `data` in its role; signs by tracks, else by the declared frames per sign."""
     signs, clustering = None, "unknown"
     if data.tracks is not None:
         signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
     elif data.frames_per_sign is not None:
         signs = len(data) / data.frames_per_sign
-        clustering = f"declared, {data.frames_per_sign:g} frames a sign"
+        clustering = f"declared, {data.frames_per_sign:g} frames per sign"
     return DataIdentity(
         role=role,
         name=data.name,

@@ -1,8 +1,8 @@
 """Safe decoding of image files. Legend: N images, H W C pixels.
 
-How each kind of pixel becomes 8-bit RGB:
+Conversion to 8-bit RGB:
 
-    8-bit RGB                  as it is (16-bit RGB PNG: its upper 8 bits)
+    8-bit RGB                  unchanged (16-bit RGB PNG: its upper 8 bits)
     8-bit grey, 1-bit          the value in all three channels
     16-bit grey                value / 257, rounded, in all three channels
     palette                    looked up
@@ -25,10 +25,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS, Limits
 
-# Decoders by content, not by file name; all others of Pillow's some forty are attack surface.
+# Decoders by content, not by file name; Pillow's other decoders, about forty, are attack surface.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP")
 _GROUND = (128, 128, 128, 255)
-# What Pillow's decoders are known to raise on damaged files.
+# Errors of Pillow's decoders on damaged files.
 _DAMAGED = (
     OSError,
     ValueError,
@@ -43,7 +43,7 @@ _DAMAGED = (
 
 
 def resolve_inside(root: Path, name: str) -> Path:
-    """The file `name` of a label list, which must lie inside the folder `root`, links resolved."""
+    """Resolve the file `name` of a label list, which must be inside the folder `root`, links resolved."""
     base = root.resolve()
     try:
         target = (base / name).resolve()
@@ -53,13 +53,13 @@ def resolve_inside(root: Path, name: str) -> Path:
         ) from error
     if not target.is_relative_to(base):
         raise InputRefused(
-            f"{root}: the file name {name[:80]!r} leads out of the data folder; expected a path inside it."
+            f"{root}: the file name {name[:80]!r} is outside the data folder; expected a path inside it."
         )
     return target
 
 
 def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
-    """The image in the file at `path` as 8-bit RGB, turned upright by its EXIF orientation.
+    """Read the image file at `path` as 8-bit RGB, rotated by its EXIF orientation.
 
     Raises:
         InputRefused: not a regular file, too large (file or pixels), not PNG, JPEG, PPM, BMP or WebP by content,
@@ -73,7 +73,7 @@ def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
                 f"{path}: is larger than {limits.image_file_bytes:,} bytes, the limit for an image."
             )
         with warnings.catch_warnings():
-            # Pillow only warns between one and two times its own bound, and the caller would see nothing.
+            # Between one and two times its bound, Pillow only warns, which the caller would not see.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > limits.image_pixels:
@@ -98,7 +98,7 @@ def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
 
 
 def read_pixels(paths: Sequence[Path], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All images at `paths`, each resized as a whole to size x size (Pillow, bilinear).
+    """Read all images at `paths`, each resized as a whole to size x size (Pillow, bilinear).
 
     Returns:
         uint8 [N, size, size, 3] RGB, and int32 [N, 2] with height and width before resizing.
@@ -126,7 +126,7 @@ def check_room(images: int, size: int, limits: Limits = LIMITS) -> None:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """8-bit RGB by the rules at the top of this file."""
+    """Convert to 8-bit RGB by the rules at the top of this file."""
     if image.mode == "F":
         raise InputRefused(f"{path}: has floating-point pixels of undeclared range; expected 8 or 16 bits.")
     if image.mode == "I" or image.mode.startswith("I;16"):

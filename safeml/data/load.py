@@ -1,4 +1,4 @@
-"""Data sets by kind: one row a loader, imported when it is used."""
+"""Data sets by kind: one row per loader, imported on use."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LOADERS: dict[str, str] = {
 
 
 def load_dataset(kind: str, path: str | Path = "", **options: Any) -> ImageDataset:
-    """The data set of a kind, at a path, with the options of its loader (see `options_of`).
+    """Load the data set of a kind at a path, with the options of its loader (see `options_of`).
 
     Raises:
         ConfigError: an unknown kind or option, a missing option or path, or nothing at the path.
-        InputRefused: the data is damaged or not what it claims to be.
+        InputRefused: the data are damaged or not of the declared kind.
     """
     load = _loader(kind)
     known = options_of(kind)
@@ -35,16 +35,16 @@ def load_dataset(kind: str, path: str | Path = "", **options: Any) -> ImageDatas
     parameters = inspect.signature(load).parameters
     if str(path):
         if "path" not in parameters:
-            raise ConfigError(f'data of kind "{kind}" is made, not read; remove the path {path}.')
+            raise ConfigError(f'data of kind "{kind}" is rendered, not read; remove the path {path}.')
         options = {"path": path, **options}
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
-            raise ConfigError(f'data of kind "{kind}" needs {name}, which is not given.')
+            raise ConfigError(f'data of kind "{kind}" requires {name}, which is missing.')
     return load(**options)
 
 
 def options_of(kind: str) -> tuple[str, ...]:
-    """The names of the options that the loader of a kind takes beside the path."""
+    """Return the names of the loader options of a kind, without the path."""
     return tuple(name for name in inspect.signature(_loader(kind)).parameters if name != "path")
 
 

@@ -8,8 +8,8 @@
     file_index   integer [N]; the number of each image in its source
     class_names  text [K]
 
-Other arrays are left unread. An .npz file is a zip archive of arrays, each with a header that declares type and shape;
-all headers are read and weighed before any array is, and nothing is ever unpickled.
+Other arrays are not read. An .npz file is a zip archive of arrays, each with a header that declares type and shape;
+all headers are read and checked before any array, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from safeml.limits import LIMITS, Limits
 
 KEYS = ("images", "labels", "track_id", "roi", "width", "height", "file_index", "class_names")
 LABEL_FILE = "labels.csv"
-# What zipfile, zlib and numpy's header parser are known to raise on damaged files.
+# Errors of zipfile, zlib and numpy's header parser on damaged files.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -52,7 +52,7 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class _Header:
-    """What an array claims to be."""
+    """The declared type and shape of an array."""
 
     member: zipfile.ZipInfo
     shape: tuple[int, ...]
@@ -65,18 +65,18 @@ def load(
     class_names: tuple[str, ...] | None = None,
     frames_per_sign: float | None = None,
 ) -> ImageDataset:
-    """The images in the .npz file at `path`.
+    """Load the images in the .npz file at `path`.
 
-    Class names are `class_names`, else the file's own, else those of a labels.csv (ClassId,SignName) beside it, else
-    "class 0" to the highest label that occurs.
+    Class names are `class_names`, else those in the file, else those of a labels.csv (ClassId,SignName) beside it, else
+    "class 0" to the highest label.
 
-    Raises:
-        ConfigError: there is no such file.
-        InputRefused: the file is damaged, too large, or its arrays are not what the table above says.
+        Raises:
+            ConfigError: there is no such file.
+            InputRefused: the file is damaged, too large, or its arrays differ from the table above.
     """
     file = Path(path)
     if not file.is_file():
-        raise ConfigError(f"{file}: there is no such file; expected an .npz file with images and labels.")
+        raise ConfigError(f"{file}: does not exist; expected an .npz file with images and labels.")
     arrays = read_arrays(file)
     images, labels = arrays["images"], arrays["labels"]
     if images.dtype != np.uint8:
@@ -91,12 +91,12 @@ def load(
         sides = np.stack([arrays["height"], arrays["width"]], axis=1)
         if int(sides.min()) < 1 or int(sides.max()) > LIMITS.image_pixels:
             raise InputRefused(
-                f"{file}: width or height leaves 1-{LIMITS.image_pixels:,}; expected pixels of the original images."
+                f"{file}: width or height is outside 1-{LIMITS.image_pixels:,}; expected pixels of the original images."
             )
         original_size = sides.astype(np.int32)
     if "roi" in arrays and original_size is None:
         raise InputRefused(
-            f"{file}: has roi but not width and height; roi is in pixels of the original images, so give all."
+            f"{file}: has roi without width and height; roi is in pixels of the original images, so store all three."
         )
     boxes = None
     if original_size is not None and "roi" in arrays and images.ndim == 4:
@@ -115,7 +115,7 @@ def load(
 
 
 def read_arrays(path: Path, limits: Limits = LIMITS) -> dict[str, np.ndarray]:
-    """The arrays of `KEYS` in the .npz file at `path`, after all their headers were found sound and in bounds."""
+    """Read the arrays of `KEYS` in the .npz file at `path`, after checking all headers."""
     try:
         with zipfile.ZipFile(path) as archive:
             headers = _read_headers(archive, path, limits)
@@ -126,7 +126,7 @@ def read_arrays(path: Path, limits: Limits = LIMITS) -> dict[str, np.ndarray]:
             return arrays
     except _DAMAGED as error:
         raise InputRefused(
-            f"{path}: is damaged or not an .npz file; write it anew with numpy.savez_compressed."
+            f"{path}: is damaged or not an .npz file; write it again with numpy.savez_compressed."
         ) from error
 
 
@@ -136,14 +136,14 @@ def _read_headers(archive: zipfile.ZipFile, path: Path, limits: Limits) -> dict[
         raise InputRefused(f"{path}: has {len(members)} entries; the limit is {limits.array_members}.")
     by_name = {member.filename.removesuffix(".npy"): member for member in members}
     if len(by_name) != len(members):
-        raise InputRefused(f"{path}: names an array twice; expected each once.")
+        raise InputRefused(f"{path}: holds an array twice; expected each once.")
     for key in ("images", "labels"):
         if key not in by_name:
             near = difflib.get_close_matches(key, by_name, n=1)
             hint = f'; rename "{near[0]}"?' if near else "; expected the arrays images and labels."
             raise InputRefused(f"{path}: has no array {key}{hint}")
     wanted = {key: by_name[key] for key in KEYS if key in by_name}
-    # The archive's own claim first: not one byte is inflated for a file that claims too much.
+    # First the declared size: no byte is inflated for a file that declares too much.
     total = sum(member.file_size for member in wanted.values())
     if total > limits.array_bytes:
         raise InputRefused(
@@ -175,7 +175,7 @@ def _read_header(stream: IO[bytes], member: zipfile.ZipInfo, where: str) -> _Hea
         raise InputRefused(
             f"{where} holds {dtype.kind!r} objects or records; expected numbers or text, never pickled data."
         )
-    # A shape far beyond the stored bytes would make numpy reserve that memory before it finds out.
+    # For a shape far beyond the stored bytes, numpy would reserve that memory before it detects the error.
     declared, stored = prod(shape) * dtype.itemsize, member.file_size - stream.tell()
     if min(shape, default=0) < 0 or declared != stored:
         raise InputRefused(

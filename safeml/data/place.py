@@ -1,4 +1,4 @@
-"""Where the data of settings lie."""
+"""The location of the configured data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RENDERED_IMAGES = 4300
 
 @dataclass(frozen=True)
 class Place:
-    """Where relative paths of the settings start: the settings' own folder, or the data folder given by hand."""
+    """The base folder of relative paths: the folder of the settings, or --data-root."""
 
     base: Path
     data_root: Path | None = None
@@ -28,11 +28,11 @@ class Place:
         return self.base if self.data_root is None else self.data_root
 
     def data(self, settings: DataSettings) -> ImageDataset:
-        """The data that the settings name; what they declare about clustering stands where tracks are unknown."""
+        """Load the configured data; declared clustering applies if tracks are unknown."""
         return add_pixel_groups(self.plain(settings))
 
     def plain(self, settings: DataSettings) -> ImageDataset:
-        """The same without the columns that are measured from pixels, which take longer than reading."""
+        """Load the data without the columns measured from pixels, which take longer than reading."""
         by_kind: dict[str, dict[str, Any]] = {
             "npz": {},
             "gtsrb": {
@@ -50,16 +50,14 @@ class Place:
         path = str(self.root / settings.path) if settings.path else ""
         if path and not os.path.exists(path):
             raise ConfigError(
-                f"{path}: there is no such file or folder; relative data paths start at {self.root}, and --data-root or SAFEML_DATA_ROOT "
-                "names another place."
+                f"{path}: does not exist; relative data paths start at {self.root}. Set another base folder with --data-root or "
+                "SAFEML_DATA_ROOT."
             )
         data = load_dataset(settings.kind, path, **by_kind[settings.kind])
         if settings.classes:
             data = data.only(settings.classes)
         if data.classes < 2:
-            raise InputRefused(
-                f"{data.name}: has one class; expected at least 2, or there is nothing to tell apart."
-            )
+            raise InputRefused(f"{data.name}: has one class; expected at least 2.")
         if settings.frames_per_sign is not None and data.frames_per_sign is None:
             data = replace(data, frames_per_sign=settings.frames_per_sign)
         if settings.images is not None and settings.kind != "rendered":

@@ -15,7 +15,7 @@ DANGER = "danger"
 MANDATORY = "mandatory"
 RIGHT_OF_WAY = "right of way"
 
-# One row a class, in the order of the official class ids 0-42.
+# One row per class, in the order of the official class ids 0-42.
 _CATALOGUE: tuple[tuple[str, str], ...] = (
     ("Speed limit (20km/h)", SPEED_LIMIT),
     ("Speed limit (30km/h)", SPEED_LIMIT),
@@ -72,12 +72,12 @@ FAMILY_OF: dict[str, str] = dict(_CATALOGUE)
 CRITICAL_CLASSES: tuple[str, ...] = ("Yield", "Stop", "No entry", "Pedestrians", "Children crossing")
 """Classes whose omission puts others at risk at once: crossing traffic, oncoming traffic, people on the road.
 
-They are pooled where each alone is too rare for a proof. The choice is a proposal of safeml's with no outside authority.
+They are pooled where each alone is too rare for a proof. The list is a proposal of safeml, not an external standard.
 """
 
 
 def families(class_names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The family of each class in `class_names`, or None where a name is not one of GTSRB's."""
+    """Return the family of each class in `class_names`, or None if a name is not one of GTSRB's."""
     if not all(name in FAMILY_OF for name in class_names):
         return None
     return tuple(FAMILY_OF[name] for name in class_names)

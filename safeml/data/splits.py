@@ -1,7 +1,7 @@
-"""Splits that keep all frames of one physical sign on one side. Legend: N images, K classes.
+"""Splits that do not separate frames of one physical sign. Legend: N images, K classes.
 
-Frames of one sign are near copies, so a random split of images puts near copies of the training images in the test set
-and overstates accuracy (track leakage).
+Frames of one sign are near duplicates, so a random split of images puts near duplicates of training images into the
+test set and overstates accuracy (track leakage).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from safeml.errors import ConfigError, InputRefused
 
 
 def split_by_track(dataset: ImageDataset, fractions: dict[str, float], seed: int) -> dict[str, ImageDataset]:
-    """Disjoint splits of whole tracks, stratified by class.
+    """Split the images into disjoint sets of whole tracks, stratified by class.
 
-    Within each class, tracks are shuffled and shared out in proportion to `fractions` (largest remainder). A class with
-    at least as many tracks as there are splits is in every split. The shuffle of a class depends on the seed and on the
-    track numbers of that class alone, so neither the order of images nor another class changes it.
+    Within each class, tracks are shuffled and distributed in proportion to `fractions` (largest remainder). A class with
+    at least as many tracks as splits is in every split. The shuffle of a class depends only on the seed and the track
+    numbers of that class, so neither the order of images nor another class changes it.
 
     Args:
-        dataset: with tracks, or with frames_per_sign == 1 (then each image is a sign of its own).
+        dataset: with tracks, or with frames_per_sign == 1 (then each image is another sign).
         fractions: split name -> share of the tracks of each class, > 0; the shares add up to 1.
         seed: of the shuffle.
 
@@ -30,7 +30,7 @@ def split_by_track(dataset: ImageDataset, fractions: dict[str, float], seed: int
         split name -> its images, in source order.
 
     Raises:
-        ConfigError: bad fractions, a split that would be empty, or clustering that is not known.
+        ConfigError: invalid fractions, an empty split, or unknown clustering.
         InputRefused: a track with images of two classes.
     """
     _check_fractions(fractions)
@@ -63,11 +63,11 @@ def split_by_track(dataset: ImageDataset, fractions: dict[str, float], seed: int
 
 
 def split_by_image(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
-    """A random split of single images, `fraction` of them in the second part. It leaks: see above, and use it to show that."""
+    """Split single images at random, `fraction` of them in the second part. It leaks (see above); use it to measure that."""
     order = np.random.default_rng([seed, 0x1A]).permutation(len(dataset))
     held = max(1, round(fraction * len(dataset)))
     if held >= len(dataset):
-        raise ConfigError(f"{dataset.name}: has {len(dataset)} images; too few to hold {held} of them out.")
+        raise ConfigError(f"{dataset.name}: has {len(dataset)} images, too few to hold out {held}.")
     rest, chosen = np.sort(order[held:]), np.sort(order[:held])
     return (
         replace(dataset.take(rest), name=f"{dataset.name} (random train)"),
@@ -76,10 +76,10 @@ def split_by_image(dataset: ImageDataset, fraction: float, seed: int) -> tuple[I
 
 
 def pooled(first: ImageDataset, second: ImageDataset) -> ImageDataset:
-    """The images of both with their tracks. Raises ConfigError where classes or sizes differ."""
+    """Concatenate two data sets with their tracks. Raises ConfigError if classes or sizes differ."""
     if first.class_names != second.class_names or first.images.shape[1:] != second.images.shape[1:]:
         raise ConfigError(
-            f"{first.name} and {second.name} have other classes or sizes; they cannot be pooled."
+            f"{first.name} and {second.name} differ in classes or image size; they cannot be pooled."
         )
     tracks = None
     if first.tracks is not None and second.tracks is not None:
@@ -94,7 +94,7 @@ def pooled(first: ImageDataset, second: ImageDataset) -> ImageDataset:
 
 
 def share_out(count: int, fractions: list[float]) -> np.ndarray:
-    """Whole numbers that add up to `count`, nearest to `count` x `fractions`, each at least 1 where `count` suffices.
+    """Distribute `count` in proportion to `fractions` in whole numbers, each at least 1 if `count` suffices.
 
     Largest-remainder method; ties go to the earlier split.
 
@@ -124,12 +124,12 @@ def _check_fractions(fractions: dict[str, float]) -> None:
 
 
 def _signs(dataset: ImageDataset) -> np.ndarray:
-    """int64 [N]; equal numbers are frames of one sign."""
+    """Return int64 [N]; equal numbers are frames of one sign."""
     if dataset.tracks is not None:
         return dataset.tracks
     if dataset.frames_per_sign == 1:
         return np.arange(len(dataset), dtype=np.int64)
     raise ConfigError(
-        f"{dataset.name}: tracks are unknown, so frames of one sign could fall on both sides; give tracks, or declare "
-        f"frames_per_sign = 1 if every image shows a sign of its own."
+        f"{dataset.name}: tracks are unknown, so frames of one sign could be in both splits; supply track ids, or set "
+        "frames_per_sign = 1 if every image shows another sign."
     )

@@ -1,10 +1,10 @@
-"""What an audit will do, how long it takes, and what it can prove at all, told before it runs.
+"""Plans of audits: work, duration and provable gates, before the audit runs.
 
-    base        the records of a plan        perfect     a model that is right but for a chosen few, as kept work
-    wrong       which signs are wrong        best_case   what the stages record of it, and what the gates say
-    cost        how much is computed         probe       how fast this machine computes it
-    training    the same of a recipe         words       the sentences
-    plan        all of it together
+base        the records of a plan        perfect     a model with known mistakes, as stored work
+    wrong       the misclassified signs      best_case   the stages and gates on such a model
+    cost        the amount of computation    probe       the speed of this machine
+    training    cost of a recipe             words       the sentences
+    plan        the whole plan
 
-Nothing here writes a file. A framework is imported in `probe` and `training` alone.
+This package writes no file. Only `probe` and `training` import a framework.
 """

@@ -10,20 +10,21 @@ GateState = Literal["provable", "depends", "waived", "not_provable", "fails", "m
 
 
 class Seconds(Record):
-    """A range of wall time in seconds on this machine; another one, or a busy one, takes another time."""
+    """A range of wall time in seconds, valid for this machine and its present load."""
 
     low: Finite
     high: Finite
 
 
 class StagePlan(Record):
-    """What one stage computes. Counts are upper bounds: an attack leaves an image at its first misclassified iterate.
+    """The work of one stage. Counts are upper bounds: an attack stops at the first misclassified iterate of an image.
 
-    state: `done` is kept in the run folder whole; `off` is disabled; `idle` computes nothing (no manifest, no gradient).
-    images, signs: what it is measured on; signs None where clustering is unknown.
-    forward_passes: images answered without a gradient. gradient_steps: images answered with one.
-    slices, slices_kept: pieces of its work, and how many of them the run folder holds already (not counted otherwise).
-    seconds: None where nothing was timed.
+    state: `done`: stored in the run folder; `off`: disabled; `idle`: computes nothing (no manifest, no gradient).
+    images, signs: measured images and sign tracks; signs None if clustering is unknown.
+    forward_passes: images in passes without gradients.
+    gradient_steps: images in passes with gradients.
+    slices, slices_kept: pieces of work, and how many the run folder holds already (not counted otherwise).
+    seconds: None if not timed.
     """
 
     stage: str
@@ -40,10 +41,11 @@ class StagePlan(Record):
 
 
 class Allowed(Record):
-    """How much may be wrong while a gate still passes.
+    """The number of misclassified units with which a gate still passes.
 
-    wrong, of: `unit`s that are wrong as a whole, and how many there are. value: the metric at that many.
-    group: where they all lie (`family:...`), or "" for anywhere.
+    wrong, of: wholly misclassified `unit`s, and their total.
+    value: the metric at that number.
+    group: the group of all of them (`family:...`), or "" for any.
     """
 
     wrong: int
@@ -54,17 +56,18 @@ class Allowed(Record):
 
 
 class GatePlan(Record):
-    """What a gate can come to with these images.
+    """The possible result of a gate on these images.
 
     state:
-        provable      a model can pass it; `allowed` says how much it may get wrong
-        depends       nothing can be said before the model is measured
-        waived        a perfect model does not pass it, and somebody answers for that
-        not_provable  even a perfect model is not proven on so few signs; `needs_signs` in all would do
-        fails         it fails whatever the model does
+        provable      a model can pass it; `allowed`: number of permitted mistakes
+        depends       unknown before the model is measured
+        waived        a perfect model does not pass it, and a waiver covers it
+        not_provable  too few sign tracks even for a perfect model; `needs_signs` in total suffice
+        fails         it fails for every model
         missing       its evidence will be missing
-    best: the metric of a perfect model. message: one sentence. needs_signs: in all (of the weakest group, where the
-    metric is of that); None where no number is known.
+    best: the metric of a perfect model.
+    message: one sentence.
+    needs_signs: sign tracks in total (of the weakest group for its metric); None if unknown.
     """
 
     gate: Gate
@@ -76,7 +79,11 @@ class GatePlan(Record):
 
 
 class TrainingPlan(Record):
-    """A recipe that has to be trained first. steps: batches of one epoch. first_epoch: until it ends, validation included."""
+    """A recipe to train before the audit.
+
+    steps: batches per epoch.
+    first_epoch: duration of the first epoch, validation included.
+    """
 
     recipe: str
     epochs: int
@@ -88,11 +95,14 @@ class TrainingPlan(Record):
 
 
 class Plan(Record):
-    """What `safeml audit` (or `safeml run`) with these settings will do.
+    """The plan of `safeml audit` or `safeml run` with these settings.
 
-    best_exit_code: the best that any model can reach; 0 is a pass. sentence: the same in words.
-    opening: until model and data are read. compiling: the graphs, once for each process. seconds: all of it, training included.
-    folder: the run folder that was looked at, "" for none.
+    best_exit_code: best exit code of any model; 0 is a pass.
+    sentence: the same in words.
+    opening: reading model and data.
+    compiling: graphs, once per process.
+    seconds: total, training included.
+    folder: the run folder, "" for none.
     """
 
     schema_version: Literal[1] = 1

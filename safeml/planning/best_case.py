@@ -1,4 +1,4 @@
-"""What the stages record of a perfect model, computed by their own code. Legend: N images."""
+"""The stages on a perfect model, computed by their own code. Legend: N images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from safeml.stages.base import Stage, load
 
 @dataclass(frozen=True, eq=False)
 class PlanData:
-    """What a plan is made from: settings and data, and of the model no more than its file says without being opened.
+    """The inputs of a plan: settings, data, and facts about the model that need no loading.
 
     name: of the model.
-    gradient: whether it is of a kind that gives one.
-    manifest: of its training, where there is one.
-    untrained: its recipe is trained first, so that the manifest does not exist yet.
+    gradient: whether its format supports gradients.
+    manifest: of its training, if it exists.
+    untrained: its recipe is trained first, so the manifest does not exist yet.
     """
 
     config: Config
@@ -56,23 +56,23 @@ class PlanData:
 
     @property
     def no_model(self) -> NoModel:
-        """In place of the classifier."""
+        """Return the placeholder of the classifier."""
         return NoModel(self.name, self.test.classes, no_answer if self.gradient else None)
 
     @property
     def no_surrogate(self) -> DifferentiableClassifier | None:
-        """In place of the surrogate, where the settings name one."""
+        """Return the placeholder of the surrogate, if one is configured."""
         if settings_of(self.config.stages, ADVERSARIAL).surrogate is None:
             return None
         return cast("DifferentiableClassifier", NoModel("surrogate", self.test.classes, no_answer))
 
     @cached_property
     def blank(self) -> ImageDataset:
-        """The test images without their pixels, which no perfect model needs."""
+        """Return the test images without pixels, which a perfect model does not need."""
         return replace(self.test, images=np.zeros((len(self.test), 1, 1, 1), np.uint8), boxes=None)
 
     def inputs(self, pixels: bool = False) -> AuditInputs:
-        """Return what a stage gets without a model; pixels: with those of the images."""
+        """Return the inputs of a stage without a model; pixels: include the pixels of the images."""
         return AuditInputs(
             self.no_model,
             self.test if pixels else self.blank,
@@ -85,7 +85,7 @@ class PlanData:
 
 
 def perfect_of(stage: Stage[Any]) -> Perfect | None:
-    """Return how a stage is run without a model; None where it cannot be."""
+    """Return how a stage runs without a model; None if it cannot."""
     if not stage.perfect:
         return None
     perfect: Perfect = load(stage.perfect)
@@ -94,14 +94,17 @@ def perfect_of(stage: Stage[Any]) -> Perfect | None:
 
 @dataclass(eq=False)
 class BestCase:
-    """Runs stages on models of known answers, each once. calls: what each stage computes, by stage name."""
+    """Stages on models with known predictions, each run once.
+
+    calls: the computations of each stage, by stage name.
+    """
 
     data: PlanData
     calls: dict[str, list[Call]] = field(default_factory=dict)
     _results: dict[tuple[str, bytes, bytes], StageResult] = field(default_factory=dict)
 
     def stages(self) -> list[StageResult]:
-        """Run every stage on a model that is always correct; a stage whose metrics cannot be known before is left out."""
+        """Run every stage on a perfect model, except stages whose metrics depend on the model."""
         results = []
         for stage in STAGES:
             if not settings_of(self.data.config.stages, stage).enabled:
@@ -117,7 +120,7 @@ class BestCase:
         return results
 
     def can_simulate(self, stage: Stage[Any]) -> bool:
-        """Whether the stage can be run on a model that classifies chosen images incorrectly."""
+        """Return whether the stage can run on a model that misclassifies given images."""
         perfect = perfect_of(stage)
         return perfect is not None and perfect.simulate is not None
 
@@ -129,7 +132,7 @@ class BestCase:
     def run(self, stage: Stage[Any], wrong: np.ndarray | None = None, metric: str = "") -> StageResult:
         """Run the stage on a model that classifies the images in `wrong` (bool [N] of its images) incorrectly.
 
-        metric: the one that is read.
+        metric: the metric of interest.
         """
         perfect = perfect_of(stage)
         assert perfect is not None
@@ -157,7 +160,7 @@ class BestCase:
         return signs_of(images, images.groups["family"] == name if kind == "family" else ~none_of(images))
 
     def _or_error(self, stage: Stage[Any]) -> StageResult:
-        """The stage, or its error, as the pipeline records it."""
+        """Return the stage, or its error, as the pipeline records it."""
         try:
             return self.run(stage)
         except SafemlError as error:

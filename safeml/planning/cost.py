@@ -1,4 +1,4 @@
-"""How much a stage computes and how long that takes, from the slices that it asks for. Legend: N images."""
+"""The amount of computation of a stage and its duration, from its slices. Legend: N images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from safeml.planning.perfect import PerfectWork, images_of
 from safeml.sealed import Arrays, Form
 from safeml.work import FORWARD, Cost, Work
 
-# A first guess of what other work on the machine, memory and clock make of a short measurement.
+# A rough factor for the effect of load, memory and clock on a short measurement.
 FASTER, SLOWER = 0.7, 1.6
-# An attack ends with its last survivor: on a weak model far before its last step.
+# An attack ends with its last survivor, on a weak model long before its last step.
 ATTACK_FASTER = 0.4
 
 
@@ -23,8 +23,10 @@ ATTACK_FASTER = 0.4
 class Rates:
     """Seconds on this machine.
 
-    forward: one batch of `forward_batch` images answered. step, turn: by graph of an attack (`Cost.graph`), one gradient step
-    of a batch of `attack_batch` images, and what each start costs beside its steps. compiling: by graph, "forward" included.
+    forward: one forward pass of `forward_batch` images.
+    step: by graph of an attack (`Cost.graph`), one gradient step of `attack_batch` images.
+    turn: by graph, the cost of a start beside its steps.
+    compiling: by graph, "forward" included.
     """
 
     forward: float
@@ -37,7 +39,10 @@ class Rates:
 
 @dataclass(eq=False)
 class DryWork:
-    """A `Work` that takes what is kept and pretends the rest, and keeps nothing. calls: what was asked for, in order."""
+    """A `Work` that reads stored results, simulates the others and stores nothing.
+
+    calls: the requests, in order.
+    """
 
     kept: Work
     pretended: PerfectWork
@@ -62,7 +67,7 @@ class DryWork:
 
 
 class _Absent(Exception):
-    """Raised in place of measuring: nothing is computed, so nothing is kept."""
+    """The error raised instead of a measurement: nothing is computed or stored."""
 
 
 def _absent() -> Arrays:
@@ -70,7 +75,7 @@ def _absent() -> Arrays:
 
 
 def forward_passes(calls: Sequence[Call]) -> int:
-    """Images answered without a gradient: each attack looks before, after each start, and is measured again."""
+    """Count images in passes without gradients: an attack predicts before and after each start; the audit predicts again."""
     return sum(call.images * _answers(call) for call in calls)
 
 
@@ -81,14 +86,14 @@ def _answers(call: Call) -> int:
 
 
 def gradient_steps(calls: Sequence[Call]) -> int:
-    """Images answered with a gradient, if no image is broken before the last step."""
+    """Count images in passes with gradients, if no image is misclassified before the last step."""
     return sum(call.images * call.cost.steps for call in calls if call.cost.gradient)
 
 
 def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | None:
-    """How long the calls that are not kept take, and `beside` (seconds) everything of the stage that asks no model.
+    """Return the duration of the calls without stored results, plus `beside` seconds without the model.
 
-    None where an attack has no rate.
+    None if an attack has no rate.
     """
     answering = attacking = 0.0
     if any(call.cost.steps and not call.kept and call.cost.graph not in rates.step for call in calls):
@@ -110,11 +115,11 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
 
 
 def about(seconds: float) -> Seconds:
-    """The range around one measured time."""
+    """Return the range around one measured time."""
     return Seconds(low=FASTER * seconds, high=SLOWER * seconds)
 
 
 def together(parts: Sequence[Seconds | None]) -> Seconds | None:
-    """The sum of ranges; None where nothing was timed."""
+    """Return the sum of ranges; None if none was timed."""
     timed = [part for part in parts if part is not None]
     return Seconds(low=sum(p.low for p in timed), high=sum(p.high for p in timed)) if timed else None

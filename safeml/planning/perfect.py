@@ -1,4 +1,4 @@
-"""A `Work` that gives the arrays of a model of known answers, so that a stage's own code computes its metrics without a framework.
+"""A `Work` that returns the arrays of a model with known predictions: a stage computes its metrics without a framework.
 
 Legend: N images, M images of a slice, K classes.
 """
@@ -17,7 +17,7 @@ from safeml.errors import StageError
 from safeml.sealed import Arrays, Form
 from safeml.work import FORWARD, Cost
 
-# Of batches that were never halved: larger than any batch.
+# Larger than any batch: batches that were never halved.
 NEVER_HALVED = 1 << 40
 
 
@@ -25,9 +25,9 @@ NEVER_HALVED = 1 << 40
 class PerfectWork:
     """A `Work` for one stage and one simulated model.
 
-    stage_arrays: the stage's arrays of a slice by name, see `Perfect.arrays`; None for a stage that asks for none.
+    stage_arrays: the stage's arrays of a slice by name, see `Perfect.arrays`; None for a stage without arrays.
     numbers: int [N], see `slices.numbers`.
-    calls: what was asked for, in order.
+    calls: the requests, in order.
     """
 
     model: Simulated
@@ -44,7 +44,7 @@ class PerfectWork:
         measure: Callable[[], Arrays],
         cost: Cost = FORWARD,
     ) -> Arrays:
-        """See `Work`. Raises StageError for an array that the stage has no answer for."""
+        """See `Work`. Raises StageError for an array that the stage does not define."""
         self.calls.append(Call(item, images_of(form), cost))
         return self.arrays(item, parts, form)
 
@@ -59,7 +59,7 @@ class PerfectWork:
         return {name: makers[name](shape) for name, (_, shape) in form.items()}
 
     def _rows(self, item: str, parts: Mapping[str, Any], count: int) -> np.ndarray:
-        """The images of a slice, where the stage names them; else the next ones."""
+        """Return the images of a slice, if the stage names them; else the next ones."""
         if "ids" not in parts:
             return self._next(item, count)
         order = np.argsort(self.numbers)
@@ -67,7 +67,7 @@ class PerfectWork:
         return rows
 
     def _next(self, item: str, count: int) -> np.ndarray:
-        """The rows of the next slice: a stage asks for an item's images in their order, and perhaps again from the start."""
+        """Return the rows of the next slice; a stage requests the images of an item in order, possibly more than once."""
         start = self._places.get(item, 0) % len(self.model.answers)
         self._places[item] = start + count
         return np.arange(start, start + count) % len(self.model.answers)

@@ -1,4 +1,4 @@
-"""The whole plan: gates, stages, times."""
+"""The plan of an audit: gates, stages and times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from safeml.stages.base import Stage, load
 from safeml.statistics.clusters import clusters_of
 from safeml.work import SURROGATE_GRAPH, Progress, keep_nothing, silent
 
-NOISY = "Times are measured on this machine as busy as it is now; another machine, or a busier one, takes another time."
+NOISY = "Times are valid for this machine under its present load; another machine or load takes another time."
 
 
 def make_plan(
@@ -42,11 +42,12 @@ def make_plan(
     timing: bool = True,
     progress: Progress = silent,
 ) -> Plan:
-    """Say what an audit with these settings will do, how long it takes and what it can prove. Writes nothing.
+    """Plan the work, the duration and the provable gates of an audit. Writes nothing.
 
-    model: instead of the configured one. out: the run folder, whose finished work is not counted again.
-    timing: open the model and time it; without, no framework is started and there are no times.
-    Raises ConfigError and InputRefused as the audit would.
+    model: instead of the configured one.
+    out: the run folder, whose stored work is not counted again.
+    timing: open the model and time it; otherwise no framework starts and there are no times.
+        Raises ConfigError and InputRefused as the audit would.
     """
     config = quick(config) if profile == "quick" else config
     subject = planned(config, place, model, out, profile, timing, progress)
@@ -87,7 +88,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class Dry:
-    """What a stage asks for, the seconds of everything else in it, and whether the run folder holds it whole."""
+    """The calls of a stage, the seconds of its other work, and whether the run folder holds all results."""
 
     calls: list[Call] = field(default_factory=list)
     beside: float = 0.0
@@ -95,7 +96,7 @@ class Dry:
 
 
 def _dry(stage: Stage[Any], subject: Planned) -> Dry:
-    """Run a stage without its model: what is kept is taken, the rest is pretended, and whoever asks the model is not timed."""
+    """Run a stage without its model: stored results are read, the others are simulated, and model calls are not timed."""
     known, journal = subject.known, subject.journal
     settings = settings_of(known.config.stages, stage)
     if not settings.enabled:
@@ -117,13 +118,13 @@ def _dry(stage: Stage[Any], subject: Planned) -> Dry:
     began = time.perf_counter()
     try:
         load(stage.run)(inputs, settings)
-    except SafemlError:  # a stage that cannot be measured says so in its gates
+    except SafemlError:  # the gates report a stage that cannot be measured
         return Dry()
     return Dry(work.calls, time.perf_counter() - began)
 
 
 def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> Dry:
-    """What a stage asks for of a perfect model, with nothing kept."""
+    """Return the calls of a stage on a perfect model, without stored results."""
     known = subject.known
     settings, perfect = settings_of(known.config.stages, stage), perfect_of(stage)
     if settings.enabled and perfect is not None and perfect.calls is not None:
@@ -132,7 +133,7 @@ def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> Dry:
 
 
 def _graphs(dry: dict[str, Dry]) -> set[str]:
-    """What has to be compiled: answers, and attacks by norm, on the model and on the surrogate."""
+    """Return the graphs to compile: predictions, and attacks by norm, on the model and on the surrogate."""
     calls = [call for found in dry.values() for call in found.calls if not call.kept]
     return {"forward" for _ in calls} | {call.cost.graph for call in calls if call.cost.steps}
 
@@ -184,12 +185,12 @@ def _stage(stage: Stage[Any], subject: Planned, dry: Dry, rates: Rates | None) -
 def _state(
     stage: Stage[Any], subject: Planned, kept: bool
 ) -> tuple[Literal["runs", "done", "off", "idle"], str]:
-    """What becomes of a stage, and why where it does not run."""
+    """Return the state of a stage, with the reason if it does not run."""
     known = subject.known
     if not settings_of(known.config.stages, stage).enabled:
         return "off", f"[stages.{stage.name}] enabled = false"
     if kept:
-        return "done", "kept in the run folder"
+        return "done", "stored in the run folder"
     perfect = perfect_of(stage)
     if perfect is None:
         return "runs", "its cost is not known"

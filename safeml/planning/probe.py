@@ -1,4 +1,4 @@
-"""How fast this machine answers and attacks: a few batches of the model that will be audited. Legend: N images."""
+"""The speed of predictions and attacks on this machine, from a few batches. Legend: N images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safeml.planning.cost import Rates
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 
-# So small that no image is broken by it, and every step is made.
+# Too small to misclassify an image, so that every step runs.
 TINY: dict[str, Threat] = {
     "linf": Threat(norm="linf", epsilon=1e-5),
     "l2": Threat(norm="l2", epsilon=1e-3),
@@ -35,10 +35,10 @@ def probe(
 ) -> Rates:
     """Time `classifier` on batches of `images` (uint8 [N, H, W, C]), and attacks on it in these norms (none: no attack).
 
-    Each is warmed up once; what the first call takes longer is compiling. A norm that cannot be attacked has no rate.
+    Each is warmed up once; the extra time of the first call is compiling. A norm that cannot be attacked has no rate.
     """
     first, _ = timed(lambda: classifier.predict_logits(_batch(images, classifier.batch.size)))
-    size = classifier.batch.size  # which falls where memory does not suffice
+    size = classifier.batch.size  # reduced if memory does not suffice
     batch = _batch(images, size)
     forward = statistics.median(timed(lambda: classifier.predict_logits(batch))[0] for _ in range(REPEATS))
     attacking = BatchSize(64 if settings.batch == "auto" else settings.batch)
@@ -52,13 +52,13 @@ def probe(
             )
         except SafemlError:
             raise
-        except Exception:  # of a stranger's model, whose gradient fails: the audit will say how
+        except Exception:  # a third-party model whose gradient fails: the audit will report it
             continue
     return Rates(forward, size, attacking.size, step, turn, compiling)
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds, and what `run` gives."""
+    """Return the seconds and the result of `run`."""
     began = time.perf_counter()
     found = run()
     return time.perf_counter() - began, found
@@ -69,11 +69,11 @@ def _batch(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _attack(classifier: Any, images: np.ndarray, threat: Threat, size: int) -> tuple[float, float, float]:
-    """Seconds of one step, of what a start costs beside its steps, and of compiling."""
+    """Return the seconds of one step, of a start beside its steps, and of compiling."""
     from safeml.attacks.registry import ATTACKS
 
     pixels = _batch(images, size).astype(np.float32) / np.float32(255)
-    # Its own answers as labels: nothing is wrong from the start, whatever the model is worth.
+    # Its predictions serve as labels, so no image is misclassified at the start.
     labels = classifier.predict_logits(pixels).argmax(axis=1)
 
     def attack(steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Which gates can be passed with these images at all, and how much a model may then get wrong."""
+"""The gates that can pass on these images, and the permitted number of mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safeml.stages import STAGES, settings_of
 from safeml.statistics.bootstrap import NO_VARIATION
 
 ROWS = {stage.name: stage for stage in STAGES}
-NEAR = 0.01  # of a limit that a perfect model misses
+NEAR = 0.01  # distance to a limit that a perfect model misses
 STATES: dict[str, GateState] = {
     "pass": "provable",
     "fail": "fails",
@@ -28,7 +28,7 @@ STATES: dict[str, GateState] = {
 
 
 def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[GatePlan], int]:
-    """Each gate in the order of the settings, and the best exit code of the whole.
+    """Plan each gate in the order of the settings, and the best exit code of all.
 
     today: ISO date, against which waivers expire.
     """
@@ -42,10 +42,10 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
 
 
 def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool:
-    """Whether a model with a few mistakes may prove what a perfect one does not.
+    """Return whether a model with a few mistakes may prove a gate that a perfect one does not.
 
-    A perfect model has no interval where every resample is the same. And with known tracks the design effect is largest
-    where no error is seen (`clusters.design_effect`): a few single wrong frames prove up to 0.2 points more than none.
+    A perfect model has no interval if all resamples are equal. With known tracks, the design effect is largest without
+    errors (`clusters.design_effect`): a few misclassified frames prove up to 0.2 points more than none.
     """
     metric, gate = result.metric, result.gate
     if metric is None or result.status != "not_proven":
@@ -77,7 +77,7 @@ def _plan(
 
 
 def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
-    """The group that a gate on the weakest one reads of a perfect model: that of the fewest sign tracks."""
+    """Return the weakest group of a perfect model: the one with the fewest sign tracks."""
     row = ROWS.get(gate.stage)
     records = row.records(settings_of(best.data.config.stages, row)) if row is not None else ()
     start = next((record.weakest_of for record in records if record.name == gate.metric), "")
@@ -91,7 +91,7 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
 
 
 def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str) -> Allowed | None:
-    """The most signs that may be wrong as a whole, by bisection through stage and gate."""
+    """Find the largest permitted number of wholly misclassified sign tracks, by bisection through stage and gate."""
     if metric.clustering == "census" or not best.can_simulate(ROWS[gate.stage]):
         return None
     signs = best.signs(ROWS[gate.stage], group)
@@ -108,7 +108,7 @@ def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str)
 
 
 def _passed(best: BestCase, gate: Gate, wrong: np.ndarray, today: str) -> Metric | None:
-    """The metric of a model that has these images wrong (bool [N]), where the gate passes on it."""
+    """Return the metric of a model that misclassifies the images `wrong` (bool [N]) if the gate passes, else None."""
     found = _metric(best, gate, wrong)
     stage = StageResult(stage=gate.stage, title=gate.stage, metrics=[found])
     ruling = decide([stage], [gate.model_copy(update={"waiver": None})], today).gates[0]

@@ -1,4 +1,4 @@
-"""What is planned for: data, and the model as far as it is there and may be opened."""
+"""The subject of a plan: the data, and the model if it exists and may be opened."""
 
 from __future__ import annotations
 
@@ -33,10 +33,14 @@ from safeml.work import Progress
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """known: what needs no model. inputs: what the stages will be given; its classifier is opened where time is measured.
+    """The subject of a plan.
 
-    opened: whether it is. keys: evidence and key of each stage, where the model is the one that will be audited.
-    training: of the recipe that has to be trained first. opening: seconds until model and data are read.
+    known: the inputs that need no model.
+    inputs: the inputs of the stages; the classifier is opened only for timing.
+    opened: whether it is.
+    keys: evidence and key of each stage, if the model is the one to audit.
+    training: of the recipe that is trained first.
+    opening: seconds to read model and data.
     """
 
     known: PlanData
@@ -49,12 +53,12 @@ class Planned:
 
     @property
     def journal(self) -> Journal | None:
-        """What the run folder holds already."""
+        """Return the journal of the run folder."""
         return Journal(self.folder) if self.folder is not None and self.folder.is_dir() else None
 
 
 class KnownPlace(Place):
-    """A place whose data are read once: audit and recipe often name the same."""
+    """A place that reads each data set once: audit and recipe often share one."""
 
     def plain(self, settings: DataSettings) -> ImageDataset:
         """See `Place.plain`."""
@@ -89,7 +93,7 @@ def planned(
         model = trained
     source = find_model(model)
     if not source.file.exists():
-        raise InputRefused(f"{source.file}: is not there; expected the model that is to be audited.")
+        raise InputRefused(f"{source.file}: does not exist; expected the model under test.")
     if timing:
         return _opened(config, place, model, out, profile, progress)
     check_surrogate(config, place)
@@ -125,7 +129,7 @@ def _opened(
 
 
 def _prepared(recipe_path: Path, place: Place) -> tuple[Prepared, float]:
-    """The recipe with its data, and the seconds that reading them took."""
+    """Return the recipe with its data, and the seconds to read them."""
     seconds, prepared = timed(lambda: prepare(recipe_path, KnownPlace(recipe_path.parent, place.data_root)))
     return prepared, seconds
 
@@ -149,25 +153,25 @@ def _of_recipe(
         )
     else:
         check_surrogate(config, place)
-    # The chain reads the data for the training and for the audit, and the framework starts once more, in the trial load.
+    # `safeml run` reads the data twice, for training and audit, and the trial load starts the framework again.
     opening = 2 * (reading + again + made.starting)
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
 
 
 def _read(config: Config, place: Place, name: str) -> PlanData:
-    """The data of the settings, without a model."""
+    """Read the data of the settings, without a model."""
     test = place.data(config.data.test)
     train, valid = (place.plain(data) if data else None for data in (config.data.train, config.data.valid))
     for other in (train, valid):
         if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(
-                f"data.test and the training data are the same images ({test.name}); a verdict needs its own."
+                f"data.test and the training data are the same images ({test.name}); set data.test to other images."
             )
     return PlanData(config, test, train, valid, config.model.name or name)
 
 
 def _inputs(known: PlanData) -> AuditInputs:
-    """What the stages would be given, with nobody to ask."""
+    """Return the inputs of the stages with a placeholder for the model."""
     seed = known.config.run.seed
     return AuditInputs(
         known.no_model,

@@ -1,4 +1,4 @@
-"""How long a recipe trains: a few steps of it on this machine, and the model that it starts from."""
+"""The duration of a training, from a few steps on this machine, and the untrained model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from safeml.settings.model import InputSettings
 STEPS = 6
 PATIENCE = 10.0  # seconds after which no further step is timed
 VALIDATION_BATCHES = 3
-TRANSFER = "not timed: a transferred model brings its weights along, which a plan does not fetch"
+TRANSFER = "not timed: a plan does not fetch the weights of a transferred model"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The plan of a training, and the untrained model as a classifier; None where it was not built.
+    """The plan of a training, and the untrained model as a classifier; None if not built.
 
-    starting: seconds in which the framework started.
+    starting: seconds to start the framework.
     """
 
     plan: TrainingPlan
@@ -35,7 +35,7 @@ class Trained:
 def plan_training(
     recipe: Recipe, train: ImageDataset, valid: ImageDataset, base: Path, timing: bool, name: str
 ) -> Trained:
-    """What training `recipe` takes, timed where `timing`. base: where its paths start. Nothing is written."""
+    """Plan the training of `recipe`, with times if `timing`. base: folder of its relative paths. Writes nothing."""
     epochs, steps = recipe.epochs * (2 if recipe.inflation else 1), -(-len(train) // recipe.batch)
     untimed = TrainingPlan(recipe=recipe.name, epochs=epochs, steps=steps, images=len(train))
     if not timing:
@@ -56,7 +56,7 @@ def plan_training(
         phases[0].prepare(model)
         compiling, step, validation = _time(model, recipe, train, valid)
     epoch = steps * step + validation
-    patience = f"at most: it ends {recipe.early_stopping} epochs after the best one"
+    patience = f"at most: early stopping ends it {recipe.early_stopping} epochs after the best one"
     plan = untimed.model_copy(
         update={
             "seconds": about(compiling + epochs * epoch),
@@ -69,7 +69,7 @@ def plan_training(
 
 
 def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) -> tuple[float, float, float]:
-    """Seconds of compiling, of one training step and of the validation of one epoch."""
+    """Return the seconds of compiling, of one training step and of the validation of one epoch."""
     import keras
 
     from safeml.training.batches import steps_per_epoch, training_batches, validation_batches

@@ -1,4 +1,4 @@
-"""A plan in sentences. Decides nothing."""
+"""Sentences of a plan, without decisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safeml.wording import counted, interval, limit_quantity, number, quantity
 
 CANNOT: tuple[tuple[GateState, str], ...] = (
     ("missing", "the evidence for {} will be missing"),
-    ("fails", "{} fails whatever the model does"),
+    ("fails", "{} fails for every model"),
     ("not_provable", "{} cannot be proven with these images"),
 )
 
@@ -25,15 +25,15 @@ def gate_words(
     group: str = "",
     model_free: bool = False,
 ) -> str:
-    """Say in one sentence what a gate can come to; model_free: no model changes its metric."""
+    """State the possible result of a gate in one sentence; model_free: no model changes its metric."""
     metric = None if result is None else result.metric
     if state == "depends":
         if metric is None:
             return "Depends on the model."
         if metric.low is None:
-            return "Depends on the model; one without any mistake has no interval here."
+            return "Depends on the model; a perfect model has no confidence interval here."
         return (
-            "Depends on the model: a perfect one just misses it, one with a few single wrong frames may not."
+            "Depends on the model: a perfect one just misses it, one with a few misclassified frames may not."
         )
     if state == "missing" and result is not None:
         why = result.message.partition(" is not measured: ")[2] or result.message
@@ -48,7 +48,7 @@ def gate_words(
                 if state == "provable"
                 else f"Fails: a perfect model has {value}."
             )
-        verb = "Counted already" if state == "provable" else "Fails whatever the model does; counted already"
+        verb = "Already counted" if state == "provable" else "Fails for every model; already counted"
         return f"{verb}: {value}."
     if state == "provable":
         return _allowed_words(allowed, metric, gate)
@@ -64,14 +64,12 @@ def _open_words(state: GateState, gate: Gate, metric: Metric, needs: int | None,
     ends = interval(metric.low, metric.high, gate.threshold, metric.unit)
     signs = counted(round(metric.signs or metric.n), "sign") + where
     if state == "fails":
-        return f"Fails whatever the model does: the interval of a perfect one is {ends}."
+        return f"Fails for every model: the confidence interval of a perfect one is {ends}."
     if metric.n < gate.min_n:
-        return f"Cannot be proven: {counted(metric.n, 'image')}{where}, and the gate asks for {number(gate.min_n)}."
+        return f"Cannot be proven: {counted(metric.n, 'image')}{where}, but the gate requires {number(gate.min_n)}."
     end = metric.low if metric.direction == "up" else metric.high
-    text = (
-        f"Cannot be proven: all {signs} right prove no more than {quantity(end, metric.unit, gate.threshold)}"
-    )
-    return f"{text}; {number(needs)} such signs would do." if needs is not None else f"{text}."
+    text = f"Cannot be proven: all {signs} correctly classified prove only {quantity(end, metric.unit, gate.threshold)}"
+    return f"{text}; {number(needs)} sign tracks would suffice." if needs is not None else f"{text}."
 
 
 def _allowed_words(allowed: Allowed | None, metric: Metric, gate: Gate) -> str:
@@ -80,16 +78,19 @@ def _allowed_words(allowed: Allowed | None, metric: Metric, gate: Gate) -> str:
     where = f" of {allowed.group.partition(':')[2]}" if allowed.group else ""
     value = quantity(allowed.value, metric.unit, gate.threshold)
     if allowed.wrong == 0:
-        return f"Can be proven, with none of {counted(allowed.of, allowed.unit)}{where} wrong."
-    return f"Can be proven, with up to {number(allowed.wrong)} of {counted(allowed.of, allowed.unit)}{where} wrong ({value})."
+        return f"Can be proven if none of {counted(allowed.of, allowed.unit)}{where} is misclassified."
+    return (
+        f"Can be proven with up to {number(allowed.wrong)} of {counted(allowed.of, allowed.unit)}{where} "
+        f"misclassified ({value})."
+    )
 
 
 def plan_words(gates: Sequence[GatePlan], code: int) -> str:
-    """The best that any model can reach, in one sentence."""
+    """State the best result that any model can reach in one sentence."""
     depends = [plan.gate.id for plan in gates if plan.state == "depends"]
-    rest = f" Nothing can be said yet of {_listed(depends)}." if depends else ""
+    rest = f" Unknown before the audit: {_listed(depends)}." if depends else ""
     if code == ExitCode.PASSED:
-        return f"A model that is good enough can pass (exit code 0).{rest}"
+        return f"A good enough model can pass (exit code 0).{rest}"
     parts = [
         words.format(_listed([plan.gate.id for plan in gates if plan.state == state]))
         for state, words in CANNOT
@@ -100,7 +101,7 @@ def plan_words(gates: Sequence[GatePlan], code: int) -> str:
 
 
 def duration(seconds: Seconds | None) -> str:
-    """A range of time in the unit of its upper end: 4 to 9 s, 3 to 6 min, 1.5 to 3 h."""
+    """Format a range of time in the unit of its upper end: 4 to 9 s, 3 to 6 min, 1.5 to 3 h."""
     if seconds is None:
         return ""
     for size, unit in ((3600.0, "h"), (60.0, "min"), (1.0, "s")):
@@ -113,7 +114,7 @@ def duration(seconds: Seconds | None) -> str:
 
 
 def limit_words(gate: Gate, metric: Metric | None) -> str:
-    """The limit as it stands in a table: ≥ 95 %."""
+    """Format a limit for a table: ≥ 95 %."""
     sign = {">=": "≥", "<=": "≤", "==": "="}[gate.op]
     unit = (
         metric.unit
@@ -124,7 +125,7 @@ def limit_words(gate: Gate, metric: Metric | None) -> str:
 
 
 def _rounded(x: float) -> str:
-    """One decimal where it tells something, and then at least 0.1."""
+    """Round to one decimal below 2, with a minimum of 0.1, else to an integer."""
     return f"{max(x, 0.1):.1f}".removesuffix(".0") if x < 2 else f"{x:.0f}"
 
 

@@ -1,4 +1,4 @@
-"""Which images are wrong when so many signs are wrong as a whole. Legend: N images, C signs."""
+"""Images that are misclassified if whole signs are misclassified. Legend: N images, C signs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from safeml.data.dataset import ImageDataset
 
 @dataclass(frozen=True, eq=False)
 class Signs:
-    """The signs of some images of a data set, the largest first: what is allowed of them is allowed of any others.
+    """The sign tracks of some images, largest first: a number permitted for these is permitted for any others.
 
-    rows: int64 [M], the images, sign by sign. ends: int64 [C], how many of `rows` the first 1, 2, ..., C signs have.
+    rows: int64 [M], the images, track by track.
+    ends: int64 [C], number of `rows` in the first 1, 2, ..., C tracks.
     """
 
     images: int
@@ -27,20 +28,20 @@ class Signs:
         return len(self.ends)
 
     def wrong(self, signs: int) -> np.ndarray:
-        """bool [N]: the images of the first `signs` signs."""
+        """Return the images of the first `signs` tracks, bool [N]."""
         mask = np.zeros(self.images, dtype=bool)
         mask[self.rows[: self.ends[signs - 1]] if signs else []] = True
         return mask
 
     def scattered(self, signs: int) -> np.ndarray:
-        """bool [N]: one image of each of the first `signs` signs."""
+        """Return one image of each of the first `signs` tracks, bool [N]."""
         mask = np.zeros(self.images, dtype=bool)
         mask[self.rows[np.concatenate([[0], self.ends[:-1]])[:signs]]] = True
         return mask
 
 
 def signs_of(dataset: ImageDataset, member: np.ndarray) -> Signs:
-    """The signs among the images in `member` (bool [N]): by tracks, else the declared number of frames each, else images."""
+    """Group the images in `member` (bool [N]) by track, else by the declared number of frames, else singly."""
     chosen = np.flatnonzero(member)
     if dataset.tracks is not None:
         _, codes, sizes = np.unique(dataset.tracks[chosen], return_inverse=True, return_counts=True)

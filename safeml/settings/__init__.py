@@ -1,1 +1,1 @@
-"""Tables of settings that several rooms read, and what every table shares. Pydantic only."""
+"""Settings tables that several packages read, and their common base. Pydantic only."""

@@ -1,4 +1,4 @@
-"""What every table of settings shares: strict fields, numbers as the field writes them, paths that can be opened."""
+"""The base of every settings table: strict fields, fractions such as 4/255, valid paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _fraction(value: Any) -> Any:
-    """'4/255' as a number: the way that epsilons are written in the field."""
+    """Convert '4/255', the usual notation of epsilon, to a number."""
     if isinstance(value, str):
         try:
             if not FRACTION.fullmatch(value.strip()):
@@ -29,7 +29,7 @@ def _fraction(value: Any) -> Any:
 
 
 def _usable_path(value: str) -> str:
-    """A path that a system can be asked for at all; whether anything is there is seen when it is opened."""
+    """Check that a path is valid; its existence is checked on opening."""
     if "\0" in value:
         raise ValueError("holds a NUL character; expected a path")
     longest = max(len(part.encode()) for part in value.split("/"))
@@ -44,14 +44,14 @@ PathText = Annotated[str, AfterValidator(_usable_path)]
 
 
 class Settings(BaseModel):
-    """Strict: "7" is not 7, and 1 is not true, because whoever wrote it meant something else or will be surprised."""
+    """A strict settings table: "7" is not 7, and 1 is not true."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, values: Any) -> Any:
-        """TOML and JSON have lists where settings have tuples; everything else is taken as it is written."""
+        """Convert the lists of TOML and JSON to tuples."""
         if not isinstance(values, dict):
             return values
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

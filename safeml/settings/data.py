@@ -1,4 +1,4 @@
-"""Where images come from."""
+"""The settings of a data set."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from safeml.settings.errors import found
 
 
 class DataSettings(Settings):
-    """Where images come from.
+    """The source of the images.
 
-    frames_per_sign: declared where tracks are unknown; 1 says that images are independent. images: a random sample of as many
-    (of rendered signs: how many are drawn). seed: of the sample or the drawing. size: pixels of a side after resizing.
+    frames_per_sign: declared if tracks are unknown; 1 declares independent images.
+    images: size of a random sample (of rendered signs: number of images).
+    seed: of the sample or the rendering.
+    size: pixels per side after resizing.
     valid_fraction: splits the official GTSRB training signs, whole, into train and valid.
-    classes: the names of the classes to keep, in the order of their new ids; empty for all.
+    classes: names of the classes to use, in the order of their new ids; empty for all.
     """
 
     kind: Literal["npz", "gtsrb", "folder", "rendered"]
@@ -32,15 +34,17 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Self:
-        """A key that the kind does not read would be a promise that nobody keeps."""
+        """Refuse a key that the kind does not read."""
         if self.kind == "rendered" and self.path:
-            raise ValueError(f"path is {found(self.path)}; signs of this kind are drawn, not read: remove it")
+            raise ValueError(
+                f"path is {found(self.path)}; images of this kind are rendered, not read; remove it"
+            )
         if self.kind != "rendered" and not self.path:
-            raise ValueError(f'path is missing; data of kind "{self.kind}" are read from somewhere')
+            raise ValueError(f'path is missing; data of kind "{self.kind}" need one')
         if self.kind != "gtsrb" and self.valid_fraction:
             raise ValueError(
-                f'valid_fraction is {self.valid_fraction:g}, and is for kind = "gtsrb" alone: '
-                f'nothing is split off data of kind "{self.kind}"'
+                f'valid_fraction is {self.valid_fraction:g}, but only kind = "gtsrb" supports it; '
+                f'remove it for data of kind "{self.kind}"'
             )
         if self.kind == "gtsrb" and self.split == "valid" and not self.valid_fraction:
             raise ValueError(
@@ -58,7 +62,7 @@ class DataSettings(Settings):
 
 
 class DataRoles(Settings):
-    """The data that the verdict is spoken on, and (for leakage) what the model was trained and chosen on."""
+    """The test data of the verdict, and training and validation data (for leakage)."""
 
     test: DataSettings
     train: DataSettings | None = None

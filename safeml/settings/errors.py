@@ -1,4 +1,4 @@
-"""What is wrong with settings, in one sentence: the file, the key, what was found and what was expected."""
+"""One-sentence errors of settings: the file, the key, the value and what was expected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 MOST_SHOWN = 60
 MOST_KNOWN = 12
-# pydantic's kinds of errors, in the words of somebody who writes TOML
+# pydantic's error types in the terms of TOML
 EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a table",
@@ -24,14 +24,14 @@ EXPECTED = {
 
 
 def sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    """The gravest of the errors that `model` found in the settings of the file `where`.
+    """Return the most important error of `model` in the settings of the file `where`.
 
     An unknown key comes first: a misspelt table is missing as well, and its name is the cause.
     """
     errors = error.errors(include_url=False)
     first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     parts = [str(part) for part in first["loc"]]
-    if first["type"] != "extra_forbidden":  # pydantic names the branch of a union, which nobody wrote
+    if first["type"] != "extra_forbidden":  # pydantic adds the branch of a union, which is not in the file
         parts = [part for part in parts if part.isidentifier() or part.isdigit()]
     place = shown_key(".".join(parts))
     here = f"{where}: {place}" if place else where
@@ -49,7 +49,7 @@ def sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
 
 
 def suggest(word: str, known: list[str]) -> str:
-    """'; did you mean "x"?' for a misspelt word, else the list of what is known."""
+    """Return '; did you mean "x"?' for a misspelt word, else the list of known words."""
     near = difflib.get_close_matches(word[:MOST_SHOWN], known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
@@ -58,7 +58,7 @@ def suggest(word: str, known: list[str]) -> str:
 
 
 def found(value: Any) -> str:
-    """A value of a TOML file, short: a text is cut, and of what holds others only the kind is said."""
+    """Format a value of a TOML file: a long text is shortened, a table or list only named."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
@@ -74,12 +74,12 @@ def found(value: Any) -> str:
 
 
 def shown_key(key: str) -> str:
-    """A key as it is named in a sentence; the end of a very long one says most."""
+    """Format a key for a sentence; of a very long one only the end."""
     return key if len(key) <= 2 * MOST_SHOWN else f"…{key[-2 * MOST_SHOWN :]}"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys that the settings at `path` know."""
+    """Return the keys of the settings at `path`."""
     current: Any = model
     for part in path:
         if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, BaseModel)):
@@ -89,7 +89,7 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
 
 
 def _settings_in(annotation: Any) -> Any:
-    """The settings class inside `X`, `X | None` or `tuple[X, ...]`."""
+    """Return the settings class inside `X`, `X | None` or `tuple[X, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):

@@ -1,4 +1,4 @@
-"""The model under test and how it is fed."""
+"""Settings of the model under test and of its input contract."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from safeml.settings.base import PathText, Settings
 
 
 class InputSettings(Settings):
-    """The input contract; what is left out is read from the model file where it states it.
+    """The input contract; missing values are read from the model file if it states them.
 
     range: the values of pixels 0 and 255, before mean and std.
-    mean, std: of each channel, in the model's own channel order; what is fed is (value - mean) / std.
-    standardise: each image minus its own mean, divided by its own standard deviation.
-    chosen_on: what ties this contract to the model and images that it was measured on, as `safeml inspect` writes it.
+        mean, std: per channel, in the channel order of the model; the input is (value - mean) / std.
+        standardise: each image minus its mean, divided by its standard deviation.
+        chosen_on: key of the model and images of the measurement by `safeml inspect`.
     """
 
     height: int | None = Field(default=None, ge=8, le=1024)
@@ -41,15 +41,17 @@ class InputSettings(Settings):
             if values and len(values) != channels:
                 raise ValueError(f"{name} has {len(values)} entries; {self.channels} images have {channels}")
         if any(value <= 0 for value in self.std):
-            raise ValueError("std has an entry that is not positive; expected what values are divided by")
+            raise ValueError("std has an entry that is not positive; expected positive divisors")
         if self.standardise and (self.mean or self.std):
-            raise ValueError("standardise goes by each image itself; leave mean and std out")
+            raise ValueError("standardise uses the statistics of each image; remove mean and std")
         return self
 
 
 class SurrogateSettings(Settings):
-    """A model of the adversary's own, for transfer attacks: a file (or the folder that `safeml train` wrote) with a gradient,
-    of the same classes as the model under test. Its input contract is its own."""
+    """The surrogate model of transfer attacks: a differentiable model file (or the folder of `safeml train`).
+
+    It has the classes of the model under test and another input contract.
+    """
 
     path: PathText = Field(min_length=1)
     input: InputSettings = InputSettings()
@@ -61,7 +63,7 @@ class SurrogateSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The model under test: a file (or the folder that `safeml train` wrote), or a recipe that `safeml run` trains first."""
+    """The model under test: a file (or the folder of `safeml train`), or a recipe that `safeml run` trains first."""
 
     path: PathText = ""
     recipe: PathText = ""
@@ -71,7 +73,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if bool(self.path) == bool(self.recipe):
-            raise ValueError("give either path (a trained model) or recipe (what to train), and not both")
+            raise ValueError("set either path (a trained model) or recipe (to train one), not both")
         _check_order(self.input.class_order)
         return self
 

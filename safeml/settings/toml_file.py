@@ -1,4 +1,4 @@
-"""A TOML file as values: every way of being unreadable, endless or a trap is one `ConfigError`."""
+"""Reading TOML files: an unreadable, endless or hostile file is one `ConfigError`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from safeml.errors import ConfigError, first_line
 
 MAX_CONFIG_BYTES = 1_000_000
-# The time that the standard library takes for a dotted key grows with the square of its parts.
+# The standard library needs quadratic time for a dotted key.
 MAX_DOTS_IN_LINE = 100
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The TOML file at `path` (UTF-8, with or without a byte-order mark, any line ends)."""
+    """Read the TOML file at `path` (UTF-8, with or without a byte-order mark, any line ends)."""
     raw = _read(path)
     try:
         text = raw.decode("utf-8-sig")
@@ -38,12 +38,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         reason = first_line(error)
         if "int_max_str_digits" in str(error):
-            reason = "it holds a number of thousands of digits"
+            reason = "it holds a number with thousands of digits"
         raise ConfigError(f"{path}: is not valid TOML: {reason}.") from error
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file of bounded size; a pipe or a device is refused before it is read, for it may never end."""
+    """Read a regular file of bounded size; a pipe or a device, which may never end, is refused before reading."""
     try:
         with open(path, "rb", opener=_without_waiting) as stream:
             state = os.fstat(stream.fileno())
@@ -60,5 +60,5 @@ def _read(path: Path) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open as ever, but a named pipe without waiting for its writer."""
+    """Open a file, without waiting for the writer of a named pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

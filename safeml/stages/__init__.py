@@ -1,4 +1,4 @@
-"""The stages, one row each, in the order in which they run and stand in the report. A new stage is one file and one word here.
+"""The stages, one row each, in the order of the run and the report. A new stage is one file and one word here.
 
 Another package adds a stage by the entry point group `safeml.stages`, whose objects are `Stage` rows.
 """
@@ -26,15 +26,15 @@ OWN: tuple[Stage[Any], ...] = (MODEL, TRAINING, PERFORMANCE, BALANCE, ADVERSARIA
 
 
 def installed_stages() -> tuple[Stage[Any], ...]:
-    """Return the stages of other installed packages, by name. Raises ConfigError for one that is no row or whose name is taken."""
+    """Return the stages of other installed packages, by name. Raises ConfigError for an object that is no row or a name in use."""
     names = {stage.name for stage in OWN}
     rows: list[Stage[Any]] = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         row = point.load()
         if not isinstance(row, Stage):
-            raise ConfigError(f"the entry point {point.value} of {ENTRY_POINTS} is no Stage.")
+            raise ConfigError(f"the entry point {point.value} of {ENTRY_POINTS} is not a Stage.")
         if row.name in names:
-            raise ConfigError(f'the entry point {point.value} names its stage "{row.name}", which is taken.')
+            raise ConfigError(f'the entry point {point.value} names its stage "{row.name}", which is in use.')
         names.add(row.name)
         rows.append(row)
     return tuple(rows)
@@ -50,7 +50,9 @@ def tables(stages: tuple[Stage[Any], ...]) -> type[Settings]:
 
 
 if TYPE_CHECKING:
-    StageSettings = Settings  # its tables are known when it runs; `settings_of` gives each with its type
+    StageSettings = (
+        Settings  # the tables are known only at run time; `settings_of` returns each with its type
+    )
 else:
     StageSettings = tables(STAGES)
 

@@ -28,21 +28,23 @@ AttackName = Annotated[str, AfterValidator(_known_attack)]
 
 
 class AdversarialSettings(StageTable):
-    """images: how many of the test images are attacked.
-    attacks: they run in this order; each gets the survivors of the attacks before it.
-    threats: what is measured; an image is robust at a threat when no adversarial example within its epsilon is known.
-    full_ensemble: labels of the threats at which all attacks run, or none of them for all; at the other threats only FGSM,
-        PGD and FMN run. A gate may read only what the full ensemble measured.
+    """Settings of the attacks and certificates.
+
+    images: number of attacked test images.
+    attacks: in running order; each receives the survivors of the attacks before it.
+    threats: an image is robust at a threat if no adversarial example within its epsilon is known.
+    full_ensemble: labels of the threats at which all attacks run, empty for all threats; at the others only FGSM, PGD and
+            FMN run. A gate may read only results of the full ensemble.
     steps, restarts: of PGD.
     apgd_steps, targets: of APGD.
     fmn_steps: of FMN.
     queries: of Square (AutoAttack spends 5,000).
-    batch: images at a time, or "auto" for the fastest on this machine; it changes speed only.
+    batch: images per batch, or "auto" for the fastest on this machine; it changes only speed.
     breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
     certify: prove a lower bound where possible, by interval bounds; and by smoothing on smoothed_images images, with noise
-        of smoothing_sigma (pixel units) and smoothing_samples predictions each; 0 images for no smoothing.
-    surrogate: another model of the same task, on which adversarial examples are crafted that are then tried on the model
-        under test, at the threats of the full ensemble and with as many steps as PGD; without it, transfer attacks are not tested.
+            of smoothing_sigma (pixel units) and smoothing_samples predictions each; 0 images for no smoothing.
+        surrogate: another model of the same task, whose adversarial examples are tried on the model under test, at the threats
+            of the full ensemble and with as many steps as PGD; without it, transfer attacks are not tested.
     """
 
     images: int = Field(default=1000, ge=1, le=1_000_000)
@@ -73,12 +75,12 @@ class AdversarialSettings(StageTable):
     )
 
     def is_full(self, threat: Threat) -> bool:
-        """Whether all attacks are run at a threat."""
+        """Return whether all attacks run at a threat."""
         return not self.full_ensemble or threat.label in self.full_ensemble
 
     @property
     def main(self) -> Threat:
-        """The threat of the headline and of the masking checks: L-inf 4/255, or else the largest of its norm with all attacks."""
+        """Return the threat of the headline and the masking checks: L-inf 4/255, else the largest of its norm with all attacks."""
         full = [threat for threat in self.threats if self.is_full(threat)]
         same = [threat for threat in full if threat.norm == full[0].norm]
         usual = next((threat for threat in full if threat.label == MAIN_THREAT), None)
@@ -109,9 +111,9 @@ class AdversarialSettings(StageTable):
         return self
 
 
-ALONE = "what single attacks leave; a gate reads the worst case, {}"
-PARTLY = 'attacked by a part of the ensemble only; add "{}" to full_ensemble in [stages.adversarial]'
-COPY = "the success of one surrogate, and a weak surrogate has none; a gate reads the worst case, {}"
+ALONE = "the result of a single attack; use the worst case, {}"
+PARTLY = 'attacked by only a part of the ensemble; add "{}" to full_ensemble in [stages.adversarial]'
+COPY = "the success of one surrogate, which may be weak; use the worst case, {}"
 
 
 def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
@@ -140,7 +142,7 @@ def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
 
 
 def _weak_attacks(settings: AdversarialSettings) -> str:
-    """Say why no gate may read the result of these attacks: half an ensemble makes any model look robust."""
+    """Return why no gate may read the result of these attacks: a partial ensemble overestimates robustness."""
     missing = [name for name in ENSEMBLE if name not in settings.attacks]
     if missing:
         return f"attacked without {', '.join(missing)}; add to attacks in [stages.adversarial]"
@@ -154,7 +156,7 @@ QUICK_THREATS = ("linf_1", "linf_4", "l2_0.5")
 
 
 def _quick(settings: AdversarialSettings, gated: frozenset[str]) -> AdversarialSettings:
-    """Fewer images and steps, the threats that a gate reads and a few more."""
+    """Reduce images and steps, and the threats to those of a gate and a few more."""
     names = " ".join(sorted(gated))
     threats = tuple(
         threat

@@ -12,7 +12,7 @@ SHARED = ("all", "split:train", "split:valid")
 
 
 class BalanceSettings(StageTable):
-    """The stage has no settings yet."""
+    """Settings of the stage; it has none."""
 
 
 BALANCE = Stage(
@@ -38,7 +38,7 @@ BALANCE = Stage(
             slice="split:train",
             op="==",
             threshold=0,
-            rationale="A shared image measures memory, not recognition: none is allowed.",
+            rationale="A shared image tests memorisation, not recognition: none is allowed.",
         ),
         Gate(
             id="shared-tracks",
@@ -48,8 +48,8 @@ BALANCE = Stage(
             slice="split:train",
             op="==",
             threshold=0,
-            rationale="Frames of one sign in both splits measure memory: none is allowed. "
-            "Remove this gate where tracks are not published.",
+            rationale="Frames of one sign in both splits test memorisation: none is allowed. "
+            "Remove this gate if the data have no track ids.",
         ),
     ),
     perfect="safeml.audits.balance.perfect:PERFECT",

@@ -1,4 +1,4 @@
-"""What a stage is: one row that holds everything another room may know about it.
+"""A stage as one row: everything that another package may know about it.
 
 Importing a row loads no NumPy and no framework. `safeml.audits.NAME` measures; `safeml.pipeline` runs; `safeml.planning` plans.
 """
@@ -14,31 +14,31 @@ from typing import Any, Generic, Literal, TypeVar
 from safeml.results import Gate
 from safeml.settings.base import Settings
 
-NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to own."
-# A slice name that ends with a colon is the start of names that come from the data.
+NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
+# A slice name that ends with a colon is a prefix of names from the data.
 CLASSES, FAMILIES = "class:", "family:"
 Head = Literal["classification", "regression"]
 Resource = Literal["contract", "origin", "manifest", "surrogate"]
 
 
 class StageTable(Settings):
-    """What the table of every stage has."""
+    """The settings of every stage."""
 
     enabled: bool = True
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One metric of a stage, as known before it runs.
+    """A metric of a stage, as declared before it runs.
 
     name: as in its `Metric`.
     direction: which way is better.
     low, high: range of its value.
-    slices: exact names, or with a colon at the end the start of names from the data.
-    counted: a complete count, so that its value can decide an equality.
-    whole: it counts whole things.
-    weak: why no gate may read it under these settings; "" where one may.
-    weakest_of: the start of the slices whose worst value it is, or "".
+    slices: exact names, or with a colon at the end a prefix of names from the data.
+    counted: a complete count, whose value can decide an equality.
+    whole: a whole number.
+    weak: why no gate may read it under these settings; "" if one may.
+    weakest_of: the prefix of the slices whose worst value it is, or "".
     """
 
     name: str
@@ -53,12 +53,12 @@ class Declared:
 
     @property
     def is_share(self) -> bool:
-        """Whether its value is a proportion."""
+        """Return whether its value is a proportion."""
         return self.high == 1.0
 
 
 def count(name: str, slices: tuple[str, ...] = ("all",), weak: str = "") -> Declared:
-    """Declare a complete count of things of which fewer are better."""
+    """Declare a complete count; lower is better."""
     return Declared(name, "down", 0.0, math.inf, slices, counted=True, whole=True, weak=weak)
 
 
@@ -67,21 +67,21 @@ S = TypeVar("S", bound=StageTable)
 
 @dataclass(frozen=True)
 class Stage(Generic[S]):
-    """One stage.
+    """A stage.
 
     name: of its table `[stages.NAME]`, its page NAME.html and its entries in the run folder.
-    title: as the report writes it.
-    summary: what it measures, for the table of stages.
-    settings: its table.
-    run: "module:function", (inputs, settings) -> `StageResult`, imported when it runs.
-    records: settings -> the metrics that a gate may read.
-    gates: written by `safeml init`.
-    quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
-    images: settings -> number of test images measured; None for all of them, 0 for none.
-    needs: resources beside model and test data. Its result is reused only while they are unchanged.
-    heads: the model outputs that it can measure.
-    perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" where a plan
-        cannot say anything.
+        title: in the report.
+        summary: its measurements, for the table of stages.
+        settings: its table.
+        run: "module:function", (inputs, settings) -> `StageResult`, imported when it runs.
+        records: settings -> the metrics that a gate may read.
+        gates: written by `safeml init`.
+        quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
+        images: settings -> number of test images measured; None for all of them, 0 for none.
+        needs: resources beside model and test data. Its result is reused only while they are unchanged.
+        heads: the model outputs that it supports.
+        perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
+                cannot.
     """
 
     name: str
@@ -99,13 +99,13 @@ class Stage(Generic[S]):
 
 
 def load(path: str) -> Any:
-    """Import the object that "module:name" names."""
+    """Import the object "module:name"."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
 def at_most(settings: S, **bounds: int) -> S:
-    """Lower each of the named settings to its bound, where it is above."""
+    """Reduce each of these settings to its bound."""
     return settings.model_copy(
         update={key: min(bound, getattr(settings, key)) for key, bound in bounds.items()}
     )

@@ -6,7 +6,7 @@ from safeml.stages.base import Stage, StageTable
 
 
 class ModelFileSettings(StageTable):
-    """The model file as it was scanned and opened; disabling the stage hides the page, never the scan."""
+    """Settings of the stage; disabling it hides the page but never skips the scan."""
 
 
 MODEL = Stage(

@@ -9,7 +9,10 @@ from safeml.stages.base import CLASSES, FAMILIES, NO_AUTHORITY, Declared, Stage,
 
 
 class PerformanceSettings(StageTable):
-    """bootstrap: resamples behind the intervals of macro recall and macro F1."""
+    """Settings of the stage.
+
+    bootstrap: resamples for the intervals of macro recall and macro F1.
+    """
 
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
 

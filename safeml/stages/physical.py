@@ -29,13 +29,15 @@ Points = Annotated[int, Field(ge=1, le=101), AfterValidator(_with_its_middle)]
 
 
 class PhysicalSettings(StageTable):
-    """Areas are shares of the sign's box.
+    """Settings of the stage; areas are shares of the bounding box of the sign.
 
-    images: how many of the test images are attacked. batch: images at a time for gradients; speed alone.
-    sticker_places: along each side of the box. shadow_factors: what a shadow leaves of the light.
-    rotation_degrees, shift, zoom: the largest change each way; the shift as a share of the side, the zoom as a share of
-        the size. *_points: how many values of each are on the grid, evenly spaced, the unchanged one among them.
-    patch_pair: the class that the universal patch is made for, and the one that it should be taken for.
+    images: number of attacked test images.
+    batch: images per gradient batch; it changes only speed.
+    sticker_places: positions along each side of the box.
+    shadow_factors: share of the light in a shadow.
+    rotation_degrees, shift, zoom: largest change each way; the shift as a share of the side, the zoom as a share of the size.
+    *_points: number of values of each on the grid, evenly spaced, with the unchanged one.
+    patch_pair: true class and target class of the universal patch.
     """
 
     images: int = Field(default=200, ge=1, le=100_000)
@@ -59,24 +61,24 @@ class PhysicalSettings(StageTable):
 
     @property
     def grid_points(self) -> int:
-        """How many transformations are on the grid."""
+        """Return the number of transformations on the grid."""
         return self.rotation_points * self.shift_points**2 * self.zoom_points
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if any(not 0 <= factor < 1 for factor in self.shadow_factors):
             raise ValueError(
-                "shadow_factors leave 0-1; expected what is left of the light, at least 0 and below 1"
+                "shadow_factors are outside 0-1; expected shares of the light, at least 0 and below 1"
             )
         if len(set(self.shadow_factors)) != len(self.shadow_factors):
             raise ValueError("shadow_factors repeat; give each once")
         if self.shadow_shapes * len(self.shadow_factors) > MOST_CANDIDATES:
             raise ValueError(
-                f"shadow_shapes times shadow_factors is more than {MOST_CANDIDATES}; lower one of them"
+                f"shadow_shapes times shadow_factors is more than {MOST_CANDIDATES}; reduce one of them"
             )
         if self.grid_points > MOST_POINTS:
             raise ValueError(
-                f"the grid has {self.grid_points} points; expected at most {MOST_POINTS}, so lower a number of points"
+                f"the grid has {self.grid_points} points; expected at most {MOST_POINTS}, so reduce a number of points"
             )
         for name in ("rotation", "shift", "zoom"):
             size = self.rotation_degrees if name == "rotation" else getattr(self, name)
@@ -89,10 +91,10 @@ class PhysicalSettings(StageTable):
         return self
 
 
-# Threats with an accuracy metric each; `safeml.attacks.signs.registry` has the attacks, and a test compares the names.
+# Threats with one accuracy metric each; `safeml.attacks.signs.registry` has the attacks, and a test compares the names.
 THREATS = ("sticker", "shadow", "graffiti", "transform", "worst", "random_view")
 MOVED = ("transform", "random_view", "worst")
-UNMOVED = "measured without any other view; give the grid more points and room in [stages.physical]"
+UNMOVED = "measured without any transformation; set more points and larger ranges in [stages.physical]"
 
 
 def _records(settings: PhysicalSettings) -> tuple[Declared, ...]:

@@ -1,4 +1,4 @@
-"""The stage *training*: what the manifest of `safeml train` records."""
+"""The stage *training*: the manifest of `safeml train`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from safeml.stages.base import Declared, Stage, StageTable
 
 
 class TrainingSettings(StageTable):
-    """The training stage reports on the manifest that `safeml train` wrote beside the model."""
+    """Settings of the stage; it has none beside `enabled`."""
 
 
 TRAINING = Stage(
     name="training",
     title="Training",
-    summary="curves, the checkpoint chosen by ModelCheckpoint and why, what a random split would have claimed, what to doubt",
+    summary="learning curves, the selection of the checkpoint, inflation by a random split, doubts about the training",
     settings=TrainingSettings,
     run="safeml.audits.training.run:run",
     records=lambda settings: (

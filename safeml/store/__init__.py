@@ -1,4 +1,4 @@
-"""Run folders: files that are whole or absent, the lock of a run, and what is kept of one that is not finished.
+"""Run folders: atomic files, the lock of a run, and the stored work of an unfinished run.
 
-Standard library, NumPy and the records only. Audits do not import it: they are handed a `Work`.
+Standard library, NumPy and the records only. Audits do not import it: they receive a `Work`.
 """

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: atomic writes, content keys, and the results of a run folder.
+"""Atomic writes, content keys, and the results of a run folder.
 
-A run folder holds `results.json`, `run.json` and the report; what it keeps of a run under way is the journal's.
+A run folder holds `results.json`, `run.json` and the report; the journal stores the work of an unfinished run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safeml.errors import ConfigError, InputRefused, StageError
 from safeml.results import Record, Run, RunTimes
 
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
-# What `atomic_write` leaves of a file of a run folder when its process is killed.
+# Temporary files that a killed `atomic_write` leaves in a run folder.
 LEFT = re.compile(
     r"\.(results\.json|run\.json|[a-z][a-z0-9_-]*\.(html|json|log)|[a-z0-9][a-z0-9_.-]*\.npz|junit\.xml|summary\.md|SHA256SUMS)"
     r"\.[a-z0-9_]{8}\.tmp"
@@ -29,11 +29,11 @@ LEFT = re.compile(
 
 
 class FolderError(StageError):
-    """A run folder cannot be written. No later stage can be kept either, so the run ends."""
+    """A run folder that cannot be written. No later stage can be stored either, so the run ends."""
 
 
 def content_key(parts: Any) -> str:
-    """sha256 of the canonical JSON of `parts`: equal content, equal key."""
+    """Return the sha256 of the canonical JSON of `parts`: equal content, equal key."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -44,13 +44,13 @@ def file_sha256(path: Path) -> str:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace `path` by `content` in one step; on any failure the earlier file is intact and no part is left.
+    """Replace `path` by `content` in one step; on failure the earlier file is intact and no temporary file is left.
 
-    The temporary file stands in the same folder, because a rename is atomic only within one file system; file and folder
-    are synced, so that a power cut after the return cannot undo it. Raises ConfigError where `path` is a device.
+    The temporary file is in the same folder, because a rename is atomic only within one file system; file and folder
+        are synced, so that a power cut after the return cannot undo it. Raises ConfigError where `path` is a device.
     """
     if path.is_char_device() or path.is_block_device():  # the rename would replace the device
-        raise ConfigError(f"{path}: is a device and no file; name another.")
+        raise ConfigError(f"{path}: is a device, not a file; set another path.")
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -81,28 +81,28 @@ def _stream(handle: int) -> IO[bytes]:
 
 
 def to_json(record: Record) -> str:
-    """The record as it is stored: sorted keys, UTF-8, no NaN, one trailing newline."""
+    """Serialise a record: sorted keys, UTF-8, no NaN, one trailing newline."""
     values = record.model_dump(mode="json")
     return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def make_folder(path: Path) -> Path:
-    """The folder at `path`, made if needed; a clear error where that is impossible."""
+    """Return the folder at `path`, created if needed. Raises ConfigError if that is impossible."""
     if os.path.lexists(path) and not path.is_dir():
-        raise ConfigError(f"{path}: is there and is not a folder; choose another with --out.")
+        raise ConfigError(f"{path}: exists and is not a folder; set another one with --out.")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be made a folder ({error.strerror}); choose another with --out."
+            f"{path}: cannot be created ({error.strerror}); set another folder with --out."
         ) from error
     if not os.access(path, os.W_OK):
-        raise ConfigError(f"{path}: is not writable; choose another folder with --out.")
+        raise ConfigError(f"{path}: is not writable; set another folder with --out.")
     return path
 
 
 def keep(path: Path, content: bytes | str) -> None:
-    """`atomic_write` into a run folder. Raises FolderError where the system refuses."""
+    """Write a file of a run folder atomically. Raises FolderError if the system refuses."""
     try:
         atomic_write(path, content)
     except OSError as error:
@@ -110,7 +110,7 @@ def keep(path: Path, content: bytes | str) -> None:
 
 
 def keep_folder(path: Path) -> Path:
-    """A folder inside a run folder, made if needed. Raises FolderError where the system refuses."""
+    """Return a folder inside a run folder, created if needed. Raises FolderError if the system refuses."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,14 +120,14 @@ def keep_folder(path: Path) -> Path:
 
 def _cannot(path: Path, error: OSError) -> FolderError:
     return FolderError(
-        f"{path}: cannot be written ({error.strerror}); mend that and give the same command: what is finished is kept."
+        f"{path}: cannot be written ({error.strerror}); fix that and run the same command: finished work is stored."
     )
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """The bytes of a plain file of at most `most` bytes. A link is not followed, and a pipe is not waited for.
+    """Read a plain file of at most `most` bytes, without following a link or waiting for a pipe.
 
-    Raises OSError where it cannot be opened (ELOOP for a link), ValueError with a clause where it is too large or not plain.
+    Raises OSError if it cannot be opened (ELOOP for a link), ValueError with a clause if it is too large or not plain.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as stream:
@@ -135,12 +135,12 @@ def read_plain(path: Path, most: int) -> bytes:
             raise ValueError("is not a plain file")
         content = stream.read(most + 1)
     if len(content) > most:
-        raise ValueError("is larger than what belongs there")
+        raise ValueError("is larger than a file of this kind")
     return content
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed runs left in a run folder; only its lock's holder may do that."""
+    """Remove temporary files of killed runs from a run folder; only the holder of the lock may do that."""
     for place in (folder, folder / "stages", *_folders(folder / "work")):
         with suppress(OSError):
             for entry in place.iterdir():
@@ -156,23 +156,21 @@ def _folders(path: Path) -> list[Path]:
 
 
 def read_run(path: Path) -> Run:
-    """The results at `path` (a `results.json` or its folder). Raises InputRefused where they are not whole."""
+    """Read the results at `path` (a `results.json` or its folder). Raises InputRefused if they are invalid."""
     file = path / "results.json" if path.is_dir() else path
-    run: Run = _read(file, Run, "results.json as `safeml audit` writes it")
+    run: Run = _read(file, Run, "results.json of `safeml audit`")
     return run
 
 
 def read_times(path: Path) -> RunTimes | None:
-    """`run.json` beside the results, if it is there."""
+    """Read `run.json` beside the results, if it exists."""
     folder = path if path.is_dir() else path.parent
     return _read(folder / "run.json", RunTimes, "run.json") if (folder / "run.json").is_file() else None
 
 
 def _read(file: Path, model: type[Any], expected: str) -> Any:
     try:
-        raw = read_plain(
-            file.resolve(), MAX_RESULTS_BYTES
-        )  # results may be linked to; a pipe is not waited for
+        raw = read_plain(file.resolve(), MAX_RESULTS_BYTES)  # results may be a link; never wait for a pipe
         values = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
         found = values.get("schema_version", 1) if isinstance(values, dict) else 1
         if isinstance(found, int) and found > 1:
@@ -197,5 +195,5 @@ def _no_constant(name: str) -> float:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a key is given twice")
+        raise ValueError("a key occurs twice")
     return values

@@ -1,10 +1,10 @@
-"""What a run folder keeps of a run under way: its finished stages, and the slices of the one that is not finished.
+"""The stored work of a run: finished stages, and slices of the unfinished stage.
 
     stages/NAME.json               a finished stage under its key
     work/STAGE/ITEM-KEY.npz        one slice of one item of a stage, until the stage is finished
 
-The key is the content of everything that the numbers depend on. What carries another key, or is not whole, is measured
-again and noted, never repaired.
+The key is a hash of all inputs of the numbers. An entry with another key, or a damaged one, is measured again and
+noted, never repaired.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REASONS = {errno.ELOOP: "is a link", errno.EISDIR: "is a folder"}
 
 
 class KeptStage(NamedTuple):
-    """A finished stage and the seconds that it took when it was measured."""
+    """A finished stage and the seconds of its measurement."""
 
     result: StageResult
     seconds: float
@@ -41,9 +41,10 @@ class KeptStage(NamedTuple):
 
 @dataclass
 class Journal:
-    """The records of one run folder, and what this run took from them.
+    """The stored work of a run folder, and its use in this run.
 
-    slices: how many were read back. recomputed: entries that were there and could not be used.
+    slices: number of slices read.
+    recomputed: entries that could not be used.
     """
 
     folder: Path
@@ -51,7 +52,7 @@ class Journal:
     recomputed: list[Recomputed] = field(default_factory=list)
 
     def stage(self, name: str, key: str) -> KeptStage | None:
-        """The finished stage with this key, or None: another key, a damaged or an edited file are all measured again."""
+        """Read the finished stage with this key; None for another key, a damaged or an edited file."""
         path = self.folder / STAGES / f"{name}.json"
         raw = self._read(path, MAX_RESULTS_BYTES)
         if raw is None:
@@ -75,7 +76,7 @@ class Journal:
         return None
 
     def keep_stage(self, result: StageResult, key: str, seconds: float) -> None:
-        """Keep a finished stage under its key; its slices are not needed any more."""
+        """Store a finished stage under its key; its slices become obsolete."""
         whole = {
             "key": key,
             "safeml": __version__,
@@ -88,7 +89,7 @@ class Journal:
         self.clear(result.stage)
 
     def work(self, stage: str, evidence: Mapping[str, Any]) -> Work:
-        """A `Work` that keeps the slices of `stage`, for as long as `evidence` (JSON-able) is the same."""
+        """Return a `Work` that stores the slices of `stage` as long as `evidence` (JSON-able) is the same."""
 
         def kept(
             item: str,
@@ -98,7 +99,7 @@ class Journal:
             cost: Cost = FORWARD,
         ) -> Arrays:
             if not ITEM.fullmatch(item):
-                raise ValueError(f"{item} is no name of an item")
+                raise ValueError(f"{item} is not a valid item name")
             key = content_key({"evidence": evidence, "stage": stage, "item": item, "parts": parts})
             path = self.folder / WORK / stage / f"{item}-{key[:24]}.npz"
             found = self._slice(path, key, form)
@@ -106,7 +107,7 @@ class Journal:
                 return found
             interruption.check()
             arrays = measure()
-            if fits(arrays, form):  # what does not fit is the caller's to refuse
+            if fits(arrays, form):  # the caller refuses other arrays
                 keep_folder(path.parent)
                 keep(path, seal(key, arrays))
             return arrays
@@ -114,11 +115,11 @@ class Journal:
         return kept
 
     def clear(self, stage: str) -> None:
-        """Remove the slices of a stage. What cannot be removed stays: it is never wrong, only needless."""
+        """Remove the slices of a stage; a slice that cannot be removed is obsolete but harmless."""
         folder = self.folder / WORK / stage
         with suppress(OSError):
             for entry in folder.iterdir() if not folder.is_symlink() else ():
-                if SLICE.fullmatch(entry.name):  # whatever else lies there is not ours
+                if SLICE.fullmatch(entry.name):  # other files are not ours
                     with suppress(OSError):
                         entry.unlink()
             folder.rmdir()

@@ -1,8 +1,8 @@
-"""One run a folder: a lock that the system lets go of when its holder dies, however it dies.
+"""One run per folder: a lock that the system releases when its holder dies.
 
-`FOLDER/.lock` is locked with flock(2) and says who holds it. The lock decides, not the file: a file that is left behind by a
-killed run is free, and tells the next one that this run did not finish. Where the file system knows no locks, the file
-decides: it is in force as long as the process that it names lives.
+`FOLDER/.lock` is locked with flock(2) and names its holder. The lock decides, not the file: a file left by a killed run
+is unlocked, and tells the next run that this one did not finish. On a file system without locks the file decides: it is
+valid as long as the process that it names is alive.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EN
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a folder, or held it. start: ISO time, UTC. born: tells a process from a later one of the same number."""
+    """The present or last holder of a folder.
+
+    start: ISO time, UTC.
+    born: distinguishes the process from a later one with the same id.
+    """
 
     pid: int
     host: str
@@ -40,10 +44,10 @@ class Holder:
 
 @contextmanager
 def folder_lock(folder: Path, command: tuple[str, ...] = ()) -> Iterator[Holder | None]:
-    """Hold `folder` for one run; gives the earlier run that did not finish here, or None.
+    """Lock `folder` for one run; yields the earlier unfinished run in it, or None.
 
-    Raises ConfigError where another run holds the folder. After an end without an error, or a refusal before the run began,
-    the file is removed; after any other end it stays, unlocked, for the next run to know.
+    Raises ConfigError if another run holds the folder. After success, or a refusal before the run began, the file is
+    removed; otherwise it remains, unlocked, to inform the next run.
     """
     path = folder / LOCK
     handle = _take(path)
@@ -61,7 +65,7 @@ def folder_lock(folder: Path, command: tuple[str, ...] = ()) -> Iterator[Holder 
 
 
 def _take(path: Path) -> int:
-    """A handle on the locked file. The loop: whoever held it may have removed the file between our opening and locking it."""
+    """Open and lock the file; in a loop, because its holder may remove it between the two calls."""
     while True:
         handle = _open(path)
         try:
@@ -84,16 +88,16 @@ def _open(path: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be opened ({error.strerror}); choose another folder with --out."
+            f"{path}: cannot be opened ({error.strerror}); set another folder with --out."
         ) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ConfigError(f"{path}: is not a plain file; remove it, or choose another folder with --out.")
+        raise ConfigError(f"{path}: is not a plain file; remove it, or set another folder with --out.")
     return handle
 
 
 def _locked(handle: int) -> bool:
-    """Whether the lock is ours; False where the file system has none. Raises BlockingIOError where it is another's."""
+    """Return whether we hold the lock; False on a file system without locks. Raises BlockingIOError if another does."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -113,7 +117,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _read(handle: int) -> Holder | None:
-    """What the file says; None for an empty one, whose maker had not begun. What is no such file names nobody."""
+    """Read the holder from the file; None for an empty file, whose run had not begun, or an invalid one."""
     raw = os.pread(handle, MOST_BYTES, 0)
     if not raw:
         return None
@@ -135,7 +139,7 @@ def _write(handle: int, path: Path, command: tuple[str, ...]) -> None:
         os.fsync(handle)
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be written ({error.strerror}); free some room, or choose another folder with --out."
+            f"{path}: cannot be written ({error.strerror}); free disk space, or set another folder with --out."
         ) from error
 
 
@@ -145,7 +149,7 @@ def _remove(path: Path) -> None:
 
 
 def _refuse_if_alive(path: Path, holder: Holder | None) -> None:
-    """The file in place of a lock. A holder on another machine cannot be asked, so it counts as alive."""
+    """Use the file in place of a lock. A holder on another machine cannot be checked, so it counts as alive."""
     if holder is None or holder.pid <= 0 or (holder.host == _host() and holder.pid == os.getpid()):
         return
     if holder.host != _host():
@@ -155,7 +159,7 @@ def _refuse_if_alive(path: Path, holder: Holder | None) -> None:
     except ProcessLookupError:
         return
     except PermissionError:
-        pass  # it lives, as somebody else
+        pass  # it is alive, as another user
     if holder.born == _born(holder.pid):
         raise _in_use(path, holder)
 
@@ -166,7 +170,7 @@ def _in_use(path: Path, holder: Holder | None) -> ConfigError:
         elsewhere = f" on {holder.host}" if holder.host != _host() else ""
         who = f"process {holder.pid}{elsewhere}, since {holder.start}"
     return ConfigError(
-        f"{path.parent}: another run works in it ({who}); wait until it is done, end it, or choose another folder with --out."
+        f"{path.parent}: another run uses it ({who}); wait for its end, stop it, or set another folder with --out."
     )
 
 
@@ -175,7 +179,7 @@ def _host() -> str:
 
 
 def _born(pid: int) -> str:
-    """When a process started, in the kernel's ticks; "" where the system does not tell."""
+    """Return the start of a process in kernel ticks; "" if the system does not report it."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

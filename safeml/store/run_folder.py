@@ -1,4 +1,4 @@
-"""Whose folder is it? A run is never written over the run of another model or other data, nor over a stranger's pages."""
+"""The owner of a run folder: a run never overwrites the run of another model or other data, or foreign pages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 from safeml.errors import ConfigError, InputRefused
 from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
-# What stands at the foot of every index that safeml draws.
+# The footer of every index page of safeml.
 DRAWN = b'Drawn from <span class="id">results.json</span>'
 VERDICT = ("index.html", "junit.xml", "summary.md", "SHA256SUMS")
-REMEDY = "choose another folder with --out, or replace what is there with --force."
+REMEDY = "set another folder with --out, or replace its content with --force."
 
 
 def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
-    """Raise ConfigError where `folder` holds something else than runs of this model on these test images.
+    """Raise ConfigError if `folder` holds other content than runs of this model on these test images.
 
-    model, data: the fingerprints of both. profile: a quick run does not replace a full one, nor the other way round.
+    model, data: the fingerprints.
+    profile: a quick run does not replace a full one, or vice versa.
     """
     if (folder / "training.json").exists():
         raise ConfigError(f"{folder}: holds a trained model, and a run would mix with it; {REMEDY}")
@@ -28,24 +29,24 @@ def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
             if (folder / name).exists():
                 raise ConfigError(f"{folder}: holds a {name} without the results.json of its run; {REMEDY}")
     if (folder / "index.html").exists() and DRAWN not in _content(folder / "index.html"):
-        raise ConfigError(f"{folder}: holds an index.html that safeml did not draw; {REMEDY}")
+        raise ConfigError(f"{folder}: holds an index.html not written by safeml; {REMEDY}")
     for stage in sorted((folder / "stages").glob("*.json")):
         if _model_of(stage) not in ("", model):
             raise ConfigError(f"{folder}: holds an unfinished run of another model; {REMEDY}")
 
 
 def forget_verdict(folder: Path) -> None:
-    """Remove what tells an earlier verdict: a run that ends before its report is drawn must not stand beside an older one."""
+    """Remove an earlier verdict, so that an interrupted run is not next to an older report."""
     for name in VERDICT:
         (folder / name).unlink(missing_ok=True)
 
 
 def refuse_audit(folder: Path) -> None:
-    """Raise ConfigError where `folder` holds an audit: a training would write over its record."""
+    """Raise ConfigError if `folder` holds an audit, whose record a training would overwrite."""
     for name in ("results.json", "stages", "work"):
         if (folder / name).exists():
             raise ConfigError(
-                f"{folder}: holds an audit ({name}), and a training would mix with it; choose another folder with --out."
+                f"{folder}: holds an audit ({name}), and a training would mix with it; set another folder with --out."
             )
 
 
@@ -54,7 +55,7 @@ def _refuse_other_results(folder: Path, model: str, data: str, profile: str) -> 
         run = read_run(folder)
     except InputRefused:
         raise ConfigError(
-            f"{folder}: holds a results.json that is damaged or that safeml did not write; {REMEDY}"
+            f"{folder}: holds a results.json that is damaged or not written by safeml; {REMEDY}"
         ) from None
     if run.model.fingerprint != model:
         raise ConfigError(f"{folder}: holds the run of another model ({run.model.name}); {REMEDY}")
@@ -68,7 +69,7 @@ def _refuse_other_results(folder: Path, model: str, data: str, profile: str) -> 
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a plain file; none where it is too large, cannot be read, or is not plain."""
+    """Read a plain file; empty if it is too large, unreadable, or not plain."""
     try:
         return read_plain(path, MAX_RESULTS_BYTES)
     except (OSError, ValueError):
@@ -76,7 +77,7 @@ def _content(path: Path) -> bytes:
 
 
 def _model_of(stage: Path) -> str:
-    """The model that a kept stage speaks of; "" where it cannot be told, because then the stage is measured again."""
+    """Return the model of a stored stage; "" if unknown, because the stage is then measured again."""
     try:
         return str(json.loads(_content(stage))["result"]["provenance"]["model"])
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -264,7 +264,7 @@ def test_a_signal_ends_a_run_cleanly_and_quickly(project: Path, number: int, cod
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert time.monotonic() - began < 20
-    said = "what is finished is kept, and the same command goes on from there."
+    said = "finished work is stored, and the same command resumes from it."
     assert errors.strip().splitlines()[-1].endswith(said)
     assert "Traceback" not in errors
     assert temporary_files(folder) == []

@@ -81,7 +81,7 @@ def test_a_model_that_does_not_know_its_scale_gives_the_same_answers() -> None:
     assert (found.status, found.reason) == ("cannot_tell", "same")
     assert {"RGB, 0..1", "RGB, 0..255", "RGB, standardised per image"} <= set(found.same)
     assert all(name.startswith("RGB") for name in found.same)
-    assert "same answers" in found.sentence
+    assert "same predictions" in found.sentence
 
 
 def test_the_command_on_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_model_of_permuted_classes_gets_its_sentence(
     model.layers[-1].set_weights([kernel[:, order], bias[order]])
     done = inspected(tmp_path, model, monkeypatch)
     assert done.exit_code == 3
-    assert "with its classes permuted" in done.output
+    assert "with permuted classes" in done.output
     assert "Class of each output: 2, 3, 1, 0." in done.output
     assert not (tmp_path / "safeml.toml").exists()
 

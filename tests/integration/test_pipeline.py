@@ -307,7 +307,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(project: Path, number: int,
     _, errors = process.communicate(timeout=120)
     if process.returncode != 1:  # it may have been done already
         assert process.returncode == code, errors
-        assert "goes on from there" in errors
+        assert "resumes from it" in errors
         assert not (out / "results.json").exists()
     assert not list(out.rglob("*.tmp"))
     assert safeml("run", "--config", project / "safeml.toml", "--out", out).returncode == 1

@@ -257,7 +257,7 @@ def test_without_probe_no_framework_is_started_and_the_tables_fit(oracle: Path) 
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout
     assert any(line.startswith("accuracy") and "yes" in line for line in lines)
-    assert "A model that is good enough can pass (exit code 0)." in lines
+    assert "A good enough model can pass (exit code 0)." in lines
 
 
 def test_a_recipe_is_timed_and_nothing_is_written(tmp_path: Path) -> None:

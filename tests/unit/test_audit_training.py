@@ -132,7 +132,7 @@ def test_names_that_tie_in_four_decimals_are_told_and_full_precision_decides() -
 
 
 @pytest.mark.parametrize(
-    ("chosen", "which"), [(2, "the earlier one was chosen."), (4, "epoch 4 was chosen.")]
+    ("chosen", "which"), [(2, "the earlier one was selected."), (4, "epoch 4 was selected.")]
 )
 def test_equal_epochs_are_called_equal_and_no_precision_is_said_to_decide(chosen: int, which: str) -> None:
     result = audit(manifest((0.5, 0.98204, 0.6, 0.98204), chosen=chosen))
@@ -162,7 +162,7 @@ def test_the_missing_interval_is_explained_once_and_the_gap_has_a_unit() -> None
     values["valid"]["signs"] = 40
     result = audit(values)
     said = [*result.limits, *(metric.method for metric in result.metrics)]
-    assert sum("no interval" in line for line in said) == 1
+    assert sum("no confidence interval" in line for line in said) == 1
     assert "in points" in result.metrics[1].title
 
 
@@ -210,7 +210,7 @@ def test_a_random_split_is_set_against_this_split() -> None:
         [400, 399, 0.996, 3],
     ]
     assert "9.60 points higher" in table(result, "random-split").caption
-    assert "worse ruler" in table(result, "random-split").caption
+    assert "the measurement is biased" in table(result, "random-split").caption
     # A gate can read a metric, and this is no property of the model: it is told, and stands in no metric.
     assert len(result.metrics) == 2
     evidence = found(result, "random-split-flatters").evidence
@@ -289,7 +289,7 @@ def test_few_validation_signs_are_told(signs: int, told: bool) -> None:
     values["valid"]["signs"] = signs
     result = audit(values)
     assert ("few-validation-signs" in codes(result)) == told
-    assert any(f"400 images say no more than {signs} signs" in line for line in result.limits)
+    assert any(f"400 images are only {signs} independent observations" in line for line in result.limits)
     assert (result.metrics[0].signs, result.metrics[0].low) == (signs, None)
 
 

@@ -43,7 +43,7 @@ def test_a_forged_verdict_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(values))
     done = safeml("report", tmp_path)
     assert done.returncode == 5
-    assert "does not follow from its evidence" in done.stderr
+    assert "does not follow from the evidence" in done.stderr
     assert not (tmp_path / "index.html").exists()
     assert safeml("gate", tmp_path).returncode == 1
 

@@ -174,7 +174,7 @@ def test_boxes_outside_their_images_are_refused(box):
 def test_track_numbers_of_two_classes_never_meet():
     labels, tracks = np.repeat(np.arange(43), 100), np.tile(np.arange(100), 43)
     assert len(np.unique(track_numbers(labels, tracks, "x"))) == 4300
-    with pytest.raises(InputRefused, match="track numbers leave the range"):
+    with pytest.raises(InputRefused, match="track numbers are outside"):
         track_numbers(np.array([0]), np.array([-1]), "x")
 
 
@@ -281,7 +281,7 @@ def test_damaged_image_bytes_are_read_or_refused_never_a_crash(tmp_path, data, s
 def test_label_files_cannot_point_out_of_the_folder(tmp_path, name):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path)
-    with pytest.raises(InputRefused, match="leads out of the data folder"):
+    with pytest.raises(InputRefused, match="is outside the data folder"):
         resolve_inside(tmp_path / "data", name)
     assert resolve_inside(tmp_path / "data", "a/b.png") == (tmp_path / "data" / "a" / "b.png").resolve()
 
@@ -348,7 +348,7 @@ def test_kaggle_layout_numbers_tracks_like_the_official_one(tmp_path):
     [
         ({"label": 43}, r"Train\.csv:2: class id 43 is out of range; there are 43 classes, so ids are 0-42"),
         ({"width": 31}, r"Train\.csv:2: says 31 x 30 pixels, but 00020_00003_00000\.png has 30 x 30"),
-        ({"path": "../a.png"}, "leads out of the data folder"),
+        ({"path": "../a.png"}, "is outside the data folder"),
         ({"path": "Train/20/00020_00004_00000.png"}, "1 images have no label"),
         ({"path": "Train/20/x.png"}, "1 images have no label"),
     ],
@@ -436,9 +436,9 @@ def test_npz_class_names_by_precedence(tmp_path):
         ({"labels": np.array(3)}, "labels has no rows"),
         ({"labels": np.full(6, 10**9)}, "the limit is 10,000 classes"),
         ({"track_id": np.zeros((6, 2), int)}, "track_id is int64"),
-        ({"track_id": np.full(6, -1)}, "track numbers leave the range"),
+        ({"track_id": np.full(6, -1)}, "track numbers are outside"),
         ({"width": None}, "roi is in pixels of the original images"),
-        ({"width": np.zeros(6, int)}, "width or height leaves"),
+        ({"width": np.zeros(6, int)}, "width or height is outside"),
         ({"roi": np.tile([30, 5, 10, 15], (6, 1))}, "region of interest of image 0"),
         ({"class_names": np.array([1, 2])}, "expected text"),
     ],
@@ -478,7 +478,7 @@ def test_an_array_named_twice_is_refused(tmp_path):
         archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
         archive.writestr("labels.npy", npy("(6,)", bytes(6)))
         archive.writestr("labels", npy("(6,)", bytes(6)))
-    with pytest.raises(InputRefused, match="names an array twice"):
+    with pytest.raises(InputRefused, match="holds an array twice"):
         npz.load(tmp_path / "a.npz")
 
 
@@ -534,7 +534,7 @@ def test_numbered_folders_with_a_gap_are_not_renumbered(tmp_path):
     (root / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n")
     assert folder.load(root).labels.tolist() == [0, 0, 2, 2]
     class_folders(root, ("00",))
-    with pytest.raises(ConfigError, match="two folders name the same class id"):
+    with pytest.raises(ConfigError, match="two folders have the same class id"):
         folder.load(root)
 
 

@@ -142,7 +142,7 @@ def test_twelve_signs_prove_no_recall_of_nine_tenths() -> None:
     assert gate.needs_signs == math.ceil(math.log(0.025) / math.log(0.9)) == 36
     assert "12 signs of rare" in gate.message
     assert "73.5" in gate.message
-    assert "36 such signs" in gate.message
+    assert "36 sign tracks" in gate.message
 
 
 def test_the_weakest_family_allows_what_its_own_signs_allow() -> None:
@@ -207,7 +207,7 @@ def test_shared_images_fail_whatever_the_model_does() -> None:
     test = images(100)
     [gate], code = planned(test, SHARED, train=test.take(np.arange(3)))
     assert (gate.state, code) == ("fails", 1)
-    assert gate.message.endswith("counted already: 3.")
+    assert gate.message.endswith("already counted: 3.")
 
 
 def test_a_waiver_is_what_lets_an_unprovable_gate_pass() -> None:

@@ -74,7 +74,7 @@ def test_independent_images_may_be_split_but_unknown_clustering_may_not():
         name: len(split) for name, split in split_by_track(independent, {"a": 0.6, "b": 0.4}, 0).items()
     } == {"a": 6, "b": 4}
     for frames_per_sign in (None, 30.0):
-        with pytest.raises(ConfigError, match="frames of one sign could fall on both sides"):
+        with pytest.raises(ConfigError, match="frames of one sign could be in both splits"):
             split_by_track(
                 ImageDataset("x", images, labels, ("a", "b"), frames_per_sign=frames_per_sign), FRACTIONS, 0
             )

@@ -1,4 +1,4 @@
-"""What the test set shares with the data that the model was trained and chosen on: pictures and physical signs.
+"""Leakage: images and physical signs that the test set shares with the training and validation data.
 
 Legend: N images. The splits are called test, train and valid.
 """
@@ -30,7 +30,7 @@ HASH_SIZE = 9
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split by its role, with the digest of each image (ASCII [N])."""
+    """A split with its role and the digest of each image (ASCII [N])."""
 
     role: str
     data: ImageDataset
@@ -38,18 +38,18 @@ class Split:
 
 
 def leakage_metrics(splits: list[Split]) -> list[Metric]:
-    """Test images and test signs that stand in train or valid too: complete counts, overall and by split.
+    """Count the test images and sign tracks that are also in train or valid, overall and by split.
 
-    The first of `splits` is the test set. Overall both are undefined unless the training data is given, and the count of
-    signs unless every given split knows its tracks by the same numbers.
+    splits: the test set first. The overall counts are undefined without training data. The count of sign tracks is also
+    undefined unless every split uses the same track ids.
     """
     test, others = splits[0], splits[1:]
     known = any(split.role == "train" for split in others)
-    absent = "no [data.train] is configured, so what the training data share with the test set is unknown"
+    absent = "no [data.train] is configured, so overlap with the training data is unknown"
     metrics = [_duplicates_within(test)]
     for name, title, measure in (
-        ("shared_duplicates", "Test images that stand in another split too", _shared_images),
-        ("shared_tracks", "Test signs that stand in another split too", _shared_signs),
+        ("shared_duplicates", "Test images also in another split", _shared_images),
+        ("shared_tracks", "Test sign tracks also in another split", _shared_signs),
     ):
         metrics.append(
             measure(name, title, test, others, "all") if known else _uncounted(name, title, absent, "all")
@@ -63,7 +63,7 @@ def leakage_metrics(splits: list[Split]) -> list[Metric]:
 
 
 def copies_table(splits: list[Split]) -> Table:
-    """Every image of one split that is byte-identical to one of another split, or to an earlier one of the test set."""
+    """List every image that is byte-identical to one of another split, or to an earlier test image."""
     rows: list[list[Scalar]] = []
     for first, second in combinations(splits, 2):
         rows += _copy_rows(first, second, first_copies(first.digests, second.digests))
@@ -86,13 +86,13 @@ def copies_table(splits: list[Split]) -> Table:
             Column(key="labels", label="Labels"),
         ],
         rows=rows[:ROWS],
-        caption=f"{min(len(rows), ROWS)} of {counted(len(rows), 'pair')}; of several equal images of the other split the first is named. "
-        "Image is the number in its source.",
+        caption=f"{min(len(rows), ROWS)} of {counted(len(rows), 'pair')}; of several identical images in the other split, the first is listed. "
+        "Image: its number in the source.",
     )
 
 
 def near_table(splits: list[Split]) -> tuple[Table, list[str]]:
-    """How many images have a near copy in another split, and the pairs of splits that were too large to compare."""
+    """Count the images with a near duplicate in another split; also return the pairs of splits too large to compare."""
     sizes = [min(split.data.images.shape[1:3]) for split in splits]
     hashes = [
         difference_hash(split.data.images) if size >= HASH_SIZE else None
@@ -111,22 +111,22 @@ def near_table(splits: list[Split]) -> tuple[Table, list[str]]:
         rows.append([one.role, two.role, int(found.sum()), int(same.sum())])
     table = Table(
         id="near-copies",
-        title="Candidates for near copies",
+        title="Candidates for near duplicates",
         columns=[
             Column(key="split", label="Images of"),
-            Column(key="other", label="with a look-alike in"),
+            Column(key="other", label="near duplicate in"),
             Column(key="near", label="Candidates", kind="number"),
-            Column(key="same", label="of them, nearest has the same class", kind="number"),
+            Column(key="same", label="of which same class", kind="number"),
         ],
         rows=rows,
-        caption=f"Images whose 64-bit difference hash differs in at most {NEAR_DISTANCE} bits, identical images left out. "
-        "A candidate is a reason to look, not a proof.",
+        caption=f"Images whose 64-bit difference hash differs in at most {NEAR_DISTANCE} bits; identical images are excluded. "
+        "Inspect each candidate; the hash is not proof of a copy.",
     )
     return table, skipped
 
 
 def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: list[str]) -> list[Finding]:
-    """What a reader must know about copies, signs on both sides (`leaks`, of `leakage_metrics`), and contradicting labels."""
+    """Report copies, shared sign tracks (`leaks`, from `leakage_metrics`) and contradictory labels."""
     findings = []
     for split in splits[1:]:
         where = f"split:{split.role}"
@@ -136,8 +136,8 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
                 Finding(
                     code=f"{metric.name.replace('_', '-')}-{split.role}",
                     severity="serious",
-                    message=f"{counted(int(metric.value or 0), what)} of the test set also stand in the {split.role} split.",
-                    remedy="Take them out of one of the two, and measure again.",
+                    message=f"{counted(int(metric.value or 0), what)} of the test set are also in the {split.role} split.",
+                    remedy="Remove them from one of the two splits, then run the audit again.",
                     evidence={"shared": int(metric.value or 0), "test": metric.n},
                 )
             )
@@ -149,8 +149,8 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
             Finding(
                 code="contradicting-labels",
                 severity="serious",
-                message=f"{counted(conflicts, 'image')} in all splits have byte-identical pixels but another class than their copy.",
-                remedy="Correct the labels; one of each pair is wrong.",
+                message=f"{counted(conflicts, 'image')} in all splits have a byte-identical copy with another label.",
+                remedy="Correct the labels: at least one of each pair is incorrect.",
                 evidence={"images": conflicts},
             )
         )
@@ -158,7 +158,7 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
         Finding(
             code="near-copies-skipped",
             severity="info",
-            message=f"Near copies between {pair} were not looked for: more than {MAX_COMPARISONS:,} pairs, or images under {HASH_SIZE} pixels.",
+            message=f"Near duplicates between {pair} were not searched for: more than {MAX_COMPARISONS:,} pairs, or images under {HASH_SIZE} pixels.",
         )
         for pair in near_skipped
     ]
@@ -179,20 +179,20 @@ def _shared_signs(name: str, title: str, test: Split, others: list[Split], where
     shared: set[int] = set()
     for split in [test, *others]:
         if split.data.tracks is None:
-            return _uncounted(name, title, f"the tracks of the {split.role} split are not known", where)
+            return _uncounted(name, title, f"the {split.role} split has no track ids", where)
     classes = _class_of_track(test)
     for split in others:
         both = {track: name for track, name in _class_of_track(split).items() if track in classes}
         apart = sum(classes[track] != other for track, other in both.items())
         if apart:
-            reason = f"{counted(apart, 'track number')} of test and {split.role} stand for different classes, so the two number their tracks apart"
+            reason = f"{counted(apart, 'track number')} of test and {split.role} belong to different classes, so the two splits number their tracks independently"
             return _uncounted(name, title, reason, where)
         shared |= set(both)
     return Metric.count(name, title, len(shared), len(classes), slice=where)
 
 
 def _class_of_track(split: Split) -> dict[int, str]:
-    """The class name of each track of a split whose tracks are known."""
+    """Return the class name of each track of a split with track ids."""
     tracks, first = (
         np.unique(split.data.tracks, return_index=True) if split.data.tracks is not None else ((), ())
     )

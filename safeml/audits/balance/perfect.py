@@ -1,4 +1,4 @@
-"""The balance stage in a plan: its counts, which do not depend on a model, without its tables."""
+"""The balance stage in a plan: the counts, which do not depend on a model, without the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How evenly the classes are covered, and whether the test images are really new to the model.
+"""Class balance, and leakage of test images into training and validation.
 
 Legend: N images, K classes. The splits are called test, train and valid.
 """
@@ -31,7 +31,7 @@ SMALL_CLASS = 150
 
 
 def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
-    """Count the images of each class and compare the splits; the model is not asked anything."""
+    """Count the images of each class and compare the splits, without running the model."""
     splits = []
     given = [("test", inputs.test), ("train", inputs.train), ("valid", inputs.valid)]
     for step, (role, data) in enumerate(given):
@@ -49,7 +49,7 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
     return StageResult(
         stage="balance",
         title="Class balance",
-        tested="How many images each class has, and whether images or signs of the test set stand in the other splits too.",
+        tested="How many images each class has, and whether images or signs of the test set are also in the other splits.",
         on_what="; ".join(
             f"{split.role}: {split.data.name}, {counted(len(split.data), 'image')}" for split in splits
         )
@@ -66,7 +66,7 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
                     ("imbalance_ratio", "Largest to smallest class"),
                     ("effective_classes", f"Effective classes of {inputs.test.classes}"),
                     ("shared_duplicates", "Test images in other splits"),
-                    ("shared_tracks", "Test signs in other splits"),
+                    ("shared_tracks", "Test sign tracks in other splits"),
                 )
             ),
         ],
@@ -74,28 +74,32 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
         findings=[*leakage_findings(splits, leaks, near_skipped), *_small_findings(splits)],
         figures=[_bars(splits), _counts_table(splits), copies, near],
         meaning=[
-            "An image that the model was trained or chosen on tells nothing about new ones; every copy makes the accuracy "
-            "look better than it is.",
-            f"A class under {SMALL_CLASS} images gives a wide interval, whatever the model does.",
+            "An image used to train or select the model is not evidence about new images; each copy in the test set "
+            "inflates the accuracy.",
+            f"A class with fewer than {SMALL_CLASS} images has a wide confidence interval, whatever the model.",
         ],
         limits=[
-            "Copies are byte-identical pixels at the size of the data: the same picture in another crop or compression is "
-            "not found by this.",
-            "Near copies are candidates of a 64-bit difference hash: many are different signs of one class.",
-            "Tracks are compared by their numbers as the data give them.",
+            "Copies are byte-identical pixels at the size of the data. The same picture with another crop or compression is "
+            "not detected.",
+            "Near duplicates are candidates by a 64-bit difference hash; many are different signs of one class.",
+            "Tracks are compared by the track ids in the data.",
             *(
-                f"No {role} split was given, so nothing is known about what it shares with the test set."
+                f"No {role} split was configured, so its overlap with the test set is unknown."
                 for role in ("train", "valid")
                 if role not in roles
             ),
         ],
         not_tested=[
-            Fact(label="Label errors", value="not tested", detail="labels are taken as given, copies apart")
+            Fact(
+                label="Label errors",
+                value="not tested",
+                detail="labels are compared only between identical images",
+            )
         ],
         reproduce=[f"{split.role} images {split.data.fingerprint}" for split in splits],
         card=Card(
             headline=quantity(shared.value, "count"),
-            text=shared.reason or "test images that stand in train or valid too",
+            text=shared.reason or "test images also in train or valid",
             figure_id="class-counts",
         ),
         provenance=Provenance(
@@ -108,7 +112,7 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
 
 
 def split_metrics(split: Split) -> list[Metric]:
-    """Counts of one split: complete, so without sampling error."""
+    """Return the counts of one split; they are complete, so without sampling error."""
     counts = class_counts(split.data.labels, split.data.classes)
     where, images = f"split:{split.role}", len(split.data)
     return [
@@ -129,7 +133,7 @@ def split_metrics(split: Split) -> list[Metric]:
         ),
         _count(
             "small_classes",
-            f"Classes under {SMALL_CLASS} images, {split.role}",
+            f"Classes with fewer than {SMALL_CLASS} images, {split.role}",
             float((counts < SMALL_CLASS).sum()),
             images,
             where,
@@ -158,8 +162,9 @@ def _small_findings(splits: list[Split]) -> list[Finding]:
                 Finding(
                     code=f"small-classes-{split.role}",
                     severity="warning",
-                    message=f"{counted(len(small), 'class', 'classes')} of the {split.role} split have fewer than {SMALL_CLASS} images; the smallest is {smallest} with {counted(int(counts.min()), 'image')}.",
-                    remedy="Collect more signs of these classes, or pool them before their recall is judged.",
+                    message=f"{counted(len(small), 'class', 'classes')} of the {split.role} split have fewer than {SMALL_CLASS} images; "
+                    f"the smallest is {smallest} with {counted(int(counts.min()), 'image')}.",
+                    remedy="Collect more signs of these classes, or pool the classes before you judge their recall.",
                     evidence={"classes": len(small), "smallest": smallest, "images": int(counts.min())},
                 )
             )
@@ -167,7 +172,7 @@ def _small_findings(splits: list[Split]) -> list[Finding]:
 
 
 def _bars(splits: list[Split]) -> Bars:
-    """Images by class: of train where it is given, with the test set scaled to the same sum as an outline."""
+    """Draw images per class: train if configured, with the test set scaled to the same total as an outline."""
     by_role = {split.role: class_counts(split.data.labels, split.data.classes) for split in splits}
     test, train = by_role["test"], by_role.get("train")
     names = list(splits[0].data.class_names)
@@ -189,7 +194,7 @@ def _bars(splits: list[Split]) -> Bars:
         compare=(test * scale).tolist(),
         value_label="train images",
         compare_label=f"test images, times {scale:.3g}",
-        caption="Bars: train. Outline: test, scaled to the same sum, so that equal heights are equal shares.",
+        caption="Bars: train. Outline: test, scaled to the same total, so equal heights mean equal shares.",
     )
 
 

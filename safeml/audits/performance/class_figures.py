@@ -1,4 +1,4 @@
-"""Scores by class as records: dot plot, table, confusion matrix. Legend: K classes."""
+"""Scores by class: dot plot, table and confusion matrix. Legend: K classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safeml.results import Column, Dot, DotPlot, Matrix, Metric, Scalar, Table
 
 
 def recall_plot(by_class: list[Metric], clean: Metric) -> DotPlot:
-    """Recall of K classes with its interval, weakest first."""
+    """Return the recall of K classes with confidence intervals, weakest first."""
     ranked = sorted(by_class, key=lambda metric: (metric.value is None, metric.value or 0.0, metric.slice))
     return DotPlot(
         id="recall-by-class",
@@ -26,12 +26,12 @@ def recall_plot(by_class: list[Metric], clean: Metric) -> DotPlot:
             for metric in ranked
         ],
         overall=clean.value,
-        caption="Weakest first; the bar is the 95 % interval of that class alone. The line is the accuracy over all images.",
+        caption="Weakest first. The bar is the 95 % interval of that class alone; the line is the accuracy over all images.",
     )
 
 
 def class_table(by_class: list[Metric], scores: ClassScores) -> Table:
-    """Scores of K classes in class order; what is undefined is an empty cell."""
+    """Return the scores of K classes in class order; an undefined score is an empty cell."""
 
     def cell(value: float) -> Scalar:
         return None if np.isnan(value) else float(value)
@@ -64,7 +64,7 @@ def class_table(by_class: list[Metric], scores: ClassScores) -> Table:
 
 
 def confusion_figure(class_names: tuple[str, ...], confusion: np.ndarray) -> Matrix:
-    """The counts int [K, K + 1] of `confusion_matrix`; the last column is shown when the model gave no answer somewhere."""
+    """Return the confusion matrix, int [K, K + 1]; the last column is shown only if the model gave no answer for an image."""
     void = bool(confusion[:, -1].any())
     names = list(class_names)
     return Matrix(

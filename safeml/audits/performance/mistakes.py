@@ -1,4 +1,4 @@
-"""Wrong answers, the most hazardous first: a table of confusions and a gallery. Legend: N images, K classes."""
+"""Misclassified images, most hazardous first: a table of confusions and a gallery. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_ANSWER_COST = 1.0
 
 
 def image_costs(labels: np.ndarray, answers: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """The cost of each answer, float64 [N] in 0..1; no answer costs as much as the worst one.
+    """Return the cost of each prediction, float64 [N] in 0..1; no answer costs as much as the worst mistake.
 
     labels: int [N], 0..K-1. answers: int [N], 0..K-1 or NO_ANSWER. costs: float64 [K, K], 0..1.
     """
@@ -32,16 +32,16 @@ def answer_name(class_names: tuple[str, ...], answer: int) -> str:
 
 
 def why(class_names: tuple[str, ...], label: int, answer: int, own_costs: bool) -> str:
-    """Why a mistake costs what it costs."""
+    """Explain the cost of a mistake."""
     if answer == NO_ANSWER:
-        return "no answer costs as much as the worst one"
-    return "the given cost matrix" if own_costs else reason(class_names[label], class_names[answer])
+        return "no answer costs as much as the worst mistake"
+    return "configured cost matrix" if own_costs else reason(class_names[label], class_names[answer])
 
 
 def confusion_table(
     dataset: ImageDataset, answers: np.ndarray, costs: np.ndarray, own_costs: bool, most: int = CONFUSIONS
 ) -> Table:
-    """The confusions that cost most in sum: how often, and why once costs what it costs."""
+    """Return the confusions with the highest total cost: count, cost of one, and the reason for that cost."""
     names = dataset.class_names
     wrong = answers != dataset.labels
     each = image_costs(dataset.labels, answers, costs)
@@ -61,8 +61,8 @@ def confusion_table(
             Column(key="predicted", label="Predicted"),
             Column(key="count", label="Images", kind="number"),
             Column(key="cost", label="Cost each", kind="number"),
-            Column(key="total", label="Cost in sum", kind="number"),
-            Column(key="why", label="Why it costs that"),
+            Column(key="total", label="Total cost", kind="number"),
+            Column(key="why", label="Reason for the cost"),
         ],
         rows=[
             [
@@ -75,14 +75,14 @@ def confusion_table(
             ]
             for label, answer in ranked[:most]
         ],
-        caption=f"{min(most, len(ranked))} of {len(ranked)} confusions; a cost of 1 is the worst mistake, 0 is none.",
+        caption=f"{min(most, len(ranked))} of {len(ranked)} confusions. Costs range from 0 (no mistake) to 1 (the worst mistake).",
     )
 
 
 def worst_mistakes(
     dataset: ImageDataset, answers: Predictions, costs: np.ndarray, own_costs: bool
 ) -> Gallery:
-    """The most hazardous wrong answers, the surest first among equals; at most two of a true class, 24 in all."""
+    """Return the most hazardous mistakes, most confident first among equals; at most two per true class, 24 in total."""
     each = image_costs(dataset.labels, answers.classes, costs)
     wrong = np.flatnonzero(answers.classes != dataset.labels)
     sure = np.where(answers.answered, np.nan_to_num(answers.probabilities).max(axis=1), 1.0)
@@ -101,8 +101,8 @@ def worst_mistakes(
         id="worst-mistakes",
         title="Worst mistakes",
         items=items,
-        caption=f"{len(items)} of {len(wrong)} wrong answers: the most hazardous first, then the surest; "
-        f"at most {PER_CLASS} of a true class.",
+        caption=f"{len(items)} of {len(wrong)} misclassified images: most hazardous first, then most confident; "
+        f"at most {PER_CLASS} per true class.",
     )
 
 

@@ -21,7 +21,7 @@ RESAMPLES = 2
 
 @cache
 def _costs(class_names: tuple[str, ...]) -> np.ndarray:
-    """float64 [K, K]: the cost of each mistake, computed once for many runs."""
+    """Return the cost of each mistake, float64 [K, K], computed once for many runs."""
     return cost_matrix(class_names, None)
 
 
@@ -30,7 +30,7 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
 
 
 def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
-    """A model that gives the costliest incorrect class for the images in `wrong`."""
+    """Return a model that predicts the most costly incorrect class for the images in `wrong`."""
     costliest = (_costs(data.class_names) - 2 * np.eye(data.classes)).argmax(axis=1)
     return Simulated(np.where(wrong, costliest[data.labels], data.labels), wrong, data.classes)
 

@@ -1,4 +1,4 @@
-"""How often the model is right on clean images, where it is weakest, and what its mistakes would cost.
+"""Clean accuracy, the weakest groups, and the cost of mistakes.
 
 Legend: N images, H W C pixels, K classes.
 """
@@ -39,9 +39,10 @@ SLICE = 1024
 def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | None = None) -> StageResult:
     """Measure clean performance on the test images.
 
-    costs: float [K, K] in 0..1, the user's own cost of reading class i as class j, with a zero diagonal; None: the
-    project's rules for GTSRB classes, 1 for every mistake elsewhere. Raises StageError when the model's answer has not
-    the shape [N, K], ConfigError for costs of another kind.
+    costs: float [K, K] in 0..1, the user's cost of predicting class j for class i, zero on the diagonal; None: the
+    project's rules for GTSRB classes, 1 for every mistake elsewhere.
+
+    Raises StageError when the output does not have the shape [N, K], ConfigError for an invalid cost matrix.
     """
     test = inputs.test
     slices = Slices(inputs.work, SLICE, {"clean images": inputs.predicting})
@@ -57,7 +58,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
     return StageResult(
         stage="performance",
         title="Performance",
-        tested="Whether the class with the largest logit is the true one, on images as they are.",
+        tested="Whether the class with the largest logit is the true class, on unmodified images.",
         on_what=f"{test.name}: {counted(len(test), 'image')} of {counted(test.classes, 'class', 'classes')}.",
         facts=_facts(test, measured, metrics),
         metrics=metrics,
@@ -71,13 +72,13 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
         meaning=_meaning(test, measured, costs is not None),
         worst_cases=worst_mistakes(test, answers, price, costs is not None),
         limits=[
-            "One test set: what holds on it need not hold for other countries, cameras, weather or times of the year.",
-            "A sign is given as a crop around it; finding signs in a camera picture is not part of this.",
+            "One test set: its results may not transfer to other countries, cameras, weather or seasons.",
+            "Each image is a crop around one sign; detecting signs in a camera image is not tested.",
             clustering_statement(test),
         ],
         not_tested=[
-            Fact(label="Detection", value="not tested", detail="where in a picture a sign stands"),
-            Fact(label="No sign at all", value="not tested", detail="pictures of none of the classes"),
+            Fact(label="Detection", value="not tested", detail="locating a sign in a camera image"),
+            Fact(label="No sign at all", value="not tested", detail="images that show none of the classes"),
         ],
         reproduce=[
             f"model {inputs.classifier.fingerprint}",
@@ -99,19 +100,17 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
 
 
 def clustering_statement(dataset: ImageDataset) -> str:
-    """How frames of one physical sign are accounted for in the intervals on this set, in one sentence."""
+    """State in one sentence how the intervals account for frames of the same physical sign."""
     if dataset.tracks is not None:
         signs = len(np.unique(dataset.tracks))
-        return f"Frames of one sign are not independent; intervals count {counted(signs, 'sign')}, known by their tracks."
+        return f"Frames of one sign are not independent, so intervals are computed over {counted(signs, 'sign track')}."
     if dataset.frames_per_sign is None:
-        return "How many images show the same sign is neither known nor declared (frames_per_sign), so there are no intervals."
+        return "No intervals: the data have no track ids and frames_per_sign is not set."
     if dataset.frames_per_sign == 1:
-        return (
-            "Images are declared independent (frames_per_sign = 1); intervals are too narrow if they are not."
-        )
+        return "Images are declared independent (frames_per_sign = 1); if they are not, the intervals are too narrow."
     return (
-        f"{number(dataset.frames_per_sign)} images a sign are declared, not observed; intervals take all of them as "
-        "right or wrong together."
+        f"{number(dataset.frames_per_sign)} images per sign are declared, not observed; intervals treat them as "
+        "one observation, all correctly or all incorrectly classified."
     )
 
 
@@ -123,7 +122,7 @@ def _logits(inputs: AuditInputs, slices: Slices) -> np.ndarray:
         expected = (rows.stop - rows.start, test.classes)
         if part.shape != expected:
             raise StageError(
-                f"performance: {inputs.classifier.name} answers {list(part.shape)}; expected {list(expected)}, a logit a class."
+                f"performance: {inputs.classifier.name} returns {list(part.shape)}; expected {list(expected)}, one logit per class."
             )
         return {"logits": part.astype(np.float32)}
 
@@ -192,9 +191,7 @@ def _metrics(
         title = "Recall of the weakest sign family"
         metrics.append(weakest_recall("recall_worst_family", title, test, hits, of_family))
     else:
-        reason = (
-            "the classes have no known sign families; give each image a family as the group column `family`"
-        )
+        reason = "the classes have no known sign families; add a group column `family` to the data"
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
     for where, member in {**of_family, **of_class}.items():
         metrics.append(group_recall(test, hits, member, f"Recall, {where.partition(':')[2]}", where))
@@ -202,7 +199,7 @@ def _metrics(
 
 
 def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
-    """Images (bool [N]) of each sign family: the data's own column `family`, else GTSRB's families, else none."""
+    """Return the images (bool [N]) of each sign family: the data column `family`, else the GTSRB families, else none."""
     if "family" in test.groups:
         column = test.groups["family"]
         return {f"family:{family}": column == family for family in sorted(set(column.tolist()))}
@@ -226,14 +223,16 @@ def _facts(test: ImageDataset, measured: dict[str, Metric], metrics: list[Metric
     cost = quantity(hazard.value, "cost")
     facts.append(
         Fact(
-            label="Mean cost of an answer", value=cost, detail=interval(hazard.low, hazard.high, unit="cost")
+            label="Mean cost per prediction",
+            value=cost,
+            detail=interval(hazard.low, hazard.high, unit="cost"),
         )
     )
     return facts
 
 
 def _signs(metric: Metric) -> str:
-    return "signs unknown" if metric.signs is None else f"{number(round(metric.signs))} signs"
+    return "sign tracks unknown" if metric.signs is None else f"{number(round(metric.signs))} sign tracks"
 
 
 def _interval_phrase(metric: Metric) -> str:
@@ -242,7 +241,7 @@ def _interval_phrase(metric: Metric) -> str:
 
 
 def _weakest(metrics: list[Metric], prefix: str) -> str:
-    """The group `prefix:...` of the smallest recall."""
+    """Return the group `prefix:...` with the smallest recall."""
     known = [
         (metric.value, metric.slice)
         for metric in metrics
@@ -261,8 +260,8 @@ def _findings(
             Finding(
                 code="non-finite-logits",
                 severity="serious",
-                message=f"The model gives no finite logits for {counted(void, 'image')}; each counts as a mistake of the highest cost.",
-                remedy="Find the layer that overflows or divides by zero before anything else is measured.",
+                message=f"The logits of {counted(void, 'image')} are not finite; each counts as a mistake of the highest cost.",
+                remedy="Fix the layer that overflows or divides by zero before you use any other result.",
                 evidence={"images": void, "of": len(test)},
             )
         )
@@ -271,8 +270,8 @@ def _findings(
             Finding(
                 code="tied-logits",
                 severity="warning",
-                message=f"Two or more classes share the largest logit in {counted(ties, 'image')}; the lowest class id is taken.",
-                remedy="Look for a constant, saturated or coarsely quantised output.",
+                message=f"Two or more classes share the largest logit in {counted(ties, 'image')}; the lowest class id counts as the prediction.",
+                remedy="Check the output layer: it may be constant, saturated or coarsely quantised.",
                 evidence={"images": ties, "of": len(test)},
             )
         )
@@ -282,8 +281,8 @@ def _findings(
             Finding(
                 code="class-without-images",
                 severity="warning",
-                message=f"The test set has no image of {counted(len(empty), 'class', 'classes')}, first {empty[0]}; what needs their recall is undefined.",
-                remedy="Add test images of every class that the model can answer.",
+                message=f"The test set has no image of {counted(len(empty), 'class', 'classes')}, first {empty[0]}; metrics that need their recall are undefined.",
+                remedy="Add test images of every class that the model can predict.",
                 evidence={"classes": len(empty), "first": empty[0]},
             )
         )
@@ -293,7 +292,7 @@ def _findings(
             Finding(
                 code="constant-answer",
                 severity="serious",
-                message=f"Every answer is {test.class_names[given[0]]}.",
+                message=f"The model predicts {test.class_names[given[0]]} for every image.",
                 remedy="Check the model file, its input range and its channel order.",
                 evidence={"class": test.class_names[given[0]]},
             )
@@ -304,7 +303,7 @@ def _findings(
                 code="clustering-undeclared",
                 severity="warning",
                 message=clustering_statement(test),
-                remedy="Declare frames_per_sign in the configuration, or give tracks with the data.",
+                remedy="Set frames_per_sign in [data.test] (1 if all images are independent), or supply track ids with the data.",
             )
         )
     if not own_costs and not has_rules(test.class_names):
@@ -312,8 +311,8 @@ def _findings(
             Finding(
                 code="equal-costs",
                 severity="info",
-                message="No cost rules are known for these classes, so every mistake costs 1 and the mean cost is the error rate.",
-                remedy="Give a cost matrix.",
+                message="No cost rules are defined for these classes: every mistake costs 1, and the mean cost equals the error rate.",
+                remedy="Configure a cost matrix.",
             )
         )
     return findings
@@ -322,14 +321,14 @@ def _findings(
 def _meaning(test: ImageDataset, measured: dict[str, Metric], own_costs: bool) -> list[str]:
     clean, hazard = measured["clean_accuracy"], measured["hazard_weighted_error"]
     meaning = [
-        f"On clean images the model is right on {percent(clean.value)}, {_interval_phrase(clean)}.",
-        "The weakest group decides, not the mean: a rare sign that is always missed hardly moves the accuracy.",
+        f"The model classifies {percent(clean.value)} of the clean images correctly, {_interval_phrase(clean)}.",
+        "The weakest group matters more than the mean: a rare class that is always misclassified barely lowers the accuracy.",
     ]
     if own_costs:
-        meaning.append("The costs of mistakes come from the given cost matrix.")
+        meaning.append("The costs of mistakes come from the configured cost matrix.")
     elif has_rules(test.class_names):
         meaning.append(
-            f"The mean cost of an answer is {quantity(hazard.value, 'cost')} on a scale where 1 is the worst mistake. "
-            "The costs are this project's judgement, with no outside authority."
+            f"The mean cost per prediction is {quantity(hazard.value, 'cost')} on a scale where 1 is the worst mistake. "
+            "The costs are this project's judgement, not an external standard."
         )
     return meaning

@@ -1,4 +1,4 @@
-"""The course of a training as curves and tables. Legend: E epochs."""
+"""Learning curves and tables of a training. Legend: E epochs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from safeml.wording import counted, number
 MOST_POINTS = 300
 MOST_ROWS = 100
 FINGERPRINT = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
-TICK_ROOM = 0.2  # of the axis: nearer than that, words below it would touch
+TICK_ROOM = 0.2  # of the axis: closer labels would touch
 
 
-def curve(made: Manifest, key: str, title: str, percent_axis: bool) -> Curve:
-    """Validation and training by epoch, the chosen epoch and the phases marked; a long fit is thinned, and says so."""
-    shown = [made.epochs[row] for row in rows_to_show(made, f"val_{key}", MOST_POINTS)]
+def curve(manifest: Manifest, key: str, title: str, percent_axis: bool) -> Curve:
+    """Draw validation and training by epoch with the selected epoch and the phases; a long fit is thinned, as noted."""
+    shown = [manifest.epochs[row] for row in rows_to_show(manifest, f"val_{key}", MOST_POINTS)]
     x = [float(epoch.epoch) for epoch in shown]
     valid = [float(getattr(epoch, f"val_{key}")) for epoch in shown]
     train = [float(getattr(epoch, key)) for epoch in shown]
@@ -34,57 +34,58 @@ def curve(made: Manifest, key: str, title: str, percent_axis: bool) -> Curve:
         y_label=key,
         percent=percent_axis,
         series=series,
-        x_ticks=_ticks(made),
-        caption=f"Validation (bold) and training, by epoch. Epoch {made.chosen.epoch} is the model.",
+        x_ticks=_ticks(manifest),
+        caption=f"Validation (bold) and training, by epoch. Epoch {manifest.chosen.epoch} is the model.",
         reading=[
-            "Training is measured with augmentation and dropout on, validation without.",
+            "Training is measured with augmentation and dropout, validation without.",
             *(
                 [
-                    "Training is measured on attacked images. Attacked validation: PGD on a part of the images, weaker than the audit's attacks."
+                    "Training is measured on attacked images. Attacked validation: PGD on some of the images, "
+                    "weaker than the audit's attacks."
                 ]
                 if attacked
                 else []
             ),
-            *([f"Under the axis: {phases_in_words(made)}."] if len(made.phases) > 1 else []),
-            *([_thinned(len(shown), len(made.epochs))] if len(shown) < len(made.epochs) else []),
+            *([f"Under the axis: {phases_in_words(manifest)}."] if len(manifest.phases) > 1 else []),
+            *([_thinned(len(shown), len(manifest.epochs))] if len(shown) < len(manifest.epochs) else []),
         ],
     )
 
 
-def rows_to_show(made: Manifest, key: str, most: int) -> list[int]:
-    """At most about `most` of the epochs, as rows from 0: the ends, the chosen one, and of each stretch its lowest and highest.
+def rows_to_show(manifest: Manifest, key: str, most: int) -> list[int]:
+    """Return about `most` epochs as rows from 0: both ends, the selected epoch, and the extremes of each stretch.
 
-    So a short jump is still seen where not every epoch is drawn.
+    A short spike therefore stays visible in a thinned curve.
     """
-    E = len(made.epochs)
+    E = len(manifest.epochs)
     if most >= E:
         return list(range(E))
-    values = np.array([getattr(epoch, key) for epoch in made.epochs])
-    kept = {0, E - 1, made.chosen.epoch - 1}
+    values = np.array([getattr(epoch, key) for epoch in manifest.epochs])
+    kept = {0, E - 1, manifest.chosen.epoch - 1}
     for stretch in np.array_split(np.arange(E), (most - len(kept)) // 2):
         kept |= {int(stretch[np.argmin(values[stretch])]), int(stretch[np.argmax(values[stretch])])}
     return sorted(kept)
 
 
-def phases_in_words(made: Manifest) -> str:
-    return "; ".join(f"phase {row + 1}, {phase_epochs(made, row)}" for row in range(len(made.phases)))
+def phases_in_words(manifest: Manifest) -> str:
+    return "; ".join(f"phase {row + 1}, {phase_epochs(manifest, row)}" for row in range(len(manifest.phases)))
 
 
-def phase_epochs(made: Manifest, row: int) -> str:
-    """The epochs of one phase, counted from 1, as far as they were trained."""
-    phase = made.phases[row]
-    last = min(phase.last, len(made.epochs))
+def phase_epochs(manifest: Manifest, row: int) -> str:
+    """Format the trained epochs of one phase, counted from 1."""
+    phase = manifest.phases[row]
+    last = min(phase.last, len(manifest.epochs))
     if phase.first > last:
         return "not reached"
     return f"epoch {last}" if last == phase.first else f"epochs {phase.first}-{last}"
 
 
-def phase_notes(made: Manifest) -> tuple[str, list[str]]:
-    """What all notes begin with (where the network is from and which rule decided, as a rule), and the rest of each.
+def phase_notes(manifest: Manifest) -> tuple[str, list[str]]:
+    """Return the common beginning of all notes (usually source and rule of the transfer), and the rest of each note.
 
-    Notes are parts between semicolons; each phase keeps at least its last part. Fingerprints are shortened to 12 digits.
+    A note consists of parts between semicolons; each phase keeps at least its last part. Fingerprints are shortened to 12 digits.
     """
-    notes = [FINGERPRINT.sub(r"\1", phase.note).split("; ") for phase in made.phases]
+    notes = [FINGERPRINT.sub(r"\1", phase.note).split("; ") for phase in manifest.phases]
     shared = 0
     if len(notes) > 1:
         most = min(map(len, notes)) - 1
@@ -93,9 +94,9 @@ def phase_notes(made: Manifest) -> tuple[str, list[str]]:
     return "; ".join(notes[0][:shared]) if notes else "", ["; ".join(note[shared:]) for note in notes]
 
 
-def phase_table(made: Manifest) -> Table:
-    shared, notes = phase_notes(made)
-    rates = all(phase.learning_rate is not None for phase in made.phases)
+def phase_table(manifest: Manifest) -> Table:
+    shared, notes = phase_notes(manifest)
+    rates = all(phase.learning_rate is not None for phase in manifest.phases)
     return Table(
         id="phases",
         title="Phases",
@@ -106,19 +107,19 @@ def phase_table(made: Manifest) -> Table:
             Column(key="note", label="What was trained"),
         ],
         rows=[
-            [row + 1, phase_epochs(made, row), *([phase.learning_rate] if rates else []), notes[row]]
-            for row, phase in enumerate(made.phases)
+            [row + 1, phase_epochs(manifest, row), *([phase.learning_rate] if rates else []), notes[row]]
+            for row, phase in enumerate(manifest.phases)
         ],
-        caption="A transferred network is trained in parts: what is frozen stays as it was taken over."
+        caption="A transferred network is trained in phases: frozen layers keep their original weights."
         + (f" In all phases, {shared}." if shared else ""),
     )
 
 
-def epoch_table(made: Manifest) -> Table:
-    rows = rows_to_show(made, made.monitor, MOST_ROWS)
-    left_out = "" if len(rows) == len(made.epochs) else " " + _thinned(len(rows), len(made.epochs))
-    several = len(made.phases) > 1
-    attacked = any(epoch.val_robust_accuracy is not None for epoch in made.epochs)
+def epoch_table(manifest: Manifest) -> Table:
+    rows = rows_to_show(manifest, manifest.monitor, MOST_ROWS)
+    left_out = "" if len(rows) == len(manifest.epochs) else " " + _thinned(len(rows), len(manifest.epochs))
+    several = len(manifest.phases) > 1
+    attacked = any(epoch.val_robust_accuracy is not None for epoch in manifest.epochs)
     return Table(
         id="epochs",
         title="Epochs",
@@ -136,18 +137,18 @@ def epoch_table(made: Manifest) -> Table:
         rows=[
             [
                 e.epoch,
-                *([_phase_of(made, e)] if several else []),
+                *([_phase_of(manifest, e)] if several else []),
                 e.loss,
                 e.accuracy,
                 e.val_loss,
                 e.val_accuracy,
                 *([e.val_robust_accuracy] if attacked else []),
                 e.file,
-                "chosen" if e is made.chosen else "",
+                "chosen" if e is manifest.chosen else "",
             ]
-            for e in (made.epochs[row] for row in rows)
+            for e in (manifest.epochs[row] for row in rows)
         ],
-        caption="A checkpoint's file name carries the rounded value, and epochs that did not improve left no file."
+        caption="The file name of a checkpoint holds the rounded value; epochs without improvement have no file."
         + left_out,
         fold=True,
     )
@@ -155,22 +156,26 @@ def epoch_table(made: Manifest) -> Table:
 
 def _thinned(shown: int, E: int) -> str:
     return (
-        f"Shown are {number(shown)} of {counted(E, 'epoch')}: the first, the last, the chosen one, and the lowest and "
-        "highest of each stretch between; training.json has them all."
+        f"Shown are {number(shown)} of {counted(E, 'epoch')}: the first, the last, the selected one, and the lowest and "
+        "highest of each stretch between; training.json has all of them."
     )
 
 
-def _phase_of(made: Manifest, epoch: Epoch) -> int | None:
+def _phase_of(manifest: Manifest, epoch: Epoch) -> int | None:
     return next(
-        (row for row, phase in enumerate(made.phases, 1) if phase.first <= epoch.epoch <= phase.last), None
+        (row for row, phase in enumerate(manifest.phases, 1) if phase.first <= epoch.epoch <= phase.last),
+        None,
     )
 
 
-def _ticks(made: Manifest) -> list[tuple[float, str]]:
-    """The first and the last epoch, where each later phase begins, and the chosen epoch, which comes first where room is short."""
-    E = len(made.epochs)
-    words = {made.chosen.epoch: ["chosen"]}
-    for row, phase in enumerate(made.phases):
+def _ticks(manifest: Manifest) -> list[tuple[float, str]]:
+    """Return ticks: the first and last epoch, the start of each later phase, and the selected epoch.
+
+    The selected epoch has priority where labels would touch.
+    """
+    E = len(manifest.epochs)
+    words = {manifest.chosen.epoch: ["chosen"]}
+    for row, phase in enumerate(manifest.phases):
         if row and phase.first <= E:
             words.setdefault(phase.first, []).append(f"phase {row + 1}")
     marks = {epoch: f"{epoch} {', '.join(said)}" for epoch, said in words.items()}

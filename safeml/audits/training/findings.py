@@ -1,4 +1,4 @@
-"""Whether the manifest speaks of this model, whether the chosen epoch is the best one, and how far validation carries.
+"""Findings on the identity of model and data, the selected epoch, and the validation set.
 
 Legend: K classes, E epochs.
 """
@@ -15,61 +15,72 @@ from safeml.results import Finding
 from safeml.wording import counted, number
 
 ROUNDED = 4
-FEW_SIGNS = 30  # with fewer, one sign is worth more than three points
+FEW_SIGNS = 30  # with fewer, one sign track changes accuracy by more than three points
 NAMED = 3
 LISTED = 5
 
 
-def identity_findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
-    """Whether the manifest speaks of this model and of these data."""
+def identity_findings(inputs: AuditInputs, manifest: Manifest) -> list[Finding]:
+    """Check that the manifest belongs to this model and these data."""
     findings = []
-    if made.fingerprint != inputs.classifier.fingerprint:
+    if manifest.fingerprint != inputs.classifier.fingerprint:
         findings.append(
             Finding(
                 code="another-model",
                 severity="serious",
                 message="The manifest belongs to another model: its fingerprint differs from that of the model under test.",
                 remedy="Audit the checkpoint that the manifest names, or train again.",
-                evidence={"manifest": made.fingerprint, "model": inputs.classifier.fingerprint},
+                evidence={"manifest": manifest.fingerprint, "model": inputs.classifier.fingerprint},
             )
         )
-    for role, used in (("trained", made.train), ("chosen", made.valid)):
+    for role, used in (("trained", manifest.train), ("chosen", manifest.valid)):
         if used.fingerprint == inputs.test.fingerprint:
             findings.append(
                 Finding(
                     code=f"{role}-on-test",
                     severity="serious",
-                    message=f"The model was {role} on the very test set that the verdict is spoken on.",
-                    remedy="Test on images that neither training nor the choice of a checkpoint has seen.",
+                    message=f"The model was {role} on the test set itself, so the verdict is not on unseen images.",
+                    remedy="Test on images used neither in training nor for the selection of a checkpoint.",
                     evidence={"fingerprint": used.fingerprint},
                 )
             )
-    for role, used, given in (("train", made.train, inputs.train), ("valid", made.valid, inputs.valid)):
+    for role, used, given in (
+        ("train", manifest.train, inputs.train),
+        ("valid", manifest.valid, inputs.valid),
+    ):
         if given is not None and given.fingerprint != used.fingerprint:
             findings.append(
                 Finding(
                     code=f"another-{role}-set",
                     severity="warning",
-                    message=f"The {role} data of the configuration are not those of the manifest, so leakage is checked against other images.",
-                    remedy=f"Name in [data.{role}] the data that the model was made with.",
+                    message=f"The configured {role} data differ from the {role} data in the manifest, "
+                    "so leakage is checked against other images.",
+                    remedy=f"Set [data.{role}] to the data recorded in the manifest.",
                     evidence={"manifest": used.fingerprint, "configuration": given.fingerprint},
                 )
             )
     return findings
 
 
-def choice_findings(made: Manifest) -> list[Finding]:
-    """Whether the chosen epoch is the best one, and how much the choice flatters it."""
+def choice_findings(manifest: Manifest) -> list[Finding]:
+    """Check that the selected epoch is the best one, and report the optimism of the selection."""
     findings = []
-    chosen, E = made.chosen, len(made.epochs)
-    if made.best.better_than(chosen, made.monitor) or made.chosen_value != chosen.monitored(made.monitor):
+    chosen, E = manifest.chosen, len(manifest.epochs)
+    if manifest.best.better_than(chosen, manifest.monitor) or manifest.chosen_value != chosen.monitored(
+        manifest.monitor
+    ):
         findings.append(
             Finding(
                 code="not-the-best-epoch",
                 severity="serious",
-                message=f"Epoch {chosen.epoch} is recorded as the best, but by {made.monitor} of the epochs it is epoch {made.best.epoch}, or the recorded value is another one.",
+                message=f"Epoch {chosen.epoch} is recorded as the best, but by {manifest.monitor} the best is epoch "
+                f"{manifest.best.epoch}, or the recorded value differs from that of the epoch.",
                 remedy="Train again; the manifest contradicts itself.",
-                evidence={"recorded": made.chosen_value, "chosen": chosen.epoch, "best": made.best.epoch},
+                evidence={
+                    "recorded": manifest.chosen_value,
+                    "chosen": chosen.epoch,
+                    "best": manifest.best.epoch,
+                },
             )
         )
     if not chosen.file:
@@ -77,8 +88,8 @@ def choice_findings(made: Manifest) -> list[Finding]:
             Finding(
                 code="chosen-not-saved",
                 severity="warning",
-                message=f"Epoch {chosen.epoch} is the model, but by the manifest it left no checkpoint.",
-                remedy="Train again, so that the weights of the chosen epoch are those that were written.",
+                message=f"Epoch {chosen.epoch} is the model, but the manifest records no checkpoint for it.",
+                remedy="Train again, so that the checkpoint of the selected epoch is saved.",
                 evidence={"chosen": chosen.epoch, "epochs": E},
             )
         )
@@ -87,23 +98,24 @@ def choice_findings(made: Manifest) -> list[Finding]:
             Finding(
                 code="choice-flatters",
                 severity="info",
-                message=f"The checkpoint is the best of {counted(E, 'epoch')} on the validation images, so its validation accuracy is optimistic.",
-                remedy="Read the clean accuracy on the test set instead.",
+                message=f"The checkpoint is the best of {counted(E, 'epoch')} on the validation images, "
+                "so its validation accuracy is optimistic.",
+                remedy="Use the clean accuracy on the test set instead.",
                 evidence={
                     "epochs": E,
                     "accuracy_chosen": chosen.val_accuracy,
-                    "accuracy_median": float(np.median([epoch.val_accuracy for epoch in made.epochs])),
+                    "accuracy_median": float(np.median([epoch.val_accuracy for epoch in manifest.epochs])),
                 },
             )
         )
-    return findings + _equal(made) + _tied(made) + _within_one_sign(made)
+    return findings + _equal(manifest) + _tied(manifest) + _within_one_sign(manifest)
 
 
-def _equal(made: Manifest) -> list[Finding]:
-    """Epochs that no precision tells apart: then it is their order that decides."""
-    chosen = made.chosen
-    value = chosen.monitored(made.monitor)
-    equal = [e.epoch for e in made.epochs if e.monitored(made.monitor) == value]
+def _equal(manifest: Manifest) -> list[Finding]:
+    """Report epochs with exactly equal values: their order decides."""
+    chosen = manifest.chosen
+    value = chosen.monitored(manifest.monitor)
+    equal = [e.epoch for e in manifest.epochs if e.monitored(manifest.monitor) == value]
     if len(equal) == 1:
         return []
     first = "the earlier one" if len(equal) == 2 else "the earliest one"
@@ -112,7 +124,7 @@ def _equal(made: Manifest) -> list[Finding]:
         Finding(
             code="epochs-equal",
             severity="info",
-            message=f"The values of {made.monitor} of epochs {_listed(equal)} are equal; {which} was chosen.",
+            message=f"The values of {manifest.monitor} of epochs {_listed(equal)} are equal; {which} was selected.",
             evidence={"chosen": chosen.epoch, "equal": len(equal) - 1},
         )
     ]
@@ -123,15 +135,15 @@ def _listed(epochs: list[int]) -> str:
     return ", ".join(map(str, epochs[:LISTED])) + more
 
 
-def _tied(made: Manifest) -> list[Finding]:
-    """Epochs whose file names carry the same value though their full precision differs."""
-    chosen = made.chosen
-    value = chosen.monitored(made.monitor)
+def _tied(manifest: Manifest) -> list[Finding]:
+    """Report epochs with equal values in their file names but different values at full precision."""
+    chosen = manifest.chosen
+    value = chosen.monitored(manifest.monitor)
     ties = [
         e.epoch
-        for e in made.epochs
-        if e.monitored(made.monitor) != value
-        and round(e.monitored(made.monitor), ROUNDED) == round(value, ROUNDED)
+        for e in manifest.epochs
+        if e.monitored(manifest.monitor) != value
+        and round(e.monitored(manifest.monitor), ROUNDED) == round(value, ROUNDED)
     ]
     if not ties:
         return []
@@ -139,23 +151,24 @@ def _tied(made: Manifest) -> list[Finding]:
         Finding(
             code="rounded-names-tie",
             severity="info",
-            message=f"Epochs {_listed([chosen.epoch, *ties])} have the same {made.monitor} in {ROUNDED} decimals; the choice is by full precision, not by file name.",
+            message=f"Epochs {_listed([chosen.epoch, *ties])} have the same {manifest.monitor} in {ROUNDED} decimals; "
+            "the selection is by full precision, not by file name.",
             evidence={"chosen": chosen.epoch, "tied": len(ties)},
         )
     ]
 
 
-def one_sign(made: Manifest) -> float | None:
-    """What one sign is worth in validation accuracy, on average over the signs; None where they are not counted."""
-    return None if made.valid.signs is None else 1 / made.valid.signs
+def one_sign(manifest: Manifest) -> float | None:
+    """Return the mean share of one sign track in validation accuracy; None where tracks are not counted."""
+    return None if manifest.valid.signs is None else 1 / manifest.valid.signs
 
 
-def _within_one_sign(made: Manifest) -> list[Finding]:
-    """Epochs that differ by less than a sign; those that do not differ at all are told of by `_equal`."""
-    worth, chosen = one_sign(made), made.chosen
-    if worth is None or made.monitor != "val_accuracy":
+def _within_one_sign(manifest: Manifest) -> list[Finding]:
+    """Report epochs that differ by less than one sign track; `_equal` reports those with equal values."""
+    worth, chosen = one_sign(manifest), manifest.chosen
+    if worth is None or manifest.monitor != "val_accuracy":
         return []
-    near = [e.epoch for e in made.epochs if 0 < abs(e.val_accuracy - chosen.val_accuracy) < worth]
+    near = [e.epoch for e in manifest.epochs if 0 < abs(e.val_accuracy - chosen.val_accuracy) < worth]
     if not near:
         return []
     which = f"epoch {near[0]}" if len(near) == 1 else f"{number(len(near))} other epochs"
@@ -163,10 +176,11 @@ def _within_one_sign(made: Manifest) -> list[Finding]:
         Finding(
             code="choice-within-one-sign",
             severity="info",
-            message=f"Between epoch {chosen.epoch} and {which} lies less than one sign ({points(worth)}), so validation can hardly tell them apart.",
-            remedy="Choose on more signs, and take no difference between these epochs for real.",
+            message=f"Epoch {chosen.epoch} differs from {which} by less than one sign track ({points(worth)}), "
+            "so the difference is not significant.",
+            remedy="Validate on more signs, and do not interpret the differences between these epochs.",
             evidence={
-                "validation_signs": made.valid.signs,
+                "validation_signs": manifest.valid.signs,
                 "epochs_within_one_sign": len(near),
                 "first": near[0],
             },
@@ -174,21 +188,22 @@ def _within_one_sign(made: Manifest) -> list[Finding]:
     ]
 
 
-def validation_findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
-    """Whether the validation images show enough different signs to choose an epoch by them."""
+def validation_findings(inputs: AuditInputs, manifest: Manifest) -> list[Finding]:
+    """Check that validation has enough sign tracks to select an epoch."""
     findings = []
-    signs = made.valid.signs
+    signs = manifest.valid.signs
     if signs is not None and signs < FEW_SIGNS:
         findings.append(
             Finding(
                 code="few-validation-signs",
                 severity="warning",
-                message=f"The validation images show {counted(signs, 'sign')}, so one sign is worth {points(1 / signs)} of accuracy.",
+                message=f"The validation images show {counted(signs, 'sign track')}, "
+                f"so each track changes accuracy by {points(1 / signs)}.",
                 remedy="Hold out more signs; more images of the same signs do not help.",
-                evidence={"signs": signs, "images": made.valid.images},
+                evidence={"signs": signs, "images": manifest.valid.images},
             )
         )
-    valid = known_valid(inputs, made)
+    valid = known_valid(inputs, manifest)
     per_class = None if valid is None else _signs_by_class(valid)
     if valid is not None and per_class is not None and per_class.min() <= 1:
         scarce = np.flatnonzero(per_class <= 1)
@@ -198,7 +213,8 @@ def validation_findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
             Finding(
                 code="classes-with-one-validation-sign",
                 severity="warning",
-                message=f"{counted(len(scarce), 'class has', 'classes have')} at most one sign in validation ({names}{more}): the epoch was chosen without knowing much of them.",
+                message=f"{counted(len(scarce), 'class has', 'classes have')} at most one sign track in validation "
+                f"({names}{more}): they hardly influenced the selection of the epoch.",
                 remedy="Hold out at least two signs of each class.",
                 evidence={
                     "classes": len(scarce),
@@ -210,15 +226,15 @@ def validation_findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
     return findings
 
 
-def known_valid(inputs: AuditInputs, made: Manifest) -> ImageDataset | None:
-    """The validation images themselves, where they are given and are those of the manifest."""
-    if inputs.valid is not None and inputs.valid.fingerprint == made.valid.fingerprint:
+def known_valid(inputs: AuditInputs, manifest: Manifest) -> ImageDataset | None:
+    """Return the configured validation images if they are those of the manifest, else None."""
+    if inputs.valid is not None and inputs.valid.fingerprint == manifest.valid.fingerprint:
         return inputs.valid
     return None
 
 
 def _signs_by_class(valid: ImageDataset) -> np.ndarray | None:
-    """int64 [K], different signs of each class; None where tracks are not known."""
+    """Count the sign tracks of each class, int64 [K]; None where tracks are not known."""
     if valid.tracks is not None:
         each = np.unique(np.stack([valid.labels, valid.tracks]), axis=1)
         return np.bincount(each[0], minlength=valid.classes)

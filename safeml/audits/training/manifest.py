@@ -1,6 +1,6 @@
-"""`training.json`, the manifest that training leaves beside a model, checked field by field.
+"""`training.json`, the manifest that training writes beside a model, checked field by field.
 
-A field that this version does not know is passed over; one that older versions did not write may be missing.
+A field unknown to this version is ignored; a field that older versions did not write may be missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from safeml.errors import InputRefused
 
 Monitor = Literal["val_accuracy", "val_loss", "val_robust_accuracy"]
 MONITORS: tuple[Monitor, ...] = get_args(Monitor)
-# Bounds of what is believed: beyond them a number is a slip, and arithmetic on it would fail or say nothing.
+# Bounds of plausible values: arithmetic on a larger number would fail or be meaningless.
 MOST_COUNTED = 10**9
 LARGEST_NUMBER = 1e30
 MOST_PHASES = 100
@@ -24,7 +24,7 @@ LONGEST_NOTE = 1000
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch at full precision: accuracies 0..1, losses in nats; `file` is the checkpoint's rounded name or ''.
+    """An epoch at full precision: accuracies 0..1, losses in nats; `file` is the checkpoint's rounded name or ''.
 
     val_robust_accuracy: under attack; None where it was not trained on attacked images.
     """
@@ -38,7 +38,7 @@ class Epoch:
     val_robust_accuracy: float | None = None
 
     def monitored(self, monitor: Monitor) -> float:
-        """What the checkpoint was chosen by. A manifest whose monitor is missing in an epoch is refused on reading."""
+        """Return the value of `monitor`. Reading refuses a manifest in which an epoch lacks its monitor."""
         value: float = getattr(self, monitor)
         return value
 
@@ -49,7 +49,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class DataUsed:
-    """signs: how many different physical signs the images show; None where that is not known."""
+    """A data set of a training.
+
+    signs: number of different physical signs in the images; None where that is not known.
+    """
 
     name: str
     fingerprint: str
@@ -59,7 +62,12 @@ class DataUsed:
 
 @dataclass(frozen=True)
 class Inflation:
-    """The same recipe on a random split: its validation images, those of a sign that is also in training, its best accuracy."""
+    """The same recipe trained on a random split.
+
+    images: validation images.
+    images_of_shared_signs: those that show a sign that is also in training.
+    val_accuracy: the best of the epochs, 0..1.
+    """
 
     images: int
     images_of_shared_signs: int
@@ -69,9 +77,10 @@ class Inflation:
 
 @dataclass(frozen=True)
 class PhaseUsed:
-    """Epochs `first` to `last`, counted from 1; `last` may lie behind the last epoch that was trained.
+    """A phase: epochs `first` to `last`, counted from 1; `last` may be later than the last trained epoch.
 
-    note: which layers were trained in it, and why. learning_rate: its highest value, where that is recorded.
+    note: which layers were trained, and why.
+    learning_rate: its highest value, where recorded.
     """
 
     first: int
@@ -82,9 +91,11 @@ class PhaseUsed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """How one model came about. `chosen` is the epoch whose checkpoint is the model, `chosen_value` what was written for it.
+    """The record of one training.
 
-    settings: what is recorded of the recipe, such as "augment.shift"; a setting that is not recorded is not in it.
+    chosen: the epoch whose checkpoint is the model.
+    chosen_value: the recorded value of its monitor.
+    settings: recorded settings of the recipe by dotted name, such as "augment.shift".
     """
 
     epochs: tuple[Epoch, ...]
@@ -102,7 +113,7 @@ class Manifest:
 
     @property
     def best(self) -> Epoch:
-        """The first epoch that no other beats at full precision."""
+        """Return the first epoch with the best monitored value at full precision."""
         best = self.epochs[0]
         for epoch in self.epochs[1:]:
             if epoch.better_than(best, self.monitor):
@@ -111,14 +122,14 @@ class Manifest:
 
 
 def parse_manifest(values: dict[str, Any]) -> Manifest:
-    """The manifest in `values` (decoded JSON). Raises InputRefused for the first field that is not what it should be."""
+    """Parse decoded JSON. Raises InputRefused for the first invalid field."""
     entries = _get(values, "epochs", list, "")
     if not entries:
-        raise InputRefused("training.json: epochs is empty; expected one entry an epoch, so train again.")
+        raise InputRefused("training.json: epochs is empty; expected one entry per epoch. Train again.")
     epochs = tuple(_epoch(entry, f"epochs[{row}]") for row, entry in enumerate(entries))
     if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
         raise InputRefused(
-            "training.json: epochs are not numbered 1, 2, 3, ...; expected every epoch once, in order."
+            "training.json: epochs are not numbered 1, 2, 3, ...; expected every epoch once, in order. Train again."
         )
     chosen = _get(values, "chosen", dict, "")
     number = _count(chosen, "epoch", "chosen.", 1, len(epochs))
@@ -127,7 +138,7 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
         raise InputRefused(f"training.json: chosen.monitor is not one of {', '.join(get_args(Monitor))}.")
     if monitor == "val_robust_accuracy" and any(epoch.val_robust_accuracy is None for epoch in epochs):
         raise InputRefused(
-            "training.json: chosen.monitor is val_robust_accuracy, which not every epoch has; train again."
+            "training.json: chosen.monitor is val_robust_accuracy, which is missing in some epochs. Train again."
         )
     settings = recorded_settings(_get(values, "recipe", dict, ""))
     versions = _get(values, "versions", dict, "")
@@ -180,7 +191,7 @@ def _inflation(values: dict[str, Any]) -> Inflation | None:
     measured = _get(values, "inflation", dict, "")
     if _get(measured, "split", str, "inflation.") != "image":
         raise InputRefused(
-            'training.json: inflation.split is not "image"; expected the random split of single images that `safeml train` measures.'
+            'training.json: inflation.split is not "image"; expected the random split of single images from `safeml train`.'
         )
     images = _count(measured, "images", "inflation.", 1, MOST_COUNTED)
     return Inflation(
@@ -192,7 +203,7 @@ def _inflation(values: dict[str, Any]) -> Inflation | None:
 
 
 def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
-    """The phases that have epochs, one after the other; training writes down those that have something to say."""
+    """Parse the phases that have epochs, in order."""
     if values.get("phases") is None:
         return ()
     entries = _get(values, "phases", list, "")
@@ -223,7 +234,7 @@ def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
 
 
 def _cut(text: str, most: int) -> str:
-    """The text itself, or its beginning with a mark that it went on."""
+    """Shorten the text to `most` characters, with an ellipsis if it was longer."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -236,14 +247,14 @@ def _share(values: dict[str, Any], key: str, where: str) -> float:
 
 def _number(values: dict[str, Any], key: str, where: str) -> float:
     value = values.get(key)
-    # Not a number is never within the bounds, and an integer of any size can be compared.
+    # NaN fails the comparison, and an integer of any size can be compared.
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not -LARGEST_NUMBER < value < LARGEST_NUMBER
     ):
         raise InputRefused(
-            f"training.json: {where}{key} is not a finite number; train again or mend the manifest."
+            f"training.json: {where}{key} is not a finite number; train again or correct the manifest."
         )
     return float(value)
 

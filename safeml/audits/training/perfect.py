@@ -1,4 +1,4 @@
-"""The training stage in a plan: it reads the manifest, and asks no model."""
+"""The training stage in a plan: it reads the manifest and runs no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe as the manifest records it: checked by the rules of `recipe.toml`, and shown as settings with their meaning."""
+"""The recipe in the manifest: checked by the rules of `recipe.toml`, and listed as settings with their meaning."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from safeml.wording import limit_percent
 Setting = str | int | float | bool
 LONGEST = 200
 WITHOUT_BATCH_NORM = ("lenet", "safeml_cnn")
-# Every setting that is shown, in the order of a recipe: what it is, and in few words what it does.
+# Every listed setting in the order of a recipe: its name and its meaning.
 SETTINGS: dict[str, tuple[str, str]] = {
     "name": ("Name", "of the recipe"),
     "architecture": ("Architecture", "the kind of network"),
     "width": ("Width", "channels of the first layer; later layers follow from it"),
-    "dropout": ("Dropout", "share of the features left out at random while training"),
-    "backbone.source": ("Backbone", "the network that is taken over"),
+    "dropout": ("Dropout", "share of features dropped at random in training"),
+    "backbone.source": ("Backbone", "the network that is transferred"),
     "backbone.weights": (
         "Backbone weights",
         "where its weights come from",
     ),
-    "backbone.layer": ("Backbone ends at", "the last layer that is kept"),
+    "backbone.layer": ("Backbone ends at", "the last layer of it that is used"),
     "backbone.alpha": ("Backbone width", "multiplier of its channels (MobileNets only)"),
     "backbone.similar": ("Similar images", "whether it was trained on images that resemble these"),
-    "backbone.freeze": ("Frozen", "what of it stays as it is; auto: decided by number and kind of images"),
-    "backbone.head_epochs": ("Head epochs", "first epochs, in which the whole backbone stays as it is"),
+    "backbone.freeze": (
+        "Frozen",
+        "its layers that are not trained; auto: depends on number and kind of images",
+    ),
+    "backbone.head_epochs": ("Head epochs", "first epochs, in which the whole backbone is frozen"),
     "backbone.fine_tune_rate": ("Fine-tuning rate", "factor of the learning rate in the later epochs"),
-    "data.train": ("Training data", "what the weights are fitted to"),
-    "data.valid": ("Validation data", "what the epoch is chosen on"),
-    "data.valid_fraction": ("Held out", "share of the training data that the epoch is chosen on"),
+    "data.train": ("Training data", "the images that fit the weights"),
+    "data.valid": ("Validation data", "the images that select the epoch"),
+    "data.valid_fraction": ("Held out", "share of the training data that selects the epoch"),
     "data.split": ("Held out by", "track: whole signs; image: single images, which leaks"),
     "epochs": ("Epochs", "passes through the training images, at most"),
-    "batch": ("Batch", "images to one step"),
-    "optimizer": ("Optimizer", "how a gradient becomes a step"),
-    "schedule": ("Schedule", "how the learning rate goes on after its warm-up"),
+    "batch": ("Batch", "images per step"),
+    "optimizer": ("Optimizer", "the update rule"),
+    "schedule": ("Schedule", "the learning rate after its warm-up"),
     "learning_rate": ("Learning rate", "its highest value"),
     "label_smoothing": ("Label smoothing", "share of each label that is spread over all classes"),
-    "weight_decay": ("Weight decay", "pull of the weights towards 0"),
+    "weight_decay": ("Weight decay", "decay of the weights towards 0"),
     "weight_average": ("Weight average", "momentum of the average that is validated and saved"),
-    "bn_momentum": ("Batch-norm momentum", "how slowly running means follow the batches"),
+    "bn_momentum": ("Batch-norm momentum", "momentum of the running mean and variance"),
     "balance": (
         "Class balance",
-        "class_weights: rare classes count more; sampling: they are shown more often",
+        "class_weights: rare classes weigh more; sampling: rare classes are drawn more often",
     ),
     "augment.shift": ("Random shift", "share of the side, at most"),
     "augment.rotation_degrees": ("Random rotation", "degrees to either side, at most"),
@@ -56,23 +59,23 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "augment.brightness": ("Random brightness", "share of full white, at most"),
     "augment.contrast": ("Random contrast", "share, at most"),
     "augment.blur_sigma": ("Random blur", "pixels, at most"),
-    "adversarial.method": ("Adversarial training", "how each batch is attacked before it is learned"),
-    "adversarial.norm": ("Attack norm", "how the size of a change is measured in training"),
-    "adversarial.epsilon": ("Attack radius", "largest change in training, in pixel units of 0..1"),
-    "adversarial.steps": ("Attack steps", "of PGD in training; FGSM-RS makes one"),
+    "adversarial.method": ("Adversarial training", "the attack on each training batch"),
+    "adversarial.norm": ("Attack norm", "the norm of the perturbation in training"),
+    "adversarial.epsilon": ("Attack radius", "largest perturbation in training, in pixel units of 0..1"),
+    "adversarial.steps": ("Attack steps", "of PGD in training; FGSM-RS takes one"),
     "adversarial.step_size": (
         "Attack step size",
-        "in pixel units of 0..1; the usual one where it is not given",
+        "in pixel units of 0..1; the usual one if not set",
     ),
     "adversarial.validation_images": (
         "Attacked for validation",
         "validation images that PGD attacks after each epoch",
     ),
     "adversarial.validation_steps": ("Steps for validation", "of that PGD"),
-    "early_stopping": ("Early stopping", "epochs without a better value after which training ends"),
-    "monitor": ("Monitor", "the value by which the epoch is chosen"),
-    "save_best_only": ("Save best only", "an epoch that is not better leaves no checkpoint"),
-    "inflation": ("Random split too", "trained a second time, to show how much a random split flatters"),
+    "early_stopping": ("Early stopping", "epochs without improvement after which training ends"),
+    "monitor": ("Monitor", "the value that selects the epoch"),
+    "save_best_only": ("Save best only", "an epoch without improvement has no checkpoint"),
+    "inflation": ("Random split too", "a second training that measures the inflation by a random split"),
     "seed": ("Seed", "of weights, order and augmentation"),
 }
 PROPORTIONS = (
@@ -84,19 +87,19 @@ PROPORTIONS = (
     "dropout",
     "label_smoothing",
 )
-# Of the tables of data: what says nothing about how the model came about, and where a reader finds it.
+# Data settings that do not describe the training, and where they are reported.
 LEFT_OUT_OF_DATA = {
-    "frames_per_sign": "a statement about the images, not a choice among them; the manifest counts the signs",
-    "size": "the size of the images is that of the model's input",
+    "frames_per_sign": "describes the images and selects none; the manifest counts the signs",
+    "size": "the image size equals the input size of the model",
 }
 NONE_AT_ZERO = (*PROPORTIONS, "weight_decay", "weight_average", "early_stopping", "augment.rotation_degrees", "augment.blur_sigma")  # fmt: skip
 
 
 def recorded_settings(recipe: dict[str, Any]) -> dict[str, Setting]:
-    """What is recorded of the recipe, by dotted name; a default that was not written down is not invented.
+    """Return the recorded settings of the recipe by dotted name, without defaults for missing ones.
 
-    Older manifests lack newer settings, and newer ones may have settings that this version does not know. Rules between
-    settings are those of the version that trained. Raises InputRefused where a setting has no possible value.
+    Older manifests lack newer settings, and newer ones may have settings unknown to this version. Rules between
+    settings are those of the version that trained. Raises InputRefused for an invalid value.
     """
     try:
         Recipe.model_validate(recipe)
@@ -127,7 +130,7 @@ def _refuse_wrong_values(recipe: dict[str, Any], error: ValidationError) -> None
 
 
 def _place(recipe: Any, loc: tuple[int | str, ...]) -> str:
-    """The dotted name of a setting; pydantic adds which of several types it tried."""
+    """Return the dotted name of a setting, without the union member that pydantic adds."""
     names = []
     for part in loc:
         if not isinstance(recipe, dict) or part not in recipe:
@@ -144,9 +147,9 @@ def _at(values: Any, name: str) -> Any:
 
 
 def _source(data: Mapping[str, Any]) -> str:
-    """Data settings in a few words: `npz gtsrb/train.npz`, `rendered, 12,900 images, seed 1`.
+    """Summarise data settings: `npz gtsrb/train.npz`, `rendered, 12,900 images, seed 1`.
 
-    Only GTSRB has parts to choose between, and only images that are drawn or sampled depend on a seed.
+    Only GTSRB has parts to select, and only rendered or sampled images depend on a seed.
     """
     parts = [" ".join(str(data[key]) for key in ("kind", "path") if data.get(key))]
     if data.get("kind") == "gtsrb":
@@ -163,7 +166,7 @@ def _source(data: Mapping[str, Any]) -> str:
 
 
 def without_effect(settings: Mapping[str, Setting]) -> set[str]:
-    """The settings that change nothing in this recipe, by dotted name: to show them would be to claim an effect."""
+    """Return the settings without effect in this recipe, by dotted name; the table omits them."""
     idle = set()
     architecture, freeze = settings.get("architecture"), settings.get("backbone.freeze")
     source = str(settings.get("backbone.source", ""))
@@ -185,12 +188,12 @@ def without_effect(settings: Mapping[str, Setting]) -> set[str]:
 
 
 def own_model(source: str) -> bool:
-    """Whether a backbone is named by a path; an architecture of keras.applications has neither slash nor dot."""
+    """Return whether a backbone is a path; an architecture of keras.applications has neither slash nor dot."""
     return "/" in source or "." in source
 
 
 def recipe_table(settings: Mapping[str, Setting]) -> Table:
-    """The recorded settings that have an effect, with their values and meanings."""
+    """Return the table of recorded settings that have an effect, with values and meanings."""
     idle = without_effect(settings)
     return Table(
         id="recipe",
@@ -205,7 +208,7 @@ def recipe_table(settings: Mapping[str, Setting]) -> Table:
             for name, (label, meaning) in SETTINGS.items()
             if name in settings and name not in idle
         ],
-        caption="As the manifest records it. A setting that is not recorded, or changes nothing in this recipe, is left out.",
+        caption="As recorded in the manifest. A setting that is not recorded or has no effect in this recipe is omitted.",
         fold=True,
     )
 

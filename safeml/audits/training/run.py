@@ -1,4 +1,4 @@
-"""How the model came about, and what of it its author should doubt. Reads the manifest; trains and predicts nothing.
+"""The training stage: how the model was trained, from its manifest. Trains and predicts nothing.
 
 Legend: K classes, E epochs.
 """
@@ -23,41 +23,41 @@ from safeml.results import Card, Fact, Figure, Finding, Metric, Provenance, Stag
 from safeml.stages.training import TrainingSettings
 from safeml.wording import counted, number, percent
 
-NO_MANIFEST = "there is no training.json beside the model, so how it was trained is not known"
+NO_MANIFEST = "there is no training.json beside the model, so its training is not known"
 
 
 def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
     """Report on the manifest of the training; without one the stage is skipped.
 
-    Raises InputRefused for a manifest that is not one.
+    Raises InputRefused for an invalid manifest.
     """
     if inputs.manifest is None:
         return StageResult(stage="training", title="Training", status="skipped", reason=NO_MANIFEST)
-    made = parse_manifest(inputs.manifest)
-    chosen, E = made.chosen, len(made.epochs)
+    manifest = parse_manifest(inputs.manifest)
+    chosen, E = manifest.chosen, len(manifest.epochs)
     return StageResult(
         stage="training",
         title="Training",
-        tested="How training went, which checkpoint was chosen and why, and whether this model is that checkpoint.",
-        on_what=f"The manifest of {counted(E, 'epoch')}: trained on {made.train.name} ({_amount(made.train.images, made.train.signs)}), "
-        f"chosen on {made.valid.name} ({_amount(made.valid.images, made.valid.signs)}).",
-        facts=_facts(inputs, made),
-        metrics=_metrics(made),
-        findings=_findings(inputs, made),
-        figures=_figures(inputs, made),
+        tested="The learning curves, the selection of the checkpoint, and whether this model is that checkpoint.",
+        on_what=f"The manifest of {counted(E, 'epoch')}: trained on {manifest.train.name} ({_amount(manifest.train.images, manifest.train.signs)}), "
+        f"selected on {manifest.valid.name} ({_amount(manifest.valid.images, manifest.valid.signs)}).",
+        facts=_facts(inputs, manifest),
+        metrics=_metrics(manifest),
+        findings=_findings(inputs, manifest),
+        figures=_figures(inputs, manifest),
         meaning=[
-            f"Epoch {chosen.epoch} was chosen for its {made.monitor} of {chosen.monitored(made.monitor):.6f} at full precision.",
-            "Its validation accuracy was used to choose it and is no evidence for release; the other stages measure on the test set.",
-            *(inflation_meaning(made, made.inflation) if made.inflation else []),
+            f"Epoch {chosen.epoch} was selected for its {manifest.monitor} of {chosen.monitored(manifest.monitor):.6f} at full precision.",
+            "Its validation accuracy selected it, so it is no evidence for release; the other stages measure on the test set.",
+            *(inflation_meaning(manifest, manifest.inflation) if manifest.inflation else []),
         ],
-        limits=_limits(made),
-        not_tested=_not_tested(made),
+        limits=_limits(manifest),
+        not_tested=_not_tested(manifest),
         reproduce=[
-            f"safeml train recipe.toml --data-root DATA --out FOLDER    # {_which_recipe(made)}",
-            f"training images {made.train.fingerprint}",
-            f"validation images {made.valid.fingerprint}",
-            f"model {made.fingerprint}",
-            "tensorboard --logdir FOLDER/logs    # FOLDER: where the model was trained; a point an epoch",
+            f"safeml train recipe.toml --data-root DATA --out FOLDER    # {_which_recipe(manifest)}",
+            f"training images {manifest.train.fingerprint}",
+            f"validation images {manifest.valid.fingerprint}",
+            f"model {manifest.fingerprint}",
+            "tensorboard --logdir FOLDER/logs    # FOLDER: where the model was trained; one point per epoch",
         ],
         card=Card(
             headline=percent(chosen.val_accuracy),
@@ -66,7 +66,7 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
         ),
         provenance=Provenance(
             model=inputs.classifier.fingerprint,
-            data=made.valid.fingerprint,
+            data=manifest.valid.fingerprint,
             settings=settings.model_dump(mode="json"),
             seed=inputs.seed,
         ),
@@ -77,119 +77,122 @@ def _amount(images: int, signs: int | None) -> str:
     return counted(images, "image") + (f" of {counted(signs, 'sign')}" if signs is not None else "")
 
 
-def _which_recipe(made: Manifest) -> str:
-    return f"the recipe of {made.recipe}" if made.recipe else "its recipe is not named"
+def _which_recipe(manifest: Manifest) -> str:
+    return f"the recipe of {manifest.recipe}" if manifest.recipe else "its recipe is not named"
 
 
-def _facts(inputs: AuditInputs, made: Manifest) -> list[Fact]:
-    """Five at most: the second training, where there was one, stands in the place of the number of parameters."""
-    worth = one_sign(made)
-    coarse = f"{counted(made.valid.signs or 0, 'sign')}; one is worth {points(worth)}" if worth else ""
+def _facts(inputs: AuditInputs, manifest: Manifest) -> list[Fact]:
+    """Return at most five facts; a second training replaces the number of parameters."""
+    worth = one_sign(manifest)
+    coarse = f"{counted(manifest.valid.signs or 0, 'sign track')}, {points(worth)} each" if worth else ""
     return [
-        Fact(label="Recipe", value=made.recipe or "not named", detail=_versions(made)),
+        Fact(label="Recipe", value=manifest.recipe or "not named", detail=_versions(manifest)),
         Fact(
-            label="Chosen epoch",
-            value=f"{made.chosen.epoch} of {len(made.epochs)}",
-            detail=f"best {made.monitor}",
+            label="Selected epoch",
+            value=f"{manifest.chosen.epoch} of {len(manifest.epochs)}",
+            detail=f"best {manifest.monitor}",
         ),
         Fact(
             label="Validation accuracy",
-            value=percent(made.chosen.val_accuracy),
-            detail=coarse or "signs not counted",
+            value=percent(manifest.chosen.val_accuracy),
+            detail=coarse or "sign tracks not counted",
         ),
         Fact(
             label="Training accuracy",
-            value=percent(made.chosen.accuracy),
+            value=percent(manifest.chosen.accuracy),
             detail="same epoch, on augmented images",
         ),
-        inflation_fact(made, made.inflation)
-        if made.inflation
+        inflation_fact(manifest, manifest.inflation)
+        if manifest.inflation
         else Fact(label="Parameters", value=number(inputs.classifier.parameters)),
     ]
 
 
-def _versions(made: Manifest) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
+def _versions(manifest: Manifest) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items()))
 
 
-def _metrics(made: Manifest) -> list[Metric]:
-    # Why there is no interval stands once, among the limits.
+def _metrics(manifest: Manifest) -> list[Metric]:
+    # The limits say why there is no interval.
     note = "as recorded in training"
     return [
         Metric(
             name="validation_accuracy_chosen",
-            title="Validation accuracy of the chosen epoch",
-            value=made.chosen.val_accuracy,
-            n=made.valid.images,
-            signs=made.valid.signs,
+            title="Validation accuracy of the selected epoch",
+            value=manifest.chosen.val_accuracy,
+            n=manifest.valid.images,
+            signs=manifest.valid.signs,
             method=note,
         ),
         Metric(
             name="train_validation_gap",
-            title="Training minus validation accuracy of the chosen epoch, in points",
-            value=made.chosen.accuracy - made.chosen.val_accuracy,
-            n=made.valid.images,
-            signs=made.valid.signs,
+            title="Training minus validation accuracy of the selected epoch, in points",
+            value=manifest.chosen.accuracy - manifest.chosen.val_accuracy,
+            n=manifest.valid.images,
+            signs=manifest.valid.signs,
             direction="down",
             method=note,
         ),
     ]
 
 
-def _findings(inputs: AuditInputs, made: Manifest) -> list[Finding]:
+def _findings(inputs: AuditInputs, manifest: Manifest) -> list[Finding]:
     return [
-        *identity_findings(inputs, made),
-        *inflation_findings(made),
-        *choice_findings(made),
-        *fit_findings(inputs, made),
-        *course_findings(made),
-        *validation_findings(inputs, made),
-        *recipe_findings(inputs, made),
+        *identity_findings(inputs, manifest),
+        *inflation_findings(manifest),
+        *choice_findings(manifest),
+        *fit_findings(inputs, manifest),
+        *course_findings(manifest),
+        *validation_findings(inputs, manifest),
+        *recipe_findings(inputs, manifest),
     ]
 
 
-def _figures(inputs: AuditInputs, made: Manifest) -> list[Figure]:
+def _figures(inputs: AuditInputs, manifest: Manifest) -> list[Figure]:
     return [
-        curve(made, "accuracy", "Accuracy by epoch", percent_axis=True),
-        curve(made, "loss", "Loss by epoch", percent_axis=False),
-        *([inflation_table(inputs, made, made.inflation)] if made.inflation else []),
-        *([phase_table(made)] if any(phase.note for phase in made.phases) else []),
-        recipe_table(made.settings),
-        epoch_table(made),
+        curve(manifest, "accuracy", "Accuracy by epoch", percent_axis=True),
+        curve(manifest, "loss", "Loss by epoch", percent_axis=False),
+        *([inflation_table(inputs, manifest, manifest.inflation)] if manifest.inflation else []),
+        *([phase_table(manifest)] if any(phase.note for phase in manifest.phases) else []),
+        recipe_table(manifest.settings),
+        epoch_table(manifest),
     ]
 
 
-def _limits(made: Manifest) -> list[str]:
-    signs, E = made.valid.signs, len(made.epochs)
+def _limits(manifest: Manifest) -> list[str]:
+    signs, E = manifest.valid.signs, len(manifest.epochs)
     if signs is None:
-        interval = "The validation accuracy stands as it was written down; it has no interval, because the manifest does not say which images show the same sign."
+        interval = (
+            "The validation accuracy is the recorded value without a confidence interval: "
+            "the manifest does not record which images show the same sign."
+        )
     else:
         interval = (
-            f"The validation accuracy has no interval: the manifest does not say which images are wrong. If the images of a sign "
-            f"are right or wrong together, {counted(made.valid.images, 'image')} say no more than {counted(signs, 'sign')}, "
-            f"and the accuracy is the best of {counted(E, 'epoch')} besides."
+            "The validation accuracy has no confidence interval: the manifest does not record which images are misclassified. "
+            f"If frames of one sign are classified alike, {counted(manifest.valid.images, 'image')} are only "
+            f"{counted(signs, 'independent observation')}; the accuracy is also the best of {counted(E, 'epoch')}."
         )
     return [
-        "Training accuracy and loss are means over an epoch while the weights still change, with augmentation and "
-        "dropout on; validation has neither, so it can be the better of the two.",
+        "Training accuracy and loss are means over an epoch while the weights change, with augmentation and dropout; "
+        "validation has neither, so it can be the better of the two.",
         interval,
         "The same recipe, images, libraries and number of processor threads on the same machine give the same weights, "
-        "interrupted or not; another machine does not promise them.",
-        "One training run: another seed gives another model.",
+        "interrupted or not; on another machine they may differ.",
+        "One training run: another seed gives another model, whose results may differ.",
     ]
 
 
-def _not_tested(made: Manifest) -> list[Fact]:
-    facts = [Fact(label="Spread over seeds", value="not tested", detail="one run is on record")]
-    random = inflation_untested(made)
+def _not_tested(manifest: Manifest) -> list[Fact]:
+    facts = [Fact(label="Spread over seeds", value="not tested", detail="one run is recorded")]
+    random = inflation_untested(manifest)
     if random is not None:
         facts.append(random)
-    if "backbone.source" in made.settings:
+    if "backbone.source" in manifest.settings:
         facts.append(
             Fact(
                 label="The transferred network",
                 value="not tested",
-                detail="what it was trained on is not on record here",
+                detail="its training data are not recorded here",
             )
         )
     return facts

@@ -1,13 +1,13 @@
-"""Traffic signs drawn in code: the data set that needs no download.
+"""Rendered traffic signs: the data set that needs no download.
 
-`render` is all that the rest of safeml imports from here.
+The rest of safeml imports only `render`.
 
-    brush       drawing in sign units        faces, symbols, arrows   what is painted
-    catalogue   the 43 classes as data       backgrounds              what stands behind a sign
+    brush       drawing in sign units        faces, symbols, arrows   the painted parts
+    catalogue   the 43 classes as data       backgrounds              textures behind a sign
     approach    size and pose over a track   light                    weather, lens, sensor
     scene       one sign, filmed             tracks                   the data set
 
-numpy and Pillow only. The pictures are synthetic: they exercise every part of safeml, and say nothing about a real road.
+numpy and Pillow only. The images are synthetic: they exercise every part of safeml but are no evidence for real roads.
 """
 
 from safeml.data.rendered.tracks import render

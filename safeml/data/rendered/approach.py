@@ -1,4 +1,4 @@
-"""How a camera comes nearer to a sign: size, pose and the resulting homographies. Legend: F frames of one track."""
+"""The approach of a camera to a sign: size, pose and homographies. Legend: F frames of one track."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ SMALLEST, LARGEST = 15, 200
 
 @dataclass(frozen=True)
 class Approach:
-    """One track: arrays [F] that vary smoothly from the first (farthest) frame to the last.
+    """A track: arrays [F] that vary smoothly from the first (farthest) frame to the last.
 
-    size: int; side of the original image in pixels, non-decreasing. roll, yaw, pitch: radians. x, y: where the sign's centre
-    lies, in half image sides from the middle. fill: sign radius in half image sides. depth: camera distance in sign radii.
+    size: int; side of the original image in pixels, non-decreasing.
+    roll, yaw, pitch: radians.
+    x, y: centre of the sign, in half image sides from the middle.
+    fill: sign radius in half image sides.
+    depth: camera distance in sign radii.
     """
 
     size: np.ndarray
@@ -29,7 +32,7 @@ class Approach:
 
 
 def smooth(rng: np.random.Generator, frames: int, centre: float, spread: float, drift: float) -> np.ndarray:
-    """A slow curve over the track: float64 [F] about centre + N(0, spread), wandering by about `drift`."""
+    """Draw a slow curve over the track: float64 [F] about centre + N(0, spread), varying by about `drift`."""
     time = np.linspace(0, 1, frames)
     base, slope, wave, phase = rng.normal(size=4)
     wander = slope * (time - 0.5) + 0.5 * wave * np.sin(2 * np.pi * (time + phase))
@@ -38,7 +41,7 @@ def smooth(rng: np.random.Generator, frames: int, centre: float, spread: float, 
 
 
 def draw_approach(rng: np.random.Generator, frames: int) -> Approach:
-    """Drive towards a sign at constant speed: one over its size falls linearly."""
+    """Draw an approach at constant speed: the inverse of the size falls linearly."""
     far = np.exp(rng.normal(np.log(33), 0.26))
     near = far * rng.uniform(1.2, 3.2)
     size = 1 / np.linspace(1 / far, 1 / near, frames)
@@ -56,10 +59,10 @@ def draw_approach(rng: np.random.Generator, frames: int) -> Approach:
 
 
 def homographies(approach: Approach) -> np.ndarray:
-    """Maps from the sign's plane (units of `brush`) to the image (half sides from the middle): float64 [F, 3, 3].
+    """Return the maps from the sign's plane (units of `brush`) to the image (half sides from the middle): float64 [F, 3, 3].
 
-    A pinhole camera at `depth` looks at a plane turned by pitch, then yaw, then roll; the scale is normalised so that the sign's
-    radius is `fill` where it is not foreshortened.
+    A pinhole camera at `depth` views a plane rotated by pitch, then yaw, then roll; the scale is normalised so that the
+    radius of the sign is `fill` without foreshortening.
     """
     one, nil = np.ones_like(approach.roll), np.zeros_like(approach.roll)
 
@@ -86,7 +89,7 @@ def homographies(approach: Approach) -> np.ndarray:
 
 
 def project(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [P, 2] of the sign's plane through each map [F, 3, 3]: float64 [F, P, 2]."""
+    """Map points [P, 2] of the sign's plane through each map [F, 3, 3]: float64 [F, P, 2]."""
     lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1)
     images: np.ndarray = np.einsum("fij,pj->fpi", matrices, lifted)
     images[..., :2] /= images[..., 2:]

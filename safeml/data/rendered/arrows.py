@@ -8,7 +8,7 @@ WIDTH = 0.22
 
 
 def _head(brush: Brush, tip: Point, along: Point, size: float = 0.42) -> None:
-    """An arrow head at `tip` that points along a direction of length one."""
+    """Draw an arrow head at `tip` along the unit vector `along`."""
     (x, y), (dx, dy) = tip, along
     root = (x - size * dx, y - size * dy)
     brush.polygon(
@@ -51,7 +51,7 @@ def keep_left(brush: Brush) -> None:
 
 
 def roundabout(brush: Brush) -> None:
-    """Three arrows that chase each other counter-clockwise, as traffic does on the right."""
+    """Draw three arrows in a counter-clockwise circle."""
     for start in (10, 130, 250):
         brush.line(arc(0, 0, 0.58, start, start - 62), 0.18, WHITE)
         tip, back = arc(0, 0, 0.58, start - 96, 0)[0], arc(0, 0, 0.58, start - 72, 0)[0]

@@ -1,4 +1,4 @@
-"""What stands behind a sign: textures of a kind, each picture its own draw. Units: pixels of the texture, RGB 0..255."""
+"""Random textures behind a sign, by kind. Units: pixels of the texture, RGB 0..255."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Random = np.random.Generator
 
 
 def _noise(rng: Random, cells: tuple[int, ...], stretch: int = 1) -> np.ndarray:
-    """Sum of smooth noises with the given numbers of cells a side, the coarsest strongest: float32 [T, T], about -1..1."""
+    """Add smooth noises with these numbers of cells per side, the coarsest strongest: float32 [T, T], about -1..1."""
     total = np.zeros((TEXTURE, TEXTURE), np.float32)
     for octave, count in enumerate(cells):
         grid = rng.uniform(-1, 1, (max(2, count // stretch), count)).astype(np.float32)
@@ -24,7 +24,7 @@ def _noise(rng: Random, cells: tuple[int, ...], stretch: int = 1) -> np.ndarray:
 
 
 def _between(low: tuple[int, int, int], high: tuple[int, int, int], blend: np.ndarray) -> np.ndarray:
-    """Colours from `low` to `high` where blend [T, T] runs from -1 to 1: float32 [T, T, 3]."""
+    """Interpolate from `low` to `high` as blend [T, T] runs from -1 to 1: float32 [T, T, 3]."""
     share = np.clip(blend[..., None] * 0.5 + 0.5, 0, 1)
     return np.array(low, np.float32) * (1 - share) + np.array(high, np.float32) * share
 
@@ -89,5 +89,5 @@ KINDS: dict[str, Callable[[Random], np.ndarray]] = {
 
 
 def texture(kind: str, rng: Random, brightness: float = 1.0) -> Image.Image:
-    """A new picture of the kind, `brightness` (0..1) times as bright: RGB, TEXTURE pixels square."""
+    """Draw a new texture of a kind, scaled by `brightness` (0..1): RGB, TEXTURE pixels square."""
     return Image.fromarray(np.clip(KINDS[kind](rng) * brightness, 0, 255).astype(np.uint8))

@@ -31,7 +31,7 @@ def _speed(limit: str) -> Sign:
 
 
 def _warning(name: str, symbol: Symbol, mirrored: bool = False) -> Sign:
-    """A warning triangle; its symbol stands in the white field, below the middle of the plate."""
+    """Return a warning triangle; its symbol is in the white field, below the middle of the plate."""
 
     def placed(brush: Brush) -> None:
         field = brush.at(0, 0.22, 0.44)
@@ -89,14 +89,14 @@ SIGNS: tuple[Sign, ...] = (
 CLASS_NAMES: tuple[str, ...] = tuple(sign.name for sign in SIGNS)
 
 MOUNTS = ("none", "post", "post and panel")
-"""What holds the plate: nothing in view, a post below it, or a post with a white additional panel."""
+"""The mount of the plate: not visible, a post below it, or a post with a white additional panel."""
 
 
 @cache
 def plate(label: int, mount: str, pixels: int) -> Image.Image:
-    """The sign of class `label` as it leaves the works: RGBA, `pixels` square, spanning -REACH..REACH of sign units.
+    """Draw a new sign of class `label`: RGBA, `pixels` square, spanning -REACH..REACH in sign units.
 
-    Drawn at four times the size and reduced, so that edges are smooth; drawn once for a process.
+    Drawn at four times the size and reduced for smooth edges, once per process.
     """
     canvas = Image.new("RGBA", (4 * pixels, 4 * pixels))
     brush = Brush(canvas)

@@ -1,4 +1,4 @@
-"""The eight plates that German signs are painted on, before their symbol. Units as in `brush`."""
+"""The eight plates of German signs, without their symbol. Units as in `brush`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OCTAGON = tuple(arc(0, 0, 1.0824, 22.5, 382.5, 8)[:-1])
 
 @dataclass(frozen=True)
 class Face:
-    """A plate: its outline (which is also what a bounding box is put around) and how it is painted."""
+    """A plate: its outline, which defines the bounding box, and its paint."""
 
     outline: tuple[Point, ...]
     paint: Callable[[Brush], None]
@@ -29,7 +29,7 @@ def _shrunk(points: tuple[Point, ...], factor: float) -> list[Point]:
 
 
 def _nested(outline: tuple[Point, ...], *layers: tuple[float, Colour], corner: float = 0.0) -> Face:
-    """Copies of the outline inside each other, each with its size and colour; `corner` rounds the corners."""
+    """Return a plate of nested copies of the outline, each with size and colour; `corner` rounds the corners."""
 
     def paint(brush: Brush) -> None:
         for factor, colour in layers:
@@ -47,7 +47,7 @@ def _end_stripe(brush: Brush) -> None:
 
 
 def end_stripes(brush: Brush) -> None:
-    """The band of thin black lines from bottom left to top right that cancels a sign; painted over the symbol."""
+    """Draw the band of thin black lines from bottom left to top right that cancels a sign, over the symbol."""
     for offset in (-0.22, -0.11, 0.0, 0.11, 0.22):
         reach = ((0.9**2 - 2 * offset**2) / 2) ** 0.5
         brush.line([(-reach + offset, reach + offset), (reach + offset, -reach + offset)], 0.07, BLACK)

@@ -1,4 +1,4 @@
-"""Weather, lens and sensor: from what a scene reflects to what a camera writes. Legend: F frames, H W C pixels."""
+"""Weather, lens and sensor: from scene radiance to camera pixels. Legend: F frames, H W C pixels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from safeml.data.rendered.approach import smooth
 
 @dataclass(frozen=True)
 class Weather:
-    """Ranges that a track draws its light from.
+    """The ranges of the light of a track.
 
-    exposure: middle brightness as a factor on the scene, and its log-normal spread. backlight: lowest and highest
-    factor by which the background outshines the sign. haze: largest share of grey veil. shadow: chance of a shadow's edge on
-    the sign. cast: colour of the light. noise: sensor noise of a white pixel, in grey levels of 255.
+    exposure: median brightness as a factor on the scene, and its log-normal spread.
+    backlight: lowest and highest ratio of background to sign brightness.
+    haze: largest share of grey haze.
+    shadow: probability of a shadow edge on the sign.
+    cast: colour of the light.
+    noise: sensor noise of a white pixel, in grey levels of 255.
     """
 
     exposure: float
@@ -39,7 +42,7 @@ SHARES = {"sunny": 0.26, "overcast": 0.28, "backlit": 0.12, "dusk": 0.18, "fog":
 
 
 def blur(frames: np.ndarray, defocus: np.ndarray, motion: np.ndarray, direction: float) -> np.ndarray:
-    """Defocus (Gaussian, standard deviation in pixels) and motion (straight path, length in pixels), circular at the edges.
+    """Apply defocus (Gaussian, standard deviation in pixels) and motion blur (straight path, length in pixels), circular.
 
     frames: float32 [F, H, W, C]. defocus, motion: [F]. direction: radians. Returns float32 [F, H, W, C].
     Both blurs are one transfer function: a Gaussian's is a Gaussian, a line's is a sinc.
@@ -55,7 +58,7 @@ def blur(frames: np.ndarray, defocus: np.ndarray, motion: np.ndarray, direction:
 
 
 def _shadow(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A soft straight edge between light (1) and shade: float32 [H, W, 1]."""
+    """Draw a soft straight edge between light (1) and shade: float32 [H, W, 1]."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.6, 0.6)
     edge = 1 / (1 + np.exp(-(np.cos(angle) * x + np.sin(angle) * y - offset) / rng.uniform(0.03, 0.15)))
@@ -67,9 +70,9 @@ def _shadow(rng: np.random.Generator, side: int) -> np.ndarray:
 def expose(
     rng: np.random.Generator, weather: Weather, scene: np.ndarray, size: np.ndarray, margin: int
 ) -> np.ndarray:
-    """What the camera writes for one track.
+    """Return the camera frames of a track.
 
-    scene: float32 [F, H, W, 3], 0..255, with `margin` pixels on every side that the blur may draw from and that are cut off.
+    scene: float32 [F, H, W, 3], 0..255, with `margin` pixels on every side for the blur, cropped in the result.
     size: int [F], original side in pixels: a small sign is blurred more. Returns uint8 [F, H - 2 margin, W - 2 margin, 3].
     """
     frames, side = scene.shape[:2]

@@ -1,4 +1,4 @@
-"""One physical sign, filmed while a camera comes nearer. Legend: F frames, S side of the image in pixels."""
+"""One physical sign, filmed by an approaching camera. Legend: F frames, S side of the image in pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safeml.data.rendered.catalogue import MOUNTS, SIGNS, plate
 from safeml.data.rendered.light import SHARES, WEATHERS, expose
 
 MARGIN = 1 / 8
-"""Share of the image's side that is rendered beyond each edge, so that blur brings in what stands there."""
+"""Share of the image side rendered beyond each edge, as input of the blur."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Track:
 
 
 def _worn(rng: np.random.Generator, sign: Image.Image, shade: float) -> Image.Image:
-    """The plate after some years, in this light: faded towards grey, unevenly soiled, `shade` times as bright."""
+    """Age the plate: faded towards grey, unevenly soiled, `shade` times as bright."""
     pixels = np.asarray(sign, dtype=np.float32)
     colours = pixels[..., :3]
     fading = np.float32(rng.beta(1.2, 7))
@@ -43,7 +43,7 @@ def _worn(rng: np.random.Generator, sign: Image.Image, shade: float) -> Image.Im
 
 
 def _pyramid(sign: Image.Image) -> list[Image.Image]:
-    """The plate and its halves, largest first, down to 32 pixels: warping never skips more than every second pixel."""
+    """Return the plate and its halves, largest first, down to 32 pixels: warping skips at most every second pixel."""
     levels = [sign]
     while levels[-1].width > 32:
         levels.append(levels[-1].reduce(2))
@@ -51,7 +51,7 @@ def _pyramid(sign: Image.Image) -> list[Image.Image]:
 
 
 def _warp(levels: list[Image.Image], matrix: np.ndarray, pixels: int, extent: float) -> Image.Image:
-    """The plate as seen through `matrix`: RGBA, `pixels` square, showing -extent..extent half sides of the image."""
+    """Warp the plate through `matrix`: RGBA, `pixels` square, -extent..extent half sides of the image."""
     radius = abs(np.linalg.det(matrix[:2, :2])) ** 0.5 / matrix[2, 2] * pixels / (2 * extent)
     fine_enough = [level for level in levels if level.width / (2 * REACH) >= radius]
     source = fine_enough[-1] if fine_enough else levels[0]
@@ -67,7 +67,7 @@ def _warp(levels: list[Image.Image], matrix: np.ndarray, pixels: int, extent: fl
 
 
 def _view(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Windows on the background texture, float [F, 4] left top right bottom: drifting, and slowly closing in."""
+    """Draw windows on the background texture, float [F, 4] left top right bottom: drifting and slowly shrinking."""
     side = rng.uniform(40, 70) * np.linspace(1, 0.8, frames)
     room = backgrounds.TEXTURE - side
     left0, left1, top0, top1 = rng.uniform(0, 1, 4)
@@ -77,7 +77,7 @@ def _view(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def _boxes(approach: Approach, label: int, side: int) -> np.ndarray:
-    """The smallest upright rectangle around the outline, in pixels of the image: float32 [F, 4]."""
+    """Return the smallest upright rectangle around the outline, in pixels of the image: float32 [F, 4]."""
     outline = project(homographies(approach), np.array(SIGNS[label].face.outline))
     pixels = (outline + 1) * side / 2
     boxes: np.ndarray = np.clip(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), 0, side)
@@ -85,12 +85,12 @@ def _boxes(approach: Approach, label: int, side: int) -> np.ndarray:
 
 
 def film(rng: np.random.Generator, label: int, frames: int, side: int) -> Track:
-    """Put up a sign of class `label`, choose its surroundings and light, and film it in `frames` images of `side` pixels."""
+    """Draw a scene with a sign of class `label`, and film it in `frames` images of `side` pixels."""
     weather_name = str(rng.choice(list(SHARES), p=list(SHARES.values())))
     background_name = str(rng.choice(list(backgrounds.KINDS)))
     weather = WEATHERS[weather_name]
     approach = draw_approach(rng, frames)
-    # Where the background outshines the sign, the plate is painted darker and all is brightened after; so nothing clips early.
+    # If the background is brighter than the sign, the plate is darkened and all is brightened later, to avoid early clipping.
     backlight = float(np.exp(rng.uniform(*np.log(weather.backlight))))
     levels = _pyramid(_worn(rng, plate(label, str(rng.choice(MOUNTS)), 4 * side), min(1.0, 1 / backlight)))
     scenery = backgrounds.texture(background_name, rng, min(1.0, backlight))
@@ -99,7 +99,7 @@ def film(rng: np.random.Generator, label: int, frames: int, side: int) -> Track:
     extent = full / side
     scene = np.empty((frames, full, full, 3), np.float32)
     for index, (matrix, window) in enumerate(zip(homographies(approach), _view(rng, frames), strict=True)):
-        # Beyond twice the output no detail survives the reduction, so nothing larger is rendered.
+        # Rendering at more than twice the output size adds no detail.
         pixels = round(min(int(approach.size[index]), 2 * side) * extent)
         canvas = scenery.resize((pixels, pixels), Image.Resampling.BILINEAR, tuple(window))
         sign = _warp(levels, matrix, pixels, extent)

@@ -1,4 +1,4 @@
-"""The pictograms, each drawn in the unit square -1..1 of the brush that it is given."""
+"""The pictograms, each drawn in the unit square -1..1 of its brush."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from safeml.data.rendered.faces import end_stripes
 
 
 def nothing(brush: Brush) -> None:
-    """An empty sign."""
+    """Draw an empty sign."""
 
 
 def stop_word(brush: Brush) -> None:
@@ -77,7 +77,7 @@ def exclamation_mark(brush: Brush) -> None:
 
 
 def curve(brush: Brush) -> None:
-    """A curve to the left."""
+    """Draw a curve to the left."""
     brush.line([(0.45, 1.0), (0.45, 0.3), (0.3, 0.0), (0.0, -0.15), (-0.2, -0.2)], 0.36, BLACK)
     brush.polygon([(-0.75, -0.25), (-0.1, -0.68), (-0.1, 0.26)], BLACK)
 
@@ -157,7 +157,7 @@ def snowflake(brush: Brush) -> None:
 
 
 def deer(brush: Brush) -> None:
-    """A deer leaping to the left."""
+    """Draw a deer leaping to the left."""
     brush.polygon([(-0.5, -0.1), (0.6, 0.2), (0.75, 0.55), (0.1, 0.55), (-0.45, 0.3)], BLACK)
     brush.line([(-0.35, 0.1), (-0.5, -0.4), (-0.75, -0.35)], 0.24, BLACK)
     brush.line([(-0.45, -0.5), (-0.2, -0.75), (-0.25, -1.0)], 0.1, BLACK)

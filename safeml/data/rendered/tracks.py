@@ -1,4 +1,4 @@
-"""The rendered data set: which signs are put up, and their frames as an ImageDataset. Legend: N images, K classes, S side."""
+"""The rendered data set: signs and their frames as an ImageDataset. Legend: N images, K classes, S side."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def _check(images: int, seed: int, frames_per_sign: int, size: int, imbalance: f
 
 
 def signs_of_each_class(signs: int, imbalance: float) -> np.ndarray:
-    """How many signs each class gets: int64 [K], summing to `signs`.
+    """Return the number of signs of each class, int64 [K], summing to `signs`.
 
-    Shares fall geometrically from class 0 to the last, which gets 1 / imbalance of the first's; every class gets one sign before
-    any gets two; what rounding leaves over goes to the largest remainders.
+    Shares fall geometrically from class 0 to the last, which has 1 / imbalance of the first; every class has one sign before
+    any has two; the rest of the rounding goes to the largest remainders.
     """
     classes = len(CLASS_NAMES)
     first = np.zeros(classes, np.int64)
     first[: min(signs, classes)] = 1
     shares = imbalance ** (-np.arange(classes) / (classes - 1))
     wanted = shares / shares.sum() * signs
-    # Classes whose share is less than the one sign that they have leave the rest to share among the others.
+    # A class whose share is below one sign gets one; the others share the rest.
     extra = np.clip(wanted - 1, 0, None)
     if extra.sum() > 0:
         extra *= (signs - first.sum()) / extra.sum()
@@ -61,11 +61,11 @@ def render(
     """Draw traffic signs of the 43 GTSRB classes, each filmed in `frames_per_sign` consecutive frames.
 
     images: N; all 43 classes are present from 43 * frames_per_sign on. The last sign may have fewer frames.
-    seed: another seed puts up other signs: no track is shared between seeds, and track numbers do not collide.
+    seed: another seed gives other signs: no track is shared between seeds, and track numbers do not collide.
     size: S, side of the images in pixels, 16..128. imbalance: images of the first class for one of the last, >= 1.
 
-    Returns uint8 [N, S, S, 3] RGB with tracks, boxes, original sizes and the groups `weather` and `background`. Signs come in turn,
-    the first of every class before the second of any, so that with imbalance 1 a shorter set is the beginning of a longer one.
+    Returns uint8 [N, S, S, 3] RGB with tracks, boxes, original sizes and the groups `weather` and `background`. Signs are
+    ordered with the first of every class before the second of any, so with imbalance 1 a shorter set begins a longer one.
     The same arguments give the same bytes on one installation; other versions of Pillow or numpy may round otherwise.
     Raises ConfigError for a setting out of range.
     """
@@ -74,7 +74,7 @@ def render(
     if counts.max() > SIGNS_PER_CLASS:
         raise ConfigError(
             f"rendered signs: images is {images}, which needs {counts.max()} signs of one class; "
-            f"give at most {SIGNS_PER_CLASS} signs a class, or more frames_per_sign."
+            f"request at most {SIGNS_PER_CLASS} signs per class, or set a larger frames_per_sign."
         )
     put_up = [
         (turn, label) for turn in range(int(counts.max())) for label in np.flatnonzero(counts > turn).tolist()
