@@ -1,4 +1,4 @@
-"""What every loader asks of a model's two ends: one image in, one row of class scores out, and what the row means."""
+"""The two ends of a model, as every loader checks them: one image in, one row of class scores out, and its meaning."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PROBE_SIDE = 64  # where the model leaves the size open
 
 
 def causes(error: BaseException) -> str:
-    """What an exception and the exceptions behind it say, in one line: each sentence once, the last cause included."""
+    """Join the messages of an exception and of its causes in one printable line: each once, the last cause included."""
     said: list[str] = []
     link: BaseException | None = error
     while link is not None and len(said) < 5:
-        lines = [line.strip() for line in str(link).splitlines() if line.strip()]
-        text = " ".join(lines) or type(link).__name__
+        printable = "".join(character if character.isprintable() else " " for character in str(link))
+        text = " ".join(printable.split()) or type(link).__name__
         text = text if len(text) <= 600 else f"{text[:400]} ... {text[-190:]}"
         if not any(text in earlier or earlier in text for earlier in said):
             said.append(text.removesuffix("."))

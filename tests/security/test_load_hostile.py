@@ -145,8 +145,8 @@ def test_a_model_that_needs_more_memory_than_the_bound_is_refused(
         ("refused", InputRefused, "so"),
         ("out of memory", InputRefused, "needs more than 2 GiB of memory"),
         ("timeout", InputRefused, "does not load and run once within 300 seconds"),
-        ("crashed", StageError, "its first load, in a process of its own, failed: so"),
-        ("inconclusive", StageError, "its first load, in a process of its own, failed: so"),
+        ("crashed", StageError, "its first load, in a separate process, failed: so"),
+        ("inconclusive", StageError, "its first load, in a separate process, failed: so"),
     ],
 )
 @pytest.mark.parametrize(
