@@ -171,7 +171,8 @@ def check_weights(model: Any, path: Path, where: str) -> None:
 
         def visit(name: str, thing: Any) -> None:
             parts = name.split("/")
-            beside = not layers and parts[0] in BESIDE_THE_MODEL
+            # A nested model that was compiled has its optimizer beside its layers.
+            beside = not layers and bool(set(BESIDE_THE_MODEL) & set(parts))
             beside = beside or any(part.startswith("seed_generator") for part in parts)
             if isinstance(thing, h5py.Dataset) and not beside:
                 stored.append(_array(thing[()]))
