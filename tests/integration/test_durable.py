@@ -478,7 +478,7 @@ main()
     done = finish(project, "crowded", instead=little)
     assert done.returncode == 4, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "cannot be written (File too large); mend that and give the same command" in last
+    assert "cannot be written (File too large); fix that and run the same command" in last
     assert "Traceback" not in done.stderr
     assert temporary_files(project / "crowded") == []
     assert finish(project, "crowded").returncode == 1

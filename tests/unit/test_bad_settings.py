@@ -127,9 +127,9 @@ def test_the_good_settings_come_as_far_as_their_data(call: Call) -> None:
     Path("safeml.toml").write_text(GOOD)
     said = call("audit")
     assert said.code == 2
-    assert "safeml: absent.npz: there is no such file" in said.err
+    assert "safeml: absent.npz: does not exist" in said.err
     Path("recipe.toml").write_text(RECIPE)
-    assert "absent.npz: there is no such file" in call("train", "recipe.toml").err
+    assert "absent.npz: does not exist" in call("train", "recipe.toml").err
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "recall of a class without a name": (GOOD + GATE.format("performance", "recall", ">=", 0.5) + 'slice = "class:"\n', ('slice is "class:"',)),
     "split that is none": (GOOD + GATE.format("balance", "small_classes", "==", 0) + 'slice = "split:dev"\n', ('slice is "split:dev"',)),
     "the same id": (GOOD + GATE.format("balance", "test_duplicates", "==", 0).replace('"b"', '"a"'), ('"a" is used 2 times',)),
-    "the same gate twice": (GOOD + GATE.format("performance", "clean_accuracy", ">=", 0.9), ('"a" and "b" ask the same',)),
+    "the same gate twice": (GOOD + GATE.format("performance", "clean_accuracy", ">=", 0.9), ('"a" and "b" set the same',)),
     "contradiction": (
         GOOD + GATE.format("balance", "test_duplicates", "==", 3) + GATE.format("balance", "test_duplicates", "<=", 2).replace('"b"', '"c"'),
         ('"b" and "c" contradict', "== 3 and <= 2"),
@@ -364,7 +364,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "data of 300 letters": (("init", "--model", "m", "--data", LONG, "--out", "x"), 2, "255 between"),
     "a model without a name": (("init", "--model", "", "--data", "d", "--out", "x"), 2, "empty path"),
     "a model in no alphabet": (("init", "--model", "m\udcff", "--data", "d", "--out", "x"), 2, "UTF-8"),
-    "inspect nothing": (("inspect", "m", "--data", "absent.npz", "--out", "x"), 2, "no such file"),
+    "inspect nothing": (("inspect", "m", "--data", "absent.npz", "--out", "x"), 2, "does not exist"),
     "inspect over a pipe": (("inspect", "m", "--data", "d", "--out", "pipe", "--force"), 2, "regular"),
     "inspect frames": (
         ("inspect", "m", "--data", "d", "--out", "x", "--frames-per-sign", "inf"),

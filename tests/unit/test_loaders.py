@@ -564,7 +564,7 @@ def test_folder_links_and_nesting_are_refused(tmp_path):
     (root / "a" / "deeper").mkdir()
     with pytest.raises(InputRefused, match="folder in a class folder"):
         folder.load(root)
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="does not exist"):
         folder.load(tmp_path / "none")
 
 
