@@ -227,7 +227,8 @@ class _Training:
         if len(self.epochs) < phase.end and not self._patience_ends(last_phase):
             forget(self.folder)
             raise StageError(
-                f"{recipe.name}: the loss is not finite in epoch {len(self.epochs) + 1}; reduce learning_rate ({recipe.learning_rate:g})."
+                f"{recipe.name}: the loss is not finite in epoch {len(self.epochs) + 1}; reduce learning_rate "
+                f"({recipe.learning_rate:g})."
             )
 
     def _patience_ends(self, last_phase: int) -> bool:

@@ -41,7 +41,6 @@ PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGN
 PENDING: set[str] = {
     "README.md",
     "safeml/audits/adversarial",
-    "safeml/audits/physical",
     "safeml/certification",
     "safeml/classifiers",
     "safeml/gates.py",

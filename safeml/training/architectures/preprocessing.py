@@ -48,7 +48,8 @@ def _rows(convention: Convention, names: str) -> dict[str, Convention]:
 APPLICATIONS: dict[str, Convention] = {
     **_rows(
         "tf",
-        "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile ResNet50V2 ResNet101V2 ResNet152V2 Xception",
+        "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile ResNet50V2 ResNet101V2 "
+        "ResNet152V2 Xception",
     ),
     **_rows("torch", "DenseNet121 DenseNet169 DenseNet201"),
     **_rows("caffe", "ResNet50 ResNet101 ResNet152 VGG16 VGG19"),
