@@ -19,7 +19,7 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP as an exception, so that files are closed and temporary ones removed."""
 
 
-class _Wish:
+class _StopRequest:
     """The handler of all three signals. After `PATIENCE` it raises again, in case the first exception was lost."""
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class _Wish:
         raise self.error
 
 
-_wish = _Wish()
+_request = _StopRequest()
 
 
 def listen() -> None:
     """Make the three signals raise KeyboardInterrupt or Terminated. Only for the main thread of a command."""
-    _wish.forget()
+    _request.forget()
     for number in SIGNALS:
-        signal.signal(number, _wish)
+        signal.signal(number, _request)
 
 
 def ignore() -> None:
@@ -55,5 +55,5 @@ def ignore() -> None:
 
 def check() -> None:
     """Raise the exception of an earlier signal again, if there was one."""
-    if _wish.error is not None:
-        raise _wish.error
+    if _request.error is not None:
+        raise _request.error

@@ -27,7 +27,7 @@ LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any mor
 class Compiled(NamedTuple):
     """The graphs of one method on one classifier.
 
-    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets) -> slots, the masked ones anew.
+    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets) -> slots, the masked ones again.
     advance(slots, hyperparameters, draws [S, B, D]) -> slots after at most S steps each. result(slots) -> what the attack gives back.
     """
 

@@ -122,7 +122,8 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
             Finding(
                 code="contract-measured-elsewhere",
                 severity="info",
-                message="The input contract was measured by safeml inspect on other images or another model, or changed since then; "
+                message="The input contract was measured by safeml inspect on other images or another model, "
+                "or changed since then; "
                 "overlap of those images with the test images was not checked.",
             )
         )

@@ -36,7 +36,7 @@ def promises(
 ) -> np.ndarray:
     """float32 [M]: how much of what its gradient promises a small step gains; of a classifier that has a gradient.
 
-    columns: images (float32 [M, H, W, C], 0..1, right when clean), labels and ids (int [M]). step: in pixel units.
+    columns: images (float32 [M, H, W, C], 0..1, correctly classified when clean), labels and ids (int [M]). step: in pixel units.
     """
     images, labels = columns["images"], columns["labels"]
 

@@ -12,7 +12,7 @@ from safeml.contracts.candidates import NOT_TRIED, Candidate, candidates
 from safeml.contracts.feeds import Answers, Feeds
 from safeml.contracts.measure import accuracy, chance_level, named, one_sided_level
 from safeml.contracts.permutation import held_out
-from safeml.contracts.records import Outcome, Permutation, Reason, Tried
+from safeml.contracts.records import ContractResult, Outcome, Permutation, Reason
 from safeml.contracts.search import WEAK, Measured, Search, best_of_these_images, is_weak, search
 from safeml.data.dataset import ImageDataset
 from safeml.work import Progress, silent
@@ -76,7 +76,7 @@ def _outcome(
 ) -> Outcome:
     kept, fallen = (found.kept, found.fallen) if found else ((), ())
     refused = [
-        Tried(name=name, settings=candidate.settings, reason=why)
+        ContractResult(name=name, settings=candidate.settings, reason=why)
         for name, (candidate, why) in (found.refused.items() if found else ())
     ]
     rows = [*(_tried(entry, True) for entry in kept), *(_tried(entry, False) for entry in fallen), *refused]
@@ -116,8 +116,8 @@ def _outcome(
     )
 
 
-def _tried(entry: Measured, kept: bool) -> Tried:
-    return Tried(
+def _tried(entry: Measured, kept: bool) -> ContractResult:
+    return ContractResult(
         name=entry.candidate.name,
         settings=entry.candidate.settings,
         accuracy=entry.accuracy,

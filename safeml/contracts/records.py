@@ -10,7 +10,7 @@ from safeml.settings.model import InputSettings
 Reason = Literal["", "same", "classes", "chance", "permutation"]
 
 
-class Tried(Record):
+class ContractResult(Record):
     """The result of one contract.
 
     accuracy: on the images of its last round.
@@ -74,9 +74,9 @@ class Outcome(Record):
     seed: int
     rounds: tuple[int, ...] = ()
     chance: Finite | None = None
-    winner: Tried | None = None
-    runner_up: Tried | None = None
+    winner: ContractResult | None = None
+    runner_up: ContractResult | None = None
     same: tuple[str, ...] = ()
     permutation: Permutation | None = None
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[ContractResult, ...] = ()
     not_tried: tuple[str, ...]

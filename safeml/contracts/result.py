@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safeml import provenance
-from safeml.contracts.records import Outcome, Permutation, Tried
+from safeml.contracts.records import ContractResult, Outcome, Permutation
 from safeml.contracts.words import STANDING
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import data_identity
@@ -119,7 +119,7 @@ def _on_what(outcome: Outcome) -> str:
     return f"Rounds on {', then '.join(sizes)} of {images}, drawn at random."
 
 
-def _row(outcome: Outcome, entry: Tried) -> list[Scalar]:
+def _row(outcome: Outcome, entry: ContractResult) -> list[Scalar]:
     """Return name, accuracy, low, high, images, loss in words and note of one contract."""
     found, lost = entry.accuracy, entry.drop
     return [
@@ -133,7 +133,7 @@ def _row(outcome: Outcome, entry: Tried) -> list[Scalar]:
     ]
 
 
-def _note(outcome: Outcome, entry: Tried) -> str:
+def _note(outcome: Outcome, entry: ContractResult) -> str:
     if entry.reason:
         return f"not measured: {entry.reason.replace(outcome.model, Path(outcome.model).name)}"
     if outcome.winner is not None:

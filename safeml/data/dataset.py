@@ -50,13 +50,15 @@ class ImageDataset:
             raise InputRefused(f"{self.name}: there are no images; expected at least one.")
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
             raise InputRefused(
-                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}; expected one integer for each of the {len(images)} images."
+                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}; expected one integer for each "
+                f"of the {len(images)} images."
             )
         wrong = (labels < 0) | (labels >= len(self.class_names))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise InputRefused(
-                f"{self.name}: image {row} has class id {labels[row]}; with {len(self.class_names)} classes, ids are 0-{len(self.class_names) - 1}."
+                f"{self.name}: image {row} has class id {labels[row]}; with {len(self.class_names)} classes, "
+                f"ids are 0-{len(self.class_names) - 1}."
             )
         if len(set(self.class_names)) != len(self.class_names) or not all(self.class_names):
             raise ConfigError(f"{self.name}: class names are empty or repeat; give each class a unique name.")

@@ -94,7 +94,8 @@ def _classes(
             raise ConfigError(f"{root}: two folders have the same class id; expected one folder per class.")
         if max(labels_of.values()) >= count:
             raise ConfigError(
-                f"{root}: folder {max(folders, key=int)} is out of range for {count} classes; name the folders 0-{count - 1}, or set "
+                f"{root}: folder {max(folders, key=int)} is out of range for {count} classes; name the "
+                f"folders 0-{count - 1}, or set "
                 f"class_names (or a {LABEL_FILE}) if some classes have no images."
             )
         return class_names or tuple(f"class {label}" for label in range(count)), labels_of

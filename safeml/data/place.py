@@ -50,7 +50,7 @@ class Place:
         path = str(self.root / settings.path) if settings.path else ""
         if path and not os.path.exists(path):
             raise ConfigError(
-                f"{path}: does not exist; relative data paths start at {self.root}. Set another base folder with --data-root or "
+                f"{path}: does not exist; relative data paths start at {self.root}, or at the folder in --data-root or "
                 "SAFEML_DATA_ROOT."
             )
         data = load_dataset(settings.kind, path, **by_kind[settings.kind])

@@ -87,7 +87,7 @@ def make_plan(
 
 
 @dataclass(frozen=True)
-class Dry:
+class DryRun:
     """The calls of a stage, the seconds of its other work, and whether the run folder holds all results."""
 
     calls: list[Call] = field(default_factory=list)
@@ -95,20 +95,20 @@ class Dry:
     kept: bool = False
 
 
-def _dry(stage: Stage[Any], subject: Planned) -> Dry:
+def _dry(stage: Stage[Any], subject: Planned) -> DryRun:
     """Run a stage without its model: stored results are read, the others are simulated, and model calls are not timed."""
     known, journal = subject.known, subject.journal
     settings = settings_of(known.config.stages, stage)
     if not settings.enabled:
-        return Dry()
+        return DryRun()
     evidence, key = subject.keys.get(stage.name, ({}, ""))
     if journal is not None and key and journal.stage(stage.name, key) is not None:
-        return Dry(kept=True)
+        return DryRun(kept=True)
     perfect, images = perfect_of(stage), known.images_of(stage)
     if perfect is None:
-        return Dry()
+        return DryRun()
     if perfect.calls is not None:
-        return Dry(perfect.calls(subject.inputs, settings, known.gradient))
+        return DryRun(perfect.calls(subject.inputs, settings, known.gradient))
     images = known.blank if images is None else images
     pretended = PerfectWork(correct_model(images), perfect.arrays, numbers(images))
     work = DryWork(
@@ -119,26 +119,26 @@ def _dry(stage: Stage[Any], subject: Planned) -> Dry:
     try:
         load(stage.run)(inputs, settings)
     except SafemlError:  # the gates report a stage that cannot be measured
-        return Dry()
-    return Dry(work.calls, time.perf_counter() - began)
+        return DryRun()
+    return DryRun(work.calls, time.perf_counter() - began)
 
 
-def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> Dry:
+def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> DryRun:
     """Return the calls of a stage on a perfect model, without stored results."""
     known = subject.known
     settings, perfect = settings_of(known.config.stages, stage), perfect_of(stage)
     if settings.enabled and perfect is not None and perfect.calls is not None:
-        return Dry(perfect.calls(subject.inputs, settings, known.gradient))
-    return Dry(best.calls.get(stage.name, []))
+        return DryRun(perfect.calls(subject.inputs, settings, known.gradient))
+    return DryRun(best.calls.get(stage.name, []))
 
 
-def _graphs(dry: dict[str, Dry]) -> set[str]:
+def _graphs(dry: dict[str, DryRun]) -> set[str]:
     """Return the graphs to compile: predictions, and attacks by norm, on the model and on the surrogate."""
     calls = [call for found in dry.values() for call in found.calls if not call.kept]
     return {"forward" for _ in calls} | {call.cost.graph for call in calls if call.cost.steps}
 
 
-def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
+def _rates(subject: Planned, dry: dict[str, DryRun], progress: Progress) -> Rates:
     progress("timing a few batches", 0, 1)
     settings = settings_of(subject.known.config.stages, ADVERSARIAL)
     graphs, images = _graphs(dry) - {"forward"}, subject.known.test.images
@@ -160,7 +160,7 @@ def _rates(subject: Planned, dry: dict[str, Dry], progress: Progress) -> Rates:
     )
 
 
-def _stage(stage: Stage[Any], subject: Planned, dry: Dry, rates: Rates | None) -> StagePlan:
+def _stage(stage: Stage[Any], subject: Planned, dry: DryRun, rates: Rates | None) -> StagePlan:
     known = subject.known
     images = known.images_of(stage)
     state, note = _state(stage, subject, dry.kept)

@@ -56,7 +56,8 @@ class DataSettings(Settings):
     def _classes_differ(self) -> Self:
         if self.classes and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
             raise ValueError(
-                f"classes names {len(set(self.classes))} different classes in {len(self.classes)} entries; expected at least two, each once"
+                f"classes names {len(set(self.classes))} different classes in {len(self.classes)} entries; "
+                "expected at least two, each once"
             )
         return self
 

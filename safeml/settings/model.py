@@ -50,7 +50,7 @@ class InputSettings(Settings):
 class SurrogateSettings(Settings):
     """The surrogate model of transfer attacks: a differentiable model file (or the folder of `safeml train`).
 
-    It has the classes of the model under test and another input contract.
+    It has the classes of the model under test, and a separate input contract.
     """
 
     path: PathText = Field(min_length=1)

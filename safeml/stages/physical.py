@@ -113,7 +113,8 @@ def _records(settings: PhysicalSettings) -> tuple[Declared, ...]:
 PHYSICAL = Stage(
     name="physical",
     title="Physical threats",
-    summary="stickers, shadows, graffiti, worst of a grid of rotations, shifts and zooms, one printed patch for a pair of classes",
+    summary="stickers, shadows, graffiti, worst of a grid of rotations, shifts and zooms, one printed patch "
+    "for a pair of classes",
     settings=PhysicalSettings,
     run="safeml.audits.physical.run:run",
     records=_records,

@@ -1,1 +1,1 @@
-"""Training of the reference models. TensorFlow and Keras may be imported here; nothing here judges a model."""
+"""Training of the reference models. TensorFlow and Keras may be imported here; nothing here evaluates a model."""

@@ -1,4 +1,4 @@
-"""Adversarial training: each batch is attacked as the model stands, and the model learns from what the attack leaves.
+"""Adversarial training: each batch is attacked with the current weights, and the model trains on the attacked images.
 
 References:
     A. Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018 (PGD training).
@@ -25,10 +25,10 @@ Perturb = Callable[[Any, Any, Any], Any]
 
 
 def attacked_training(model: keras.Model, settings: AdversarialTrainingSettings, seed: int) -> None:
-    """From now on, `model.fit` learns from attacked images. The model's class, and so its file, stays what it is.
+    """Make `model.fit` train on attacked images. The class of the model, and so its file, does not change.
 
-    The random start of a step follows from (seed, step) alone. The attack sees the model in inference mode, as an
-    adversary does: it moves no statistics and draws no dropout.
+    The random start of a step depends only on (seed, step). The attack uses the model in inference mode, as an
+    adversary does: without updates of statistics and without dropout.
     """
     perturb = perturbation(model, settings)
 
@@ -42,7 +42,10 @@ def attacked_training(model: keras.Model, settings: AdversarialTrainingSettings,
 
 
 def perturbation(model: keras.Model, settings: AdversarialTrainingSettings) -> Perturb:
-    """(images [B, H, W, C] in 0..1, one-hot labels [B, K], seed int64 [2]) -> attacked images, in the ball and in 0..1."""
+    """Return a function (images [B, H, W, C] in 0..1, one-hot labels [B, K], seed int64 [2]) -> attacked images.
+
+    The result is in the ball and in 0..1.
+    """
     norm = NORMS[settings.norm]
     steps = 1 if settings.method == "fgsm_rs" else settings.steps
     usual = 1.25 * settings.epsilon if settings.method == "fgsm_rs" else 2.5 * settings.epsilon / steps
@@ -70,9 +73,9 @@ def perturbation(model: keras.Model, settings: AdversarialTrainingSettings) -> P
 
 
 class RobustValidation(keras.callbacks.Callback):
-    """Adds `val_robust_accuracy` to what is known of an epoch: accuracy under PGD on some of the validation images.
+    """A callback that adds `val_robust_accuracy` to the logs: accuracy under PGD on some of the validation images.
 
-    It is a yardstick of training, weaker than the audit. The images are the same after every epoch.
+    It is weaker than the attacks of the audit. The images are the same after every epoch.
     """
 
     def __init__(self, settings: AdversarialTrainingSettings, valid: ImageDataset, batch: int, seed: int):

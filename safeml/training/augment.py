@@ -1,9 +1,8 @@
-"""Random changes of a training image that leave its label true. A mirrored sign is another sign: there is no flip.
+"""Label-preserving random augmentation. A mirrored sign is another sign, so there is no flip.
 
-A new change is a setting in `safeml/config/recipe.py`, one more draw here, and its word in `safeml/audits/training_recipe.py`.
-
-Every change is a function of the image and of its own random numbers, which come from (seed, epoch, image) alone: whatever
-the batch, the thread or the moment at which training was resumed, an image of an epoch is the same.
+A new change is a setting in `safeml/config/recipe.py`, one more draw here, and its name in
+`safeml/audits/training/recipe.py`. Every change depends on the image and its random numbers, which come from (seed, epoch,
+image) alone: an image of an epoch is the same whatever the batch, the thread or the point of resumption.
 Legend: B images, H W C pixels.
 """
 
@@ -20,7 +19,11 @@ BLUR_RADIUS = 2
 
 
 def augment(images: Any, draws: Any, settings: AugmentSettings) -> Any:
-    """images: float32 [B, H, W, C], 0..1. draws: float32 [B, DRAWS], uniform in -1..1. Pixels from outside repeat the edge."""
+    """Augment images; pixels outside the image repeat the edge.
+
+    images: float32 [B, H, W, C], 0..1.
+    draws: float32 [B, DRAWS], uniform in -1..1.
+    """
     shift_x, shift_y, turn, zoom, contrast, brightness, blur = tf.unstack(draws, axis=1)
     images = _moved(
         images,
@@ -39,12 +42,12 @@ def augment(images: Any, draws: Any, settings: AugmentSettings) -> Any:
 
 
 def _moved(images: Any, shift_x: Any, shift_y: Any, angle: Any, zoom: Any) -> Any:
-    """Turned and magnified about the centre, then shifted by shares of the size: one resampling for all three."""
+    """Rotate and zoom about the centre, then shift by shares of the size, in one resampling."""
     height, width = images.shape[1:3]
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     cosine, sine = tf.cos(angle) / zoom, tf.sin(angle) / zoom
     to_x, to_y = centre_x + shift_x * width, centre_y + shift_y * height
-    # Where in the source each pixel (x, y) of the result is read: (a x + b y + c, d x + e y + f).
+    # Source position of each output pixel (x, y): (a x + b y + c, d x + e y + f).
     transforms = tf.stack(
         [
             cosine,
@@ -69,7 +72,7 @@ def _moved(images: Any, shift_x: Any, shift_y: Any, angle: Any, zoom: Any) -> An
 
 
 def _blurred(images: Any, sigma: Any) -> Any:
-    """A Gaussian of `sigma` pixels (float32 [B]), cut at two pixels, along rows and then along columns."""
+    """Blur with a Gaussian of `sigma` pixels (float32 [B]), truncated at two pixels, along rows and then columns."""
     offsets = tf.range(-BLUR_RADIUS, BLUR_RADIUS + 1, dtype=tf.float32)
     weights = tf.exp(-tf.square(offsets) / (2.0 * tf.square(tf.maximum(sigma, 1e-3))[:, None]))
     weights = weights / tf.reduce_sum(weights, axis=1, keepdims=True)
@@ -86,5 +89,5 @@ def _blurred(images: Any, sigma: Any) -> Any:
 
 
 def _each(values: Any) -> Any:
-    """[B] -> [B, 1, 1, 1]."""
+    """Reshape [B] to [B, 1, 1, 1]."""
     return tf.reshape(values, [-1, 1, 1, 1])

@@ -1,4 +1,4 @@
-"""The images of one epoch, as batches. Order and augmentation of an epoch follow from (seed, epoch) alone.
+"""Batches of one epoch. Order and augmentation of an epoch depend only on (seed, epoch).
 
 Legend: N images, B images in a batch, H W C pixels, K classes.
 """
@@ -23,7 +23,7 @@ def steps_per_epoch(data: ImageDataset, recipe: Recipe) -> int:
 
 
 def training_batches(data: ImageDataset, recipe: Recipe, first: int) -> tf.data.Dataset:
-    """Epoch after epoch without end, from epoch `first` (counted from 0): (images [B, H, W, C], one-hot labels, weights [B]).
+    """Return batches of endless epochs from epoch `first` (from 0): (images [B, H, W, C], one-hot labels, weights [B]).
 
     The last batch of an epoch may be smaller; an epoch has `steps_per_epoch` batches.
     """
@@ -42,18 +42,18 @@ def training_batches(data: ImageDataset, recipe: Recipe, first: int) -> tf.data.
         classes = tf.argmax(labels, axis=1)
         return augment(images, draws, recipe.augment), labels, tf.gather(weights, classes)
 
-    # Deterministic: results keep their order, whichever thread is first.
+    # Deterministic: the order does not depend on the threads.
     batches = tf.data.Dataset.range(first, recipe.epochs).flat_map(epoch_of)
     return batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def validation_batches(data: ImageDataset, batch: int) -> tf.data.Dataset:
-    """All images once, in their order, as they are."""
+    """Return all images once, in order, without augmentation."""
     return tf.data.Dataset.range(len(data)).batch(batch).map(_prepare(data)).prefetch(2)
 
 
 def class_weights(data: ImageDataset, recipe: Recipe) -> np.ndarray:
-    """float64 [K], mean 1 over the images: the loss of each class, in proportion to 1 / its images where the recipe asks."""
+    """Return the loss weights of the classes, float64 [K], mean 1 over the images; inverse to class size if configured."""
     if recipe.balance != "class_weights":
         return np.ones(data.classes)
     counts = np.bincount(data.labels, minlength=data.classes)
@@ -62,7 +62,7 @@ def class_weights(data: ImageDataset, recipe: Recipe) -> np.ndarray:
 
 
 def _order(data: ImageDataset, recipe: Recipe) -> Callable[[Any], Any]:
-    """epoch -> int64 [N], the images in the order in which the epoch shows them."""
+    """Return a function epoch -> order of the images, int64 [N]."""
     if recipe.balance != "sampling":
         return lambda epoch: tf.random.experimental.stateless_shuffle(
             tf.range(len(data), dtype=tf.int64), seed=_seed(recipe.seed, epoch, ORDER)
@@ -79,7 +79,7 @@ def _seed(seed: int, epoch: Any, purpose: int) -> Any:
 
 
 def _prepare(data: ImageDataset) -> Callable[[Any], tuple[Any, Any]]:
-    """rows [B] -> (float32 images in 0..1, one-hot labels)."""
+    """Return a function rows [B] -> (float32 images in 0..1, one-hot labels)."""
     pixels, labels = tf.constant(data.images), tf.constant(data.labels)
 
     def prepare(rows: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What happens after each epoch beside `keras.callbacks.ModelCheckpoint`."""
+"""Callbacks after each epoch, beside `keras.callbacks.ModelCheckpoint`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Epoch = dict[str, Any]
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Validate and save the optimizer's moving average of the weights; train on with the weights themselves.
+    """A callback to validate and save the optimizer's moving average of the weights, and train on the weights.
 
-    Keras' own callback swaps by adding and subtracting, which rounds: a resumed training would not be the same one.
+    The callback of Keras swaps by adding and subtracting, which rounds: a resumed training would differ.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class WeightAverage(keras.callbacks.Callback):
             variable.assign(average)
 
     def back(self) -> None:
-        """From the average back to the weights that training goes on with."""
+        """Restore the training weights in place of the average."""
         if self.raw is not None:
             self._assign(self.raw)
         self.last, self.raw = self.raw, None
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Keras ends a fit by putting the average into the model; the next phase starts from the weights themselves."""
+        """Restore the training weights for the next phase: at the end of a fit, Keras assigns the average."""
         if self.last is not None:
             self._assign(self.last)
 
@@ -51,9 +51,9 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 class AfterEpoch(keras.callbacks.Callback):
-    """Hand each finished epoch on, at full precision, once its checkpoint is written; it answers whether to go on.
+    """A callback that reports each finished epoch at full precision, and stops training if told to.
 
-    The last of the callbacks: when it is called, everything else of the epoch is on disk.
+    It is the last callback: when it runs, everything else of the epoch is on disk.
     """
 
     def __init__(self, checkpoints: Path, pattern: str, done: Callable[[Epoch], bool]):
@@ -77,7 +77,7 @@ class AfterEpoch(keras.callbacks.Callback):
 
 
 class TensorBoardLog:
-    """Scalars that TensorBoard shows, one point an epoch. Written by TensorFlow alone: TensorBoard need not be installed."""
+    """Scalars for TensorBoard, one point per epoch, written by TensorFlow without TensorBoard installed."""
 
     def __init__(self, folder: Path):
         self._writer = tf.summary.create_file_writer(str(folder))

@@ -1,4 +1,4 @@
-"""Fit a recipe with `keras.callbacks.ModelCheckpoint`, epoch by epoch, so that it can be interrupted at any moment."""
+"""Resumable fits of recipes, epoch by epoch, with `keras.callbacks.ModelCheckpoint`."""
 
 from __future__ import annotations
 
@@ -34,16 +34,19 @@ CHECKPOINT_NAMES = {
     "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
     "val_robust_accuracy": "{epoch:02d}-{val_robust_accuracy:.4f}.keras",
 }
-# What ModelCheckpoint and TensorFlow's writer leave here.
+# Files of ModelCheckpoint and TensorFlow's writer.
 CHECKPOINT = re.compile(r"\d{2,4}-\d+\.\d{4}\.keras")
 LOG = re.compile(r"events\.out\.tfevents\..+")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """epochs: all of them, at full precision. resumed_after: the epoch that an earlier run had finished; 0 for none.
+    """The result of a fit.
 
-    note: why an earlier state in the folder was not used, or "". phases: what the manifest says of them.
+    epochs: all, at full precision.
+    resumed_after: last epoch of an earlier run; 0 for none.
+    note: why an earlier state in the folder was not used, or "".
+    phases: for the manifest.
     """
 
     epochs: list[Epoch]
@@ -61,14 +64,15 @@ def fit(
     base: Path = Path(),
     taken_over: Mapping[str, str] = MappingProxyType({}),
 ) -> Fit:
-    """Train, leaving `checkpoints/` (what ModelCheckpoint writes, optimizer included) and `logs/` (TensorBoard) in `folder`.
+    """Train, and write `checkpoints/` (by ModelCheckpoint, with optimizer) and `logs/` (TensorBoard) into `folder`.
 
-    A training that was interrupted goes on after its last finished epoch. With the same recipe, images, library versions
-    and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
-    base: where relative paths of the recipe start. taken_over: sha256 of each file that a backbone brings.
+    An interrupted training resumes after its last finished epoch. With the same recipe, images, library versions
+        and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
+        base: folder of relative paths of the recipe.
+    taken_over: sha256 of each file of a backbone.
 
-    Raises StageError where the loss stops being finite, or memory or disk do not suffice; ConfigError where `folder` holds
-    the unfinished training of another recipe.
+    Raises StageError if the loss becomes non-finite, or memory or disk do not suffice; ConfigError if `folder` holds
+        the unfinished training of another recipe.
     """
     key = training_key(recipe, train, valid, taken_over)
     try:
@@ -84,7 +88,7 @@ def fit(
 def training_key(
     recipe: Recipe, train: ImageDataset, valid: ImageDataset, taken_over: Mapping[str, str]
 ) -> str:
-    """What an unfinished training belongs to."""
+    """Return the key of an unfinished training."""
     return content_key(
         {
             "recipe": recipe.model_dump(mode="json"),
@@ -97,10 +101,10 @@ def training_key(
 
 
 def forget(folder: Path) -> None:
-    """Remove an unfinished training from `folder`, and nothing that training did not write."""
+    """Remove an unfinished training from `folder`, but only files of a training."""
     saved.discard(folder)
     for name, ours in ((CHECKPOINTS, CHECKPOINT), (LOGS, LOG)):
-        with suppress(OSError):  # what cannot be removed is in nobody's way
+        with suppress(OSError):  # a file that cannot be removed is harmless
             for path in (folder / name).iterdir() if not (folder / name).is_symlink() else ():
                 if ours.fullmatch(path.name) and path.is_file():
                     path.unlink()
@@ -109,7 +113,7 @@ def forget(folder: Path) -> None:
 
 @dataclass
 class _Training:
-    """One training in one folder; `epochs` grows by each one that is finished and on disk."""
+    """A training in a folder; `epochs` lists those finished and on disk."""
 
     recipe: Recipe
     train: ImageDataset
@@ -120,7 +124,7 @@ class _Training:
     epochs: list[Epoch] = field(default_factory=list)
 
     def run(self, state: saved.State | None, base: Path) -> Fit:
-        """Train what is left after `state`."""
+        """Train the epochs after `state`."""
         recipe, done = self.recipe, len(state.history) if state else 0
         self.epochs = list(state.history) if state else []
         (self.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -128,28 +132,28 @@ class _Training:
         if state is None:
             saved.save(
                 self.folder, saved.State(self.key, [])
-            )  # what is found here from now on is of this training
+            )  # from now on the folder holds only this training
         with framework.deterministic_operations():
-            keras.utils.clear_session()  # or names, and with them seeds, would go on counting from an earlier model
+            keras.utils.clear_session()  # otherwise names, and so seeds, continue those of an earlier model
             keras.utils.set_random_seed(recipe.seed)
             model, phases = build(recipe, self.train, base)
             log = TensorBoardLog(self.folder / LOGS)
             try:
                 for phase in phases:
-                    # A state may be of the last epoch of a phase: its weights are where the next phase starts.
+                    # The state of the last epoch of a phase is the start of the next phase.
                     resumed = state if phase.first < done <= phase.end else None
                     if len(self.epochs) < phase.end or resumed is not None:
                         self._fit(model, phase, phases[-1].first, resumed, log)
             except (MemoryError, tf.errors.ResourceExhaustedError) as error:
                 raise StageError(
-                    f"{recipe.name}: out of memory with batch = {recipe.batch}; a smaller one is another recipe, so set "
-                    f"batch = {max(1, recipe.batch // 2)} yourself."
+                    f"{recipe.name}: out of memory with batch = {recipe.batch}; set a smaller one in the recipe, such as "
+                    f"batch = {max(1, recipe.batch // 2)}."
                 ) from error
             except OSError as error:
                 self._remove_unfinished()
                 raise StageError(
                     f"{self.folder}: epoch {len(self.epochs) + 1} cannot be written ({error.strerror or first_line(error)}); "
-                    f"the training up to epoch {len(self.epochs)} is kept, and the same command goes on from there."
+                    f"the training up to epoch {len(self.epochs)} is stored, and the same command resumes from it."
                 ) from error
             finally:
                 log.close()
@@ -163,7 +167,7 @@ class _Training:
         resumed: saved.State | None,
         log: TensorBoardLog,
     ) -> None:
-        """Train from the first unfinished epoch of the phase to its end. last_phase: where the last one begins."""
+        """Train from the first unfinished epoch of the phase to its end. last_phase: first epoch of the last phase."""
         recipe = self.recipe
         steps = steps_per_epoch(self.train, recipe)
         phase.prepare(model)
@@ -214,7 +218,7 @@ class _Training:
             verbose=0,
             callbacks=[
                 *([average] if average else []),
-                *robust,  # before the checkpoint, which may be chosen by it
+                *robust,  # before the checkpoint, whose monitor it may be
                 saver,
                 keras.callbacks.TerminateOnNaN(),
                 AfterEpoch(self.folder / CHECKPOINTS, pattern, finished),
@@ -223,13 +227,14 @@ class _Training:
         if len(self.epochs) < phase.end and not self._patience_ends(last_phase):
             forget(self.folder)
             raise StageError(
-                f"{recipe.name}: the loss stopped being finite in epoch {len(self.epochs) + 1}; lower learning_rate ({recipe.learning_rate:g})."
+                f"{recipe.name}: the loss is not finite in epoch {len(self.epochs) + 1}; reduce learning_rate "
+                f"({recipe.learning_rate:g})."
             )
 
     def _patience_ends(self, last_phase: int) -> bool:
-        """Early stopping, as a function of the history alone: a resumed training decides as an uninterrupted one.
+        """Return whether early stopping ends training, from the history alone, so that a resumed training decides alike.
 
-        Nobody waits for anything before the last phase.
+        It applies to the last phase only.
         """
         done = len(self.epochs)
         if not self.recipe.early_stopping or done <= last_phase:
@@ -238,7 +243,7 @@ class _Training:
         return bool(done - max(last_phase, best) >= self.recipe.early_stopping)
 
     def _remove_unfinished(self) -> None:
-        """The checkpoint of an epoch that did not end may be half a file, and the epoch is trained again."""
+        """Remove the checkpoint of an unfinished epoch, which may be incomplete; the epoch is trained again."""
         kept = {epoch["file"] for epoch in self.epochs}
         for path in (self.folder / CHECKPOINTS).iterdir():
             if path.name not in kept and CHECKPOINT.fullmatch(path.name) and path.is_file():
@@ -246,18 +251,18 @@ class _Training:
 
 
 def _earlier(folder: Path, key: str, recipe: Recipe) -> saved.State | None:
-    """The state to go on from. Raises Damaged for one that is not whole, ConfigError for one of another training."""
+    """Return the state to resume from. Raises Damaged for a damaged one, ConfigError for one of another training."""
     checkpoints = folder / CHECKPOINTS
     state = saved.load(folder)
     if state is None and checkpoints.is_dir() and any(checkpoints.iterdir()):
         raise ConfigError(
-            f"{checkpoints}: holds checkpoints that belong to no training of {recipe.name}; choose another folder with "
-            "--out, or begin anew with --force."
+            f"{checkpoints}: holds checkpoints that belong to no training of {recipe.name}; set another folder with "
+            "--out, or start again with --force."
         )
     if state is not None and state.key != key:
         raise ConfigError(
             f"{folder}: holds the unfinished training of another recipe, other images or other library versions; "
-            "choose another folder with --out, or begin anew with --force."
+            "set another folder with --out, or start again with --force."
         )
     for epoch in state.history if state else ():
         if epoch["file"] and not zipfile.is_zipfile(checkpoints / epoch["file"]):

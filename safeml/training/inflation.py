@@ -1,7 +1,7 @@
-"""By how much a random split of images flatters a model: the same recipe, trained again on such a split.
+"""The inflation of accuracy by a random split of images: the same recipe, trained again on such a split.
 
-Frames of one sign are near copies. A random split puts some of them on each side, and the validation accuracy then says
-how well signs are recognised that were seen in training (track leakage).
+Frames of one sign are near duplicates. A random split separates them, and the validation accuracy then measures the
+recognition of signs that were seen in training (track leakage).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def measure_inflation(
     on_epoch: Callable[[dict[str, Any]], None],
     base: Path,
 ) -> dict[str, Any]:
-    """Pool the images of both splits, split them anew at random, image by image, and train in `folder`.
+    """Pool the images of both splits, split them again at random, image by image, and train in `folder`.
 
-    Returns what the manifest records: images of the random validation half, how many of them show a sign that is also in
-    its training half, and the best validation accuracy. Raises ConfigError where tracks are not known.
+    Returns the entry of the manifest: images of the random validation part, the number of them that show a sign also in the
+    training part, and the best validation accuracy. Raises ConfigError if tracks are not known.
     """
     if train.tracks is None or valid.tracks is None:
-        raise ConfigError(f"{recipe.name}: inflation = true needs data with track ids; leave it out.")
+        raise ConfigError(f"{recipe.name}: inflation = true needs data with track ids; remove it.")
     everything = pooled(train, valid)
     training, choosing = split_by_image(everything, len(valid) / len(everything), recipe.seed)
     epochs = fit(recipe, training, choosing, folder, on_epoch, base).epochs

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, and how its learning rate goes."""
+"""The optimizer and the learning-rate schedule of a recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DROPS = (0.5, 0.75)  # "steps": shares of all steps at which the rate falls to a
 
 
 def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    """For a fit of `steps` steps whose highest learning rate is `learning_rate`."""
+    """Return the optimizer for a fit of `steps` steps with the maximum `learning_rate`."""
     average = recipe.weight_average
     shared: dict[str, Any] = {
         "learning_rate": schedule(recipe, learning_rate, steps),
@@ -32,7 +32,7 @@ def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> keras.optimiz
 def schedule(
     recipe: Recipe, learning_rate: float, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm-up over a twentieth of the steps, then as the recipe says.
+    """Return a schedule: warm-up over a twentieth of the steps, then as configured.
 
     I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017 (cosine, without restarts).
     """
@@ -53,7 +53,7 @@ def schedule(
 
 
 def _ascending(bounds: list[int]) -> list[int]:
-    """Each at least one after the one before: short fits would repeat a step."""
+    """Make bounds strictly ascending, since a short fit would repeat a step."""
     found: list[int] = []
     for bound in bounds:
         found.append(max(bound, found[-1] + 1 if found else 1))

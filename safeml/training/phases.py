@@ -1,4 +1,4 @@
-"""The phases of a fit: one, or first the head of a transferred model and then more of it."""
+"""The phases of a fit: one, or first the head of a transferred model and then more layers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from safeml.config.recipe import Recipe
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs `first` up to, but without, `end`, counted from 0. `prepare` says which layers are trained in it.
+    """A phase: epochs `first` to `end` - 1, counted from 0; `prepare` sets the trained layers.
 
-    note: what was decided and why, for the manifest; "" where everything is trained because nothing else was asked for.
+    note: the decision and its reason, for the manifest; "" if all layers are trained by default.
     """
 
     first: int
@@ -26,12 +26,12 @@ class Phase:
 
 
 def whole(recipe: Recipe) -> tuple[Phase, ...]:
-    """All epochs alike, everything trained."""
+    """Return one phase of all epochs in which every layer is trained."""
     return (Phase(0, recipe.epochs, recipe.learning_rate, lambda model: None),)
 
 
 def recorded(phases: tuple[Phase, ...]) -> list[dict[str, Any]]:
-    """What the manifest says of the phases that have something to say; epochs are counted from 1 there."""
+    """Return the phases with a note for the manifest; epochs are counted from 1 there."""
     return [
         {
             "first": phase.first + 1,

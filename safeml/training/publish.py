@@ -1,4 +1,4 @@
-"""From checkpoints to the chosen model and its manifest, `training.json`."""
+"""Publication of the selected checkpoint and its manifest, `training.json`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def publish(
     epochs: list[dict[str, Any]],
     extra: dict[str, Any],
 ) -> Path:
-    """Leave the best checkpoint, without its optimizer, and the manifest in `folder`; the manifest comes last."""
+    """Write the best checkpoint without its optimizer, then the manifest, into `folder`."""
     best = best_epoch(epochs, recipe.monitor)
     try:
         model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
     except ValueError as error:
         raise StageError(
-            f"{folder / 'checkpoints' / best['file']}: cannot be read ({first_line(error)}); begin anew with --force."
+            f"{folder / 'checkpoints' / best['file']}: cannot be read ({first_line(error)}); start again with --force."
         ) from error
     chosen = folder / best["file"]
-    model.trainable = False  # a value that is there already would not be set again, and reach no layer
-    model.trainable = True  # what was frozen in training says nothing about the model
+    model.trainable = False  # Keras does not propagate an unchanged value to the layers
+    model.trainable = True  # freezing is a matter of training, not of the model
     atomic_write(chosen, small_archive(model, folder))
     manifest = {
         "recipe": recipe.model_dump(mode="json"),
@@ -62,12 +62,12 @@ def publish(
 
 
 def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:
-    """The first of the epochs that no other beats, at full precision: rounded names tie 0.98204 with 0.98196."""
+    """Return the first best epoch at full precision: rounded names tie 0.98204 with 0.98196."""
     return (min if monitor == "val_loss" else max)(epochs, key=lambda entry: entry[monitor])
 
 
 def small_archive(model: keras.Model, folder: Path) -> bytes:
-    """The model as a .keras file, deflated (Keras stores its members as they are) and undated: equal models, equal files."""
+    """Return the model as a compressed .keras file without dates (Keras does not compress): equal models, equal files."""
     partial = folder / ".model.tmp.keras"
     try:
         model.save(partial)

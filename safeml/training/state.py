@@ -1,7 +1,7 @@
-"""The state of an unfinished training: everything from which the next epoch goes on as if nothing had happened.
+"""The state of an unfinished training, from which the next epoch resumes identically.
 
-One file, replaced after each epoch in one step: a sha256, and the .npz archive that it is of. It belongs to one recipe, one
-set of images and one version of the libraries; a state of anything else, or a damaged one, is not used.
+One file, replaced atomically after each epoch: a sha256 and its .npz archive. It belongs to one recipe, one set of images
+and one version of the libraries; any other or a damaged state is not used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ BYTES = 4 * 1024**3
 
 
 class Damaged(Exception):
-    """The state cannot be used; the message is a clause that says why."""
+    """The error of an unusable state; the message is a clause with the reason."""
 
 
 @dataclass(frozen=True)
 class State:
-    """key: what the training belongs to. history: the finished epochs. variables: of model and optimizer, in their order."""
+    """The state of a training.
+
+    key: of the training.
+    history: the finished epochs.
+    variables: of model and optimizer, in order.
+    """
 
     key: str
     history: list[dict[str, Any]]
@@ -39,7 +44,7 @@ class State:
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """What training changes: weights, moving statistics, seeds of dropout, and all that the optimizer remembers."""
+    """Return the variables of training: weights, moving statistics, seeds of dropout, and the optimizer's state."""
     own = {id(variable) for variable in model.metrics_variables}
     return [
         variable for variable in [*model.variables, *model.optimizer.variables] if id(variable) not in own
@@ -47,7 +52,7 @@ def variables(model: keras.Model) -> list[Any]:
 
 
 def save(folder: Path, state: State) -> None:
-    """Raises OSError where the file cannot be written; the earlier state is intact then."""
+    """Save the state atomically. Raises OSError if the file cannot be written; the earlier state is then intact."""
     meta = json.dumps({"key": state.key, "history": state.history}, allow_nan=False)
     arrays = {f"v{number:05d}": value for number, value in enumerate(state.variables)}
     arrays["meta"] = np.frombuffer(meta.encode(), np.uint8)
@@ -58,7 +63,7 @@ def save(folder: Path, state: State) -> None:
 
 
 def load(folder: Path) -> State | None:
-    """The state in `folder`, or None where there is none. Raises Damaged where it is not what was saved."""
+    """Load the state in `folder`, or None if there is none. Raises Damaged if it differs from the saved one."""
     path = folder / FILE
     if not os.path.lexists(path):
         return None
@@ -68,7 +73,7 @@ def load(folder: Path) -> State | None:
         raise Damaged(first_line(error)) from error
     digest, content = raw[:DIGEST], raw[DIGEST:]
     if hashlib.sha256(content).digest() != digest:
-        raise Damaged("it is not what was saved")
+        raise Damaged("it differs from what was saved")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         meta = json.loads(bytes(stored["meta"]))
         names = sorted(name for name in stored.files if name != "meta")
@@ -76,7 +81,7 @@ def load(folder: Path) -> State | None:
 
 
 def restore(model: keras.Model, state: State) -> None:
-    """Raises Damaged where the state is of another model."""
+    """Assign the state to a model. Raises Damaged if it is of another model."""
     targets = variables(model)
     if [tuple(variable.shape) for variable in targets] != [value.shape for value in state.variables]:
         raise Damaged("it is of another model")
@@ -85,7 +90,7 @@ def restore(model: keras.Model, state: State) -> None:
 
 
 def finished_epochs(folder: Path) -> int:
-    """How many epochs the state in `folder` has behind it; 0 where there is none that can be used."""
+    """Return the number of finished epochs of the state in `folder`; 0 without a usable state."""
     try:
         state = load(folder)
     except Damaged:

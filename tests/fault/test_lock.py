@@ -62,8 +62,8 @@ def test_a_second_run_is_refused_with_process_and_time_and_what_to_do(
         pytest.fail("it was let in")
     assert time.monotonic() - began < 1
     assert str(caught.value) == (
-        f"{tmp_path}: another run works in it (process {holder.pid}, since {start}); "
-        "wait until it is done, end it, or choose another folder with --out."
+        f"{tmp_path}: another run uses it (process {holder.pid}, since {start}); "
+        "wait for its end, stop it, or set another folder with --out."
     )
     assert caught.value.exit_code == 2
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == holder.pid  # the refused one left it as it was

@@ -130,7 +130,7 @@ def test_one_more_threat_loses_none_of_the_others(tmp_path: Path) -> None:
 def test_arrays_that_are_not_what_was_announced_are_refused() -> None:
     slices = Slices(AuditInputs(Answers(np.eye(2)), dataset(np.arange(2))).work, 4, {"a": BatchSize(1)})
     for wrong in (np.ones(3, bool), np.ones(2, np.uint8)):
-        with pytest.raises(StageError, match=r"pgd: robust came as .* expected bool \[2\]"):
+        with pytest.raises(StageError, match=r"pgd: robust is .* expected bool \[2\]"):
             slices.measure(
                 "pgd",
                 {"ids": np.arange(2)},

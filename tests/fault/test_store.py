@@ -96,7 +96,7 @@ def test_equal_content_has_equal_keys_whatever_its_order() -> None:
         ("{}", "expected results.json"),
         ('{"schema_version": 2}', "newer than this safeml"),
         ('{"a": NaN}', "NaN is not a number"),
-        ('{"a": 1, "a": 2}', "given twice"),
+        ('{"a": 1, "a": 2}', "occurs twice"),
         ("[" * 100_000, "not valid JSON"),
         (json.dumps({"schema_version": 1, "verdict": {"status": "passed"}}), "expected results.json"),
     ],

@@ -298,7 +298,7 @@ def test_two_runs_at_once_are_one_run(project: Path) -> None:
     time.sleep(0.1)
     second = finish(project, "twice")
     assert second.returncode == 2
-    assert f"another run works in it (process {first.pid}, since " in second.stderr
+    assert f"another run uses it (process {first.pid}, since " in second.stderr
     assert len(second.stderr.strip().splitlines()) == 1  # not even "Opening the model"
     first.communicate(timeout=120)
     assert first.returncode == 1
@@ -398,8 +398,8 @@ def somebody_elses_junit(folder: Path, whole: Path) -> None:
     [
         (quick_run, "holds a run of the quick profile, and this one is full"),
         (somebody_elses_junit, "holds a junit.xml without the results.json of its run"),
-        (stranger, "holds an index.html that safeml did not draw"),
-        (damaged_results, "holds a results.json that is damaged or that safeml did not write"),
+        (stranger, "holds an index.html not written by safeml"),
+        (damaged_results, "holds a results.json that is damaged or not written by safeml"),
         (trained_model, "holds a trained model"),
         (other_model, "holds the run of another model"),
         (other_data, "holds a run on other test data"),
@@ -478,7 +478,7 @@ main()
     done = finish(project, "crowded", instead=little)
     assert done.returncode == 4, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "cannot be written (File too large); mend that and give the same command" in last
+    assert "cannot be written (File too large); fix that and run the same command" in last
     assert "Traceback" not in done.stderr
     assert temporary_files(project / "crowded") == []
     assert finish(project, "crowded").returncode == 1
@@ -491,7 +491,7 @@ def test_out_that_is_no_folder_is_refused(project: Path) -> None:
     for name in ("a-file", "dangling"):
         done = finish(project, name)
         assert done.returncode == 2
-        assert "is there and is not a folder; choose another with --out." in done.stderr
+        assert "exists and is not a folder; set another one with --out." in done.stderr
     assert (project / "a-file").read_text() == "mine"
 
 

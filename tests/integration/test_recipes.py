@@ -98,7 +98,7 @@ def test_the_note_of_a_resumed_training_and_the_lock_of_a_running_one(tmp_path: 
     with pytest.raises(Interrupted):
         train(ready(recipe), out, stop)
     assert not (out / "training.json").exists()
-    with folder_lock(out), pytest.raises(ConfigError, match="another run works in it"):
+    with folder_lock(out), pytest.raises(ConfigError, match="another run uses it"):
         run(recipe, out)
     assert run(recipe, out) == [2]
     notes = json.loads((out / "run.json").read_text())["notes"]
@@ -146,7 +146,7 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"have no image of \d+ of 43 classes, the first is"):
         recipe_data(load_recipe(write(tmp_path, text)), Place(tmp_path, tmp_path))
     other = RECIPE.replace(CLASSES, '["Stop", "Yield"]', 1)
-    with pytest.raises(ConfigError, match="expected the same in both"):
+    with pytest.raises(ConfigError, match="expected the same classes in both"):
         recipe_data(load_recipe(write(tmp_path, other)), Place(tmp_path, tmp_path))
 
 

@@ -254,7 +254,7 @@ def test_a_plan_counts_the_attack_on_the_surrogate(project: Path, timing: bool) 
 
 
 def test_a_plan_without_a_probe_misses_an_absent_surrogate(project: Path) -> None:
-    with pytest.raises(InputRefused, match=r"surrogate: .*absent\.keras: is not there"):
+    with pytest.raises(InputRefused, match=r"surrogate: .*absent\.keras: does not exist"):
         make_plan(settings(project, "absent.keras"), Place(project), timing=False)
 
 
@@ -265,5 +265,5 @@ def test_an_absent_surrogate_is_missed_before_a_model_is_trained_for_hours(proje
         'path = "model.keras"', 'recipe = "absent.toml"'
     )
     (project / "recipe.toml").write_text(text)
-    with pytest.raises(InputRefused, match=r"surrogate: .*absent\.keras: is not there"):
+    with pytest.raises(InputRefused, match=r"surrogate: .*absent\.keras: does not exist"):
         run(project / "recipe.toml", None)

@@ -161,7 +161,7 @@ def test_early_stopping_counts_the_same_when_resumed(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_ends_training_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
 
-    with pytest.raises(StageError, match=r"stopped being finite in epoch 1; lower learning_rate \(1\)"):
+    with pytest.raises(StageError, match=r"is not finite in epoch 1; reduce learning_rate \(1\)"):
         _diverge(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -264,7 +264,7 @@ def test_a_full_disk_in_the_middle_of_a_checkpoint(
     monkeypatch.setattr(keras.callbacks.ModelCheckpoint, "_save_model", full)
     with pytest.raises(
         StageError,
-        match=r"epoch 2 cannot be written \(No space left on device\); the training up to epoch 1 is kept",
+        match=r"epoch 2 cannot be written \(No space left on device\); the training up to epoch 1 is stored",
     ):
         fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path)
     assert [path.name[:2] for path in (tmp_path / "checkpoints").iterdir()] == ["01"]

@@ -149,7 +149,7 @@ def test_a_source_of_another_input_contract_is_one_sentence() -> None:
 
 @pytest.mark.parametrize("values", [{"weights": "none"}, {"alpha": 0.5}])
 def test_settings_of_applications_are_not_for_a_model_of_ones_own(values: dict[str, Any], own: Path) -> None:
-    with pytest.raises(ConfigError, match=f"backbone.{next(iter(values))} is for names"):
+    with pytest.raises(ConfigError, match=f"backbone.{next(iter(values))} applies only to names"):
         transferred({"source": "own.keras", **values}, own, size=SIZE)
 
 

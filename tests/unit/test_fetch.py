@@ -179,7 +179,7 @@ def test_a_hostile_archive_with_the_right_checksum_is_refused(tmp_path, server):
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..\\x", "C:/x", "a\\b"])
 def test_entries_that_lead_out_are_refused(tmp_path, name):
     (tmp_path / "a.zip").write_bytes(zipped({name: b"x"}))
-    with pytest.raises(InputRefused, match="leads out"):
+    with pytest.raises(InputRefused, match="is outside"):
         unzip(tmp_path / "a.zip", tmp_path / "in" / "side")
     assert left_behind(tmp_path) == ["a.zip"]
 

@@ -188,7 +188,7 @@ def test_the_grid_starts_with_no_change_and_has_each_point_once():
     [
         ({"sticker_area": 0.0}, "above 0 and at most 0.5"),
         ({"patch_area": 0.6}, "above 0 and at most 0.5"),
-        ({"shadow_factors": (0.4, 1.0)}, "shadow_factors leave 0-1"),
+        ({"shadow_factors": (0.4, 1.0)}, "shadow_factors are outside 0-1"),
         ({"shift_points": 4}, "expected an odd number"),
         ({"rotation_degrees": 0.0}, "rotation and rotation_points contradict"),
         ({"rotation_points": 99}, "the grid has 7425 points"),

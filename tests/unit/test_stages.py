@@ -95,7 +95,7 @@ def test_another_package_adds_a_stage_by_its_entry_point(monkeypatch: pytest.Mon
     assert "other" in safeml.stages.tables((*OWN, row)).model_fields
 
 
-@pytest.mark.parametrize(("value", "words"), [(OWN[0], 'names its stage "model"'), (7, "is no Stage")])
+@pytest.mark.parametrize(("value", "words"), [(OWN[0], 'names its stage "model"'), (7, "is not a Stage")])
 def test_an_entry_point_that_is_no_new_row_is_refused(
     value: object, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

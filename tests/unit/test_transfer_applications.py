@@ -138,9 +138,9 @@ def test_weights_that_are_not_those_of_the_network_are_one_sentence(tmp_path: Pa
     (tmp_path / "evil.h5").write_bytes(b"\x80\x04\x95evil.")
     cases: dict[str, tuple[type[SafemlError], str]] = {
         "other.weights.h5": (InputRefused, "holds 2 arrays of 112 numbers; Net .* has 2 of 56"),
-        "turned.weights.h5": (InputRefused, "so give weights of that network"),
+        "turned.weights.h5": (InputRefused, "so set weights of that network"),
         "imagnet": (ConfigError, 'did you mean "imagenet"'),
-        "whole.keras": (ConfigError, "name it as backbone.source"),
+        "whole.keras": (ConfigError, "set it as backbone.source"),
         "evil.h5": (InputRefused, "pickle"),
     }
     for name, (kind, match) in cases.items():
@@ -166,10 +166,13 @@ def test_weights_that_cannot_be_fetched_are_an_error_within_seconds(
     [
         ({"source": "MobilNetV2"}, 'did you mean "MobileNetV2"'),
         ({"source": "quite something else"}, "known are: ConvNeXtBase"),
-        ({"source": "../nowhere/m.keras"}, "no such file or folder"),
+        ({"source": "../nowhere/m.keras"}, "does not exist"),
         ({"source": "Xception", "weights": "none"}, "32x32 pixels.*at least 71x71"),
-        ({"source": "ResNet50", "weights": "none", "alpha": 0.5}, "backbone.alpha is for the MobileNets"),
-        ({**TINY, "layer": "block_6_expnd"}, "near are: block_6_expand"),
+        (
+            {"source": "ResNet50", "weights": "none", "alpha": 0.5},
+            "backbone.alpha applies only to MobileNets",
+        ),
+        ({**TINY, "layer": "block_6_expnd"}, "similar: block_6_expand"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(settings: dict[str, Any], match: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def settings(**values: Any) -> BackboneSettings:
 def test_auto_is_the_rule_of_the_textbooks(images: int, similar: bool, frozen: int, at_once: bool) -> None:
     decision = decide(settings(similar=similar), LAYERS, images, random=False)
     assert (decision.frozen, decision.at_once) == (frozen, at_once)
-    assert f"{images} images a class" in decision.reason
+    assert f"{images} images per class" in decision.reason
     assert ("not similar" in decision.reason) is not similar
 
 

@@ -86,7 +86,8 @@ def copies_table(splits: list[Split]) -> Table:
             Column(key="labels", label="Labels"),
         ],
         rows=rows[:ROWS],
-        caption=f"{min(len(rows), ROWS)} of {counted(len(rows), 'pair')}; of several identical images in the other split, the first is listed. "
+        caption=f"{min(len(rows), ROWS)} of {counted(len(rows), 'pair')}; of several identical images in the "
+        "other split, the first is listed. "
         "Image: its number in the source.",
     )
 
@@ -158,7 +159,8 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
         Finding(
             code="near-copies-skipped",
             severity="info",
-            message=f"Near duplicates between {pair} were not searched for: more than {MAX_COMPARISONS:,} pairs, or images under {HASH_SIZE} pixels.",
+            message=f"Near duplicates between {pair} were not searched for: more than {MAX_COMPARISONS:,} "
+            f"pairs, or images under {HASH_SIZE} pixels.",
         )
         for pair in near_skipped
     ]

@@ -162,7 +162,8 @@ def _small_findings(splits: list[Split]) -> list[Finding]:
                 Finding(
                     code=f"small-classes-{split.role}",
                     severity="warning",
-                    message=f"{counted(len(small), 'class', 'classes')} of the {split.role} split have fewer than {SMALL_CLASS} images; "
+                    message=f"{counted(len(small), 'class', 'classes')} of the {split.role} split have fewer "
+                    f"than {SMALL_CLASS} images; "
                     f"the smallest is {smallest} with {counted(int(counts.min()), 'image')}.",
                     remedy="Collect more signs of these classes, or pool the classes before you judge their recall.",
                     evidence={"classes": len(small), "smallest": smallest, "images": int(counts.min())},

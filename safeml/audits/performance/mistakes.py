@@ -75,7 +75,8 @@ def confusion_table(
             ]
             for label, answer in ranked[:most]
         ],
-        caption=f"{min(most, len(ranked))} of {len(ranked)} confusions. Costs range from 0 (no mistake) to 1 (the worst mistake).",
+        caption=f"{min(most, len(ranked))} of {len(ranked)} confusions. Costs range from 0 (no mistake) to 1 "
+        "(the worst mistake).",
     )
 
 

@@ -122,7 +122,8 @@ def _logits(inputs: AuditInputs, slices: Slices) -> np.ndarray:
         expected = (rows.stop - rows.start, test.classes)
         if part.shape != expected:
             raise StageError(
-                f"performance: {inputs.classifier.name} returns {list(part.shape)}; expected {list(expected)}, one logit per class."
+                f"performance: {inputs.classifier.name} returns {list(part.shape)}; expected "
+                f"{list(expected)}, one logit per class."
             )
         return {"logits": part.astype(np.float32)}
 
@@ -270,7 +271,8 @@ def _findings(
             Finding(
                 code="tied-logits",
                 severity="warning",
-                message=f"Two or more classes share the largest logit in {counted(ties, 'image')}; the lowest class id counts as the prediction.",
+                message=f"Two or more classes share the largest logit in {counted(ties, 'image')}; the lowest "
+                "class id counts as the prediction.",
                 remedy="Check the output layer: it may be constant, saturated or coarsely quantised.",
                 evidence={"images": ties, "of": len(test)},
             )
@@ -281,7 +283,8 @@ def _findings(
             Finding(
                 code="class-without-images",
                 severity="warning",
-                message=f"The test set has no image of {counted(len(empty), 'class', 'classes')}, first {empty[0]}; metrics that need their recall are undefined.",
+                message=f"The test set has no image of {counted(len(empty), 'class', 'classes')}, first "
+                f"{empty[0]}; metrics that need their recall are undefined.",
                 remedy="Add test images of every class that the model can predict.",
                 evidence={"classes": len(empty), "first": empty[0]},
             )
@@ -311,7 +314,8 @@ def _findings(
             Finding(
                 code="equal-costs",
                 severity="info",
-                message="No cost rules are defined for these classes: every mistake costs 1, and the mean cost equals the error rate.",
+                message="No cost rules are defined for these classes: every mistake costs 1, and the mean "
+                "cost equals the error rate.",
                 remedy="Configure a cost matrix.",
             )
         )

@@ -39,14 +39,16 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
         stage="training",
         title="Training",
         tested="The learning curves, the selection of the checkpoint, and whether this model is that checkpoint.",
-        on_what=f"The manifest of {counted(E, 'epoch')}: trained on {manifest.train.name} ({_amount(manifest.train.images, manifest.train.signs)}), "
+        on_what=f"The manifest of {counted(E, 'epoch')}: trained on {manifest.train.name} "
+        f"({_amount(manifest.train.images, manifest.train.signs)}), "
         f"selected on {manifest.valid.name} ({_amount(manifest.valid.images, manifest.valid.signs)}).",
         facts=_facts(inputs, manifest),
         metrics=_metrics(manifest),
         findings=_findings(inputs, manifest),
         figures=_figures(inputs, manifest),
         meaning=[
-            f"Epoch {chosen.epoch} was selected for its {manifest.monitor} of {chosen.monitored(manifest.monitor):.6f} at full precision.",
+            f"Epoch {chosen.epoch} was selected for its {manifest.monitor} of "
+            f"{chosen.monitored(manifest.monitor):.6f} at full precision.",
             "Its validation accuracy selected it, so it is no evidence for release; the other stages measure on the test set.",
             *(inflation_meaning(manifest, manifest.inflation) if manifest.inflation else []),
         ],

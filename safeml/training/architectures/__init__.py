@@ -1,1 +1,1 @@
-"""One file an architecture family, one row in the registry. TensorFlow and Keras may be imported here."""
+"""Architectures: one file per family, one row in the registry. TensorFlow and Keras may be imported here."""

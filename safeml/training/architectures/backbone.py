@@ -1,6 +1,6 @@
-"""Transfer learning: the early layers of a trained network, a new classifier, and the phases in which both are trained.
+"""Transfer learning: the early layers of a trained network, a new classifier, and the phases of their training.
 
-The result is one flat functional model of Keras' own layers that takes float32 [N, H, W, 3] in 0..1 and gives logits [N, K].
+The result is one flat functional model of Keras' own layers that maps float32 [N, H, W, 3] in 0..1 to logits [N, K].
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".json")
 def transfer(
     recipe: Recipe, settings: BackboneSettings, train: ImageDataset, base: Path
 ) -> tuple[keras.Model, tuple[Phase, ...]]:
-    """The model of a recipe with a backbone, for the images of `train`, and the phases in which it is trained.
+    """Return the model of a recipe with a backbone, for the images of `train`, and its training phases.
 
-    base: the folder that relative paths of the recipe start from.
-    Raises ConfigError where settings, source and images do not fit; InputRefused or StageError where a file is not what it
-    should be or weights cannot be fetched.
+    base: folder of relative paths of the recipe.
+    Raises ConfigError if settings, source and images do not fit; InputRefused or StageError if a file is invalid or weights
+    cannot be fetched.
     """
     height, width, depth = (int(side) for side in train.images.shape[1:])
     if depth != 3:
         raise ConfigError(
-            f"{recipe.name}: the training images are grey, and a backbone takes RGB; give images of three channels."
+            f"{recipe.name}: the training images are grey, but a backbone needs RGB; use images with three channels."
         )
     image = image_input(height, width)
     name = _application(settings, base, recipe.name)
@@ -73,7 +73,7 @@ def transfer(
 
 
 def _application(settings: BackboneSettings, base: Path, where: str) -> str:
-    """The name of the architecture that the source names, or "" where it is a path."""
+    """Return the architecture of the source, or "" if it is a path."""
     source = settings.source
     by_lower = {name.lower(): name for name in APPLICATIONS}
     if source.lower() in by_lower:
@@ -82,8 +82,8 @@ def _application(settings: BackboneSettings, base: Path, where: str) -> str:
         return ""
     if "/" in source or source.endswith(MODEL_ENDINGS):
         raise ConfigError(
-            f"{where}: backbone.source is {base / source}, and there is no such file or folder; expected a Keras model, "
-            "a folder that `safeml train` wrote, or a name of keras.applications."
+            f"{where}: backbone.source is {base / source}, which does not exist; expected a Keras model, "
+            "a folder of `safeml train`, or a name of keras.applications."
         )
     near = difflib.get_close_matches(source.lower(), by_lower, n=1)
     hint = (
@@ -98,22 +98,22 @@ def _check_own(settings: BackboneSettings, where: str) -> None:
     for key, default in (("weights", "imagenet"), ("alpha", 1.0)):
         if getattr(settings, key) != default:
             raise ConfigError(
-                f"{where}: backbone.{key} is for names of keras.applications; a model of your own brings its own, so leave it out."
+                f"{where}: backbone.{key} applies only to names of keras.applications; remove it for the path of a model."
             )
 
 
 def _cut(flat: Any, layer: str, names: dict[str, str], whole: bool, where: str) -> Any:
-    """What the head gets: the output of `layer`; else all that an application gives; else the input of the classifier."""
+    """Return the input of the head: the output of `layer`, else of the application, else the input of the classifier."""
     if layer and layer not in names:
         near = difflib.get_close_matches(layer, names, n=3)
-        hint = f"near are: {', '.join(near)}" if near else f"the last ones are: {', '.join([*names][-5:])}"
+        hint = f"similar: {', '.join(near)}" if near else f"the last layers are {', '.join([*names][-5:])}"
         raise ConfigError(
-            f'{where}: backbone.layer is "{layer[:60]}", and the source has no such layer; {hint}.'
+            f'{where}: backbone.layer is "{layer[:60]}", which the source does not have; {hint}.'
         )
     if layer:
         if names[layer] not in {found.name for found in flat.layers}:
             raise ConfigError(
-                f'{where}: backbone.layer is "{layer}", a model inside of the source or an operation; name a layer in it.'
+                f'{where}: backbone.layer is "{layer}", a model inside the source or an operation; set a layer in it.'
             )
         features = flat.get_layer(names[layer]).output
     elif whole:
@@ -122,17 +122,17 @@ def _cut(flat: Any, layer: str, names: dict[str, str], whole: bool, where: str) 
         classifier = [found for found in flat.layers if found.weights][-1]
         before = {id(found.output): found for found in flat.layers if isinstance(found, layers.Dropout)}
         features = classifier.input
-        while id(features) in before:  # the recipe has a dropout of its own
+        while id(features) in before:  # the recipe sets the dropout
             features = before[id(features)].input
     if isinstance(features, list) or len(features.shape) not in (2, 3, 4):
         raise ConfigError(
-            f'{where}: backbone.layer is "{layer}", whose output is no image of features nor a row; name another.'
+            f'{where}: backbone.layer is "{layer}", whose output is neither a feature map nor a vector; set another layer.'
         )
     return features
 
 
 def _head(features: Any, classes: int, dropout: float) -> Any:
-    """Average over places or tokens where there are any, dropout, one logit a class."""
+    """Add global pooling if needed, dropout, and one logit per class."""
     x = features
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -145,7 +145,7 @@ def _head(features: Any, classes: int, dropout: float) -> Any:
 def _phases(
     recipe: Recipe, settings: BackboneSettings, kept: list[str], decision: Decision, origin: str
 ) -> tuple[Phase, ...]:
-    """kept: the backbone's layers with weights, from the input on."""
+    """Return the training phases. kept: layers of the backbone with weights, from the input on."""
     about = f"backbone: {origin}; {decision.reason}"
     if decision.at_once:
         return (
@@ -157,13 +157,13 @@ def _phases(
                 f"{about}; all {len(kept)} layers are trained",
             ),
         )
-    frozen = f"{about}; all {len(kept)} layers of the backbone stay as they are, the head is trained"
+    frozen = f"{about}; all {len(kept)} layers of the backbone are frozen, the head is trained"
     if decision.frozen == len(kept):
         return (Phase(0, recipe.epochs, recipe.learning_rate, _freeze(kept), frozen),)
     head = (Phase(0, settings.head_epochs, recipe.learning_rate, _freeze(kept), frozen),)
     trained = f"all {len(kept)} layers of the backbone are trained"
     if decision.frozen:
-        trained = f"the first {decision.frozen} of {len(kept)} layers of the backbone stay as they are, the others are trained"
+        trained = f"the first {decision.frozen} of {len(kept)} layers of the backbone are frozen, the others are trained"
     rest = Phase(
         settings.head_epochs,
         recipe.epochs,
@@ -175,7 +175,7 @@ def _phases(
 
 
 def _freeze(names: list[str]) -> Callable[[keras.Model], None]:
-    """Frozen batch normalisation works with its moving statistics and leaves them alone: Keras has it so."""
+    """Return a function that freezes these layers; Keras runs frozen batch normalisation in inference mode."""
     frozen = {*names, LAYER}
 
     def prepare(model: keras.Model) -> None:

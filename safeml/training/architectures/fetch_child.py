@@ -1,9 +1,9 @@
-"""A process that lets Keras fetch the ImageNet weights of one network into Keras' own cache, and ends.
+"""A process in which Keras fetches the ImageNet weights of one network into its cache.
 
     python -m safeml.training.architectures.fetch_child NAME '{"input_shape": [96, 96, 3]}'
 
-It prints "" or why it did not succeed, in one line. In a process of its own, because a download has no time limit and can
-only be ended with its process; nothing is taken from it but the file, whose checksum Keras knows.
+It prints "" or the reason of a failure in one line. It is a separate process because a download has no time limit and
+ends only with its process; its only result is the file, whose checksum Keras verifies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import sys
 from contextlib import redirect_stdout
 
-SILENCE = 15  # seconds without a byte after which a server is given up
+SILENCE = 15  # seconds without a byte after which the download fails
 
 
 def main() -> None:
@@ -25,12 +25,12 @@ def main() -> None:
     import keras
 
     failure = ""
-    with redirect_stdout(sys.stderr):  # Keras draws its progress there
+    with redirect_stdout(sys.stderr):  # Keras prints its progress there
         try:
             getattr(keras.applications, sys.argv[1])(
                 include_top=False, weights="imagenet", **json.loads(sys.argv[2])
             )
-        except Exception as error:  # Keras raises the bare class where a download fails
+        except Exception as error:  # Keras raises the bare class if a download fails
             failure = first_line(error, 400)
     sys.stdout.write(failure)
 

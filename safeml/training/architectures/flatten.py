@@ -1,4 +1,4 @@
-"""A network taken over layer by layer: models inside of models are opened, names are unique, and every layer is a new one."""
+"""Copy a network layer by layer: nested models are flattened, names are unique, and every layer is new."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import keras
 
-# Names that the new ends use.
+# Names of the new input and output layers.
 TAKEN = ("image", "pool", "dropout", "logits")
 
 
 def flatten(
     model: keras.Model, images: Any, first: keras.layers.Layer | None = None
 ) -> tuple[keras.Model, dict[str, str]]:
-    """What `model` computes of `images` (a Keras input), after the layer `first`, as a functional model of layers only.
+    """Return `model` on `images` (a Keras input), after the layer `first`, as a functional model of layers only.
 
-    Weights are copied. Arguments that an inner model was called with (`training=False`) are dropped: what is frozen here is
-    said by the recipe. Returns the new model, and the new name by each old one; of equal names, the outermost layer's.
+    Weights are copied. Call arguments of an inner model (`training=False`) are dropped, because the recipe defines the
+    frozen layers. Returns the new model, and the new name by old name; of equal names, that of the outermost layer.
     """
     names = _unique_names(model)
     flat = keras.Model(images, _through(model, images if first is None else first(images)))
@@ -25,13 +25,13 @@ def flatten(
         flat = keras.models.clone_model(
             flat, input_tensors=images, clone_function=lambda layer: layer, call_function=_inline
         )
-    # Up to here layers belong to both networks, and to two places of them.
+    # At this point the layers belong to both networks.
     copy = keras.Model.from_config(flat.get_config())
     for layer in copy.layers:
         layer.set_weights(flat.get_layer(layer.name).get_weights())
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with copies of its weights
-    # What somebody froze in an earlier training. A value that is there already is not set again, and reaches no layer.
+    # Undo the freezing of an earlier training. Keras does not propagate an unchanged value to the layers.
     copy.trainable = False
     copy.trainable = True
     return copy, names
@@ -42,7 +42,7 @@ def _inline(layer: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _through(model: Any, x: Any) -> Any:
-    """Each layer of `model` called anew, from the Keras tensor `x` on. (The model's own `call` leaves a conversion in.)"""
+    """Call each layer of `model` again, from the Keras tensor `x` on. (`model.call` would leave a conversion in.)"""
     return keras.Function(model.inputs[0], model.outputs[0]).call(x)
 
 
@@ -62,7 +62,7 @@ def _unique_names(model: keras.Model) -> dict[str, str]:
 
 
 def _operations(model: keras.Model) -> Iterator[Any]:
-    """Every layer and operation once, those of inner models after all of the outer one."""
+    """Yield every layer and operation once, those of inner models after all of the outer one."""
     seen: set[int] = set()
     waiting = [model]
     while waiting:

@@ -1,4 +1,4 @@
-"""How much of a transferred network is trained again, and why. A pure function of a few numbers."""
+"""The choice of frozen layers of a transferred network, as a pure function of a few numbers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from safeml.config.recipe import BackboneSettings
 
-# Images a class from which a set counts as large. CIFAR-100 has as many, the fewest among the sets on which convolutional
-# networks are commonly trained from nothing (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009).
+# Images per class from which a set counts as large: as in CIFAR-100, the smallest of the sets on which convolutional
+# networks are commonly trained from scratch (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009).
 MANY = 500
 
 
 class Decision(NamedTuple):
-    """frozen: of the backbone's layers with weights, how many from the input on stay as they are after the head's epochs.
+    """A choice of frozen layers.
 
-    at_once: nothing is worth keeping, so all layers are trained from the first epoch at the full learning rate.
+    frozen: number of layers with weights, from the input on, that stay frozen after the epochs of the head.
+    at_once: all layers are trained from the first epoch at the full learning rate.
     """
 
     frozen: int
@@ -23,12 +24,12 @@ class Decision(NamedTuple):
 
 
 def decide(settings: BackboneSettings, layers: int, images_per_class: float, random: bool) -> Decision:
-    """What `settings` mean for a backbone of `layers` layers with weights.
+    """Decide the frozen layers of a backbone of `layers` layers with weights.
 
     "auto" is the rule by size and similarity of the data. J. Yosinski et al., "How transferable are features in deep neural
-    networks?", 2014: features of early layers are general, later ones belong to their task, and what is fine-tuned
-    from a similar task generalises better than what starts from nothing.
-    random: the backbone has random weights; there is nothing in them to keep unless the recipe says so.
+    networks?", 2014: features of early layers are general, later ones are task-specific, and fine-tuning from a
+    similar task generalises better than training from scratch.
+    random: the backbone has random weights, so no layer is frozen unless the recipe says so.
     """
     wanted = settings.freeze
     if random and wanted in ("auto", "none"):
@@ -42,7 +43,7 @@ def decide(settings: BackboneSettings, layers: int, images_per_class: float, ran
         return Decision(frozen, False, f"freeze = {wanted:g}: {frozen} of {layers} layers")
     many = images_per_class >= MANY
     why = (
-        f'freeze = "auto": {images_per_class:,.0f} images a class ({"many" if many else "few"}: {MANY} are many), '
+        f'freeze = "auto": {images_per_class:,.0f} images per class ({"many" if many else "few"}; {MANY} count as many), '
         f"{'similar' if settings.similar else 'not similar'} to those of the source"
     )
     if not many and settings.similar:
@@ -50,5 +51,5 @@ def decide(settings: BackboneSettings, layers: int, images_per_class: float, ran
     if not many:
         return Decision(layers // 2, False, f"{why}: the upper half is trained")
     if settings.similar:
-        return Decision(0, False, f"{why}: the head first, then all of it is fine-tuned")
+        return Decision(0, False, f"{why}: the head first, then all layers are fine-tuned")
     return Decision(0, True, f"{why}: everything is trained at once")

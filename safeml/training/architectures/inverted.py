@@ -1,4 +1,4 @@
-"""MobileNetV2 and EfficientNet: both are rows of inverted residual blocks, here at the resolution of small images.
+"""MobileNetV2 and EfficientNet, both built of inverted residual blocks, at the resolution of small images.
 
 The published networks divide the resolution by 32, which leaves one pixel of a 32-pixel sign; here it is divided by 8.
 """
@@ -14,7 +14,11 @@ from safeml.training.architectures.parts import conv_bn, image_input, pooled_log
 
 
 class Row(NamedTuple):
-    """`repeats` blocks; the first has `stride`. expansion: of the channels inside a block. channels: in multiples of base."""
+    """A row of `repeats` blocks; the first has `stride`.
+
+    expansion: of the channels inside a block.
+    channels: in multiples of base.
+    """
 
     expansion: int
     channels: float
@@ -42,7 +46,7 @@ EFFICIENTNET = (
 def mobilenet_v2(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018.
+    """Build MobileNetV2. M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018.
 
     base: channels of the stem. ReLU6, as published: its range suits eight-bit integers.
     """
@@ -54,7 +58,7 @@ def mobilenet_v2(
 def efficientnet(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """M. Tan, Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", 2019.
+    """Build EfficientNet. M. Tan, Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", 2019.
 
     base: channels of the stem. Swish, and squeeze-and-excitation to a quarter of each block's input channels.
     """
@@ -95,7 +99,7 @@ def _network(
 def _block(
     x: Any, row: Row, channels: int, activation: str, squeeze: float, momentum: float, name: str
 ) -> Any:
-    """Widen, filter each channel by itself, weigh the channels, narrow; the narrow ends are added without activation."""
+    """Add an inverted residual block: expansion, depthwise convolution, squeeze-and-excitation, linear projection."""
     shortcut, inside = x, x.shape[-1] * row.expansion
     if row.expansion > 1:
         x = conv_bn(x, inside, 1, 1, momentum, f"{name}_expand", activation)

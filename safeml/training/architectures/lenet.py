@@ -11,9 +11,9 @@ from safeml.training.architectures.parts import image_input
 def lenet(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+    """Build LeNet-5. Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 
-    base: channels of the first convolution; the second has twice as many. There is nothing for bn_momentum to change.
+    base: channels of the first convolution; the second has twice as many. bn_momentum has no effect.
     """
     inputs = image_input(height, width)
     x = layers.Conv2D(base, 5, padding="same", activation="relu", name="conv1")(inputs)

@@ -1,4 +1,4 @@
-"""What the architectures share. They are made of Keras' own layers only: a file with others would not pass the scan."""
+"""Common parts of the architectures, built only of Keras' layers, because the scan refuses a file with others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras import layers
 def conv_bn(
     x: Any, channels: int, size: int, stride: int, momentum: float, name: str, activation: str = ""
 ) -> Any:
-    """A convolution without bias, batch normalisation, and `activation` as a layer of its own where one is named."""
+    """Add a convolution without bias, batch normalisation, and `activation`, if any, as a separate layer."""
     x = layers.Conv2D(
         channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
     )(x)
@@ -20,7 +20,7 @@ def conv_bn(
 
 
 def pooled_logits(x: Any, classes: int, dropout: float) -> Any:
-    """Global average, dropout, one logit a class."""
+    """Add global average pooling, dropout, and one logit per class."""
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     return layers.Dense(classes, name="logits")(x)

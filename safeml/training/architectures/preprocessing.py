@@ -1,6 +1,6 @@
-"""What each network of `keras.applications` wants its pixels to be, as one exact layer that takes RGB in 0..1.
+"""The preprocessing of each network of `keras.applications`, as one exact layer on RGB in 0..1.
 
-Elementwise in every case: a convolution would be rounded to ten bits by accelerators that multiply in TF32.
+Always elementwise: accelerators that multiply in TF32 would round a convolution to ten bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Convention = Literal["tf", "torch", "caffe", "bytes"]
 
 
 class Scaling(NamedTuple):
-    """pixels in 0..1 * scale + offset; three entries are those of R, G and B. bgr: the network takes B, G, R after that."""
+    """A scaling: pixels in 0..1 * scale + offset; three entries are for R, G and B.
+
+    bgr: the network then takes B, G, R.
+    """
 
     scale: float | tuple[float, ...]
     offset: float | tuple[float, ...]
@@ -33,7 +36,7 @@ SCALINGS: dict[Convention, Scaling] = {
         tuple(-mean / std for mean, std in zip(TORCH_MEAN, TORCH_STD, strict=True)),
     ),
     "caffe": Scaling(255.0, tuple(-mean for mean in CAFFE_MEAN), bgr=True),
-    "bytes": Scaling(255.0, 0.0),  # the network's own first layers do the rest
+    "bytes": Scaling(255.0, 0.0),  # the first layers of the network do the rest
 }
 
 
@@ -45,7 +48,8 @@ def _rows(convention: Convention, names: str) -> dict[str, Convention]:
 APPLICATIONS: dict[str, Convention] = {
     **_rows(
         "tf",
-        "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile ResNet50V2 ResNet101V2 ResNet152V2 Xception",
+        "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile ResNet50V2 ResNet101V2 "
+        "ResNet152V2 Xception",
     ),
     **_rows("torch", "DenseNet121 DenseNet169 DenseNet201"),
     **_rows("caffe", "ResNet50 ResNet101 ResNet152 VGG16 VGG19"),
@@ -60,7 +64,7 @@ APPLICATIONS: dict[str, Convention] = {
 
 
 def preprocessing(convention: Convention) -> keras.layers.Layer:
-    """float32 [N, H, W, 3], RGB in 0..1 -> what the network takes, still in the order R, G, B (see `take_rgb`)."""
+    """Return a layer from float32 [N, H, W, 3], RGB in 0..1, to the input of the network in the order R, G, B."""
     scale, offset, _ = SCALINGS[convention]
     return keras.layers.Rescaling(
         list(scale) if isinstance(scale, tuple) else scale,
@@ -70,7 +74,7 @@ def preprocessing(convention: Convention) -> keras.layers.Layer:
 
 
 def take_rgb(model: keras.Model, convention: Convention) -> None:
-    """Let a network whose convention is B, G, R take R, G, B: its first kernel is turned, which computes the same."""
+    """Make a network in B, G, R order take R, G, B by reversing its first kernel, without changing its outputs."""
     if not SCALINGS[convention].bgr:
         return
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))

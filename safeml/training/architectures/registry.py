@@ -1,8 +1,8 @@
-"""The architectures by their name in a recipe. A new one is one file, one row here and its name in
-`safeml/config/recipe.py`.
+"""The architectures by their name in a recipe.
 
-All take float32 [N, H, W, 3] in 0..1 and give logits [N, K]. `bn_momentum` is 0.9 for short fits: with Keras' default of
-0.99 their moving statistics are still those of the first steps.
+A new one is one file, one row here and its name in `safeml/config/recipe.py`. All map float32 [N, H, W, 3] in 0..1 to
+logits [N, K]. `bn_momentum` is 0.9 for short fits: with Keras' default of 0.99 the moving statistics would still be those
+of the first steps.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
 
 
 def build(recipe: Recipe, train: ImageDataset, base: Path) -> tuple[keras.Model, tuple[Phase, ...]]:
-    """The untrained model of a recipe for the images of `train`, and the phases in which it is trained.
+    """Build the untrained model of a recipe for the images of `train`, and its training phases.
 
-    base: the folder that a relative path of a backbone starts from.
+    base: folder of relative paths of a backbone.
     """
     height, width = train.images.shape[1:3]
     if recipe.backbone is not None:

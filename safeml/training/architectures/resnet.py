@@ -13,7 +13,7 @@ from safeml.training.architectures.parts import conv_bn, image_input, pooled_log
 def resnet18(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """K. He et al., "Deep residual learning for image recognition", 2016.
+    """Build ResNet-18. K. He et al., "Deep residual learning for image recognition", 2016.
 
     base: channels of the first of four stages; each further stage doubles them and halves the resolution.
     """

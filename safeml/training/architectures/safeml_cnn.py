@@ -11,11 +11,11 @@ from safeml.training.architectures.parts import image_input
 def safeml_cnn(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """K. Aslansefat et al., "Toward improving confidence in autonomous vehicle software: a study on traffic sign recognition", 2021.
+    """Build the network of K. Aslansefat et al., "Toward improving confidence in autonomous vehicle software: a study on traffic sign recognition", 2021.
 
     Three convolutions without padding, two poolings, one hidden layer; the study has base 32 and images of 30 pixels.
     base: channels of the first convolution, half of those of the next two and an eighth of the hidden layer. Dropout
-    follows each pooling at half its rate. There is nothing for bn_momentum to change.
+    follows each pooling at half its rate. bn_momentum has no effect.
     """
     inputs = image_input(height, width)
     x = layers.Conv2D(base, 5, activation="relu", name="conv1")(inputs)

@@ -1,4 +1,4 @@
-"""A trained Keras model as the source of a transfer: found, scanned, tried in a child, opened from the scanned bytes."""
+"""A trained Keras model as the source of a transfer: scanned, tried in a child, opened from the scanned bytes."""
 
 from __future__ import annotations
 
@@ -17,32 +17,38 @@ from safeml.scan.scan import scanned
 
 
 class Opened(NamedTuple):
-    """model: takes RGB in 0..1 at the size that was asked for. note: which one it is, for the manifest."""
+    """An opened source model.
+
+    model: takes RGB in 0..1 at the requested size.
+    note: its identity, for the manifest.
+    """
 
     model: keras.Model
     note: str
 
 
 def open_source(path: Path, shape: tuple[int, int, int], where: str) -> Opened:
-    """The Keras model at `path`, whose input contract must be that of the images: RGB, 0..1, of `shape`.
+    """Open the Keras model at `path`, whose input contract must be that of the images: RGB, 0..1, of `shape`.
 
-    Raises InputRefused and StageError as `load_model` does; ConfigError where it is no Keras model, or takes other images.
+    Raises InputRefused and StageError like `load_model`; ConfigError if it is not a Keras model, or takes other images.
     """
     opened = load_model(path)
     if opened.origin.scan.format not in (KERAS.name, HDF5.name):
         raise ConfigError(
-            f"{where}: backbone.source is {path}, which is of the format {opened.origin.scan.format}; "
-            "expected a Keras model (.keras or .h5), whose layers can be trained on."
+            f"{where}: backbone.source is {path}, which has the format {opened.origin.scan.format}; "
+            "expected a Keras model (.keras or .h5), whose layers can be trained."
         )
-    # The classifier hides its layers, so the same bytes are opened once more: those of a second private copy.
+    # The classifier hides its layers, so a second private copy of the same bytes is opened.
     with scanned(path) as found:
         if found.copy is None or found.scan.sha256 != opened.origin.scan.sha256:
-            raise InputRefused(f"{path}: changed while it was opened; run the command again.")
+            raise InputRefused(f"{path}: changed during loading; run the command again.")
         model = _open(found.scan.format, found.copy, found.architecture, str(path))
     if model_fingerprint(model) != opened.model.fingerprint:
-        raise InputRefused(f"{path}: loads as another model each time; expected one model.")
+        raise InputRefused(
+            f"{path}: loading it twice gave two different models; export it without random initialisation."
+        )
     check_contract(model, shape, f"{where}: backbone.source ({path})")
-    known = "" if opened.origin.safeml_trained else "; that it takes RGB in 0..1 is taken for granted"
+    known = "" if opened.origin.safeml_trained else "; assumed to take RGB in 0..1"
     return Opened(model, f"{opened.source.file.name}, fingerprint {opened.model.fingerprint}{known}")
 
 
@@ -62,13 +68,13 @@ def check_contract(model: Any, shape: tuple[int, int, int], who: str) -> None:
     if height not in (None, shape[0]) or width not in (None, shape[1]):
         raise ConfigError(
             f"{who} takes images of {height or 'any'}x{width or 'any'} pixels (height x width); "
-            f"the training images have {shape[0]}x{shape[1]}, so bring them to its size."
+            f"the training images have {shape[0]}x{shape[1]}, so set size to that of the model."
         )
     first = next((layer for layer in _leaves(model) if not isinstance(layer, keras.layers.InputLayer)), None)
     if first is not None and _takes_bytes(first):
         raise ConfigError(
             f'{who} takes pixels of 0..255, as its first layer "{first.name}" shows; '
-            "expected one that takes 0..1, as models of `safeml train` do."
+            "expected a model for 0..1, like those of `safeml train`."
         )
 
 
@@ -81,7 +87,7 @@ def _leaves(model: Any) -> Any:
 
 
 def _takes_bytes(layer: Any) -> bool:
-    """Whether `layer`, the first one, is there to bring pixels of 0..255 to a small range."""
+    """Return whether the first layer `layer` rescales pixels of 0..255."""
     if isinstance(layer, keras.layers.Rescaling):
         return bool(np.max(np.abs(layer.scale)) < 0.1)
     if isinstance(layer, keras.layers.Normalization):

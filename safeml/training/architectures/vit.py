@@ -17,7 +17,7 @@ MLP_RATIO = 2
 def vit(
     height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
 ) -> keras.Model:
-    """A. Dosovitskiy et al., "An image is worth 16x16 words: transformers for image recognition at scale", 2021.
+    """Build a vision transformer. A. Dosovitskiy et al., "An image is worth 16x16 words: transformers for image recognition at scale", 2021.
 
     The stem of two strided convolutions is that of T. Xiao et al., "Early convolutions help transformers see better",
     2021: with it a transformer learns from tens of thousands of images. Tokens are 4x4 pixels; their mean is classified.
@@ -27,7 +27,7 @@ def vit(
     x = conv_bn(inputs, base // 2, 3, 2, bn_momentum, "stem1", "relu")
     x = conv_bn(x, base, 3, 2, bn_momentum, "stem2", "relu")
     x = layers.Reshape((x.shape[1] * x.shape[2], base), name="tokens")(x)
-    # The bias of this projection is one vector for each place: what others call a learned position embedding.
+    # The bias of this projection, one vector per position, is the learned position embedding.
     x = layers.EinsumDense("ntd,de->nte", (x.shape[1], base), bias_axes="te", name="embedding")(x)
     for block in range(DEPTH):
         x = _block(x, base, dropout, f"block{block + 1}")

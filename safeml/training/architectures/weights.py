@@ -1,4 +1,4 @@
-"""A network of `keras.applications` without its classifier, and the weights it starts from. Nothing is random unasked."""
+"""A network of `keras.applications` without its classifier, and its initial weights, random only on request."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ from safeml.scan.formats import HDF5
 from safeml.scan.snapshot import Snapshot, snapshot
 from safeml.training.architectures.preprocessing import TORCH_STD
 
-FETCH_SECONDS = 600  # 550 MB, the largest but the rarest, at a megabyte a second
+FETCH_SECONDS = 600  # the largest usual file, 550 MB, at one megabyte per second
 
 
 def application(
     name: str, settings: BackboneSettings, shape: tuple[int, int, int], base: Path, where: str
 ) -> keras.Model:
-    """The network called `name` for images of `shape`, as Keras builds it: it takes its own convention of pixels.
+    """Build the network `name` for images of `shape` as Keras does, without preprocessing.
 
-    where: the recipe, for messages. base: the folder that a relative path of weights starts from.
-    Raises ConfigError where it does not take such images or has no such alpha; StageError where weights cannot be fetched;
-    InputRefused where a file is refused by the scan, damaged, or of another network.
+    where: the recipe, for messages.
+    base: folder of a relative path of weights.
+    Raises ConfigError if it does not support such images or this alpha; StageError if weights cannot be fetched; InputRefused
+    if a file is refused by the scan, damaged, or of another network.
     """
     options: dict[str, Any] = {"input_shape": shape}
     if name.startswith("MobileNet"):
         options["alpha"] = settings.alpha
     elif settings.alpha != 1:
-        raise ConfigError(f"{where}: backbone.alpha is for the MobileNets, and {name} is none; leave it out.")
-    built = _build(
-        name, None, options, where
-    )  # a size or an alpha that does not go is said before anything is fetched
+        raise ConfigError(f"{where}: backbone.alpha applies only to MobileNets, not to {name}; remove it.")
+    built = _build(name, None, options, where)  # an invalid size or alpha is reported before any download
     if settings.weights == "imagenet":
         _fetch(name, options, where)
         return _build(name, "imagenet", options, where)
@@ -62,7 +61,7 @@ def _build(name: str, weights: str | None, options: dict[str, Any], where: str) 
 
 
 def _fetch(name: str, options: dict[str, Any], where: str) -> None:
-    """Have the file of weights in Keras' cache, or raise StageError within `FETCH_SECONDS`; without a network, at once."""
+    """Fetch the weights into Keras' cache, or raise StageError within `FETCH_SECONDS`, without a network at once."""
     command = [
         sys.executable,
         "-P",
@@ -87,32 +86,32 @@ def _fetch(name: str, options: dict[str, Any], where: str) -> None:
         failure = f"the file did not arrive within {FETCH_SECONDS} seconds"
     if failure:
         raise StageError(
-            f"{where}: the ImageNet weights of {name} cannot be fetched ({failure}); fetch that file elsewhere and set "
+            f"{where}: the ImageNet weights of {name} cannot be fetched ({failure}); fetch the file elsewhere and set "
             'backbone.weights = "its path", or set "none" to start from random weights.'
         )
 
 
 def with_weights(model: keras.Model, path: Path, name: str, given: str, where: str) -> keras.Model:
-    """`model` with the weights in the HDF5 file at `path`, scanned first; a layout of Keras 2 or 3."""
+    """Load the weights in the HDF5 file at `path` into `model`, after a scan; layouts of Keras 2 and 3."""
     if not path.exists():
         near = difflib.get_close_matches(given, ["imagenet", "none"], n=1)
         hint = f'; did you mean "{near[0]}"?' if near else "."
         raise ConfigError(
-            f'{where}: backbone.weights is "{given}", and there is no such file; expected "imagenet", "none", '
+            f'{where}: backbone.weights is "{given}", which does not exist; expected "imagenet", "none", '
             f"or the path of a .weights.h5 or .h5 file{hint}"
         )
     with snapshot(path) as copy:
         facts = _scan(copy, path)
         if facts.pop("format") != HDF5.name:
             raise ConfigError(
-                f"{where}: backbone.weights names {path}, a whole model and no file of weights; name it as backbone.source."
+                f"{where}: backbone.weights names {path}, a whole model, not a weights file; set it as backbone.source."
             )
-        # "count" of a Normalization layer and the like are numbers as well, and are stored as such.
+        # "count" of a Normalization layer and similar values are stored numbers too.
         wanted = {"arrays": len(model.weights), "stored numbers": int(model.count_params())}
         if any(facts[fact] != number for fact, number in wanted.items()):
             raise InputRefused(
                 f"{path}: holds {facts['arrays']:,} arrays of {facts['stored numbers']:,} numbers; {name} without its classifier "
-                f"has {wanted['arrays']:,} of {wanted['stored numbers']:,}, so give weights of that network (and alpha)."
+                f"has {wanted['arrays']:,} of {wanted['stored numbers']:,}, so set weights of that network (and alpha)."
             )
         architecture = copy.copy.with_name("architecture.json")
         architecture.write_text(model.to_json())
@@ -122,7 +121,7 @@ def with_weights(model: keras.Model, path: Path, name: str, given: str, where: s
 
 
 def _scan(copy: Snapshot, path: Path) -> dict[str, Any]:
-    """What the scan of the private copy found. Weights alone are what is wanted, so no architecture is asked for."""
+    """Return the result of the scan of the private copy of a weights file, which needs no architecture."""
     outcome = run_limited(
         "safeml.scan.scan:scan_copy",
         {"path": str(copy.copy), "architecture": ""},
@@ -134,14 +133,14 @@ def _scan(copy: Snapshot, path: Path) -> dict[str, Any]:
     if outcome.kind == "refused":
         raise InputRefused(f"{path}: {outcome.reason}.")
     if outcome.kind != "ok":
-        raise StageError(f"{path}: is not known to be safe, so it is not loaded: {outcome.reason}.")
+        raise StageError(f"{path}: could not be judged, so it is not loaded: {outcome.reason}.")
     return dict(outcome.value)
 
 
 def correct_normalization(model: keras.Model, name: str) -> None:
-    """In the published files of EfficientNet the "variance" of pixels is their standard deviation.
+    """Correct the "variance" of pixels in the published files of EfficientNet, which is their standard deviation.
 
-    Keras makes up for it by one more layer, where it fetches the file itself; here the number is put right.
+    Keras compensates with another layer if it fetches the file itself; here the number is corrected.
     """
     if not name.startswith("EfficientNetB"):
         return
