@@ -25,8 +25,8 @@ from datetime import date
 from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
-from safeml.results import Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
-from safeml.verdict_text import title_of, verdict_words
+from safeml.results import MODEL, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
+from safeml.verdict_text import stage_words, title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
 # Worst first, as gates are listed.
@@ -61,7 +61,9 @@ def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> 
     day = _date(today, "today")
     results = [_waive(_decide(stages, gate), day) for gate in gates]
     results.sort(key=_worst_first)
-    crashed = sorted((stage for stage in stages if stage.status == "error"), key=lambda stage: stage.stage)
+    crashed = sorted(
+        (stage for stage in stages if stage.status == "error"), key=lambda stage: (stage.stage, stage.subject)
+    )
     codes = {EXIT_CODE[result.status] for result in results}
     if crashed:
         codes.add(ExitCode.INCOMPLETE)
@@ -127,24 +129,26 @@ def _waive(result: GateResult, today: date) -> GateResult:
 
 def _decide(stages: Sequence[StageResult], gate: Gate) -> GateResult:
     """The gate's state without its waiver."""
-    found = [stage for stage in stages if stage.stage == gate.stage]
-    if not found:
-        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was not run")
-    if len(found) > 1:
-        return _unmeasured(gate, "error", f"the stage {gate.stage} is recorded {counted(len(found), 'time')}")
-    stage = found[0]
+    of_subject = [stage for stage in stages if stage.subject == gate.subject]
+    if gate.subject != MODEL and not of_subject:
+        return _unmeasured(gate, "skipped", f"{gate.subject} was not audited")
+    matching = [stage for stage in of_subject if stage.stage == gate.stage]
+    here = stage_words(gate.stage, gate.subject)
+    if not matching:
+        return _unmeasured(gate, "skipped", f"{here} was not run")
+    if len(matching) > 1:
+        return _unmeasured(gate, "error", f"{here} is recorded {counted(len(matching), 'time')}")
+    stage = matching[0]
     if stage.status == "skipped":
-        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was skipped: {stage.reason}")
+        return _unmeasured(gate, "skipped", f"{here} was skipped: {stage.reason}")
     if stage.status == "error":
-        return _unmeasured(gate, "error", f"the stage {gate.stage} failed: {stage.reason}")
+        return _unmeasured(gate, "error", f"{here} failed: {stage.reason}")
     metrics = [metric for metric in stage.metrics if (metric.name, metric.slice) == (gate.metric, gate.slice)]
     where = gate.metric if gate.slice == "all" else f"{gate.metric} for {gate.slice}"
     if not metrics:
-        return _unmeasured(gate, "error", f"the stage {gate.stage} recorded no {where}")
+        return _unmeasured(gate, "error", f"{here} recorded no {where}")
     if len(metrics) > 1:
-        return _unmeasured(
-            gate, "error", f"the stage {gate.stage} recorded {where} {counted(len(metrics), 'time')}"
-        )
+        return _unmeasured(gate, "error", f"{here} recorded {where} {counted(len(metrics), 'time')}")
     return _decide_on(gate, metrics[0])
 
 

@@ -33,8 +33,8 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     today: ISO date, against which waivers expire.
     """
     stages = best.stages()
-    ran = {stage.stage for stage in stages}
-    known = [gate for gate in gates if gate.stage in ran]
+    ran = {(stage.subject, stage.stage) for stage in stages}
+    known = [gate for gate in gates if (gate.subject, gate.stage) in ran]
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
     plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
     sure = [plan.gate for plan in plans if plan.state != "depends"]
@@ -85,7 +85,10 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
         (metric.low, metric.slice)
         for stage in stages
         for metric in stage.metrics
-        if stage.stage == gate.stage and start and metric.slice.startswith(start) and metric.low is not None
+        if (stage.subject, stage.stage) == (gate.subject, gate.stage)
+        and start
+        and metric.slice.startswith(start)
+        and metric.low is not None
     ]
     return min(groups)[1] if groups else ""
 
@@ -110,7 +113,7 @@ def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str)
 def _passed(best: BestCase, gate: Gate, wrong: np.ndarray, today: str) -> Metric | None:
     """Return the metric of a model that misclassifies the images `wrong` (bool [N]) if the gate passes, else None."""
     found = _metric(best, gate, wrong)
-    stage = StageResult(stage=gate.stage, title=gate.stage, metrics=[found])
+    stage = StageResult(stage=gate.stage, subject=gate.subject, title=gate.stage, metrics=[found])
     ruling = decide([stage], [gate.model_copy(update={"waiver": None})], today).gates[0]
     return found if ruling.status == "pass" else None
 

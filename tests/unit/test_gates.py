@@ -322,3 +322,39 @@ def test_the_sentence_of_an_incomplete_verdict_names_the_missing_evidence() -> N
     assert verdict.gates[0].status == "fail"
     assert "nothing" in verdict.sentence
     assert "Failed: Accuracy" in verdict.detail
+
+
+GOOD, POOR = metric(0.99, 0.98, 1.0), metric(0.5, 0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("stages", "status"),
+    [
+        ([stage(POOR), stage(GOOD, subject="int8")], "pass"),
+        ([stage(GOOD, subject="int8"), stage(POOR)], "pass"),
+        ([stage(GOOD), stage(POOR, subject="int8")], "fail"),
+        ([stage(GOOD)], "skipped"),
+        ([stage(GOOD), stage(GOOD, subject="device")], "skipped"),
+        ([stage(GOOD), stage(GOOD, name="other", subject="int8")], "skipped"),
+        ([stage(GOOD, subject="int8"), stage(GOOD, subject="int8")], "error"),
+        ([stage(GOOD), stage(GOOD, subject="int8", status="error", reason="crashed")], "error"),
+    ],
+)
+def test_a_gate_reads_the_subject_that_it_names(stages, status):
+    verdict = decide(stages, [gate(subject="int8")], TODAY)
+    assert verdict.gates[0].status == status
+    assert verdict.exit_code == {"pass": 0, "fail": 1, "skipped": 4, "error": 4}[status]
+    if status in ("skipped", "error"):
+        assert "int8" in verdict.sentence
+
+
+def test_evidence_of_another_subject_is_none_for_the_model():
+    assert only(stage(GOOD, subject="int8"), gate()) == ("skipped", 4)
+
+
+def test_two_gates_that_differ_in_subject_differ_in_title():
+    stages = [stage(POOR), stage(POOR, subject="int8")]
+    verdict = decide(stages, [gate(), gate(id="h", subject="int8", slice="all")], TODAY)
+    assert sorted(result.message.partition(":")[0] for result in verdict.gates) == [
+        "Accuracy", "Accuracy (int8)"
+    ]  # fmt: skip

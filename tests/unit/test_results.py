@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from safeml.results import (
     MOST_PANELS,
     Bars,
+    Gate,
     Grid,
     GridCell,
     GridGroup,
@@ -21,6 +22,7 @@ from safeml.results import (
     GridRow,
     Matrix,
     Metric,
+    ModelIdentity,
     Panel,
     ReliabilityBin,
     Run,
@@ -28,6 +30,7 @@ from safeml.results import (
     StageResult,
     Strip,
     StripRow,
+    Verdict,
 )
 from safeml.store.files import to_json
 
@@ -132,3 +135,48 @@ def test_a_grid_strip_or_reliability_bin_that_contradicts_itself_is_refused(
 def test_a_stage_name_that_is_no_page_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         StageResult(stage=name, title="A")
+
+
+def test_what_is_written_without_a_subject_is_about_the_model() -> None:
+    old_stage = {"stage": "clean", "title": "Clean"}
+    old_gate = {"id": "g", "stage": "clean", "metric": "acc", "op": ">=", "threshold": 0.9}
+    assert StageResult.model_validate(old_stage).subject == Gate.model_validate(old_gate).subject == "model"
+
+
+@pytest.mark.parametrize("name", ["", "INT8", "8bit", "a b", "../a", "x" * 41])
+def test_a_subject_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        StageResult(stage="clean", title="A", subject=name)
+
+
+@pytest.mark.parametrize(("subjects", "fits"), [(("model", "int8"), True), (("int8", "int8"), False)])
+def test_a_run_records_a_stage_once_for_each_subject(subjects: tuple[str, ...], fits: bool) -> None:
+    fields = {
+        "safeml_version": "1",
+        "model": ModelIdentity(name="m", fingerprint="f", input={}, parameters=1),
+        "data": [],
+        "stages": [StageResult(stage="clean", title="Clean", subject=subject) for subject in subjects],
+        "gates": [],
+        "verdict": Verdict(status="passed", exit_code=0, sentence="", gates=[]),
+        "versions": {},
+        "configuration": {},
+    }
+    if fits:
+        assert len(Run(**fields).stages) == 2
+    else:
+        with pytest.raises(ValidationError, match="a stage of one name is recorded twice"):
+            Run(**fields)
+
+
+def test_a_metric_without_a_value_states_its_reason_and_a_count_is_a_census() -> None:
+    undefined = Metric.undefined("a", "A", "no images", direction="down", unit="count", slice="night")
+    assert undefined == Metric(
+        name="a", title="A", value=None, status="undefined", reason="no images", direction="down", unit="count", slice="night"
+    )  # fmt: skip
+    with pytest.raises(ValidationError, match="states its reason"):
+        Metric.undefined("a", "A", "")
+    count = Metric.count("c", "C", 3, 40)
+    assert (count.low, count.value, count.high, count.n) == (3, 3, 3, 40)
+    assert (count.clustering, count.direction, count.unit, count.method) == (
+        "census", "down", "count", "complete count"
+    )  # fmt: skip
