@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaincinv, stdtrit
 
+from safeml.statistics.clusters import PSEUDO_SIGNS
+
 RESULTS = Path(__file__).parent / "results" / "gate_error_rates.json"
 FRAMES = 30
 TAIL = 0.975
@@ -67,16 +69,18 @@ def errors(
 def effective_size(wrong: np.ndarray, sizes: np.ndarray, guarded: bool) -> np.ndarray:
     """`safeml.statistics.clusters.design_effect` for R repeats at once; unguarded: the plain estimate. Tested to agree."""
     n, signs = sizes.sum(), len(sizes)
-    worst = (sizes**2).sum() / n
+    largest = sizes.max()
     rate = wrong.sum(axis=1) / n
     between = ((wrong - rate[:, None] * sizes) ** 2).sum(axis=1)
     binomial = n * rate * (1 - rate)
     few_signs = (stdtrit(signs - 1, TAIL) / stdtrit(n - 1, TAIL)) ** 2
     if guarded:
-        effect = (between + worst**2) / (binomial + worst)
-        effect = np.maximum(effect, np.minimum(effect * few_signs, worst))
+        effect = (between + PSEUDO_SIGNS * largest**2) / (binomial + PSEUDO_SIGNS * largest)
+        effect = np.maximum(effect, np.minimum(effect * few_signs, largest))
     else:
-        effect = np.where(binomial > 0, between / np.where(binomial > 0, binomial, 1) * few_signs, worst)
+        effect = np.where(
+            binomial > 0, between / np.where(binomial > 0, binomial, 1) * few_signs, (sizes**2).sum() / n
+        )
     return n / np.maximum(effect, 1)
 
 

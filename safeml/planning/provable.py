@@ -16,7 +16,6 @@ from safeml.stages import STAGES, settings_of
 from safeml.statistics.bootstrap import NO_VARIATION
 
 ROWS = {stage.name: stage for stage in STAGES}
-NEAR = 0.01  # distance to a limit that a perfect model misses
 STATES: dict[str, GateState] = {
     "pass": "provable",
     "fail": "fails",
@@ -41,31 +40,17 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     return plans, decide(stages, sure, today).exit_code if sure else int(ExitCode.PASSED)
 
 
-def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool:
-    """Return whether a model with a few mistakes may prove a gate that a perfect one does not.
-
-    A perfect model has no interval if all resamples are equal. With known tracks, the design effect is largest without
-    errors (`clusters.design_effect`): a few misclassified frames prove up to 0.2 points more than none.
-    """
-    metric, gate = result.metric, result.gate
-    if metric is None or result.status != "not_proven":
-        return False
-    if metric.method == NO_VARIATION:
-        return True
-    near = result.margin is not None and result.margin > -NEAR and metric.n >= gate.min_n
-    stage = ROWS[gate.stage]
-    if not near or metric.clustering != "tracks" or not best.can_simulate(stage):
-        return False
-    signs = best.signs(stage, group)
-    few = [2**power for power in range(signs.count.bit_length())]
-    return any(_passed(best, gate, signs.scattered(count), today) for count in few)
+def _depends(result: GateResult) -> bool:
+    """Return whether a perfect model has no interval, because all resamples are equal."""
+    metric = result.metric
+    return result.status == "not_proven" and metric is not None and metric.method == NO_VARIATION
 
 
 def _plan(
     best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
 ) -> GatePlan:
     group = _weakest(best, gate, stages) or (gate.slice if ":" in gate.slice else "")
-    if result is None or _depends(best, result, group, today):
+    if result is None or _depends(result):
         return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
     metric, state = result.metric, STATES[result.status]
     allowed = _allowed(best, gate, metric, group, today) if state == "provable" and metric else None
