@@ -4,16 +4,16 @@ A gate reads the end of its metric's interval that is worse for the model:
 
     pass        the whole interval is on the right side (>=: low >= limit; <=: high <= limit; ==: a complete count equals it)
     fail        the whole interval is on the wrong side, or the gate's waiver has expired
-    not_proven  anything between, fewer images than `min_n`, or a value without an interval
+    not_proven  the interval contains the limit, there are fewer images than `min_n`, or there is no interval
     error       the stage crashed; the metric is absent, undefined, recorded twice or contradicts itself
     skipped     the stage was not run
-    waived      somebody answers, until a date, for a gate that fails, is open or was skipped
+    waived      an owner accepts, until a date, a gate that fails, is not proven or was skipped
 
-Doubt never passes. Broken evidence (`error`) cannot be waived: nobody can answer for a number that does not exist; a stage
-that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well, which
-is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
+Doubt never passes. Broken evidence (`error`) cannot be waived, because no owner can accept a number that does not exist;
+a stage that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well,
+which is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
 need no correction for multiple testing (intersection-union test; R. L. Berger, "Multiparameter hypothesis testing and
-acceptance sampling", Technometrics, 1982). An open or failed gate is no proof that it is the only one.
+acceptance sampling", Technometrics, 1982). That one gate failed does not prove that no other would.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ VERDICT: dict[ExitCode, Literal["passed", "failed", "not_proven", "incomplete"]]
 LEAST_LEVEL = 0.95
 # Ends and value are computed apart, so they may disagree by rounding.
 ROUNDING = 1e-9
+NOT_PROVEN = "Not proven: "
 
 
 def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> Verdict:
@@ -89,7 +90,7 @@ def _check(gates: Sequence[Gate]) -> None:
         )
     repeated = [gate_id for gate_id, count in Counter(gate.id for gate in gates).items() if count > 1]
     if repeated:
-        raise ConfigError(f"gates: the id {repeated[0]} stands more than once; give each gate its own id.")
+        raise ConfigError(f"gates: the id {repeated[0]} is used more than once; give each gate another id.")
 
 
 def _date(text: str, where: str) -> date:
@@ -175,7 +176,9 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
     measured = f"{_measured(gate, metric)}; {_limit(gate, metric)}."
     if metric.n < gate.min_n:
         needs = _signs_for(metric, gate.min_n)
-        why = f" {counted(metric.n, 'image')} are too few; the gate asks for {number(gate.min_n)}."
+        why = (
+            f" {NOT_PROVEN}{counted(metric.n, 'image')} are too few; the gate asks for {number(gate.min_n)}."
+        )
         return GateResult(
             gate=gate,
             status="not_proven",
@@ -186,11 +189,12 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
         )
     if status != "not_proven":
         return GateResult(gate=gate, status=status, message=measured, metric=metric, margin=margin)
-    needs = _further_signs(gate, metric)
+    near = _is_near(gate, metric)
+    needs = None if near else _further_signs(gate, metric)
     return GateResult(
         gate=gate,
         status=status,
-        message=measured + _settles(gate, needs),
+        message=f"{measured} {_open_words(gate, near, needs)}",
         metric=metric,
         margin=margin,
         needs_signs=needs,
@@ -246,15 +250,17 @@ def _unmeasured(gate: Gate, status: GateStatus, why: str, title: str = "") -> Ga
 def _without_interval(gate: Gate, metric: Metric) -> GateResult:
     if metric.clustering == "unknown":
         why = (
-            "it has no interval, because it is neither known nor declared which images show one sign; "
-            "declare frames_per_sign, 1 if every image shows another sign"
+            "no confidence interval: the data have no track ids and frames_per_sign is not set. Set frames_per_sign in "
+            "[data.test] (1 if all images are independent; when unsure declare the largest track)"
         )
     else:
-        why = "it has no interval" + (f" ({metric.method.removeprefix('none: ')})" if metric.method else "")
+        why = "no confidence interval" + (
+            f" ({metric.method.removeprefix('none: ')})" if metric.method else ""
+        )
     return GateResult(
         gate=gate,
         status="not_proven",
-        message=f"{_measured(gate, metric)}; {_limit(gate, metric)}; {why}.",
+        message=f"{_measured(gate, metric)}; {_limit(gate, metric)}. {NOT_PROVEN}{why}.",
         metric=metric,
     )
 
@@ -273,19 +279,31 @@ def _limit(gate: Gate, metric: Metric) -> str:
     return f"the limit is {limit_quantity(gate.threshold, metric.unit)}"
 
 
-def _settles(gate: Gate, needs: int | None) -> str:
+def _open_words(gate: Gate, near: bool, needs: int | None) -> str:
+    """Say why an open gate is open, and what would decide it."""
     if gate.op == "==":
-        return " Equality is settled by a complete count alone."
+        return f"{NOT_PROVEN}only a complete count can prove an equality."
+    contains = f"{NOT_PROVEN}the confidence interval contains the threshold"
+    if near:
+        return f"{contains}, and the value is within one standard error of it."
     if needs is None:
-        return " The interval holds the limit; no practical number of further signs settles it at this value."
-    return f" The interval holds the limit; about {counted(needs, 'further sign')} would settle it at this value."
+        return f"{contains}; no feasible number of additional sign tracks would decide it at this value."
+    return f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds."
 
 
 def _signs_for(metric: Metric, images: int) -> int | None:
-    """Further signs until the metric counts `images` images, at its present number of images for each sign."""
+    """Return the number of additional sign tracks until the metric counts `images` images, at its present number of images for each sign."""
     if not metric.signs or not metric.n:
         return None
     return math.ceil((images - metric.n) * metric.signs / metric.n)
+
+
+def _is_near(gate: Gate, metric: Metric) -> bool:
+    """Whether the value is within one standard error of the threshold: a number of signs would be noise."""
+    from safeml.statistics.planning import standard_error
+
+    error = standard_error(metric)
+    return error is not None and metric.value is not None and abs(metric.value - gate.threshold) < error
 
 
 def _further_signs(gate: Gate, metric: Metric) -> int | None:

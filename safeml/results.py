@@ -558,7 +558,7 @@ GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
 
 
 class GateResult(Record):
-    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds."""
+    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds, or None."""
 
     gate: Gate
     status: GateStatus
