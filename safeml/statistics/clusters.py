@@ -98,7 +98,7 @@ def design_effect(values: np.ndarray, clusters: Clusters, level: float = 0.95) -
 
     * PSEUDO_SIGNS wholly wrong signs of the size M of the largest sign track are added to both variances. The plain
       estimate is too small whenever, by chance, no wholly wrong sign was drawn: a model at its limit then passes up to
-      54 % of the time instead of 2.5 % (benchmarks/gate_error_rates.py). One pseudo-sign is not enough: scattered errors
+      61 % of the time instead of 2.5 % (benchmarks/gate_error_rates.py). One pseudo-sign is not enough: scattered errors
       outweigh it, and more errors prove more. With three, the lower end follows the bound of Learned-Miller and Thomas
       (2019), which needs no model of the correlation (tests/oracle/test_statistics_oracle.py).
     * The ratio of t quantiles of Korn and Graubard widens the interval for few signs, but not beyond M.
