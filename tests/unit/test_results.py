@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from safeml.gates import decide
+from safeml.report.junit import junit
 from safeml.results import (
     MOST_PANELS,
     Bars,
@@ -149,18 +151,23 @@ def test_a_subject_that_is_no_name_is_refused(name: str) -> None:
         StageResult(stage="clean", title="A", subject=name)
 
 
-@pytest.mark.parametrize(("subjects", "fits"), [(("model", "int8"), True), (("int8", "int8"), False)])
-def test_a_run_records_a_stage_once_for_each_subject(subjects: tuple[str, ...], fits: bool) -> None:
-    fields = {
+def run_fields(stages: list[StageResult], verdict: Verdict) -> dict:
+    return {
         "safeml_version": "1",
         "model": ModelIdentity(name="m", fingerprint="f", input={}, parameters=1),
         "data": [],
-        "stages": [StageResult(stage="clean", title="Clean", subject=subject) for subject in subjects],
+        "stages": stages,
         "gates": [],
-        "verdict": Verdict(status="passed", exit_code=0, sentence="", gates=[]),
+        "verdict": verdict,
         "versions": {},
         "configuration": {},
     }
+
+
+@pytest.mark.parametrize(("subjects", "fits"), [(("model", "int8"), True), (("int8", "int8"), False)])
+def test_a_run_records_a_stage_once_for_each_subject(subjects: tuple[str, ...], fits: bool) -> None:
+    stages = [StageResult(stage="clean", title="Clean", subject=subject) for subject in subjects]
+    fields = run_fields(stages, Verdict(status="passed", exit_code=0, sentence="", gates=[]))
     if fits:
         assert len(Run(**fields).stages) == 2
     else:
@@ -180,3 +187,16 @@ def test_a_metric_without_a_value_states_its_reason_and_a_count_is_a_census() ->
     assert (count.clustering, count.direction, count.unit, count.method) == (
         "census", "down", "count", "complete count"
     )  # fmt: skip
+
+
+def test_a_crash_on_one_subject_is_not_hidden_by_a_gate_on_another() -> None:
+    metric = Metric.count("copies", "Copies", 0, 10)
+    stages = [
+        StageResult(stage="clean", title="Clean", metrics=[metric]),
+        StageResult(stage="clean", title="Clean", subject="int8", status="error", reason="out of memory"),
+    ]
+    gate = Gate(id="g", stage="clean", metric="copies", op="==", threshold=0)
+    verdict = decide(stages, [gate], "2026-06-15")
+    assert (verdict.gates[0].status, verdict.exit_code) == ("pass", 4)
+    assert verdict.sentence.startswith("The stage clean of int8 failed")
+    assert 'errors="1"' in junit(Run(**run_fields(stages, verdict)))
