@@ -4,16 +4,16 @@ A gate reads the end of its metric's interval that is worse for the model:
 
     pass        the whole interval is on the right side (>=: low >= limit; <=: high <= limit; ==: a complete count equals it)
     fail        the whole interval is on the wrong side, or the gate's waiver has expired
-    not_proven  anything between, fewer images than `min_n`, or a value without an interval
+    not_proven  the interval contains the limit, there are fewer images than `min_n`, or there is no interval
     error       the stage crashed; the metric is absent, undefined, recorded twice or contradicts itself
     skipped     the stage was not run
-    waived      somebody answers, until a date, for a gate that fails, is open or was skipped
+    waived      an owner accepts, until a date, a gate that fails, is not proven or was skipped
 
-Doubt never passes. Broken evidence (`error`) cannot be waived: nobody can answer for a number that does not exist; a stage
-that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well, which
-is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
+Doubt never passes. Broken evidence (`error`) cannot be waived, because no owner can accept a number that does not exist;
+a stage that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well,
+which is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
 need no correction for multiple testing (intersection-union test; R. L. Berger, "Multiparameter hypothesis testing and
-acceptance sampling", Technometrics, 1982). An open or failed gate is no proof that it is the only one.
+acceptance sampling", Technometrics, 1982). That one gate failed does not prove that no other would.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from datetime import date
 from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
-from safeml.results import Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
-from safeml.verdict_text import title_of, verdict_words
+from safeml.results import MODEL, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
+from safeml.verdict_text import stage_words, title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
 # Worst first, as gates are listed.
@@ -48,6 +48,7 @@ VERDICT: dict[ExitCode, Literal["passed", "failed", "not_proven", "incomplete"]]
 LEAST_LEVEL = 0.95
 # Ends and value are computed apart, so they may disagree by rounding.
 ROUNDING = 1e-9
+NOT_PROVEN = "Not proven: "
 
 
 def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> Verdict:
@@ -61,7 +62,9 @@ def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> 
     day = _date(today, "today")
     results = [_waive(_decide(stages, gate), day) for gate in gates]
     results.sort(key=_worst_first)
-    crashed = sorted((stage for stage in stages if stage.status == "error"), key=lambda stage: stage.stage)
+    crashed = sorted(
+        (stage for stage in stages if stage.status == "error"), key=lambda stage: (stage.stage, stage.subject)
+    )
     codes = {EXIT_CODE[result.status] for result in results}
     if crashed:
         codes.add(ExitCode.INCOMPLETE)
@@ -87,7 +90,7 @@ def _check(gates: Sequence[Gate]) -> None:
         )
     repeated = [gate_id for gate_id, count in Counter(gate.id for gate in gates).items() if count > 1]
     if repeated:
-        raise ConfigError(f"gates: the id {repeated[0]} stands more than once; give each gate its own id.")
+        raise ConfigError(f"gates: the id {repeated[0]} is used more than once; give each gate another id.")
 
 
 def _date(text: str, where: str) -> date:
@@ -127,24 +130,26 @@ def _waive(result: GateResult, today: date) -> GateResult:
 
 def _decide(stages: Sequence[StageResult], gate: Gate) -> GateResult:
     """The gate's state without its waiver."""
-    found = [stage for stage in stages if stage.stage == gate.stage]
-    if not found:
-        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was not run")
-    if len(found) > 1:
-        return _unmeasured(gate, "error", f"the stage {gate.stage} is recorded {counted(len(found), 'time')}")
-    stage = found[0]
+    of_subject = [stage for stage in stages if stage.subject == gate.subject]
+    if gate.subject != MODEL and not of_subject:
+        return _unmeasured(gate, "skipped", f"{gate.subject} was not audited")
+    matching = [stage for stage in of_subject if stage.stage == gate.stage]
+    here = stage_words(gate.stage, gate.subject)
+    if not matching:
+        return _unmeasured(gate, "skipped", f"{here} was not run")
+    if len(matching) > 1:
+        return _unmeasured(gate, "error", f"{here} is recorded {counted(len(matching), 'time')}")
+    stage = matching[0]
     if stage.status == "skipped":
-        return _unmeasured(gate, "skipped", f"the stage {gate.stage} was skipped: {stage.reason}")
+        return _unmeasured(gate, "skipped", f"{here} was skipped: {stage.reason}")
     if stage.status == "error":
-        return _unmeasured(gate, "error", f"the stage {gate.stage} failed: {stage.reason}")
+        return _unmeasured(gate, "error", f"{here} failed: {stage.reason}")
     metrics = [metric for metric in stage.metrics if (metric.name, metric.slice) == (gate.metric, gate.slice)]
     where = gate.metric if gate.slice == "all" else f"{gate.metric} for {gate.slice}"
     if not metrics:
-        return _unmeasured(gate, "error", f"the stage {gate.stage} recorded no {where}")
+        return _unmeasured(gate, "error", f"{here} recorded no {where}")
     if len(metrics) > 1:
-        return _unmeasured(
-            gate, "error", f"the stage {gate.stage} recorded {where} {counted(len(metrics), 'time')}"
-        )
+        return _unmeasured(gate, "error", f"{here} recorded {where} {counted(len(metrics), 'time')}")
     return _decide_on(gate, metrics[0])
 
 
@@ -171,7 +176,9 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
     measured = f"{_measured(gate, metric)}; {_limit(gate, metric)}."
     if metric.n < gate.min_n:
         needs = _signs_for(metric, gate.min_n)
-        why = f" {counted(metric.n, 'image')} are too few; the gate asks for {number(gate.min_n)}."
+        why = (
+            f" {NOT_PROVEN}{counted(metric.n, 'image')} are too few; the gate asks for {number(gate.min_n)}."
+        )
         return GateResult(
             gate=gate,
             status="not_proven",
@@ -182,11 +189,12 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
         )
     if status != "not_proven":
         return GateResult(gate=gate, status=status, message=measured, metric=metric, margin=margin)
-    needs = _further_signs(gate, metric)
+    near = _is_near(gate, metric)
+    needs = None if near else _further_signs(gate, metric)
     return GateResult(
         gate=gate,
         status=status,
-        message=measured + _settles(gate, needs),
+        message=f"{measured} {_open_words(gate, near, needs)}",
         metric=metric,
         margin=margin,
         needs_signs=needs,
@@ -242,15 +250,17 @@ def _unmeasured(gate: Gate, status: GateStatus, why: str, title: str = "") -> Ga
 def _without_interval(gate: Gate, metric: Metric) -> GateResult:
     if metric.clustering == "unknown":
         why = (
-            "it has no interval, because it is neither known nor declared which images show one sign; "
-            "declare frames_per_sign, 1 if every image shows another sign"
+            "no confidence interval: the data have no track ids and frames_per_sign is not set. Set frames_per_sign in "
+            "[data.test] (1 if all images are independent; when unsure declare the largest track)"
         )
     else:
-        why = "it has no interval" + (f" ({metric.method.removeprefix('none: ')})" if metric.method else "")
+        why = "no confidence interval" + (
+            f" ({metric.method.removeprefix('none: ')})" if metric.method else ""
+        )
     return GateResult(
         gate=gate,
         status="not_proven",
-        message=f"{_measured(gate, metric)}; {_limit(gate, metric)}; {why}.",
+        message=f"{_measured(gate, metric)}; {_limit(gate, metric)}. {NOT_PROVEN}{why}.",
         metric=metric,
     )
 
@@ -269,19 +279,31 @@ def _limit(gate: Gate, metric: Metric) -> str:
     return f"the limit is {limit_quantity(gate.threshold, metric.unit)}"
 
 
-def _settles(gate: Gate, needs: int | None) -> str:
+def _open_words(gate: Gate, near: bool, needs: int | None) -> str:
+    """Say why an open gate is open, and what would decide it."""
     if gate.op == "==":
-        return " Equality is settled by a complete count alone."
+        return f"{NOT_PROVEN}only a complete count can prove an equality."
+    contains = f"{NOT_PROVEN}the confidence interval contains the threshold"
+    if near:
+        return f"{contains}, and the value is within one standard error of it."
     if needs is None:
-        return " The interval holds the limit; no practical number of further signs settles it at this value."
-    return f" The interval holds the limit; about {counted(needs, 'further sign')} would settle it at this value."
+        return f"{contains}; no feasible number of additional sign tracks would decide it at this value."
+    return f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds."
 
 
 def _signs_for(metric: Metric, images: int) -> int | None:
-    """Further signs until the metric counts `images` images, at its present number of images for each sign."""
+    """Return the number of additional sign tracks until the metric counts `images` images, at its present number of images for each sign."""
     if not metric.signs or not metric.n:
         return None
     return math.ceil((images - metric.n) * metric.signs / metric.n)
+
+
+def _is_near(gate: Gate, metric: Metric) -> bool:
+    """Whether the value is within one standard error of the threshold: a number of signs would be noise."""
+    from safeml.statistics.planning import standard_error
+
+    error = standard_error(metric)
+    return error is not None and metric.value is not None and abs(metric.value - gate.threshold) < error
 
 
 def _further_signs(gate: Gate, metric: Metric) -> int | None:

@@ -48,6 +48,11 @@ def _not_the_index(name: str) -> str:
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), AfterValidator(_not_the_index)]
 
 
+# What the numbers of a stage belong to: MODEL is the model file of the settings, as it was trained.
+MODEL = "model"
+SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
 class Record(BaseModel):
     """A frozen record; an unknown field is an error, so that a typing mistake is never evidence."""
 
@@ -474,9 +479,13 @@ class Provenance(Record):
 
 
 class StageResult(Record):
-    """What one stage measured. `status` is about the stage itself, never about a limit."""
+    """What one stage measured. `status` is about the stage itself, never about a limit.
+
+    subject: what was measured, such as "model", "int8", "device" or "baseline".
+    """
 
     stage: StageName
+    subject: SubjectName = MODEL
     title: str
     status: Literal["ok", "error", "skipped"] = "ok"
     reason: str = ""
@@ -524,12 +533,16 @@ class Waiver(Record):
 
 
 class Gate(Record):
-    """One requirement: the pessimistic end of the metric's interval against a limit."""
+    """One requirement: the pessimistic end of the metric's interval against a limit.
+
+    subject: whose metric is read, as in `StageResult`.
+    """
 
     model_config = ConfigDict(strict=True)  # a limit of "0.9" is no number
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=80)
     title: str = ""
+    subject: SubjectName = MODEL
     stage: str
     metric: str
     slice: str = "all"
@@ -545,7 +558,7 @@ GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
 
 
 class GateResult(Record):
-    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds."""
+    """A gate's decision. `message` is one sentence; `needs_signs`: more sign tracks that would decide an open gate with even odds, or None."""
 
     gate: Gate
     status: GateStatus
@@ -640,9 +653,10 @@ class Run(Record):
 
     @model_validator(mode="after")
     def _each_once(self) -> Run:
-        for what, names in (("stage", [s.stage for s in self.stages]), ("data", [d.role for d in self.data])):
+        stages = [(stage.subject, stage.stage) for stage in self.stages]
+        for what, names in (("a stage", stages), ("data", [entry.role for entry in self.data])):
             if len(set(names)) != len(names):
-                raise ValueError(f"a {what} is recorded twice")
+                raise ValueError(f"{what} of one name is recorded twice")
         return self
 
     @property

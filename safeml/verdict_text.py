@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safeml.results import Gate, GateResult, GateStatus, Metric, StageResult
+from safeml.results import MODEL, Gate, GateResult, GateStatus, Metric, StageResult
 from safeml.wording import counted
 
 # How a list of gates in this state is introduced after the sentence about the worst.
@@ -18,9 +18,17 @@ ALSO: tuple[tuple[GateStatus, str], ...] = (
 
 
 def title_of(gate: Gate, metric: Metric | None = None) -> str:
-    """What the gate is about: its own title, else the metric's, else the metric's name; and the slice."""
-    title = gate.title or (metric.title if metric is not None else "") or gate.metric
-    return title if gate.slice == "all" or gate.title else f"{title} ({gate.slice})"
+    """Return the gate's own title, else the title or name of its metric with the subject and the slice."""
+    if gate.title:
+        return gate.title
+    title = metric.title if metric is not None and metric.title else gate.metric
+    parts = [gate.subject] * (gate.subject != MODEL) + [gate.slice] * (gate.slice != "all")
+    return f"{title} ({', '.join(parts)})" if parts else title
+
+
+def stage_words(stage: str, subject: str) -> str:
+    """Name a stage in a sentence; the subject is named where it is not the model itself."""
+    return f"the stage {stage}" if subject == MODEL else f"the stage {stage} of {subject}"
 
 
 def verdict_words(
@@ -35,14 +43,14 @@ def verdict_words(
     others = [result for result in results if result is not worst]
     settled = worst.status in ("pass", "waived")
     if settled and crashed:
-        sentence = f"The stage {crashed[0].stage} failed, so the evidence is incomplete: {crashed[0].reason.rstrip('.')}."
+        sentence = f"T{stage_words(crashed[0].stage, crashed[0].subject)[1:]} failed, so the evidence is incomplete: {crashed[0].reason.rstrip('.')}."
         named = crashed[1:]
     else:
         sentence = _all_pass(results) if settled else worst.message
         named = crashed
     detail = [_others(status, label, results if settled else others) for status, label in ALSO]
-    read = {result.gate.stage for result in results}
-    unread = [stage.title for stage in named if stage.stage not in read]
+    read = {(result.gate.subject, result.gate.stage) for result in results}
+    unread = [stage.title for stage in named if (stage.subject, stage.stage) not in read]
     if unread:
         detail.append(f"Failed stages that no gate reads: {'; '.join(unread)}.")
     if settled and not crashed:

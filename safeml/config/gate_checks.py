@@ -12,12 +12,14 @@ from datetime import date
 from typing import Any
 
 from safeml.errors import ConfigError
-from safeml.results import Gate
+from safeml.results import MODEL, Gate
 from safeml.settings.base import Settings
 from safeml.settings.errors import found, suggest
 from safeml.stages import STAGES, settings_of
 from safeml.stages.base import Declared, Stage
 
+# The subjects that a run measures.
+SUBJECTS = [MODEL]
 # More images than any test set has: such a gate is a mistake and could never be decided.
 MOST_IMAGES = 1_000_000_000
 
@@ -37,6 +39,10 @@ def check_gates(
     records = {stage.name: stage.records(settings_of(stages, stage)) for stage in rows}
     for gate in gates:
         here = f'{where}: gate "{gate.id}"'
+        if gate.subject not in SUBJECTS:
+            raise ConfigError(
+                f"{here} is about the subject {found(gate.subject)}, which no run measures{suggest(gate.subject, SUBJECTS)}."
+            )
         if gate.stage not in known:
             raise ConfigError(f"{here} reads the stage {found(gate.stage)}{suggest(gate.stage, known)}.")
         if gate.min_n > MOST_IMAGES:
@@ -109,9 +115,9 @@ def _check_on(gate: Gate, row: Declared, here: str) -> None:
 
 def _check_together(gates: Sequence[Gate], where: str) -> None:
     """Check that no two gates repeat or contradict each other, since all must pass."""
-    seen: dict[tuple[str, str, str], list[Gate]] = {}
+    seen: dict[tuple[str, str, str, str], list[Gate]] = {}
     for gate in gates:
-        seen.setdefault((gate.stage, gate.metric, gate.slice), []).append(gate)
+        seen.setdefault((gate.subject, gate.stage, gate.metric, gate.slice), []).append(gate)
     for same in seen.values():
         limits: dict[tuple[str, float], Gate] = {}
         for gate in same:

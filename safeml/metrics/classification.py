@@ -1,4 +1,4 @@
-"""Predictions and what they are worth. Legend: N images, K classes.
+"""Predictions and their scores. Legend: N images, K classes.
 
 Definitions follow the field's use: M. Sokolova, G. Lapalme, "A systematic analysis of performance measures for
 classification tasks", Information Processing & Management 45 (2009). What is undefined is NaN here, never 0.

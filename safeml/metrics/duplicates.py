@@ -36,7 +36,7 @@ def earlier_copies(digests: np.ndarray) -> np.ndarray:
 
 
 def with_another_label(digests: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool [N]: an image's pixels stand somewhere in the set under a different label (int [N])."""
+    """bool [N]: the pixels of the image also have a different label in the set (int [N])."""
     _, inverse = np.unique(digests, return_inverse=True)
     lowest = np.full(inverse.max() + 1, np.iinfo(np.int64).max)
     highest = np.full(inverse.max() + 1, np.iinfo(np.int64).min)

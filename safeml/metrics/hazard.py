@@ -1,7 +1,7 @@
 """What a confusion of traffic signs may cost, 0 (none) to 1 (worst). Legend: K classes.
 
-The weights are this project's judgement. No standard, authority or accident statistic stands behind them; they order
-mistakes by what a vehicle that believed the sign would do wrong. Who knows better gives a matrix of their own.
+The weights are this project's judgement, not taken from a standard, an authority or accident statistics. They order
+mistakes by what a vehicle that believed the sign would do wrong. A user with better knowledge gives another matrix.
 Rules are tried from the top, and the first that applies gives the cost, so that each cost has one stated reason.
 """
 

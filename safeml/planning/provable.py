@@ -16,7 +16,6 @@ from safeml.stages import STAGES, settings_of
 from safeml.statistics.bootstrap import NO_VARIATION
 
 ROWS = {stage.name: stage for stage in STAGES}
-NEAR = 0.01  # distance to a limit that a perfect model misses
 STATES: dict[str, GateState] = {
     "pass": "provable",
     "fail": "fails",
@@ -33,39 +32,25 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     today: ISO date, against which waivers expire.
     """
     stages = best.stages()
-    ran = {stage.stage for stage in stages}
-    known = [gate for gate in gates if gate.stage in ran]
+    ran = {(stage.subject, stage.stage) for stage in stages}
+    known = [gate for gate in gates if (gate.subject, gate.stage) in ran]
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
     plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
     sure = [plan.gate for plan in plans if plan.state != "depends"]
     return plans, decide(stages, sure, today).exit_code if sure else int(ExitCode.PASSED)
 
 
-def _depends(best: BestCase, result: GateResult, group: str, today: str) -> bool:
-    """Return whether a model with a few mistakes may prove a gate that a perfect one does not.
-
-    A perfect model has no interval if all resamples are equal. With known tracks, the design effect is largest without
-    errors (`clusters.design_effect`): a few misclassified frames prove up to 0.2 points more than none.
-    """
-    metric, gate = result.metric, result.gate
-    if metric is None or result.status != "not_proven":
-        return False
-    if metric.method == NO_VARIATION:
-        return True
-    near = result.margin is not None and result.margin > -NEAR and metric.n >= gate.min_n
-    stage = ROWS[gate.stage]
-    if not near or metric.clustering != "tracks" or not best.can_simulate(stage):
-        return False
-    signs = best.signs(stage, group)
-    few = [2**power for power in range(signs.count.bit_length())]
-    return any(_passed(best, gate, signs.scattered(count), today) for count in few)
+def _depends(result: GateResult) -> bool:
+    """Return whether a perfect model has no interval, because all resamples are equal."""
+    metric = result.metric
+    return result.status == "not_proven" and metric is not None and metric.method == NO_VARIATION
 
 
 def _plan(
     best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
 ) -> GatePlan:
     group = _weakest(best, gate, stages) or (gate.slice if ":" in gate.slice else "")
-    if result is None or _depends(best, result, group, today):
+    if result is None or _depends(result):
         return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
     metric, state = result.metric, STATES[result.status]
     allowed = _allowed(best, gate, metric, group, today) if state == "provable" and metric else None
@@ -85,7 +70,10 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
         (metric.low, metric.slice)
         for stage in stages
         for metric in stage.metrics
-        if stage.stage == gate.stage and start and metric.slice.startswith(start) and metric.low is not None
+        if (stage.subject, stage.stage) == (gate.subject, gate.stage)
+        and start
+        and metric.slice.startswith(start)
+        and metric.low is not None
     ]
     return min(groups)[1] if groups else ""
 
@@ -110,7 +98,7 @@ def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str)
 def _passed(best: BestCase, gate: Gate, wrong: np.ndarray, today: str) -> Metric | None:
     """Return the metric of a model that misclassifies the images `wrong` (bool [N]) if the gate passes, else None."""
     found = _metric(best, gate, wrong)
-    stage = StageResult(stage=gate.stage, title=gate.stage, metrics=[found])
+    stage = StageResult(stage=gate.stage, subject=gate.subject, title=gate.stage, metrics=[found])
     ruling = decide([stage], [gate.model_copy(update={"waiver": None})], today).gates[0]
     return found if ruling.status == "pass" else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from safeml.errors import ExitCode
+from safeml.gates import NOT_PROVEN
 from safeml.planning.base import Allowed, GatePlan, GateState, Seconds
 from safeml.results import Gate, GateResult, Metric
 from safeml.wording import counted, interval, limit_quantity, number, quantity
@@ -30,11 +31,7 @@ def gate_words(
     if state == "depends":
         if metric is None:
             return "Depends on the model."
-        if metric.low is None:
-            return "Depends on the model; a perfect model has no confidence interval here."
-        return (
-            "Depends on the model: a perfect one just misses it, one with a few misclassified frames may not."
-        )
+        return "Depends on the model; a perfect model has no confidence interval here."
     if state == "missing" and result is not None:
         why = result.message.partition(" is not measured: ")[2] or result.message
         return f"Will be missing (exit code 4): {why}"
@@ -55,7 +52,7 @@ def gate_words(
     if state == "waived":
         return "Waived: " + result.message.rpartition(" Waived by ")[2]
     if metric.low is None:
-        return f"Cannot be proven: {result.message.rpartition('; ')[2]}"
+        return f"Cannot be proven: {result.message.partition(NOT_PROVEN)[2]}"
     return _open_words(state, gate, metric, needs, group)
 
 

@@ -33,12 +33,6 @@ class Signs:
         mask[self.rows[: self.ends[signs - 1]] if signs else []] = True
         return mask
 
-    def scattered(self, signs: int) -> np.ndarray:
-        """Return one image of each of the first `signs` tracks, bool [N]."""
-        mask = np.zeros(self.images, dtype=bool)
-        mask[self.rows[np.concatenate([[0], self.ends[:-1]])[:signs]]] = True
-        return mask
-
 
 def signs_of(dataset: ImageDataset, member: np.ndarray) -> Signs:
     """Group the images in `member` (bool [N]) by track, else by the declared number of frames, else singly."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from safeml.report.text import LONGEST_TEXT, visible
-from safeml.results import GateResult, Run, StageResult
+from safeml.results import MODEL, Gate, GateResult, Run, StageResult
 from safeml.verdict_text import title_of
 
 ELEMENT = {
@@ -22,14 +22,15 @@ ELEMENT = {
 def junit(run: Run) -> str:
     """The verdict as XML; some case fails or errs exactly when the exit code is not 0."""
     root = ET.Element("testsuites", name=_clean(run.title))
-    names = [stage.stage for stage in run.stages] + [result.gate.stage for result in run.verdict.gates]
+    names = [suite_name(stage) for stage in run.stages]
+    names += [suite_name(result.gate) for result in run.verdict.gates]
     for name in dict.fromkeys(names):
-        gates = [result for result in run.verdict.gates if result.gate.stage == name]
+        gates = [result for result in run.verdict.gates if suite_name(result.gate) == name]
         suite = ET.SubElement(root, "testsuite", name=_clean(name))
         for result in gates:
             _case(suite, result)
         for stage in run.stages:
-            if (stage.stage, stage.status) == (name, "error") and not gates:
+            if (suite_name(stage), stage.status) == (name, "error") and not gates:
                 _crashed(suite, stage)
         _count(suite, list(suite))
     _count(root, [case for suite in root for case in suite])
@@ -37,9 +38,16 @@ def junit(run: Run) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
+def suite_name(entry: StageResult | Gate) -> str:
+    """Name the suite of a stage or gate; a subject other than the model itself is part of the name."""
+    return entry.stage if entry.subject == MODEL else f"{entry.subject}.{entry.stage}"
+
+
 def _case(suite: ET.Element, result: GateResult) -> None:
     gate, metric = result.gate, result.metric
-    case = ET.SubElement(suite, "testcase", classname=f"safeml.{_clean(gate.stage)}", name=_clean(gate.id))
+    case = ET.SubElement(
+        suite, "testcase", classname=f"safeml.{_clean(suite_name(gate))}", name=_clean(gate.id)
+    )
     properties = ET.SubElement(case, "properties")
     values: dict[str, object] = {
         "title": title_of(gate, metric), "metric": gate.metric, "slice": gate.slice, "op": gate.op, "limit": gate.threshold, "status": result.status,

@@ -41,7 +41,11 @@ NO_GATE = State("no gate", "none", "i-info")
 
 def stage_gates(run: Run, stage: StageResult) -> list[GateResult]:
     """The decisions on this stage's metrics, worst first as in the verdict."""
-    return [result for result in run.verdict.gates if result.gate.stage == stage.stage]
+    return [
+        result
+        for result in run.verdict.gates
+        if (result.gate.subject, result.gate.stage) == (stage.subject, stage.stage)
+    ]
 
 
 def stage_state(stage: StageResult, gates: Sequence[GateResult]) -> State:

@@ -1,4 +1,4 @@
-"""Intervals of any statistic by resampling whole signs. Legend: N images, C signs, M images of one resample, R resamples."""
+"""Intervals of any statistic by resampling whole sign tracks. Legend: N images, C signs, M images of one resample, R resamples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bootstrap_metric(
 
     With known tracks, whole signs are drawn with replacement. With declared frames of one sign, single images are
     drawn, as many as there are signs (M = n / frames_per_sign): the width if the frames of a sign add nothing. Percentiles
-    are widened for few signs (Hesterberg, 2015), moved so that the resamples' mean stands on the measured value (a
+    are widened for few signs (Hesterberg, 2015), shifted so that the mean of the resamples is the measured value (a
     statistic that is biased in small samples, such as ECE, would be biased twice), and cut at `bounds`, its range.
 
     No interval is given where clustering is unknown, or where no resample differs: for a mean cost that no image

@@ -28,6 +28,7 @@ class Clustering:
 
 
 UNKNOWN = Clustering()
+PSEUDO_SIGNS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +55,9 @@ class Clusters:
         return float(len(self.sizes)) if self.sizes is not None else self.n / self.frames
 
     @property
-    def worst_design_effect(self) -> float:
-        """The design effect where each sign is wholly right or wrong: the frames of the sign of an average frame (Kish)."""
-        if self.sizes is None:
-            return self.frames
-        return float((self.sizes**2).sum() / self.n)
+    def largest(self) -> float:
+        """The frames of the largest sign track; where tracks are unknown, the declared frames of one sign."""
+        return self.frames if self.sizes is None else float(self.sizes.max())
 
     def totals(self, values: np.ndarray) -> np.ndarray:
         """Sum of `values` (float [N]) over each sign: float [C]."""
@@ -91,33 +90,36 @@ def clusters_of(name: str, n: int, clustering: Clustering) -> Clusters:
 
 
 def design_effect(values: np.ndarray, clusters: Clusters, level: float = 0.95) -> float:
-    """The design effect of the mean of `values` (float [N] in 0..1): N divided by it is the effective sample size.
+    """Return the design effect of the mean of `values` (float [N], 0..1): N divided by it is the effective sample size.
 
-    Declared clustering gets the worst case D, every sign wholly right or wholly wrong. With known tracks the between-sign
-    variance of the ratio estimator is compared with the binomial one (Korn and Graubard, 1998), with two cautions:
+    A declared number of frames is the design effect itself, as if each sign were classified correctly or incorrectly as a
+    whole. With known tracks, the between-sign variance of the ratio estimator is compared with the binomial variance
+    (Korn and Graubard, 1998), with two cautions:
 
-    * One wholly wrong sign of the size D is added to both variances. The plain estimate is smallest exactly when, by
-      luck, none of the signs that are wrong as a whole was drawn, and a model at its limit then passes far too often (up
-      to 54 % of the time instead of 2.5 %: benchmarks/gate_error_rates.py). So without any error the design effect is
-      D, and it comes down to the plain estimate as errors are seen on many signs.
-    * Korn and Graubard's ratio of t quantiles widens for few signs, but never beyond D, which needs no estimate.
+    * PSEUDO_SIGNS wholly wrong signs of the size M of the largest sign track are added to both variances. The plain
+      estimate is too small whenever, by chance, no wholly wrong sign was drawn: a model at its limit then passes up to
+      61 % of the time instead of 2.5 % (benchmarks/gate_error_rates.py). One pseudo-sign is not enough: scattered errors
+      outweigh it, and more errors prove more. With three, the lower end follows the bound of Learned-Miller and Thomas
+      (2019), which needs no model of the correlation (tests/oracle/test_statistics_oracle.py).
+    * The ratio of t quantiles of Korn and Graubard widens the interval for few signs, but not beyond M.
 
-    It is at least 1 (never more units than images), is 1 where every image is a sign of its own, and is exactly m where
-    signs of m frames each are wholly right or wrong.
+    Without an error the design effect is M. It is at least 1, is 1 where every image is one sign, and is exactly m where
+    sign tracks of m frames are classified correctly or incorrectly as a whole.
 
     References: E. L. Korn, B. I. Graubard, "Confidence intervals for proportions with small expected number of positive
-    counts estimated from survey data", Survey Methodology, 1998; L. Kish, "Survey Sampling", 1965.
+    counts estimated from survey data", Survey Methodology, 1998; L. Kish, "Survey Sampling", 1965; E. Learned-Miller,
+    P. S. Thomas, "A new confidence interval for the mean of a bounded random variable", arXiv 1905.06208, 2019.
     """
-    worst = clusters.worst_design_effect
+    largest = clusters.largest
     if clusters.sizes is None:
-        return worst
+        return largest
     n, signs = clusters.n, len(clusters.sizes)
+    if signs < 2:
+        return largest
     mean = values.mean()
     between_signs = float(((clusters.totals(values) - mean * clusters.sizes) ** 2).sum())
     binomial = float(n * mean * (1 - mean))
-    effect = (between_signs + worst**2) / (binomial + worst)
-    if signs < 2:
-        return max(worst, 1.0)
+    effect = (between_signs + PSEUDO_SIGNS * largest**2) / (binomial + PSEUDO_SIGNS * largest)
     tail = (1 + level) / 2
     few_signs = float(stdtrit(signs - 1, tail) / stdtrit(n - 1, tail)) ** 2
-    return max(1.0, effect, min(effect * few_signs, worst))
+    return max(1.0, effect, min(effect * few_signs, largest))

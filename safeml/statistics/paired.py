@@ -27,7 +27,7 @@ def paired_difference_metric(
 ) -> Metric:
     """The drop of accuracy, mean(before) - mean(after), with its interval; positive is a loss. before, after: bool [N].
 
-    The drop is the rate of images lost (right, then wrong) minus the rate of images won. Each rate gets the exact interval
+    The drop is the rate of images lost (classified correctly, then incorrectly) minus the rate of images won. Each rate gets the exact interval
     at its own effective sample size (`clusters.design_effect`), and the two are combined by the method of variance
     estimates recovery. Their correlation, estimated over signs, narrows the interval if positive; only a negative one,
     which widens it, is used. Two vectors that agree everywhere still get an interval: that of two rates of zero.

@@ -1,9 +1,11 @@
-"""How much more data would settle an open gate."""
+"""The amount of additional data that would decide an open gate."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
+
+from scipy.special import ndtri
 
 from safeml.results import Metric
 from safeml.statistics.exact import clopper_pearson
@@ -14,12 +16,13 @@ MOST_SIGNS = 10_000_000
 def further_signs(
     metric: Metric, threshold: float, op: Literal[">=", "<=", "=="], level: float | None = None
 ) -> int | None:
-    """Further signs after which the whole interval would lie on one side of the limit if the value stayed.
+    """Return the number of additional sign tracks after which the interval lies on one side of the limit, if the value stays.
 
-    Proportions are searched with the exact interval, at the metric's own design effect; all other intervals are taken to
-    shrink with the square root of the number of signs. 0: settled already. None: the value is on the limit, so no number
-    settles it; more than 10 million are needed; the gate asks for equality; or the metric tells neither interval nor signs.
-    level: two-sided confidence level of the exact interval; the metric's own where not given.
+    The measured value is itself noise, so this number decides the gate with even odds. Proportions use the exact interval
+    at the metric's design effect; all other intervals shrink with the square root of the number of sign tracks.
+    0: decided already. None: the value is on the limit, more than 10 million are needed, the gate asks for equality, or
+    the metric has no interval or no number of signs.
+    level: two-sided confidence level of the exact interval; that of the metric where not given.
     """
     value, low, high, signs = metric.value, metric.low, metric.high, metric.signs
     if op == "==" or value is None or low is None or high is None or not signs or value == threshold:
@@ -29,21 +32,35 @@ def further_signs(
     distance = abs(value - threshold)
     half = value - low if towards_low else high - value
 
-    def settled(further: int) -> bool:
+    def decided(further: int) -> bool:
         if metric.unit == "proportion" and metric.design_effect is not None:
             size = metric.n / metric.design_effect * (1 + further / signs)
             ends = clopper_pearson(value, size, level)
             return ends[0] >= threshold if towards_low else ends[1] <= threshold
         return half * math.sqrt(signs / (signs + further)) <= distance
 
-    if settled(0):
+    if decided(0):
         return 0
     few, enough = 0, 1
-    while not settled(enough):
+    while not decided(enough):
         few, enough = enough, 2 * enough
         if few > MOST_SIGNS:
             return None
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if settled(middle) else (middle, enough)
+        few, enough = (few, middle) if decided(middle) else (middle, enough)
     return enough if enough <= MOST_SIGNS else None
+
+
+def standard_error(metric: Metric) -> float | None:
+    """Return the standard error of the value, in its unit; None without an interval.
+
+    A proportion with a design effect has the binomial one at n / DEFF, 0 without an error; any other value has that of a
+    normal interval of the same width.
+    """
+    if metric.value is None or metric.low is None or metric.high is None:
+        return None
+    if metric.unit == "proportion" and metric.design_effect is not None and metric.n:
+        variance = max(0.0, metric.value * (1 - metric.value))
+        return math.sqrt(variance * metric.design_effect / metric.n)
+    return (metric.high - metric.low) / (2 * float(ndtri((1 + metric.level) / 2)))

@@ -11,7 +11,7 @@ from safeml.statistics.exact import clopper_pearson
 
 METHOD = "Clopper-Pearson at n/DEFF"
 NO_IMAGES = "there are no images in this slice"
-UNKNOWN_CLUSTERING = "none: tracks are unknown and frames_per_sign is not declared"
+UNKNOWN_CLUSTERING = "none: the data have no track ids and frames_per_sign is not set"
 
 
 def proportion_metric(

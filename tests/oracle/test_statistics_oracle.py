@@ -92,6 +92,61 @@ def test_the_plain_estimate_that_the_guard_replaces_passes_far_too_often():
     assert case["pass_ours"] <= 0.05
 
 
+FRAMES = 30
+# The most, in points of accuracy, that the interval may prove beyond a bound without assumptions, by number of signs.
+EXCESS = {100: 0.4, 421: 0.2, 2000: 0.05}
+
+
+def bound_without_assumptions(errors: np.ndarray, draws: int = 100_000) -> float:
+    """Return the 97.5 % lower bound of the accuracy of equal sign tracks with `errors` (int [C]) wrong frames each.
+
+    The bound of E. Learned-Miller and P. S. Thomas, "A new confidence interval for the mean of a bounded random
+    variable" (2019): with the sorted error rates x_(i) and x_(C+1) = 1, the error is at most the quantile of
+    1 - sum_i U_(i) (x_(i+1) - x_(i)) over ordered uniforms U. Only the U_(i) where x rises are drawn, as sums of spacings.
+    """
+    rates, counts = np.unique(errors / FRAMES, return_counts=True)
+    spacings = np.random.default_rng(7).gamma([*counts, 1.0], size=(draws, len(counts) + 1))
+    uniforms = np.cumsum(spacings, axis=1)[:, :-1] / spacings.sum(axis=1, keepdims=True)
+    error = 1 - uniforms @ np.diff([*rates, 1.0])
+    return 1 - float(np.quantile(error, 0.975))
+
+
+def errors_of_signs(signs: int, rate: float, share: float) -> np.ndarray:
+    """Wrong frames int [C]: a `share` of the error rate on wholly wrong signs, the rest scattered."""
+    rng = np.random.default_rng([signs, round(1000 * rate), round(100 * share)])
+    whole = rng.random(signs) < rate * share
+    return np.where(whole, FRAMES, rng.binomial(FRAMES, rate * (1 - share), signs))
+
+
+def excess(errors: np.ndarray) -> float:
+    """Return by how many points the lower end lies above the bound without assumptions."""
+    hits = (np.arange(FRAMES) >= errors[:, None]).ravel()
+    metric = proportion_metric(
+        "a", "A", hits, clustering=Clustering(np.repeat(np.arange(len(errors)), FRAMES))
+    )
+    return 100 * (metric.low - bound_without_assumptions(errors))
+
+
+@pytest.mark.parametrize(("wrong", "signs"), [(0, 100), (4, 100), (9, 421)])
+def test_the_bound_without_assumptions_is_exact_for_whole_signs(wrong, signs):
+    expected = stats.binomtest(signs - wrong, signs).proportion_ci(0.95, method="exact").low
+    errors = FRAMES * (np.arange(signs) < wrong)
+    assert bound_without_assumptions(errors) == pytest.approx(expected, abs=0.0005)
+
+
+@pytest.mark.parametrize("signs", list(EXCESS))
+@pytest.mark.parametrize("rate", [0.005, 0.03, 0.1])
+def test_the_lower_end_proves_no_more_than_a_bound_without_assumptions(signs, rate):
+    for share in (0.0, 0.3, 0.55, 0.8, 1.0):
+        assert excess(errors_of_signs(signs, rate, share)) <= EXCESS[signs]
+
+
+@pytest.mark.parametrize("signs", list(EXCESS))
+def test_a_single_pseudo_sign_would_prove_more(signs, monkeypatch):
+    monkeypatch.setattr("safeml.statistics.clusters.PSEUDO_SIGNS", 1)
+    assert max(excess(errors_of_signs(signs, rate, 0.0)) for rate in (0.005, 0.03)) > EXCESS[signs]
+
+
 def test_the_benchmark_simulates_the_design_effect_that_is_used():
     benchmark = load_benchmark()
     sizes = benchmark.sizes_of("5 to 55", 60)

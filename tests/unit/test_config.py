@@ -37,6 +37,11 @@ def test_the_defaults_that_init_writes_are_valid_settings(tmp_path: Path) -> Non
         ({"gates": []}, "no [[gates]]"),
         ({"gates": [GATE, GATE]}, 'the gate id "a" is used 2 times'),
         ({"gates": [{**GATE, "stage": "perfomance"}]}, 'did you mean "performance"?'),
+        (
+            {"gates": [{**GATE, "subject": "modle"}]},
+            'the subject "modle", which no run measures; did you mean "model"?',
+        ),
+        ({"gates": [{**GATE, "subject": "int8"}]}, "which no run measures; known are: model"),
         ({"gates": [{**GATE, "op": "=>"}]}, "gates.0.op"),
         ({"gates": [{**GATE, "threshold": float("nan")}]}, "gates.0.threshold"),
         ({"gates": [{**GATE, "threshold": float("inf")}]}, "gates.0.threshold"),

@@ -202,7 +202,7 @@ def test_gates_stand_worst_first_and_unmeasured_last_within_a_state():
     ("gates", "today", "message"),
     [
         ([], TODAY, "there are none"),
-        ([gate(), gate()], TODAY, "the id g stands more than once"),
+        ([gate(), gate()], TODAY, "the id g is used more than once"),
         ([gate()], "2026-13-01", "today: '2026-13-01' is not a date"),
         ([gate(waiver=waiver("2026-02-30"))], TODAY, r"gates\.g\.waiver\.until: '2026-02-30' is not a date"),
         ([gate(op="<=")], TODAY, r"gates\.g: op is <=, but higher is better for acc; use >= or =="),
@@ -258,8 +258,12 @@ def test_waivers_alone_are_not_called_a_pass_on_evidence():
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("no interval", "declare frames_per_sign, 1 if every image shows another sign"),
-        ("too few", "1,000 images are too few; the gate asks for 1,001"),
+        (
+            "no interval",
+            "Not proven: no confidence interval: the data have no track ids and frames_per_sign is not set. "
+            "Set frames_per_sign in [data.test] (1 if all images are independent; when unsure declare the largest track).",
+        ),
+        ("too few", "Not proven: 1,000 images are too few; the gate asks for 1,001."),
         ("stage skipped", "skipped: no training data."),
         ("undefined", "Accuracy is not measured: no images of this class."),
         ("no slice", "recorded no acc for night"),
@@ -279,18 +283,41 @@ def test_the_message_says_why_and_what_to_do(state, words):
 def test_a_value_without_interval_for_another_reason_says_that_reason():
     flat = metric(0.0, None, None, method="none: every resample gives the same value")
     message = decide([stage(flat)], [gate()], TODAY).gates[0].message
-    assert "it has no interval (every resample gives the same value)." in message
+    assert "Not proven: no confidence interval (every resample gives the same value)." in message
     assert "frames_per_sign" not in message
 
 
-def test_an_open_gate_says_how_many_signs_settle_it():
+def test_an_open_gate_says_how_many_sign_tracks_would_decide_it():
     half = metric(0.5, 0.25, 0.75, unit="ratio")
-    result = decide([stage(half)], [gate(0.375)], TODAY).gates[0]
-    assert result.needs_signs == further_signs(half, 0.375, ">=") == 300
-    assert "about 300 further signs would settle it" in result.message
-    on_the_limit = decide([stage(half)], [gate(0.5)], TODAY).gates[0]
-    assert on_the_limit.needs_signs is None
-    assert "no practical number of further signs" in on_the_limit.message
+    contains = "Not proven: the confidence interval contains the threshold"
+    # The standard error is 0.25 / 1.96 = 0.1276: at 0.37 the value is farther from the limit than that.
+    far = decide([stage(half)], [gate(0.37)], TODAY).gates[0]
+    assert far.needs_signs == further_signs(half, 0.37, ">=") == 270
+    assert far.message.endswith(f"{contains}; about 270 more sign tracks would decide it with even odds.")
+
+
+@pytest.mark.parametrize("limit", [0.375, 0.5, 0.6])
+def test_no_number_is_given_where_the_value_is_within_one_standard_error(limit):
+    half = metric(0.5, 0.25, 0.75, unit="ratio")
+    result = decide([stage(half)], [gate(limit)], TODAY).gates[0]
+    assert (result.status, result.needs_signs) == ("not_proven", None)
+    assert result.message.endswith(
+        "contains the threshold, and the value is within one standard error of it."
+    )
+
+
+def test_without_an_error_the_standard_error_is_zero_so_that_a_number_is_given():
+    few = metric(1.0, 0.9, 1.0, n=400, design_effect=4.0)
+    result = decide([stage(few)], [gate(0.99)], TODAY).gates[0]
+    assert result.needs_signs == further_signs(few, 0.99, ">=") > 0
+
+
+def test_what_no_feasible_number_decides_is_said():
+    unknown = metric(0.5, 0.25, 0.75, unit="ratio", signs=None)
+    result = decide([stage(unknown)], [gate(0.3)], TODAY).gates[0]
+    assert result.message.endswith(
+        "no feasible number of additional sign tracks would decide it at this value."
+    )
 
 
 def test_too_few_images_are_counted_in_signs():
@@ -322,3 +349,39 @@ def test_the_sentence_of_an_incomplete_verdict_names_the_missing_evidence() -> N
     assert verdict.gates[0].status == "fail"
     assert "nothing" in verdict.sentence
     assert "Failed: Accuracy" in verdict.detail
+
+
+GOOD, POOR = metric(0.99, 0.98, 1.0), metric(0.5, 0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("stages", "status"),
+    [
+        ([stage(POOR), stage(GOOD, subject="int8")], "pass"),
+        ([stage(GOOD, subject="int8"), stage(POOR)], "pass"),
+        ([stage(GOOD), stage(POOR, subject="int8")], "fail"),
+        ([stage(GOOD)], "skipped"),
+        ([stage(GOOD), stage(GOOD, subject="device")], "skipped"),
+        ([stage(GOOD), stage(GOOD, name="other", subject="int8")], "skipped"),
+        ([stage(GOOD, subject="int8"), stage(GOOD, subject="int8")], "error"),
+        ([stage(GOOD), stage(GOOD, subject="int8", status="error", reason="crashed")], "error"),
+    ],
+)
+def test_a_gate_reads_the_subject_that_it_names(stages, status):
+    verdict = decide(stages, [gate(subject="int8")], TODAY)
+    assert verdict.gates[0].status == status
+    assert verdict.exit_code == {"pass": 0, "fail": 1, "skipped": 4, "error": 4}[status]
+    if status in ("skipped", "error"):
+        assert "int8" in verdict.sentence
+
+
+def test_evidence_of_another_subject_is_none_for_the_model():
+    assert only(stage(GOOD, subject="int8"), gate()) == ("skipped", 4)
+
+
+def test_two_gates_that_differ_in_subject_differ_in_title():
+    stages = [stage(POOR), stage(POOR, subject="int8")]
+    verdict = decide(stages, [gate(), gate(id="h", subject="int8", slice="all")], TODAY)
+    assert sorted(result.message.partition(":")[0] for result in verdict.gates) == [
+        "Accuracy", "Accuracy (int8)"
+    ]  # fmt: skip

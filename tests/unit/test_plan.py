@@ -235,15 +235,13 @@ def test_a_resampled_metric_depends_on_the_model() -> None:
     assert "macro" in plan_words(gates, code)
 
 
-def test_a_few_wrong_frames_may_prove_what_none_do_not() -> None:
-    """100 signs of 30 frames prove 0.9638 without an error and 0.9654 with 12 single ones; between them a plan cannot say."""
+def test_a_few_wrong_frames_never_prove_what_none_do_not() -> None:
+    """100 signs of 30 frames prove 0.9638 without an error, and no error proves more."""
     numbers = np.repeat(np.arange(100), 30)
     test = dataset(numbers % 4, tracks=numbers)
-    between, above = {**ACCURACY, "threshold": 0.9645}, {**ACCURACY, "threshold": 0.967}
-    [gate], code = planned(test, between)
-    assert (gate.state, code) == ("depends", 0)
-    [gate], code = planned(test, above)
-    assert (gate.state, code) == ("not_provable", 3)
+    for limit, expected in ((0.9637, ("provable", 0)), (0.9639, ("not_provable", 3))):
+        [gate], code = planned(test, {**ACCURACY, "threshold": limit})
+        assert (gate.state, code) == expected
 
 
 def test_training_gates_depend_on_a_training_that_is_to_come() -> None:

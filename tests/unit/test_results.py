@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from safeml.gates import decide
+from safeml.report.junit import junit
 from safeml.results import (
     MOST_PANELS,
     Bars,
+    Gate,
     Grid,
     GridCell,
     GridGroup,
@@ -21,6 +24,7 @@ from safeml.results import (
     GridRow,
     Matrix,
     Metric,
+    ModelIdentity,
     Panel,
     ReliabilityBin,
     Run,
@@ -28,6 +32,7 @@ from safeml.results import (
     StageResult,
     Strip,
     StripRow,
+    Verdict,
 )
 from safeml.store.files import to_json
 
@@ -132,3 +137,66 @@ def test_a_grid_strip_or_reliability_bin_that_contradicts_itself_is_refused(
 def test_a_stage_name_that_is_no_page_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         StageResult(stage=name, title="A")
+
+
+def test_what_is_written_without_a_subject_is_about_the_model() -> None:
+    old_stage = {"stage": "clean", "title": "Clean"}
+    old_gate = {"id": "g", "stage": "clean", "metric": "acc", "op": ">=", "threshold": 0.9}
+    assert StageResult.model_validate(old_stage).subject == Gate.model_validate(old_gate).subject == "model"
+
+
+@pytest.mark.parametrize("name", ["", "INT8", "8bit", "a b", "../a", "x" * 41])
+def test_a_subject_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        StageResult(stage="clean", title="A", subject=name)
+
+
+def run_fields(stages: list[StageResult], verdict: Verdict) -> dict:
+    return {
+        "safeml_version": "1",
+        "model": ModelIdentity(name="m", fingerprint="f", input={}, parameters=1),
+        "data": [],
+        "stages": stages,
+        "gates": [],
+        "verdict": verdict,
+        "versions": {},
+        "configuration": {},
+    }
+
+
+@pytest.mark.parametrize(("subjects", "fits"), [(("model", "int8"), True), (("int8", "int8"), False)])
+def test_a_run_records_a_stage_once_for_each_subject(subjects: tuple[str, ...], fits: bool) -> None:
+    stages = [StageResult(stage="clean", title="Clean", subject=subject) for subject in subjects]
+    fields = run_fields(stages, Verdict(status="passed", exit_code=0, sentence="", gates=[]))
+    if fits:
+        assert len(Run(**fields).stages) == 2
+    else:
+        with pytest.raises(ValidationError, match="a stage of one name is recorded twice"):
+            Run(**fields)
+
+
+def test_a_metric_without_a_value_states_its_reason_and_a_count_is_a_census() -> None:
+    undefined = Metric.undefined("a", "A", "no images", direction="down", unit="count", slice="night")
+    assert undefined == Metric(
+        name="a", title="A", value=None, status="undefined", reason="no images", direction="down", unit="count", slice="night"
+    )  # fmt: skip
+    with pytest.raises(ValidationError, match="states its reason"):
+        Metric.undefined("a", "A", "")
+    count = Metric.count("c", "C", 3, 40)
+    assert (count.low, count.value, count.high, count.n) == (3, 3, 3, 40)
+    assert (count.clustering, count.direction, count.unit, count.method) == (
+        "census", "down", "count", "complete count"
+    )  # fmt: skip
+
+
+def test_a_crash_on_one_subject_is_not_hidden_by_a_gate_on_another() -> None:
+    metric = Metric.count("copies", "Copies", 0, 10)
+    stages = [
+        StageResult(stage="clean", title="Clean", metrics=[metric]),
+        StageResult(stage="clean", title="Clean", subject="int8", status="error", reason="out of memory"),
+    ]
+    gate = Gate(id="g", stage="clean", metric="copies", op="==", threshold=0)
+    verdict = decide(stages, [gate], "2026-06-15")
+    assert (verdict.gates[0].status, verdict.exit_code) == ("pass", 4)
+    assert verdict.sentence.startswith("The stage clean of int8 failed")
+    assert 'errors="1"' in junit(Run(**run_fields(stages, verdict)))

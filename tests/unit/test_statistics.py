@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from safeml.errors import StageError
 from safeml.results import Metric
@@ -96,12 +98,48 @@ def test_one_track_is_one_sign_whatever_it_shows():
 
 
 def test_an_estimated_design_effect_lies_between_one_and_the_worst():
+    """Independent frames at 70 %: between and binomial variance are both near 630, and three pseudo-signs add 2,700 and 90."""
     rng = np.random.default_rng(0)
-    metric = proportion_metric(
-        "a", "A", rng.random(3000) < 0.7, clustering=Clustering(np.repeat(np.arange(100), 30))
-    )
-    assert 1 <= metric.design_effect < 3
+    hits = rng.random(3000) < 0.7
+    metric = proportion_metric("a", "A", hits, clustering=Clustering(np.repeat(np.arange(100), 30)))
+    assert metric.design_effect == pytest.approx((630 + 2700) / (630 + 90), rel=0.15)
     assert metric.low < metric.value < metric.high
+
+
+def test_without_an_error_unequal_signs_count_by_the_largest():
+    sizes = [60, 10, 10, 10, 10]
+    tracks = np.repeat(np.arange(5), sizes)
+    metric = proportion_metric("a", "A", np.ones(100, bool), clustering=Clustering(tracks))
+    assert metric.design_effect == pytest.approx(60)
+
+
+@st.composite
+def signs_with_errors(draw):
+    """Sizes and wrong frames of at least two signs, and one sign that has a correctly classified frame."""
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=30))
+    if draw(st.booleans()):
+        sizes = [sizes[0]] * len(sizes)
+    wrong = [draw(st.sampled_from([0, 0, 1, size // 2, size])) for size in sizes]
+    open_signs = [sign for sign, size in enumerate(sizes) if wrong[sign] < size]
+    return sizes, wrong, draw(st.sampled_from(open_signs)) if open_signs else None
+
+
+@settings(max_examples=200, deadline=None)
+@given(signs_with_errors())
+@example(([30] * 100, [1] * 5 + [0] * 95, 5))
+@example(([30] * 100, [0] * 100, 0))
+def test_one_more_error_never_raises_the_lower_end(case):
+    sizes, wrong, sign = case
+    assume(sign is not None)
+    more = [count + (place == sign) for place, count in enumerate(wrong)]
+    lows = []
+    for counts in (wrong, more):
+        hits = np.concatenate([np.arange(size) >= count for size, count in zip(sizes, counts, strict=True)])
+        metric = proportion_metric(
+            "a", "A", hits, clustering=Clustering(np.repeat(np.arange(len(sizes)), sizes))
+        )
+        lows.append(metric.low)
+    assert lows[1] <= lows[0] + 1e-12
 
 
 def test_a_single_error_does_not_free_the_other_frames():
@@ -121,7 +159,12 @@ def test_errors_spread_over_signs_narrow_the_interval():
         proportion_metric("a", "A", hits, clustering=Clustering(tracks)) for hits in (together, apart)
     )
     assert wide.value == narrow.value
-    assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
+    assert narrow.high - narrow.low < wide.high - wide.low
+    assert wide.design_effect == pytest.approx(30)
+    # Between the signs 40 * 0.2^2 + 10 * 0.8^2, binomial 1500 * 0.06 * 0.94; the t quantiles of 49 and 1,499 degrees of freedom.
+    assert narrow.design_effect == pytest.approx(
+        (8 + 2700) / (84.6 + 90) * (2.00958 / 1.96155) ** 2, rel=1e-4
+    )
 
 
 def test_the_order_and_the_names_of_tracks_do_not_matter():
