@@ -2,19 +2,19 @@
 # Claim: model.quantize("int8") of a Keras model of convolutions returns normally and quantises nothing: Conv2D keeps float32, which
 #   one UserWarning a layer says, in the words that ReLU gets too. Only Dense (and Embedding, EinsumDense) change.
 # Matters where: a classifier of images is said to be "INT8" after that call.
-# Versions: keras 3.15.1 (NumPy backend), numpy 2.4.6, scipy 1.17.1
+# Versions: keras 3.15.1, jax 0.10.2, numpy 2.4.6
 # Source: Keras documentation, Model.quantize and the guide to 8-bit integer quantisation
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-install keras==3.15.1 numpy==2.4.6 scipy==1.17.1
+install keras==3.15.1 jax==0.10.2 numpy==2.4.6
 run <<'PY'
 import warnings
 
-os.environ["KERAS_BACKEND"] = "numpy"
+os.environ["KERAS_BACKEND"] = "jax"
 os.environ["KERAS_HOME"] = os.getcwd()
 import keras
 
-versions("keras", "numpy")
+versions("keras", "jax", "numpy")
 model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(8, 3), keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(4)])
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
