@@ -22,20 +22,32 @@ EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 Activation = Literal["softmax", "sigmoid"]
 Shape = tuple[int | None, ...]
 PROBE_SIDE = 64  # where the model leaves the size open
+MESSAGE = 800  # characters of what a library says, in one of our sentences
 
 
 def causes(error: BaseException) -> str:
-    """Join the messages of an exception and of its causes in one printable line: each once, the last cause included."""
+    """Join the messages of an exception and of its causes in one printable line of at most `MESSAGE` characters.
+
+    Each message is in it once. Where they are too long together, the first and the last cause are kept.
+    """
     said: list[str] = []
     link: BaseException | None = error
     while link is not None and len(said) < 5:
         printable = "".join(character if character.isprintable() else " " for character in str(link))
         text = " ".join(printable.split()) or type(link).__name__
-        text = text if len(text) <= 600 else f"{text[:400]} ... {text[-190:]}"
+        text = _shortened(text, 600)
         if not any(text in earlier or earlier in text for earlier in said):
             said.append(text.removesuffix("."))
         link = link.__cause__ or link.__context__
+    if sum(map(len, said)) > MESSAGE - 100:
+        said = [_shortened(text, MESSAGE // 2 - 50) for text in (said[0], said[-1])]
     return "; because: ".join(said)
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return at most `most` characters of `text`: its start, and a third of that from its end."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def check_ends(inputs: int, outputs: int, where: str) -> None:

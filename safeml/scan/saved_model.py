@@ -239,7 +239,7 @@ def _scan_library(
         if len(functions) > FUNCTIONS:
             raise Inconclusive(f"defines more than {FUNCTIONS:,} functions; the scan cannot judge it")
     names = [function.name for function in functions]
-    # TensorFlow runs a node whose operator bears the name of a function as a call of it.
+    # Such a name would mean one thing to this scan and another to a loader.
     posing = sorted({name for name in names if name in TF_OPS | TF_CHECKPOINT_OPS | TF_UNREACHED_OPS})
     if posing:
         raise Refused(
