@@ -66,7 +66,9 @@ class Spent:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         rows = sorted(self.seconds.items(), key=lambda row: -row[1])[:SHOWN]
-        terminalreporter.section(f"processor time: {sum(self.seconds.values()):.0f} s; the most expensive files")
+        terminalreporter.section(
+            f"processor time: {sum(self.seconds.values()):.0f} s; the most expensive files"
+        )
         for file, seconds in rows:
             terminalreporter.write_line(f"{seconds:7.1f} s  {file}")
         for line in self.over:

@@ -23,7 +23,12 @@ def test_every_larger_bound_is_of_a_file_that_is_there_and_has_a_reason() -> Non
     ("mark", "item", "file", "failed"), [("", 0.05, 9.0, 1), ("@pytest.mark.slow", 0.05, 9.0, 0)]
 )
 def test_an_item_over_its_bound_fails_unless_it_is_slow(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mark: str, item: float, file: float, failed: int
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str,
+    item: float,
+    file: float,
+    failed: int,
 ) -> None:
     result = _run(pytester, monkeypatch, mark, item, file)
     assert result.parseoutcomes().get("errors", 0) == failed
@@ -35,7 +40,9 @@ def test_a_file_over_its_bound_fails_the_session_and_is_named(
 ) -> None:
     result = _run(pytester, monkeypatch, "", 9.0, 0.05)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*processor time: *", "*test_busy.py", "test_busy.py took * may take 0.05;*"])
+    result.stdout.fnmatch_lines(
+        ["*processor time: *", "*test_busy.py", "test_busy.py took * may take 0.05;*"]
+    )
 
 
 def _run(
