@@ -75,6 +75,21 @@ class Spent:
             terminalreporter.write_line(line, red=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that cost most first, so that no worker is left alone with one at the end."""
+    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> float:
+        file = _file(item)
+        return -LARGER[file][0] if file in LARGER else -FILE_SECONDS * (file in slow)
+
+    items.sort(key=rank)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Spent(), "safeml-budget")

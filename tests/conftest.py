@@ -5,9 +5,19 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.budget import pytest_configure, pytest_runtest_makereport, pytest_runtest_protocol
+from tests.budget import (
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_makereport,
+    pytest_runtest_protocol,
+)
 
-__all__ = ["pytest_configure", "pytest_runtest_makereport", "pytest_runtest_protocol"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+]
 
 # How long an example takes says how busy the machine is, and nothing about the code. The examples are the same each time, so
 # that a test which fails was broken by a change; SAFEML_EXPLORE=1 looks at new ones.

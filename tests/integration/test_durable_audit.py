@@ -33,7 +33,7 @@ load.describe = lambda model: {}
 main()
 """
 KILLS = 20
-SEED = int(os.environ.get("SAFEML_KILL_SEED", "7"))
+SEED = int(os.environ.get("SAFEML_NIGHTLY_SEED", "7"))
 
 
 def start(project: Path, out: Path) -> subprocess.Popen[str]:
@@ -113,7 +113,7 @@ def test_sigint_inside_an_attack_and_kill_9_between_two_change_nothing(
 @pytest.mark.timeout(1800)
 def test_kill_9_at_random_moments_changes_nothing(tiny_project: Path, tmp_path: Path) -> None:
     """One folder in which run after run is killed at least one stage or slice later, anywhere within the next."""
-    print(f"SAFEML_KILL_SEED={SEED}")  # noqa: T201
+    print(f"SAFEML_NIGHTLY_SEED={SEED}")  # noqa: T201
     rng, folder, killed = random.Random(SEED), tmp_path / "out", 0
     for _ in range(KILLS):
         goal, later = kept(folder) + rng.randint(0, 1), rng.random() * 0.03

@@ -19,7 +19,7 @@ from tests.integration.trained import trained_model
 pytestmark = pytest.mark.slow
 
 KILLS = 5
-SEED = int(os.environ.get("SAFEML_KILL_SEED", "4"))
+SEED = int(os.environ.get("SAFEML_NIGHTLY_SEED", "4"))
 EPOCHS = 24
 RECIPE = f"""
 name = "killed"
@@ -114,7 +114,7 @@ def check_chain(found: dict[str, Any]) -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    print(f"SAFEML_KILL_SEED={SEED}")  # noqa: T201
+    print(f"SAFEML_NIGHTLY_SEED={SEED}")  # noqa: T201
     check_chain(chain(tmp_path, KILLS, SEED))
 
 
