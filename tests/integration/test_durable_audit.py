@@ -63,9 +63,10 @@ def is_kept(folder: Path, stage: str, item: str) -> bool:
 
 
 def evidence(folder: Path) -> dict[str, Any]:
-    """results.json, but for the command, which names the folder."""
+    """results.json, but for the command, which names the folder, and the first load of the model, which is left out here."""
     results: dict[str, Any] = json.loads((folder / "results.json").read_text())
     del results["command"]
+    results["stages"] = [stage for stage in results["stages"] if stage["stage"] != "model"]
     return results
 
 
