@@ -88,23 +88,23 @@ def test_a_copy_breaks_what_a_hidden_gradient_left_and_that_is_a_flag(masked):
     assert found.low < found.value <= found.high
     assert "masking_surrogate" in codes(masked)
     assert metric(masked, "masking_flags").n == 12
-    [row] = rows(masked, "transfer")
+    [row] = table_rows(masked, "transfer")
     assert row["news"] > 2
     assert metric(masked, f"robust_accuracy.{WIDE.label}").value <= 1 - row["news"] / N
 
 
 def test_a_transfer_is_in_the_ledger_and_in_every_table(masked):
-    assert "transfer" in {row["linf_by"] for row in rows(masked, "ledger")}
-    assert {row["linf_step"] for row in rows(masked, "ledger") if row["linf_by"] == "transfer"} == {12}
-    [threat] = [row for row in rows(masked, "threats") if row["knowledge"] == "transfer"]
+    assert "transfer" in {row["linf_by"] for row in table_rows(masked, "ledger")}
+    assert {row["linf_step"] for row in table_rows(masked, "ledger") if row["linf_by"] == "transfer"} == {12}
+    [threat] = [row for row in table_rows(masked, "threats") if row["knowledge"] == "transfer"]
     assert (threat["atlas"], threat["nist"], threat["by"]) == (
         "AML.T0043.002",
         "NISTAML.025",
         "MI-FGSM on other",
     )
-    [row] = [row for row in rows(masked, "attacks") if row["attack"] == TITLE]
+    [row] = [row for row in table_rows(masked, "attacks") if row["attack"] == TITLE]
     assert row[WIDE.label] <= 0.2
-    [cost] = [row for row in rows(masked, "budget") if row["attack"] == TITLE]
+    [cost] = [row for row in table_rows(masked, "budget") if row["attack"] == TITLE]
     assert (cost["effort"], cost["gradients"], cost["queries"]) == ("12 × 1", 12 * cost["images"], None)
 
 
@@ -140,7 +140,7 @@ def test_only_what_breaks_the_model_counts(honest, plain, other):
     at_home = other.predict_logits(found.adversarial).argmax(1) != data.labels[rows]
     assert 0 < broken.sum() < at_home.sum()
     assert metric(honest, f"transfer_success.{NARROW.label}").value == pytest.approx(broken.mean())
-    [row] = rows(honest, "transfer")
+    [row] = table_rows(honest, "transfer")
     assert (row["given"], row["broken"]) == (len(rows), broken.sum())
     assert row["surrogate"] == pytest.approx(1 - at_home.mean())
     assert ((found.first_step != SURVIVED) == at_home).all()
