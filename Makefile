@@ -23,13 +23,12 @@ test: $(READY)
 
 # Those of integration/ and property/ are all slow, and even to collect them takes a while.
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not nightly" --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/fault tests/oracle tests/security
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/fault tests/oracle tests/security
 
-# What needs luck or long: kills at random moments and the fuzzer. It prints its seed, and SAFEML_NIGHTLY_SEED chooses one.
+# What needs luck or long: kills at random moments, the fuzzer, outside readers. It prints its seed, and SAFEML_NIGHTLY_SEED chooses one.
 nightly: $(READY)
 	seed=$${SAFEML_NIGHTLY_SEED:-$$(date +%j)}; echo "SAFEML_NIGHTLY_SEED=$$seed"; \
-	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly tests/integration && \
-	$(BIN)/python -m tests.security.fuzz --seconds 1800 --seed $$seed
+	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly --timeout 1800 tests/integration tests/security
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -17,7 +17,18 @@ FILE_SECONDS = 45.0
 SHOWN = 10
 PROPERTY = "cpu_seconds"
 # The files that may cost more, each with its bound in processor seconds and the reason.
-LARGER: dict[str, tuple[float, str]] = {}
+LARGER: dict[str, tuple[float, str]] = {
+    "tests/security/test_load_hostile.py": (150, "each hostile file is loaded in a process with limits"),
+    "tests/integration/test_plan.py": (110, "plans and one audit of a perfect model, each in a process"),
+    "tests/integration/test_bad_environment.py": (110, "a training and an audit in an odd environment"),
+    "tests/integration/test_durable_audit.py": (
+        90,
+        "an audit in three processes, and perhaps the session's run",
+    ),
+    "tests/integration/test_training_fit.py": (90, "each interrupted training is compiled again"),
+    "tests/integration/test_killed_training.py": (90, "a training killed, and perhaps the session's run"),
+    "tests/integration/test_pipeline.py": (90, "an ONNX audit and a training, and perhaps the session's run"),
+}
 STARTED = pytest.StashKey[float]()
 
 
