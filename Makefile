@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: report test fast check bench clean
+.PHONY: report test fast check nightly bench clean
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'Python 3.11 to 3.13 is needed; set PYTHON=...')"
@@ -17,13 +17,18 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 report: $(READY)
 	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --force --exit-zero
 
-# A file of tests shares its models, so it stays in one process; the long files come first by their names.
+# A file of tests shares its models, so it stays in one process; tests/budget.py puts the long files first.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Those of integration/ and property/ are all slow, and even to collect them takes a while.
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow" tests/unit tests/fault tests/oracle tests/security
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/fault tests/oracle tests/security
+
+# What needs luck or long: kills at random moments, the fuzzer, outside readers. It prints its seed, and SAFEML_NIGHTLY_SEED chooses one.
+nightly: $(READY)
+	seed=$${SAFEML_NIGHTLY_SEED:-$$(date +%j)}; echo "SAFEML_NIGHTLY_SEED=$$seed"; \
+	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly --timeout 1800 tests/integration tests/security
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests import budget
+
 # How long an example takes says how busy the machine is, and nothing about the code. The examples are the same each time, so
 # that a test which fails was broken by a change; SAFEML_EXPLORE=1 looks at new ones.
 settings.register_profile("safeml", deadline=None, derandomize=not os.environ.get("SAFEML_EXPLORE"))
@@ -12,9 +14,7 @@ settings.load_profile("safeml")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "nightly: takes minutes; left out unless it is asked for with -m nightly"
-    )
+    config.pluginmanager.register(budget, "tests.budget")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ Another package adds a stage by the entry point group `safeml.stages`, whose obj
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,9 +41,6 @@ def installed_stages() -> tuple[Stage[Any], ...]:
     return tuple(rows)
 
 
-STAGES: tuple[Stage[Any], ...] = (*OWN, *installed_stages())
-
-
 def tables(stages: tuple[Stage[Any], ...]) -> type[Settings]:
     """Make the settings class of `[stages]`: one table per row, each with its defaults."""
     fields: dict[str, Any] = {stage.name: (stage.settings, stage.settings()) for stage in stages}
@@ -50,11 +48,22 @@ def tables(stages: tuple[Stage[Any], ...]) -> type[Settings]:
 
 
 if TYPE_CHECKING:
+    STAGES: tuple[Stage[Any], ...]
     StageSettings = (
         Settings  # the tables are known only at run time; `settings_of` returns each with its type
     )
 else:
-    StageSettings = tables(STAGES)
+
+    def __getattr__(name: str) -> Any:
+        """Make STAGES and StageSettings when they are first read: another package's row imports `safeml.stages.base` itself."""
+        if name == "STAGES":
+            value = (*OWN, *installed_stages())
+        elif name == "StageSettings":
+            value = tables(sys.modules[__name__].STAGES)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def settings_of(stages: Settings, stage: Stage[S]) -> S:

@@ -14,6 +14,7 @@ from safeml.audits.adversarial import items as adversarial_items
 from safeml.audits.adversarial import run as adversarial
 from safeml.audits.base import AuditInputs
 from safeml.audits.performance import run as performance
+from safeml.audits.physical import run as physical
 from safeml.audits.slices import Slices
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
@@ -22,11 +23,12 @@ from safeml.results import StageResult
 from safeml.sealed import Arrays, Form
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.stages.performance import PerformanceSettings
+from safeml.stages.physical import PhysicalSettings
 from safeml.store.files import to_json
 from safeml.store.journal import Journal
 from safeml.threats import Threat
 from safeml.work import FORWARD, Cost, Work
-from tests import subjects
+from tests import subjects, tiny
 from tests.fakes import Answers, dataset
 
 THREATS = tuple(Threat(norm="linf", epsilon=factor * 64 / 255) for factor in (0.97, 1.03))
@@ -105,6 +107,24 @@ def test_attacks_and_their_checks_go_on_at_any_slice(tmp_path: Path, monkeypatch
     inputs = AuditInputs(subjects.corner_oracle(4, scale=10.0), data)
     settings = AdversarialSettings(images=40, steps=3, batch=16, threats=THREATS)
     check_every_end(lambda given: adversarial.run(given, settings), inputs, tmp_path, at_least=20)
+
+
+@pytest.mark.slow
+def test_sign_threats_go_on_at_any_slice(tmp_path: Path) -> None:
+    labels = np.arange(12, dtype=np.int64) % 3
+    levels = np.array([60, 128, 196])
+    noise = np.random.default_rng(0).integers(-3, 4, (12, 12, 12, 1))
+    images = (levels[labels][:, None, None, None] + noise).astype(np.uint8)
+    boxes = np.tile(np.array([1, 1, 11, 11], np.float32), (12, 1))
+    names = ("Stop", "Speed limit (30km/h)", "Yield")
+    test, valid = (
+        ImageDataset(name, images + shift, labels, names, frames_per_sign=1, boxes=boxes)
+        for name, shift in (("test", np.uint8(0)), ("valid", np.uint8(1)))
+    )
+    weights = np.tile(levels / 255 / 144, (144, 1))
+    inputs = AuditInputs(subjects.linear(weights, -((levels / 255) ** 2) / 2, 20.0), test, valid=valid)
+    settings = PhysicalSettings(**{**tiny.PHYSICAL, "images": 12, "batch": 12})
+    check_every_end(lambda given: physical.run(given, settings), inputs, tmp_path, at_least=5)
 
 
 def test_one_more_threat_loses_none_of_the_others(tmp_path: Path) -> None:

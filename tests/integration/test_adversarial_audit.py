@@ -19,10 +19,11 @@ from safeml.classifiers.base import InputSpec
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.gates import decide
-from safeml.results import Curve, DotPlot, Gate, StageResult, Table
+from safeml.results import Curve, DotPlot, Gate, StageResult
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 from tests import subjects
+from tests.records import codes, table, table_rows, value
 
 pytestmark = pytest.mark.slow
 
@@ -50,24 +51,9 @@ def audit(classifier, dataset=None, **changes) -> StageResult:
     return run(AuditInputs(classifier, corner_dataset() if dataset is None else dataset), settings(**changes))
 
 
-def value(result, name):
-    return next(metric for metric in result.metrics if metric.name == name).value
-
-
-def codes(result):
-    return {finding.code for finding in result.findings}
-
-
-def table(result, name) -> Table:
-    """A table by its id, the ledger included."""
-    tables = [figure for figure in (*result.figures, result.ledger) if isinstance(figure, Table)]
-    return next(one for one in tables if one.id == name)
-
-
 def ledger(result) -> list[dict[str, object]]:
     """One dictionary an image."""
-    found = table(result, "ledger")
-    return [dict(zip([column.key for column in found.columns], row, strict=True)) for row in found.rows]
+    return table_rows(result, "ledger")
 
 
 def gate(name, op, threshold):
@@ -579,10 +565,11 @@ def test_smoothing_asks_images_of_every_class_of_sorted_data():
         model,
         signs,
         threats=(THREATS[0], Threat(norm="l2", epsilon=0.1)),
+        attacks=("fgsm",),
         certify=True,
-        smoothed_images=30,
+        smoothed_images=6,
         smoothing_samples=100,
     )
     found = next(metric for metric in result.metrics if metric.name == "smoothed_accuracy.l2_0.1")
-    assert found.n == 30
+    assert found.n == 6
     assert 0.2 < found.value < 0.8

@@ -1,15 +1,15 @@
-"""Runs that are killed, interrupted, repeated, doubled or pointed at the wrong folder: the evidence is whole or absent."""
+"""Runs that are killed, interrupted, repeated, doubled or pointed at the wrong folder: the evidence is whole or absent.
+
+They audit a toy in NumPy (`tests.toy`), because a process that starts a framework takes ten times as long. The same of an
+audit with compiled attacks is in `test_durable_audit`; that each stage resumes at every slice, in `tests/fault/test_slices`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,86 +22,23 @@ from safeml.store.files import read_run, read_times
 from safeml.store.lock import LOCK
 from safeml.store.run_folder import refuse_other_run
 from tests.fault.faulty_os import temporary_files
-from tests.integration.test_pipeline import TINY_ATTACKS, write_project
+from tests.toy.project import finish, start, write_toy
 
 pytestmark = pytest.mark.slow
 
-KILLS_BY_TIME, CHAINS, KILLS_IN_A_CHAIN = 2, 1, 8
-# The model's first load in a process of its own takes as long as all the rest here, and is not what is killed.
-PROGRAM = """
-from safeml.classifiers import load
-from safeml.cli.main import main
-from safeml.sandbox import Outcome
-load._trial = lambda found: Outcome("ok", {})
-load.describe = lambda model: {}
-main()
-"""
-ATTACKS = f"""images = 160
-steps = 3
-{TINY_ATTACKS}batch = 32
-full_ensemble = ["linf_0.5"]
-threats = [{{norm = "linf", epsilon = "1/510"}}, {{norm = "linf", epsilon = "4/255"}}]
-"""
-# Enough signs for some to be right, and a patch for a class that this model knows, trained on the images of [data.valid].
-PATCHED = """images = 16
-patch_pair = ["No entry", "No passing"]
-"""
-VALID = """
-[data.valid]
-kind = "rendered"
-images = 430
-seed = 2
-"""
-# One piece of work of each kind, in the order in which they are kept.
-KINDS = (
-    "adversarial/fgsm-linf_0.5",
-    "adversarial/fmn-linf_255",
-    "adversarial/apgd_t-linf_0.5",
-    "adversarial/square-linf_0.5",
-    "adversarial/certified",
-    "physical/sticker",
-    "physical/patch",
-)
+# Slices kept when a run is killed: the first and the last of each kind of work, and one inside.
+MOMENTS = (1, 5, 10, 11, 19)
+SLICES = 20
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny trained model with its settings, and the run of it that nothing disturbed, in `whole`."""
+    """A toy project, and the run of it that nothing disturbed, in `whole`."""
     folder = tmp_path_factory.mktemp("durable")
-    config = write_project(folder)
-    text = config.read_text()
-    start, end = text.index("images = 32"), text.index("[stages.physical]")
-    signs = text[end:].replace("images = 4\n", PATCHED, 1)
-    config.write_text(text[:start] + ATTACKS + signs + VALID)
-    paths = [str(folder / "recipe.toml"), "--out", str(folder / "model")]
-    trained = subprocess.run(
-        [sys.executable, "-m", "safeml.cli.main", "train", *paths],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert trained.returncode == 0, trained.stderr
-    began = time.monotonic()
+    write_toy(folder)
     done = finish(folder, "whole")
     assert done.returncode == 1, done.stderr
-    (folder / "duration").write_text(str(time.monotonic() - began))
     return folder
-
-
-def command(project: Path, out: str, *more: str, instead: str = "\nmain()\n") -> list[str]:
-    """An audit into `out`; `instead` of calling main() at once, other lines that end in it."""
-    paths = ["--config", str(project / "safeml.toml"), "--model", str(project / "model")]
-    program = PROGRAM.replace("\nmain()\n", instead)
-    return [sys.executable, "-c", program, "audit", *paths, "--out", str(project / out), *more]
-
-
-def finish(
-    project: Path, out: str, *more: str, instead: str = "\nmain()\n", **options: object
-) -> subprocess.CompletedProcess[str]:
-    arguments = command(project, out, *more, instead=instead)
-    return subprocess.run(  # type: ignore[call-overload]
-        arguments, capture_output=True, text=True, check=False, timeout=240, **options
-    )
 
 
 def evidence(folder: Path) -> bytes:
@@ -115,32 +52,6 @@ def times(folder: Path) -> RunTimes:
     return found
 
 
-def kept(folder: Path) -> int:
-    """How many stages and slices an unfinished run has kept."""
-    # os.walk, because it takes it well when a folder is removed while it looks.
-    walks = (os.walk(folder / where) for where in ("stages", "work"))
-    return sum(name.endswith((".json", ".npz")) for walk in walks for _, _, names in walk for name in names)
-
-
-def start(project: Path, out: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(project, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-
-
-def kill(project: Path, out: str, ripe: Callable[[float], bool]) -> tuple[int, str]:
-    """Start a run, and kill it as soon as `ripe(seconds since its start)`; its return code and standard error."""
-    process = start(project, out)
-    began = time.monotonic()
-    try:
-        while process.poll() is None and not ripe(time.monotonic() - began):
-            time.sleep(0.002)
-    finally:
-        process.kill()
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
-
-
 def check_whole(project: Path, folder: Path) -> None:
     assert evidence(folder) == evidence(project / "whole")
     assert temporary_files(folder) == []
@@ -150,85 +61,46 @@ def check_whole(project: Path, folder: Path) -> None:
         assert (folder / line[66:]).is_file()
 
 
-class Kills:
-    """Kills runs, and counts what became of them."""
-
-    def __init__(self, project: Path) -> None:
-        self.project = project
-        self.killed = self.with_something_kept = 0
-        self.ends: list[RunTimes] = []
-
-    def one(self, out: str, ripe: Callable[[float], bool]) -> None:
-        code, errors = kill(self.project, out, ripe)
-        assert code in (-signal.SIGKILL, 1), errors  # 1: it was done before
-        self.killed += code == -signal.SIGKILL
-        self.with_something_kept += code == -signal.SIGKILL and kept(self.project / out) > 0
-
-    def end(self, out: str) -> None:
-        done = finish(self.project, out)
-        assert done.returncode == 1, done.stderr
-        check_whole(self.project, self.project / out)
-        self.ends.append(times(self.project / out))
+def slices(folder: Path) -> int:
+    """How many slices of the toy stage an unfinished run has kept."""
+    return len(list(folder.glob("work/toy/*.npz")))
 
 
-def after_entries(folder: Path, goal: int, later: float) -> Callable[[float], bool]:
-    """Ripe `later` seconds after more than `goal` stages and slices are kept."""
-    reached: list[float] = []
+def kill(project: Path, out: str, ripe: Callable[[], bool]) -> int:
+    """Start a run, and kill it as soon as it is `ripe`; its return code."""
+    process = start(project, out)
+    try:
+        while process.poll() is None and not ripe():
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    process.communicate(timeout=120)
+    return process.returncode
 
-    def ripe(seconds: float) -> bool:
-        if not reached and kept(folder) > goal:
-            reached.append(seconds)
-        return bool(reached) and seconds > reached[0] + later
 
-    return ripe
-
-
-def test_kill_9_at_ten_random_moments_changes_no_byte(project: Path) -> None:
-    """Two moments over the whole duration, each in a fresh folder; one folder in which run after run is killed a little later."""
-    rng, kills = random.Random(7), Kills(project)
-    duration = float((project / "duration").read_text())
-    for number in range(KILLS_BY_TIME):
-        moment = duration * (number + rng.random()) / KILLS_BY_TIME
-        kills.one(f"fresh-{number}", moment.__lt__)
-        kills.end(f"fresh-{number}")
-    for chain in range(CHAINS):
-        out = f"chain-{chain}"
-        for _ in range(KILLS_IN_A_CHAIN):
-            # At least one stage or slice further each time, and a moment later that is anywhere within the next.
-            goal, later = kept(project / out) + rng.randint(0, 1), rng.random() * 0.03
-            kills.one(out, after_entries(project / out, goal, later))
-        kills.end(out)
-    resumed = [entry.resume for entry in kills.ends]
-    assert kills.killed >= 8
-    assert kills.with_something_kept >= 5
-    assert sum(entry.slices > 0 for entry in resumed) >= CHAINS
-    assert sum(bool(entry.stages) for entry in resumed) >= CHAINS
-    assert sum(entry.interrupted for entry in resumed) >= CHAINS
-    assert [entry.recomputed for entry in resumed] == [[]] * len(resumed)
-    page = (project / "chain-0" / "index.html").read_text()
+def test_kill_9_in_every_kind_of_work_changes_no_byte(project: Path) -> None:
+    """One folder: run after run is killed at a later slice, and goes on from where the one before was."""
+    folder = project / "kills"
+    for moment in MOMENTS:
+        assert kill(project, "kills", lambda moment=moment: slices(folder) >= moment) == -signal.SIGKILL
+        assert moment <= slices(folder) < SLICES
+    assert finish(project, "kills").returncode == 1
+    check_whole(project, folder)
+    resume = times(folder).resume
+    assert resume.slices >= MOMENTS[-1]
+    assert resume.stages == ["model", "training", "performance", "balance"]
+    assert resume.interrupted
+    assert resume.recomputed == []
+    page = (folder / "index.html").read_text()
     assert "An earlier run that began" in page
     assert "were read back" in page
 
 
-def is_kept(folder: Path, kind: str) -> bool:
-    stage, item = kind.split("/")
-    name = re.compile(re.escape(item) + r"-[0-9a-f]{24}\.npz")
-    return any(name.fullmatch(path) for _, _, names in os.walk(folder / "work" / stage) for path in names)
-
-
-def test_kill_9_after_each_kind_of_work_changes_no_byte(project: Path) -> None:
-    """One folder: run after run is killed as soon as it has kept the next kind of work, and goes on from the one before."""
-    kills, folder = Kills(project), project / "kinds"
-    for kind in KINDS:
-        kills.one("kinds", lambda seconds, kind=kind: is_kept(folder, kind))
-        assert is_kept(folder, kind), kind  # killed before its stage was done
-    kills.end("kinds")
-    assert kills.killed == kills.with_something_kept == len(KINDS)
-    assert kills.ends[0].resume.slices > 0
-    assert kills.ends[0].resume.recomputed == []
-    [ledger] = [stage.ledger for stage in read_run(folder).stages if stage.stage == "adversarial"]
-    assert ledger is not None
-    assert len(ledger.rows) == 160
+def test_kill_9_before_anything_is_kept_changes_no_byte(project: Path) -> None:
+    assert kill(project, "early", (project / "early" / LOCK).exists) == -signal.SIGKILL
+    assert finish(project, "early").returncode == 1
+    check_whole(project, project / "early")
+    assert times(project / "early").resume.interrupted
 
 
 def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: Path) -> None:
@@ -241,10 +113,10 @@ def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: 
         assert evidence(project / "repeated") == before.replace(b'"whole"', b'"FOLDER"')
     again = times(project / "repeated")
     assert again.seconds == seconds  # as they were when measured
-    assert again.resume.stages == ["model", "training", "performance", "balance", "adversarial", "physical"]
+    assert again.resume.stages == ["model", "training", "performance", "balance", "toy"]
     assert not again.resume.interrupted
     page = (project / "repeated" / "index.html").read_text()
-    assert "The 6 stages model, training, performance, balance, adversarial, physical were read back" in page
+    assert "The 5 stages model, training, performance, balance, toy were read back" in page
     assert "(read back)" in page
 
 
@@ -254,9 +126,9 @@ def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: 
 def test_a_signal_ends_a_run_cleanly_and_quickly(project: Path, number: int, code: int) -> None:
     folder = project / f"signalled-{int(number)}"
     process = start(project, folder.name)
-    while process.poll() is None and not list(folder.glob("work/adversarial/*.npz")):
+    while process.poll() is None and not slices(folder):
         time.sleep(0.002)
-    time.sleep(0.05)  # into an attack
+    time.sleep(0.03)  # into a slice
     began = time.monotonic()
     for _ in range(3):  # an impatient finger
         process.send_signal(number)
@@ -295,7 +167,6 @@ def test_two_runs_at_once_are_one_run(project: Path) -> None:
     first = start(project, "twice")
     while first.poll() is None and not (project / "twice" / LOCK).exists():
         time.sleep(0.01)
-    time.sleep(0.1)
     second = finish(project, "twice")
     assert second.returncode == 2
     assert f"another run uses it (process {first.pid}, since " in second.stderr
@@ -321,9 +192,8 @@ import pwd
 def getpwuid(number):
     raise KeyError(f"getpwuid(): uid not found: {number}")
 pwd.getpwuid = getpwuid
-main()
 """
-    done = finish(project, "elsewhere", instead=nameless, env=environment, umask=0o077)
+    done = finish(project, "elsewhere", before=nameless, env=environment, umask=0o077)
     assert done.returncode == 1, done.stderr
     check_whole(project, project / "elsewhere")
     assert (project / "elsewhere" / "results.json").stat().st_mode & 0o777 == 0o600
@@ -339,9 +209,8 @@ class Back(datetime.datetime):
     def now(cls, tz=None):
         return datetime.datetime(2026, 1, next(days), tzinfo=tz)
 pipeline.datetime = Back
-main()
 """
-    done = finish(project, "back", instead=back)
+    done = finish(project, "back", before=back)
     assert done.returncode == 1, done.stderr
     check_whole(project, project / "back")
     found = times(project / "back")
@@ -428,9 +297,8 @@ def test_a_run_that_dies_before_its_report_leaves_no_older_verdict(project: Path
 from safeml.report import write
 def die(*arguments): raise MemoryError("no report today")
 write.write_report = die
-main()
 """
-    assert finish(project, "dies", instead=dies).returncode != 0
+    assert finish(project, "dies", before=dies).returncode != 0
     for name in ("index.html", "junit.xml", "summary.md", "SHA256SUMS"):
         assert not (project / "dies" / name).exists()
     assert (project / "dies" / "results.json").exists()
@@ -438,11 +306,11 @@ main()
 
 def test_other_peoples_files_in_a_work_folder_stay(project: Path) -> None:
     shutil.copytree(project / "whole", project / "shared")
-    for stage in ("performance", "adversarial"):
+    for stage in ("performance", "toy"):
         (project / "shared" / "work" / stage).mkdir(parents=True)
         (project / "shared" / "work" / stage / "notes.txt").write_text("mine")
     assert finish(project, "shared").returncode == 1
-    for stage in ("performance", "adversarial"):
+    for stage in ("performance", "toy"):
         assert (project / "shared" / "work" / stage / "notes.txt").read_text() == "mine"
 
 
@@ -471,11 +339,10 @@ from safeml import pipeline
 class Journal(pipeline.Journal):
     def __init__(self, folder):
         super().__init__(folder)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 pipeline.Journal = Journal
-main()
 """
-    done = finish(project, "crowded", instead=little)
+    done = finish(project, "crowded", before=little)
     assert done.returncode == 4, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert "cannot be written (File too large); fix that and run the same command" in last

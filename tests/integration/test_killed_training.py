@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -13,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.trained import trained_model
+
 pytestmark = pytest.mark.slow
 
 KILLS = 5
+SEED = int(os.environ.get("SAFEML_NIGHTLY_SEED", "4"))
 EPOCHS = 24
 RECIPE = f"""
 name = "killed"
@@ -100,9 +104,29 @@ def chain(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     }
 
 
-def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    found = chain(tmp_path, KILLS, seed=4)
+def check_chain(found: dict[str, Any]) -> None:
     assert found["same_manifest_and_model"]
-    assert found["killed_alive"] >= KILLS - 1
+    assert found["killed_alive"] >= found["kills"] - 1
     assert any("resumed after epoch" in note for note in found["notes"])
     assert found["left"] == []
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    print(f"SAFEML_NIGHTLY_SEED={SEED}")  # noqa: T201
+    check_chain(chain(tmp_path, KILLS, SEED))
+
+
+def test_a_training_that_is_killed_after_an_epoch_ends_with_the_same_bytes(
+    tiny_project: Path, tmp_path: Path
+) -> None:
+    """The recipe of the session, whose uninterrupted training is there already."""
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "killed"
+    recipe.write_bytes((tiny_project / "recipe.toml").read_bytes())
+    assert kill_once(recipe, out, wait=0.0, more=2)
+    train(recipe, out)
+    assert outcome(out) == outcome(trained_model(tiny_project))
+    notes = json.loads((out / "run.json").read_text())["notes"]
+    assert any("resumed after epoch" in note for note in notes)
+    assert [path.name for path in out.iterdir() if path.name.endswith((".tmp", ".lock"))] == []

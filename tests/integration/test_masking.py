@@ -23,6 +23,7 @@ from safeml.settings.model import InputSettings
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 from tests import subjects
+from tests.records import codes, metric
 
 pytestmark = pytest.mark.slow
 
@@ -56,14 +57,6 @@ def stroke_images() -> ImageDataset:
     images, labels = subjects.strokes(N, seed=2)
     names = tuple(f"direction {number}" for number in range(subjects.STROKES))
     return ImageDataset("strokes", images, labels, names, frames_per_sign=1)
-
-
-def metric(result: StageResult, name: str) -> Any:
-    return next(metric for metric in result.metrics if metric.name == name)
-
-
-def codes(result: StageResult) -> set[str]:
-    return {finding.code for finding in result.findings}
 
 
 def matrix(result: StageResult) -> dict[str, list[Any]]:

@@ -18,6 +18,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.results import DotPlot, StageResult, Table
 from safeml.stages.physical import PhysicalSettings
 from tests import subjects
+from tests.records import codes, value
 
 pytestmark = pytest.mark.slow
 
@@ -78,14 +79,6 @@ def audit(classifier, dataset=None, inputs=None, **changes) -> StageResult:
 
 def metrics(result):
     return {metric.name: metric for metric in result.metrics}
-
-
-def value(result, name):
-    return metrics(result)[name].value
-
-
-def codes(result):
-    return {finding.code for finding in result.findings}
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,12 @@ from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.perturbation import perturbation_size
-from safeml.results import StageResult, Table
+from safeml.results import StageResult
 from safeml.settings.model import SurrogateSettings
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 from tests import subjects
+from tests.records import codes, metric, table_rows
 
 pytestmark = pytest.mark.slow
 
@@ -51,20 +52,6 @@ def stroke_images() -> ImageDataset:
 def audit(target: Any, surrogate: Any, threat: Threat = WIDE, **changes: Any) -> StageResult:
     settings = AdversarialSettings(**{**QUICK, "threats": (threat,), **changes})
     return run(AuditInputs(target, stroke_images(), surrogate=surrogate), settings)
-
-
-def metric(result: StageResult, name: str) -> Any:
-    return next(metric for metric in result.metrics if metric.name == name)
-
-
-def table(result: StageResult, name: str) -> list[dict[str, Any]]:
-    tables = [figure for figure in (*result.figures, result.ledger) if isinstance(figure, Table)]
-    found = next(one for one in tables if one.id == name)
-    return [dict(zip([column.key for column in found.columns], row, strict=True)) for row in found.rows]
-
-
-def codes(result: StageResult) -> set[str]:
-    return {finding.code for finding in result.findings}
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +88,23 @@ def test_a_copy_breaks_what_a_hidden_gradient_left_and_that_is_a_flag(masked):
     assert found.low < found.value <= found.high
     assert "masking_surrogate" in codes(masked)
     assert metric(masked, "masking_flags").n == 12
-    [row] = table(masked, "transfer")
+    [row] = table_rows(masked, "transfer")
     assert row["news"] > 2
     assert metric(masked, f"robust_accuracy.{WIDE.label}").value <= 1 - row["news"] / N
 
 
 def test_a_transfer_is_in_the_ledger_and_in_every_table(masked):
-    assert "transfer" in {row["linf_by"] for row in table(masked, "ledger")}
-    assert {row["linf_step"] for row in table(masked, "ledger") if row["linf_by"] == "transfer"} == {12}
-    [threat] = [row for row in table(masked, "threats") if row["knowledge"] == "transfer"]
+    assert "transfer" in {row["linf_by"] for row in table_rows(masked, "ledger")}
+    assert {row["linf_step"] for row in table_rows(masked, "ledger") if row["linf_by"] == "transfer"} == {12}
+    [threat] = [row for row in table_rows(masked, "threats") if row["knowledge"] == "transfer"]
     assert (threat["atlas"], threat["nist"], threat["by"]) == (
         "AML.T0043.002",
         "NISTAML.025",
         "MI-FGSM on other",
     )
-    [row] = [row for row in table(masked, "attacks") if row["attack"] == TITLE]
+    [row] = [row for row in table_rows(masked, "attacks") if row["attack"] == TITLE]
     assert row[WIDE.label] <= 0.2
-    [cost] = [row for row in table(masked, "budget") if row["attack"] == TITLE]
+    [cost] = [row for row in table_rows(masked, "budget") if row["attack"] == TITLE]
     assert (cost["effort"], cost["gradients"], cost["queries"]) == ("12 × 1", 12 * cost["images"], None)
 
 
@@ -153,7 +140,7 @@ def test_only_what_breaks_the_model_counts(honest, plain, other):
     at_home = other.predict_logits(found.adversarial).argmax(1) != data.labels[rows]
     assert 0 < broken.sum() < at_home.sum()
     assert metric(honest, f"transfer_success.{NARROW.label}").value == pytest.approx(broken.mean())
-    [row] = table(honest, "transfer")
+    [row] = table_rows(honest, "transfer")
     assert (row["given"], row["broken"]) == (len(rows), broken.sum())
     assert row["surrogate"] == pytest.approx(1 - at_home.mean())
     assert ((found.first_step != SURVIVED) == at_home).all()
@@ -179,8 +166,8 @@ def test_a_model_without_a_gradient_is_attacked_by_transfer_and_stays_unmeasured
     assert metric(result, f"transfer_success.{WIDE.label}").value >= 0.8
     assert metric(result, f"robust_accuracy.{WIDE.label}").value is None
     assert metric(result, "masking_flags").value is None
-    assert "transfer" in {row["linf_by"] for row in table(result, "ledger")}
-    [row] = [row for row in table(result, "attacks") if row["attack"] == TITLE]
+    assert "transfer" in {row["linf_by"] for row in table_rows(result, "ledger")}
+    [row] = [row for row in table_rows(result, "attacks") if row["attack"] == TITLE]
     assert row[WIDE.label] is None
     [finding] = [finding for finding in result.findings if finding.code == "no_gradient"]
     assert "by transfer from other" in finding.message
@@ -195,7 +182,7 @@ def test_where_no_image_is_right_nothing_is_transferred(other):
 def test_two_norms_and_the_threats_of_the_full_ensemble_alone(plain, other):
     ball = Threat(norm="l2", epsilon=0.5)
     result = audit(plain, other, threats=(NARROW, WIDE, ball), full_ensemble=(WIDE.label, ball.label))
-    rows = table(result, "transfer")
+    rows = table_rows(result, "transfer")
     assert [row["threat"].split(",")[0] for row in rows] == ["L2", "L∞"]
     assert all(row["broken"] > 0 for row in rows)
 

@@ -9,6 +9,7 @@ import pytest
 from safeml.config.audit import parse_config
 from safeml.data.place import Place
 from safeml.report.write import write_report
+from tests import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -47,34 +48,13 @@ def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path,
         {
             "model": {"path": str(trained)},
             "data": {"test": data, "train": {**data, "seed": 1, "images": 2150}},
-            "stages": {
-                "performance": {"bootstrap": 100},
-                "adversarial": {
+            "stages": tiny.tables(
+                adversarial={
                     "images": 20,
-                    "steps": 3,
-                    "apgd_steps": 10,
-                    "fmn_steps": 5,
-                    "queries": 50,
-                    "threats": [
-                        {"norm": "linf", "epsilon": "4/255"},
-                        {"norm": "l2", "epsilon": 0.5},
-                    ],
+                    "threats": [{"norm": "linf", "epsilon": "4/255"}, {"norm": "l2", "epsilon": 0.5}],
                 },
-                "physical": {
-                    "images": 4,
-                    "sticker_steps": 2,
-                    "sticker_places": 2,
-                    "shadow_shapes": 2,
-                    "graffiti_shapes": 2,
-                    "rotation_points": 3,
-                    "shift_points": 1,
-                    "shift": 0,
-                    "zoom_points": 1,
-                    "zoom": 0,
-                    "patch_pair": ["Stop", "Priority road"],
-                    "patch_steps": 2,
-                },
-            },
+                physical={"patch_pair": ["Stop", "Priority road"]},
+            ),
             "gates": [
                 {
                     "id": "accuracy",

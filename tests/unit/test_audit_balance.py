@@ -12,9 +12,10 @@ import pytest
 from safeml.audits.balance.run import run
 from safeml.audits.base import AuditInputs
 from safeml.data.dataset import ImageDataset
-from safeml.results import Bars, Metric, StageResult, Table
+from safeml.results import Bars, StageResult
 from safeml.stages.balance import BalanceSettings
 from tests.fakes import dataset, oracle
+from tests.records import metric, severities, table
 
 LABELS = np.arange(40) % 4
 MODEL = oracle(LABELS, 4)
@@ -25,20 +26,6 @@ def audit(
     test: ImageDataset, train: ImageDataset | None = None, valid: ImageDataset | None = None
 ) -> StageResult:
     return run(AuditInputs(MODEL, test, train, valid), BalanceSettings())
-
-
-def metric(result: StageResult, name: str, where: str = "all") -> Metric:
-    (found,) = [entry for entry in result.metrics if (entry.name, entry.slice) == (name, where)]
-    return found
-
-
-def table(result: StageResult, key: str) -> Table:
-    (found,) = [entry for entry in result.figures if entry.id == key]
-    return found
-
-
-def codes(result: StageResult) -> dict[str, str]:
-    return {finding.code: finding.severity for finding in result.findings}
 
 
 @pytest.fixture
@@ -57,14 +44,18 @@ def test_separate_splits_share_nothing(test_set: ImageDataset, train_set: ImageD
         found = metric(result, name)
         assert (found.value, found.low, found.high, found.clustering) == (0, 0, 0, "census")
     assert table(result, "copies").rows == []
-    assert set(codes(result)) == {"small-classes-test", "small-classes-train"}
+    assert set(severities(result)) == {"small-classes-test", "small-classes-train"}
 
 
 def test_a_split_against_itself_shares_everything(test_set: ImageDataset) -> None:
     result = audit(test_set, test_set)
     assert metric(result, "shared_duplicates").value == 40
     assert metric(result, "shared_tracks").value == 40
-    assert codes(result)["shared-duplicates-train"] == codes(result)["shared-tracks-train"] == "serious"
+    assert (
+        severities(result)["shared-duplicates-train"]
+        == severities(result)["shared-tracks-train"]
+        == "serious"
+    )
 
 
 def test_planted_copies_are_counted_once_and_named(test_set: ImageDataset, train_set: ImageDataset) -> None:

@@ -15,6 +15,7 @@ from safeml.results import ModelOrigin, ModelScan, StageResult
 from safeml.settings.model import InputSettings
 from safeml.stages.model import ModelFileSettings
 from tests.fakes import dataset, oracle
+from tests.records import severities
 
 LABELS = np.arange(40) % 4
 SCAN = ModelScan(
@@ -39,10 +40,6 @@ def page(trained: bool = False, train: bool = False, **contract: object) -> Stag
     return run(inputs, ModelFileSettings())
 
 
-def codes(result: StageResult) -> dict[str, str]:
-    return {finding.code: finding.severity for finding in result.findings}
-
-
 def cells(result: StageResult) -> set[str]:
     return {str(cell) for figure in result.figures for row in figure.rows for cell in row}
 
@@ -57,13 +54,13 @@ def cells(result: StageResult) -> set[str]:
     ],
 )
 def test_whose_training_is_not_visible_is_said(trained: bool, train: bool, expected: dict[str, str]) -> None:
-    assert codes(page(trained, train)) == expected
+    assert severities(page(trained, train)) == expected
 
 
 def test_a_contract_that_was_chosen_on_the_test_images_is_said() -> None:
     here = contract_key(InputSettings(channels="bgr"), dataset(LABELS).pixels_fingerprint, "f" * 64)
     measured = page(True, True, channels="bgr", chosen_on=here)
-    assert codes(measured) == {"contract-chosen-on-test": "warning"}
+    assert severities(measured) == {"contract-chosen-on-test": "warning"}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +70,7 @@ def test_a_contract_that_was_chosen_on_the_test_images_is_said() -> None:
 def test_a_contract_that_was_changed_since_is_not_called_measured(changed: dict) -> None:
     here = contract_key(InputSettings(channels="bgr"), dataset(LABELS).pixels_fingerprint, "f" * 64)
     settings = {"channels": "bgr", "chosen_on": here, **changed}
-    assert codes(page(True, True, **settings)) == {"contract-measured-elsewhere": "info"}
+    assert severities(page(True, True, **settings)) == {"contract-measured-elsewhere": "info"}
 
 
 def test_the_scan_and_the_loading_are_shown() -> None:

@@ -11,10 +11,11 @@ from safeml.audits.weakest import weakest_recall
 from safeml.data.dataset import ImageDataset
 from safeml.data.signs import CLASS_NAMES, FAMILIES
 from safeml.errors import StageError
-from safeml.results import DotPlot, Matrix, Metric, StageResult, Table
+from safeml.results import DotPlot, Matrix, StageResult, Table
 from safeml.stages.performance import PerformanceSettings
 from safeml.statistics import Clustering, proportion_metric
 from tests.fakes import Answers, dataset, oracle
+from tests.records import codes, metric
 
 QUICK = PerformanceSettings(bootstrap=100)
 
@@ -23,18 +24,9 @@ def audit(data: ImageDataset, logits: np.ndarray, **arguments: object) -> StageR
     return run(AuditInputs(Answers(logits), data), QUICK, **arguments)
 
 
-def metric(result: StageResult, name: str, where: str = "all") -> Metric:
-    (found,) = [entry for entry in result.metrics if (entry.name, entry.slice) == (name, where)]
-    return found
-
-
 def figure(result: StageResult, key: str) -> Table | DotPlot | Matrix:
     (found,) = [entry for entry in result.figures if entry.id == key]
     return found
-
-
-def codes(result: StageResult) -> set[str]:
-    return {finding.code for finding in result.findings}
 
 
 @pytest.fixture

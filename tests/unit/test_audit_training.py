@@ -10,9 +10,10 @@ import pytest
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.training.run import run
-from safeml.results import Curve, Finding, StageResult, Table
+from safeml.results import Curve, Finding, StageResult
 from safeml.stages.training import TrainingSettings
 from tests.fakes import dataset, oracle
+from tests.records import severities, table
 
 LABELS = np.arange(40) % 4
 TEST = dataset(LABELS, seed=1)
@@ -51,10 +52,6 @@ def audit(values: dict[str, Any] | None, **data: Any) -> StageResult:
     return run(AuditInputs(MODEL, TEST, manifest=values, **data), TrainingSettings())
 
 
-def codes(result: StageResult) -> dict[str, str]:
-    return {finding.code: finding.severity for finding in result.findings}
-
-
 def test_without_a_manifest_the_stage_is_skipped_with_its_reason() -> None:
     result = audit(None)
     assert (result.status, result.metrics) == ("skipped", [])
@@ -64,7 +61,7 @@ def test_without_a_manifest_the_stage_is_skipped_with_its_reason() -> None:
 def test_a_plain_manifest() -> None:
     result = audit(manifest())
     assert result.status == "ok"
-    assert codes(result) == {"choice-flatters": "info"}
+    assert severities(result) == {"choice-flatters": "info"}
     accuracy, gap = result.metrics
     assert (accuracy.name, accuracy.value, accuracy.n) == ("validation_accuracy_chosen", 0.9, 400)
     assert (accuracy.low, accuracy.high, accuracy.clustering) == (None, None, "unknown")
@@ -74,14 +71,14 @@ def test_a_plain_manifest() -> None:
 
 
 def test_the_last_epoch_as_the_best_is_doubted() -> None:
-    assert codes(audit(manifest((0.5, 0.8, 0.9), chosen=3)))["best-epoch-is-last"] == "warning"
+    assert severities(audit(manifest((0.5, 0.8, 0.9), chosen=3)))["best-epoch-is-last"] == "warning"
 
 
 @pytest.mark.parametrize(("training", "doubted"), [(0.949, False), (0.951, True)])
 def test_the_gap_between_training_and_validation(training: float, doubted: bool) -> None:
     values = manifest()
     values["epochs"][1]["accuracy"] = training
-    assert ("train-validation-gap" in codes(audit(values))) == doubted
+    assert ("train-validation-gap" in severities(audit(values))) == doubted
 
 
 @pytest.mark.parametrize(("value", "doubted"), [(0.25, True), (0.31, True), (0.32, False)])
@@ -89,46 +86,46 @@ def test_chance_level_is_a_quarter_of_four_classes_and_three_standard_errors(
     value: float, doubted: bool
 ) -> None:
     # 0.25 + 3 sqrt(0.25 * 0.75 / 400) = 0.315
-    assert ("chance-level" in codes(audit(manifest((0.1, value, 0.1))))) == doubted
+    assert ("chance-level" in severities(audit(manifest((0.1, value, 0.1))))) == doubted
 
 
 def test_chance_of_an_unbalanced_validation_set_is_its_largest_class() -> None:
     valid = dataset(np.repeat([0, 1, 2, 3], [360, 20, 10, 10]), seed=5)
     values = manifest((0.5, 0.9, 0.8))
     values["valid"]["fingerprint"] = valid.fingerprint
-    assert codes(audit(values, valid=valid))["chance-level"] == "serious"
+    assert severities(audit(values, valid=valid))["chance-level"] == "serious"
 
 
 def test_another_model_is_serious() -> None:
     values = manifest()
     values["model_fingerprint"] = "c" * 64
-    assert codes(audit(values))["another-model"] == "serious"
+    assert severities(audit(values))["another-model"] == "serious"
 
 
 @pytest.mark.parametrize(("role", "code"), [("train", "trained-on-test"), ("valid", "chosen-on-test")])
 def test_the_test_set_among_the_training_data_is_serious(role: str, code: str) -> None:
     values = manifest()
     values[role]["fingerprint"] = TEST.fingerprint
-    assert codes(audit(values))[code] == "serious"
+    assert severities(audit(values))[code] == "serious"
 
 
 def test_training_data_that_are_not_those_of_the_manifest() -> None:
     result = audit(manifest(), train=dataset(LABELS, seed=7))
-    assert codes(result)["another-train-set"] == "warning"
+    assert severities(result)["another-train-set"] == "warning"
 
 
 def test_a_choice_that_is_not_the_best_is_serious() -> None:
-    assert codes(audit(manifest(chosen=3)))["not-the-best-epoch"] == "serious"
+    assert severities(audit(manifest(chosen=3)))["not-the-best-epoch"] == "serious"
     values = manifest()
     values["chosen"]["value"] = 0.99
-    assert codes(audit(values))["not-the-best-epoch"] == "serious"
+    assert severities(audit(values))["not-the-best-epoch"] == "serious"
 
 
 def test_names_that_tie_in_four_decimals_are_told_and_full_precision_decides() -> None:
     result = audit(manifest((0.5, 0.98204, 0.98196)))
-    assert codes(result)["rounded-names-tie"] == "info"
-    assert "not-the-best-epoch" not in codes(result)
-    assert "not-the-best-epoch" in codes(audit(manifest((0.5, 0.98196, 0.98204))))
+    assert severities(result)["rounded-names-tie"] == "info"
+    assert "not-the-best-epoch" not in severities(result)
+    assert "not-the-best-epoch" in severities(audit(manifest((0.5, 0.98196, 0.98204))))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +134,7 @@ def test_names_that_tie_in_four_decimals_are_told_and_full_precision_decides() -
 def test_equal_epochs_are_called_equal_and_no_precision_is_said_to_decide(chosen: int, which: str) -> None:
     result = audit(manifest((0.5, 0.98204, 0.6, 0.98204), chosen=chosen))
     assert found(result, "epochs-equal").message.endswith(f"epochs 2, 4 are equal; {which}")
-    assert not codes(result).keys() & {"rounded-names-tie", "not-the-best-epoch"}
+    assert not severities(result).keys() & {"rounded-names-tie", "not-the-best-epoch"}
 
 
 def test_equal_epochs_are_not_counted_among_those_that_only_look_alike() -> None:
@@ -149,7 +146,7 @@ def test_equal_epochs_are_not_counted_among_those_that_only_look_alike() -> None
     assert found(result, "choice-within-one-sign").evidence["epochs_within_one_sign"] == 2
     values = manifest((0.1, 0.98204, 0.2, 0.98204))
     values["valid"]["signs"] = 4
-    assert "choice-within-one-sign" not in codes(audit(values))
+    assert "choice-within-one-sign" not in severities(audit(values))
 
 
 def test_accuracies_among_the_evidence_are_named_as_such() -> None:
@@ -175,20 +172,14 @@ def test_the_first_thing_to_repeat_is_the_training() -> None:
 def test_the_loss_is_better_when_it_is_lower() -> None:
     values = manifest()
     values["chosen"] |= {"monitor": "val_loss", "value": values["epochs"][1]["val_loss"]}
-    assert "not-the-best-epoch" not in codes(audit(values))
+    assert "not-the-best-epoch" not in severities(audit(values))
     values["chosen"] |= {"epoch": 1, "value": values["epochs"][0]["val_loss"]}
-    assert "not-the-best-epoch" in codes(audit(values))
+    assert "not-the-best-epoch" in severities(audit(values))
 
 
 def found(result: StageResult, code: str) -> Finding:
     [finding] = [finding for finding in result.findings if finding.code == code]
     return finding
-
-
-def table(result: StageResult, table_id: str) -> Table:
-    [figure] = [figure for figure in result.figures if figure.id == table_id]
-    assert isinstance(figure, Table)
-    return figure
 
 
 def with_inflation(accuracy: float, shared: int = 399, images: int = 400) -> dict[str, Any]:
@@ -226,7 +217,7 @@ def test_a_random_split_is_set_against_this_split() -> None:
 def test_a_random_split_is_told_where_it_flatters_by_more_than_half_a_point(
     accuracy: float, told: bool
 ) -> None:
-    assert ("random-split-flatters" in codes(audit(with_inflation(accuracy)))) == told
+    assert ("random-split-flatters" in severities(audit(with_inflation(accuracy)))) == told
 
 
 def test_a_random_split_that_is_no_better_is_not_called_better() -> None:
@@ -247,7 +238,7 @@ def test_without_a_second_training_the_random_split_is_not_measured() -> None:
 
 
 def test_a_random_split_of_another_size_is_no_fair_comparison() -> None:
-    assert codes(audit(with_inflation(0.95, 90, 100)))["random-split-of-another-size"] == "warning"
+    assert severities(audit(with_inflation(0.95, 90, 100)))["random-split-of-another-size"] == "warning"
 
 
 def test_images_of_shared_signs_are_counted_where_both_sets_are_given() -> None:
@@ -267,10 +258,10 @@ def test_a_recipe_that_splits_by_image_is_serious() -> None:
     values = manifest()
     values["recipe"]["data"] = {"split": "image"}
     result = audit(values)
-    assert codes(result)["split-by-image"] == "serious"
+    assert severities(result)["split-by-image"] == "serious"
     assert [fact.label for fact in result.not_tested][1] == "Split by sign"
     values["recipe"]["data"] = {"split": "track"}
-    assert "split-by-image" not in codes(audit(values))
+    assert "split-by-image" not in severities(audit(values))
 
 
 @pytest.mark.parametrize(("second", "told"), [(0.75, False), (0.7501, True), (0.2, False)])
@@ -279,7 +270,7 @@ def test_epochs_within_one_sign_are_not_told_apart(second: float, told: bool) ->
     values = manifest((second, 1.0, 0.1))
     values["valid"]["signs"] = 4
     result = audit(values)
-    assert ("choice-within-one-sign" in codes(result)) == told
+    assert ("choice-within-one-sign" in severities(result)) == told
     assert "25.00 points" in result.facts[2].detail
 
 
@@ -288,7 +279,7 @@ def test_few_validation_signs_are_told(signs: int, told: bool) -> None:
     values = manifest()
     values["valid"]["signs"] = signs
     result = audit(values)
-    assert ("few-validation-signs" in codes(result)) == told
+    assert ("few-validation-signs" in severities(result)) == told
     assert any(f"400 images are only {signs} independent observations" in line for line in result.limits)
     assert (result.metrics[0].signs, result.metrics[0].low) == (signs, None)
 
@@ -303,7 +294,7 @@ def test_classes_with_one_sign_in_validation_are_named() -> None:
     assert (finding.severity, finding.evidence["classes"], finding.evidence["of"]) == ("warning", 1, 4)
     assert '"class 0"' in finding.message
     assert '"class 1"' not in finding.message
-    assert "classes-with-one-validation-sign" not in codes(audit(manifest(), valid=valid))
+    assert "classes-with-one-validation-sign" not in severities(audit(manifest(), valid=valid))
 
 
 def test_two_classes() -> None:

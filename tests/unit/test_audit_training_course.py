@@ -7,7 +7,8 @@ import pytest
 
 from safeml.results import Curve
 from tests.fakes import dataset
-from tests.unit.test_audit_training import audit, codes, found, manifest, table
+from tests.records import severities, table
+from tests.unit.test_audit_training import audit, found, manifest
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_the_end_of_training_is_told_and_has_a_reason(recipe: dict[str, int], co
     # Four epochs, the second is the best: two were waited for.
     values = manifest((0.5, 0.9, 0.8, 0.7))
     values["recipe"] |= recipe
-    given = codes(audit(values)).keys() & {"stopped-early", "epochs-unlike-recipe"}
+    given = severities(audit(values)).keys() & {"stopped-early", "epochs-unlike-recipe"}
     assert given == ({code} if code else set())
 
 
@@ -34,7 +35,7 @@ def test_patience_begins_with_the_last_phase() -> None:
     values = manifest((0.9, 0.5, 0.6, 0.7), chosen=1)
     values["recipe"] |= {"epochs": 9, "early_stopping": 2}
     values["phases"] = [{"first": 1, "last": 2, "note": "head"}, {"first": 3, "last": 9, "note": "all"}]
-    assert codes(audit(values))["stopped-early"] == "info"
+    assert severities(audit(values))["stopped-early"] == "info"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_loss_that_rises_with_the_accuracy_is_overconfidence(losses: tuple[flo
     values = manifest((0.8, 0.9, 0.7))
     for epoch, loss in zip(values["epochs"], losses, strict=True):
         epoch["val_loss"] = loss
-    assert ("loss-rises" in codes(audit(values))) == told
+    assert ("loss-rises" in severities(audit(values))) == told
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_accuracy_that_jumps_at_the_end_had_not_settled(
     values = manifest((0.1, 0.2, 0.9, 0.4, 0.5, 0.6, *last_third), chosen=3)
     values["valid"]["signs"] = signs
     result = audit(values)
-    assert ("not-settled" in codes(result)) == told
+    assert ("not-settled" in severities(result)) == told
     if told:
         assert found(result, "not-settled").evidence["standard_deviation"] == pytest.approx(0.02)
 
@@ -72,18 +73,18 @@ def test_a_loss_is_lowest_after_the_chosen_epoch_or_at_a_lower_accuracy() -> Non
     values = manifest((0.8, 0.9, 0.7))
     for epoch, loss in zip(values["epochs"], (0.2, 0.2, 0.1), strict=True):
         epoch["val_loss"] = loss
-    assert "loss-rises" not in codes(audit(values))  # what came later is not in the model
+    assert "loss-rises" not in severities(audit(values))  # what came later is not in the model
     values["chosen"]["epoch"] = 3
     values["epochs"][2]["val_loss"] = 0.5
-    assert "loss-rises" not in codes(audit(values))  # accuracy falls, too: that is no overconfidence
+    assert "loss-rises" not in severities(audit(values))  # accuracy falls, too: that is no overconfidence
 
 
 def test_a_chosen_epoch_without_a_checkpoint_is_doubted() -> None:
     values = manifest()
     values["epochs"][1]["file"] = ""
-    assert codes(audit(values))["chosen-not-saved"] == "warning"
+    assert severities(audit(values))["chosen-not-saved"] == "warning"
     values["epochs"][0]["file"], values["epochs"][1]["file"] = "", "x.keras"
-    assert "chosen-not-saved" not in codes(audit(values))
+    assert "chosen-not-saved" not in severities(audit(values))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_how_classes_were_balanced_is_told_and_leaves_chance_as_it_is(balance: s
     values["valid"]["fingerprint"] = valid.fingerprint
     values["recipe"]["balance"] = balance
     result = audit(values, valid=valid)
-    assert ("classes-balanced" in codes(result)) == (code is not None)
+    assert ("classes-balanced" in severities(result)) == (code is not None)
     assert found(result, "chance-level").evidence["chance"] == pytest.approx(0.9)
 
 
@@ -110,7 +111,7 @@ def test_classes_of_very_different_size_are_told_where_nothing_balances_them(mos
     values = manifest()
     values["train"]["fingerprint"] = train.fingerprint
     values["recipe"]["balance"] = "none"
-    assert ("classes-not-balanced" in codes(audit(values, train=train))) == told
+    assert ("classes-not-balanced" in severities(audit(values, train=train))) == told
 
 
 BACKBONE = {"source": "MobileNetV2", "weights": "imagenet", "freeze": "auto"}
@@ -134,7 +135,7 @@ def test_a_transferred_backbone_is_told_with_its_phases() -> None:
     curves = [figure for figure in result.figures if isinstance(figure, Curve)]
     assert all((2.0, "2 chosen, phase 2") in figure.x_ticks for figure in curves)
     assert "The transferred network" in [fact.label for fact in result.not_tested]
-    assert "later-phases-gained-nothing" not in codes(result)
+    assert "later-phases-gained-nothing" not in severities(result)
 
 
 def test_the_start_of_a_phase_and_the_chosen_epoch_are_marked() -> None:
@@ -148,13 +149,13 @@ def test_the_start_of_a_phase_and_the_chosen_epoch_are_marked() -> None:
 def test_a_model_from_the_first_phase_has_nothing_of_the_later_ones() -> None:
     values = manifest((0.9, 0.5, 0.6), chosen=1) | {"phases": PHASES}
     values["recipe"]["backbone"] = BACKBONE
-    assert codes(audit(values))["later-phases-gained-nothing"] == "info"
+    assert severities(audit(values))["later-phases-gained-nothing"] == "info"
 
 
 def test_random_weights_are_no_transfer() -> None:
     values = manifest()
     values["recipe"]["backbone"] = BACKBONE | {"weights": "none"}
-    assert "transferred" not in codes(audit(values))
+    assert "transferred" not in severities(audit(values))
     values["recipe"]["backbone"] = BACKBONE | {"source": "../resnet-gtsrb"}
     assert "from ../resnet-gtsrb;" in found(audit(values), "transferred").message
 

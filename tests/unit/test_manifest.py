@@ -17,7 +17,8 @@ from safeml.audits.training.manifest import parse_manifest
 from safeml.errors import InputRefused
 from safeml.report.charts import draw_curve
 from safeml.results import Curve
-from tests.unit.test_audit_training import audit, manifest, table, with_inflation
+from tests.records import table
+from tests.unit.test_audit_training import audit, manifest, with_inflation
 from tests.unit.test_audit_training_course import BACKBONE, PHASES
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -1,0 +1,126 @@
+"""The processor time that the tests may take: measured around each item, children included, and enforced.
+
+Wall time says how busy the machine is; processor seconds say what a test costs wherever it runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from typing import Any
+
+import pytest
+
+ITEM_SECONDS = 15.0
+FILE_SECONDS = 45.0
+SHOWN = 10
+PROPERTY = "cpu_seconds"
+# The files that may cost more, each with its bound in processor seconds and the reason.
+LARGER: dict[str, tuple[float, str]] = {
+    "tests/security/test_load_hostile.py": (150, "each hostile file is loaded in a process with limits"),
+    "tests/integration/test_plan.py": (110, "plans and one audit of a perfect model, each in a process"),
+    "tests/integration/test_bad_environment.py": (110, "a training and an audit in an odd environment"),
+    "tests/integration/test_durable_audit.py": (
+        90,
+        "an audit in three processes, and perhaps the session's run",
+    ),
+    "tests/integration/test_training_fit.py": (90, "each interrupted training is compiled again"),
+    "tests/integration/test_killed_training.py": (90, "a training killed, and perhaps the session's run"),
+    "tests/integration/test_pipeline.py": (90, "an ONNX audit and a training, and perhaps the session's run"),
+}
+STARTED = pytest.StashKey[float]()
+
+
+def used() -> float:
+    """Return the processor seconds of this process and of its children that ended."""
+    usages = (getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def over_item(seconds: float, slow: bool) -> str:
+    """Return what is wrong with an item that took `seconds`, or "". Items marked slow are bounded by their file only."""
+    if slow or seconds <= ITEM_SECONDS:
+        return ""
+    return f"took {seconds:.1f} processor seconds; an item not marked slow may take {ITEM_SECONDS:g}."
+
+
+def over_file(file: str, seconds: float) -> str:
+    """Return what is wrong with a file whose items took `seconds` together, or ""."""
+    bound = LARGER.get(file, (FILE_SECONDS, ""))[0]
+    if seconds <= bound:
+        return ""
+    return (
+        f"{file} took {seconds:.1f} processor seconds and may take {bound:g}; make it cheaper, or list it in "
+        "tests/budget.py with a larger bound and the reason."
+    )
+
+
+class Spent:
+    """The seconds of each file, as the reports of its items come in, from this process or from workers."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            self.seconds[report.nodeid.partition("::")[0]] += dict(report.user_properties).get(PROPERTY, 0.0)
+
+    @property
+    def over(self) -> list[str]:
+        return [line for line in (over_file(*row) for row in sorted(self.seconds.items())) if line]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.over and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        rows = sorted(self.seconds.items(), key=lambda row: -row[1])[:SHOWN]
+        terminalreporter.section(
+            f"processor time: {sum(self.seconds.values()):.0f} s; the most expensive files"
+        )
+        for file, seconds in rows:
+            terminalreporter.write_line(f"{seconds:7.1f} s  {file}")
+        for line in self.over:
+            terminalreporter.write_line(line, red=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that cost most first, so that no worker is left alone with one at the end."""
+    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
+
+    def rank(item: pytest.Item) -> float:
+        file = _file(item)
+        return -LARGER[file][0] if file in LARGER else -FILE_SECONDS * (file in slow)
+
+    items.sort(key=rank)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Spent(), "safeml-budget")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    item.stash[STARTED] = used()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "teardown":
+        seconds = used() - item.stash[STARTED]
+        report.user_properties.append((PROPERTY, round(seconds, 2)))
+        wrong = over_item(seconds, item.get_closest_marker("slow") is not None)
+        if wrong and report.passed:
+            report.outcome, report.longrepr = "failed", f"{item.nodeid} {wrong}"
+    return report

@@ -1,0 +1,130 @@
+"""A new stage is one folder and one row: installed beside the suite, it appears wherever stages do, and no other file changes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safeml.results import Run
+from safeml.store.files import read_run
+from tests.toy.project import ROOT, finish, toy, write_toy
+from tests.toy.row import TOY
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that gates the toy stage, with a full run in `run`, made by `safeml run`."""
+    folder = tmp_path_factory.mktemp("toy")
+    write_toy(folder)
+    done = toy("run", "--config", folder / "safeml.toml", "--out", folder / "run")
+    assert done.returncode == 1, done.stderr
+    return folder
+
+
+def toy_result(run: Run) -> Any:
+    return next(stage for stage in run.stages if stage.stage == TOY.name)
+
+
+def test_a_run_measures_it_last_and_records_its_settings(project: Path) -> None:
+    run = read_run(project / "run")
+    assert [stage.stage for stage in run.stages][-1] == TOY.name
+    found = toy_result(run)
+    assert (found.status, found.title) == ("ok", TOY.title)
+    assert [metric.name for metric in found.metrics] == ["dimmed_accuracy"]
+    assert run.configuration["stages"][TOY.name] == TOY.settings().model_dump(mode="json")
+    assert (project / "run" / "stages" / "toy.json").is_file()
+
+
+def test_its_gate_decides(project: Path) -> None:
+    gates = {result.gate.id: result for result in read_run(project / "run").verdict.gates}
+    assert gates["dimmed"].status == "pass"
+    strict = project / "strict.toml"
+    strict.write_text((project / "safeml.toml").read_text().replace("threshold = 0.5", "threshold = 0.99"))
+    assert "Accuracy on dimmed images" in toy("gate", project / "run", "--config", strict).stdout
+    slip = project / "slip.toml"
+    slip.write_text((project / "safeml.toml").read_text().replace("dimmed_accuracy", "dimmed_acuracy"))
+    done = toy("audit", "--config", slip)
+    assert done.returncode == 2
+    assert 'did you mean "dimmed_accuracy"' in done.stderr
+
+
+def test_the_report_has_its_page_and_junit_its_suite(project: Path) -> None:
+    assert TOY.title in (project / "run" / "index.html").read_text()
+    assert "Accuracy by light" in (project / "run" / "toy.html").read_text()
+    suites = {suite.get("name"): suite for suite in ET.parse(project / "run" / "junit.xml").getroot()}
+    assert [case.get("name") for case in suites[TOY.name].iter("testcase")] == ["dimmed"]
+    assert toy("report", project / "run", "--out", project / "again").returncode == 0
+    assert (project / "again" / "toy.html").read_bytes() == (project / "run" / "toy.html").read_bytes()
+
+
+def test_a_plan_counts_it_and_searches_its_limit(project: Path) -> None:
+    done = toy("plan", "--json", "--config", project / "safeml.toml", "--out", project / "run")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    [stage] = [stage for stage in plan["stages"] if stage["stage"] == TOY.name]
+    assert (stage["state"], stage["images"]) == ("done", 80)
+    [gate] = [gate for gate in plan["gates"] if gate["gate"]["id"] == "dimmed"]
+    assert gate["state"] == "provable"
+    assert plan["best_exit_code"] == 0
+    done = toy("plan", "--json", "--no-probe", "--config", project / "safeml.toml")
+    [stage] = [stage for stage in json.loads(done.stdout)["stages"] if stage["stage"] == TOY.name]
+    assert (stage["state"], stage["forward_passes"], stage["slices"]) == ("runs", 160, 20)
+
+
+def test_init_writes_its_gate(project: Path) -> None:
+    paths = ["--model", project / "toy.model", "--data", project / "test.npz", "--out", project / "new.toml"]
+    assert toy("init", *paths).returncode == 0
+    written = tomllib.loads((project / "new.toml").read_text())["gates"]
+    [gate] = [gate for gate in written if gate["stage"] == TOY.name]
+    assert gate["id"] == TOY.gates[0].id
+    assert gate["threshold"] == TOY.gates[0].threshold
+
+
+def test_the_quick_profile_takes_its_quick_form(project: Path) -> None:
+    assert finish(project, "quick", "--profile", "quick").returncode == 1
+    assert toy_result(read_run(project / "quick")).provenance.settings["images"] == 4
+
+
+def test_the_table_of_stages_names_it() -> None:
+    program = "from safeml.stages import STAGES; print([(row.name, row.summary) for row in STAGES][-1])"
+    done = toy_python(program)
+    assert done == f"{(TOY.name, TOY.summary)!r}\n"
+
+
+def test_its_row_may_be_imported_before_the_suite() -> None:
+    """As the other package's own tests do."""
+    program = "from tests.toy.row import TOY; from safeml.stages import STAGES; print(STAGES[-1] is TOY)"
+    assert toy_python(program) == "True\n"
+
+
+def test_a_stage_whose_name_is_taken_is_refused() -> None:
+    program = """
+from dataclasses import replace
+from tests.toy import row
+row.TOY = replace(row.TOY, name="balance")
+try:
+    from safeml.stages import STAGES
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    assert 'names its stage "balance", which is taken' in toy_python(program)
+
+
+def toy_python(program: str) -> str:
+    """What a program prints where the toy stage is installed."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import tests.toy.run\n{program}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

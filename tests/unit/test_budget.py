@@ -1,0 +1,59 @@
+"""The budget of the tests: what fails it, and that the bounds that it lists are of files that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import budget
+
+pytest_plugins = ["pytester"]
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_larger_bound_is_of_a_file_that_is_there_and_has_a_reason() -> None:
+    for file, (bound, reason) in budget.LARGER.items():
+        assert (ROOT / file).is_file(), file
+        assert bound > budget.FILE_SECONDS
+        assert len(reason.split()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("mark", "item", "file", "failed"), [("", 0.05, 9.0, 1), ("@pytest.mark.slow", 0.05, 9.0, 0)]
+)
+def test_an_item_over_its_bound_fails_unless_it_is_slow(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str,
+    item: float,
+    file: float,
+    failed: int,
+) -> None:
+    result = _run(pytester, monkeypatch, mark, item, file)
+    assert result.parseoutcomes().get("errors", 0) == failed
+    assert result.ret == failed
+
+
+def test_a_file_over_its_bound_fails_the_session_and_is_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _run(pytester, monkeypatch, "", 9.0, 0.05)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*processor time: *", "*test_busy.py", "test_busy.py took * may take 0.05;*"]
+    )
+
+
+def _run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mark: str, item: float, file: float
+) -> pytest.RunResult:
+    """Run a test that works 0.2 processor seconds in a session of its own, in this process, under these bounds."""
+    monkeypatch.setattr(budget, "ITEM_SECONDS", item)
+    monkeypatch.setattr(budget, "FILE_SECONDS", file)
+    pytester.makeini("[pytest]\nmarkers =\n    slow: slow")
+    pytester.makepyfile(
+        test_busy=f"import time, pytest\n{mark}\ndef test_busy():\n"
+        "    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n"
+    )
+    return pytester.runpytest_inprocess("-p", "tests.budget", "-p", "no:xdist", "-p", "no:cacheprovider")
