@@ -67,7 +67,7 @@ class Outgoing:
 
 
 class Propagation:
-    """One network, compiled once, for batches of its own size."""
+    """One network, compiled once, for batches of one fixed size."""
 
     def __init__(self, network: Network, shape: tuple[int, ...]) -> None:
         import tensorflow as tf

@@ -41,8 +41,6 @@ PENDING: set[str] = {
     "docs/adr/0007-durable-runs.md",
     "docs/adr/0008-training-that-resumes.md",
     "docs/adr/0009-an-ensemble-that-is-audited.md",
-    "safeml/audits",
-    "safeml/certification",
     "safeml/classifiers",
     "safeml/config",
     "safeml/data",
