@@ -28,9 +28,8 @@ from safeml.wording import counted, limit_percent, percent
 
 TOLERANCE = 0.01  # accuracy; repetitions of an attack with random starts differ by about this
 ZERO_SHARE = 0.01
-MOVING = (
-    0.05  # change of the loss in the last tenth of the steps, relative to its range; above: not converged
-)
+# Change of the loss in the last tenth of the steps, relative to its range; above it, the loss has not converged.
+MOVING = 0.05
 LEAST_STEPS = 11  # with fewer steps, none is in the last tenth, and convergence is unknown
 LONGER = 4  # factor on the steps, for images whose loss has not converged
 FEW = 2  # images: successes on so few are counted and fail no check

@@ -13,7 +13,9 @@ from safeml.results import Metric
 from safeml.statistics import proportion_metric
 from safeml.threats import threat_words
 
-NO_GRADIENT = "the model gives no gradient, and robust accuracy is not measured without one"
+NO_GRADIENT = (
+    "the model gives no gradient, and attacks by queries only are too weak to estimate robust accuracy"
+)
 NONE_CORRECT = "no image is classified correctly, so there is nothing to attack"
 MASKED = "upper bound only: a gradient-masking check failed"
 WEAK = "lower bound only: the surrogate is inaccurate, or the attack failed on the surrogate"
