@@ -1,4 +1,4 @@
-"""What small steps gain of what the gradient promises, measured in slices that are kept. Legend: M images, H W C pixels."""
+"""Compare the gain of a small step with the gain that the gradient predicts. Legend: M images, H W C pixels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from safeml.audits.slices import Slices
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.sealed import Arrays
 
-PROBED = 64  # images, for checks that need an attack of their own
-# Of the promise. Of 128 validation signs each, no image of five honest networks kept less than half.
+PROBED = 64  # images, for checks that run a separate attack
+# Share of the predicted gain. On 128 validation images each, no image of five unmasked networks gained less than half.
 KEPT = 0.1
-BREAKING = 0.05  # of the images may keep less; a mask may hide some classes alone
-PURPOSE = 0x9B  # of the random numbers that choose
+BREAKING = 0.05  # largest share of images below KEPT; a mask may hide only some classes
+PURPOSE = 0x9B  # of the random numbers that select images
 
 
 def probed(rows: np.ndarray, seed: int) -> np.ndarray:
-    """At most `PROBED` of `rows` (int [M]), drawn at random and sorted: data often stand sorted by class."""
+    """Draw at most `PROBED` of `rows` (int [M]) at random and sort them; data are often sorted by class."""
     return np.sort(np.random.default_rng([seed, PURPOSE]).permutation(rows)[:PROBED])
 
 
 def broken(kept: np.ndarray) -> float:
-    """The share of promises (float [M]) of which too little was kept; what is not a number was not kept."""
+    """Return the share of `kept` (float [M], gain divided by predicted gain) below `KEPT`; NaN counts as below."""
     return float((~(kept >= KEPT)).mean()) if len(kept) else 0.0
 
 
@@ -34,9 +34,11 @@ def promises(
     norm: str,
     step: float,
 ) -> np.ndarray:
-    """float32 [M]: how much of what its gradient promises a small step gains; of a classifier that has a gradient.
+    """Return float32 [M]: the gain of a small step divided by the gain that the gradient predicts.
 
-    columns: images (float32 [M, H, W, C], 0..1, correctly classified when clean), labels and ids (int [M]). step: in pixel units.
+    inputs: their classifier has a gradient.
+    columns: images (float32 [M, H, W, C], 0..1, classified correctly when clean), labels and ids (int [M]).
+    step: pixel units.
     """
     images, labels = columns["images"], columns["labels"]
 
@@ -46,7 +48,7 @@ def promises(
         kept = until_it_fits(
             batch,
             lambda size: promise_kept(
-                inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient is the caller's to know
+                inputs.classifier,  # type: ignore[arg-type]  # the caller checks that it has a gradient
                 images[chosen],
                 labels[chosen],
                 norm,

@@ -1,5 +1,5 @@
-"""Certified lower bounds of robustness: what no attack, however good, can undercut. Attacks give the upper bounds.
+"""Certified lower bounds of robust accuracy, valid for every attack. Attacks give the upper bounds.
 
-`ibp` proves answers of the deployed model by interval bounds; `smoothing` certifies another classifier, made of the model
-and noise. Files that import TensorFlow at their top (`interval`, `rules`) are imported inside of functions only.
+`ibp` certifies predictions of the deployed model by interval bounds. `smoothing` certifies another classifier, built from the
+model and noise. Modules that import TensorFlow at the top (`interval`, `rules`) are imported only inside functions.
 """

@@ -1,4 +1,4 @@
-"""What a method of certification says when it cannot speak about a model."""
+"""The error of a certification method that does not support a model."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from safeml.errors import StageError
 
 
 class NotCertifiable(StageError):
-    """No certificate can be given for this model, whatever the image: its one sentence names the operation and why."""
+    """No image of this model can be certified; the message names the operation and the reason."""

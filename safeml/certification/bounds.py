@@ -19,9 +19,12 @@ PIXEL_ROUNDING = 2.0**-24
 
 @dataclass(frozen=True, eq=False)
 class Outgoing:
-    """What comes out of the boxes of M images: bounds of their features, and the linear map from there to the logits.
+    """Bounds of the features over the boxes of M images, and the linear map from features to logits.
 
-    lower, upper: float64 [M, D]; 0 where not held. held: bool [M], no value on the way can leave what float32 is followed for.
+    network: supplies the linear map.
+    lower: float64 [M, D], 0 where not held.
+    upper: float64 [M, D], 0 where not held.
+    held: bool [M], all values stay in the range in which float32 rounding is bounded.
     """
 
     network: Network
@@ -31,17 +34,17 @@ class Outgoing:
 
     @property
     def rounding(self) -> np.ndarray:
-        """How far float32 can be off in each logit, float64 [M, K]."""
+        """Bound the float32 rounding error of each logit: float64 [M, K]."""
         from safeml.certification.interval import TINY, rounding
 
         size = np.maximum(np.abs(self.lower), np.abs(self.upper))
         weights, bias = np.abs(self.network.weights), np.abs(self.network.bias)
         # Two more terms for the sums after the product.
-        found: np.ndarray = rounding(len(weights) + 2) * (size @ weights + bias) + TINY
-        return found
+        error: np.ndarray = rounding(len(weights) + 2) * (size @ weights + bias) + TINY
+        return error
 
     def logits(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value of each logit, float64 [M, K]; infinite where not held."""
+        """Return the lower and upper bound of each logit, float64 [M, K]; infinite where not held."""
         network = self.network
         middle = (self.lower + self.upper) / 2 @ network.weights + network.bias
         spread = (self.upper - self.lower) / 2 @ np.abs(network.weights) + self.rounding
@@ -49,9 +52,11 @@ class Outgoing:
         return middle - spread, middle + spread
 
     def least_margins(self, labels: np.ndarray) -> np.ndarray:
-        """The least that the logit of `labels` (int [M]) can be above the highest other one: float64 [M], -inf where not held.
+        """Bound the logit of the label minus the largest other logit from below: float64 [M], -inf where not held.
 
-        Each difference of two logits is bounded as one product, in which what they share cancels.
+        Each difference of two logits is bounded as one product, so that common terms cancel.
+
+        labels: int [M].
         """
         weights, bias, rounding = self.network.weights, self.network.bias, self.rounding
         centre, radius = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
@@ -67,7 +72,7 @@ class Outgoing:
 
 
 class Propagation:
-    """One network, compiled once, for batches of its own size."""
+    """One network, compiled once, for batches of one fixed size."""
 
     def __init__(self, network: Network, shape: tuple[int, ...]) -> None:
         import tensorflow as tf
@@ -75,7 +80,7 @@ class Propagation:
         self.network = network
         ends = tf.TensorSpec([network.images, *shape], tf.float64)
         propagate = tf.function(lambda *box: _propagate(network, *box), autograph=False)
-        # A concrete function: TensorFlow would take one new function for each model for needless retracing, and say so.
+        # A concrete function: TensorFlow would warn of retracing if each model made a new function.
         self._propagate = propagate.get_concrete_function(ends, ends)
 
     def __call__(self, images: np.ndarray, epsilons: np.ndarray) -> Outgoing:
@@ -90,8 +95,8 @@ class Propagation:
             lower, upper, held = (
                 part.numpy()[:count] for part in self._propagate(*(tf.constant(end) for end in box))
             )
-        kept = held[:, None]
-        return Outgoing(self.network, np.where(kept, lower, 0.0), np.where(kept, upper, 0.0), held)
+        usable = held[:, None]
+        return Outgoing(self.network, np.where(usable, lower, 0.0), np.where(usable, upper, 0.0), held)
 
 
 def _propagate(network: Network, lower: Any, upper: Any) -> tuple[Any, Any, Any]:
@@ -101,16 +106,16 @@ def _propagate(network: Network, lower: Any, upper: Any) -> tuple[Any, Any, Any]
     from safeml.certification.interval import LARGEST, Interval
     from safeml.certification.rules import NEVER_LARGER, RULES
 
-    known = {**network.constants, network.pixels: Interval(lower, upper, varies=True)}
+    intervals = {**network.constants, network.pixels: Interval(lower, upper, varies=True)}
     held = tf.fill([network.images], True)
     for operation in network.operations:
-        inputs = [known[tensor.name] for tensor in operation.inputs if not tensor.dtype.is_integer]
-        found = RULES[operation.type](operation, inputs, network.images)
-        known[operation.outputs[0].name] = found
+        inputs = [intervals[tensor.name] for tensor in operation.inputs if not tensor.dtype.is_integer]
+        interval = RULES[operation.type](operation, inputs, network.images)
+        intervals[operation.outputs[0].name] = interval
         if operation.type not in NEVER_LARGER:
-            # Asked of both ends, and so that NaN is a no: later on a ReLU could turn it into 0.
-            inside = (found.lower >= -LARGEST) & (found.upper <= LARGEST)
+            # Compare both ends, so that NaN fails: a later ReLU could turn NaN into 0.
+            inside = (interval.lower >= -LARGEST) & (interval.upper <= LARGEST)
             held &= tf.reduce_all(tf.reshape(inside, [network.images, -1]), axis=1)
-    features = known[network.features]
+    features = intervals[network.features]
     rows = [network.images, -1]
     return tf.reshape(features.lower, rows), tf.reshape(features.upper, rows), held

@@ -1,4 +1,4 @@
-"""Interval arithmetic that holds what float32 computes. Legend: N images, D inputs of one sum.
+"""Interval arithmetic that contains every float32 result. Legend: N images, D inputs of one sum.
 
 An interval here contains not only the exact value of a tensor but every value that the deployed model can compute for it in
 IEEE float32, in whatever order it adds. With u = 2^-24, a sum of D products is off by at most D u / (1 - D u) times the sum
@@ -11,8 +11,8 @@ numerical algorithms", 2002, section 3.1). Each rule widens its result by that m
   fewer than `MOST_TERMS` products.
 * A value that may exceed `LARGEST` is not certified, so that nothing here overflows in float32.
 
-Outside of this argument are arithmetics that are not float32: TensorFloat-32, bfloat16 or integers, and convolutions by
-transforms (Winograd, FFT). A model that runs in these is another model. `ibp` also compares each image's logits with
+This argument does not cover arithmetic other than float32: TensorFloat-32, bfloat16 or integers, and convolutions by
+transforms (Winograd, FFT). `ibp` also compares each image's logits with
 their bounds.
 """
 
@@ -43,7 +43,7 @@ class Interval:
 
     @property
     def exact(self) -> bool:
-        """Whether this is a number of the file itself and not the result of rounded arithmetic."""
+        """Whether this is a stored number and not the result of rounded arithmetic."""
         return self.lower is self.upper
 
     @property
@@ -75,9 +75,9 @@ def point(values: Any) -> Interval:
 
 
 def added(a: Interval, b: Interval) -> Interval:
-    # Relative to the operands and not to the sum: constants may be added in another order, where less cancels.
-    found = Interval(a.lower + b.lower, a.upper + b.upper, a.varies or b.varies)
-    return found.widened(UNIT * (a.magnitude + b.magnitude))
+    # Relative to the operands and not to the sum: constants may be added in another order, with less cancellation.
+    total = Interval(a.lower + b.lower, a.upper + b.upper, a.varies or b.varies)
+    return total.widened(UNIT * (a.magnitude + b.magnitude))
 
 
 def negated(a: Interval) -> Interval:
@@ -91,5 +91,5 @@ def multiplied(a: Interval, b: Interval) -> Interval:
 
 
 def rounding(terms: int) -> float:
-    """The relative error of a float32 sum of so many products, with the reserves of this file."""
+    """Bound the relative error of a float32 sum of `terms` products, with the reserves of this module."""
     return (terms + 2) * UNIT

@@ -1,6 +1,6 @@
 """Rules of operations that only move numbers: reshaping, choosing, joining, padding. They round nothing.
 
-No rule lets images meet: what touches the first axis is refused, for a certificate is about one image alone.
+No rule combines images: an operation on the first axis is refused, because a certificate covers one image.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def static(operation: Any, place: int) -> np.ndarray:
 
 
 def passed(operation: Any, inputs: Sequence[Interval], images: int) -> Interval:
-    """Identity and its kin."""
+    """Pass the only varying input on, as Identity does."""
     return inputs[0]
 
 
 def reshaped(operation: Any, inputs: Sequence[Interval], images: int) -> Interval:
-    """Reshape and its kin: elements keep their order, so each image keeps its own as long as the rows divide evenly."""
+    """Reshape: elements keep their order, so images stay separate if the rows divide evenly."""
     x, shape = inputs[0], operation.outputs[0].shape
     if not shape.is_fully_defined():
         refuse(operation, "its shape is computed while it runs; export the model with fixed sizes")

@@ -1,8 +1,8 @@
 """A classifier as the list of its operations, read from the TensorFlow graph that predicts.
 
-What is read is the graph and not a list of layers: it holds the map from pixels to the model's input, what a custom or
-shared layer really computes, and the order of the classes, and it is there for Keras models and SavedModels alike. Layers
-that do nothing at inference (Dropout) are not in it, and normalisation is a product and a sum for each channel.
+The graph is read, not a list of layers. It contains the map from pixels to the model's input, the
+operations of custom and shared layers, and the order of the classes, for Keras models and SavedModels alike. It has no layers
+without effect at inference (Dropout), and normalisation is a product and a sum per channel.
 
 Legend: N images of one batch, H W C pixels, D features before the last product, K classes.
 """
@@ -68,10 +68,10 @@ def read_network(classifier: DifferentiableClassifier, shape: Sequence[int], ima
             constants[name] = RULES[operation.type](operation, [constants[tensor] for tensor in fed], images)
         if not bool(tf.reduce_all(constants[name].magnitude <= LARGEST)):
             raise NotCertifiable(
-                f'"{operation.name}" holds NaN or numbers beyond {LARGEST:g}; expected finite ones that float32 is followed for.'
+                f'"{operation.name}" holds NaN or numbers beyond {LARGEST:g}; expected finite numbers below that limit.'
             )
     if output.name not in varying:
-        raise NotCertifiable("the answer does not depend on the image; there is nothing to certify.")
+        raise NotCertifiable("the logits do not depend on the image; there is nothing to certify.")
     features, weights, bias = _head(output, constants)
     needed = {operation.name for operation in _in_order(features.op)}
     return Network(
@@ -94,7 +94,7 @@ def _frozen(classifier: DifferentiableClassifier, shape: Sequence[int], images: 
     try:
         return convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        raise NotCertifiable(f"TensorFlow does not freeze its graph: {first_line(error)}") from error
+        raise NotCertifiable(f"TensorFlow cannot freeze its graph: {first_line(error)}") from error
 
 
 def _check(operation: Any) -> None:
@@ -108,7 +108,7 @@ def _check(operation: Any) -> None:
             operation, "only sums, products with stored weights, ReLU, pooling and reshaping are supported"
         )
     if operation.outputs[0].dtype != tf.float32:
-        refuse(operation, f"it computes in {operation.outputs[0].dtype.name}; only float32 is followed")
+        refuse(operation, f"it computes in {operation.outputs[0].dtype.name}; only float32 is supported")
     if any(tensor.value_index for tensor in operation.inputs):
         refuse(operation, "it takes a second output of another operation")
 

@@ -34,7 +34,7 @@ def _linear(
     if weights.varies or not weights.exact:
         refuse(operation, "its weights are computed while it runs; only stored weights are supported")
     if terms > MOST_TERMS:
-        refuse(operation, f"it sums {terms} products, and float32 is followed up to {MOST_TERMS}")
+        refuse(operation, f"it sums {terms} products, and float32 rounding is bounded up to {MOST_TERMS}")
     centre = apply(x.centre, weights.lower)
     reach = x.radius + rounding(terms) * x.magnitude + TINY
     spread = apply(reach, tf.abs(weights.lower)) + TINY
@@ -118,9 +118,9 @@ def _multiply(operation: Any, inputs: Sequence[Interval], images: int) -> Interv
 
 def _divide(operation: Any, inputs: Sequence[Interval], images: int) -> Interval:
     divisor = inputs[1]
-    # Constants are there while the rest is only traced: numpy, not TensorFlow, may ask about them.
+    # Constants have values during tracing, so NumPy can test them; TensorFlow cannot.
     if divisor.varies or bool(((divisor.lower.numpy() <= 0) & (divisor.upper.numpy() >= 0)).any()):
-        refuse(operation, "it divides by what depends on the image, or by zero")
+        refuse(operation, "its divisor depends on the image or may be zero")
     inverse = Interval(1 / divisor.upper, 1 / divisor.lower, varies=False)
     return _multiply(operation, (inputs[0], inverse.widened(UNIT * inverse.magnitude)), images)
 
@@ -128,7 +128,7 @@ def _divide(operation: Any, inputs: Sequence[Interval], images: int) -> Interval
 def _inverse_root(operation: Any, inputs: Sequence[Interval], images: int) -> Interval:
     x = inputs[0]
     if x.varies or bool((x.lower.numpy() <= 0).any()):
-        refuse(operation, "it is a root of what depends on the image, or of what is not positive")
+        refuse(operation, "its operand depends on the image or is not positive")
     found = Interval(tf.math.rsqrt(x.upper), tf.math.rsqrt(x.lower), varies=False)
     return found.widened(
         4 * UNIT * found.magnitude
@@ -139,7 +139,7 @@ def _fused_normalisation(operation: Any, inputs: Sequence[Interval], images: int
     x, *statistics = inputs
     if operation.get_attr("is_training") or any(value.varies or not value.exact for value in statistics):
         refuse(
-            operation, "its statistics are those of the batch; only inference with stored ones is supported"
+            operation, "it normalises with the statistics of the batch; only stored statistics are supported"
         )
     _check_layout(operation)
     scale, offset, mean, variance = (value.lower for value in statistics)
@@ -150,7 +150,7 @@ def _fused_normalisation(operation: Any, inputs: Sequence[Interval], images: int
 
 
 def _rising(function: Callable[..., Any]) -> Rule:
-    """Of a function that rises with each of its arguments and rounds nothing."""
+    """Return the rule of a function that is monotone in each argument and rounds nothing."""
 
     def rule(operation: Any, inputs: Sequence[Interval], images: int) -> Interval:
         _check_rows(operation, inputs)

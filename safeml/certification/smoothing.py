@@ -1,11 +1,11 @@
 """Certified robustness to L2 changes of the pixels, by randomised smoothing.
 
-The certificate is about the smoothed classifier and not about the deployed one: the answer that the model gives most often
-on the image plus Gaussian noise. Nothing follows from it for one pass of the model over one image. Who wants the
-guarantee deploys the vote. An image whose vote is too close abstains, and abstention is never robust.
+The certificate holds for the smoothed classifier, not for the deployed one. The smoothed classifier predicts the class that
+the model predicts most often on the image plus Gaussian noise. The guarantee requires that this vote is deployed; it does not
+hold for a single prediction. If a vote is too close, the classifier abstains, and an abstention never counts as robust.
 
-Noisy pixels leave 0..1 and are not cut: the theorem holds for any base classifier, a network is defined on all real inputs, and
-a cut would only make a base classifier of another sort out of it. Where the model itself cuts its input, that is part of it.
+Noisy pixels leave 0..1 and are not clipped: the theorem holds for any base classifier, and a network is defined on all real
+inputs. Clipping would define another base classifier.
 
 References:
     J. Cohen, E. Rosenfeld, Z. Kolter, "Certified adversarial robustness via randomized smoothing", 2019.
@@ -31,11 +31,12 @@ NOISE = 7  # the purpose of these random numbers, beside the seed and the image'
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """What the smoothed classifier answers, image by image.
+    """The predictions of the smoothed classifier.
 
-    answers: int64 [N], a class, or ABSTAIN. right: bool [N]; abstaining is not right.
-    radius: float64 [N], in pixel units; the answer is constant and right in the open L2 ball of that radius around the
-        image. 0 where it abstains or is wrong. Each holds with probability 1 - alpha over the noise, image by image.
+    answers: int64 [N], a class, or ABSTAIN.
+    right: bool [N], classified correctly; an abstention is not correct.
+    radius: float64 [N], in pixel units; the prediction is correct in the open L2 ball of that radius around the
+        image; 0 if it abstains or is incorrect. Each radius holds with probability 1 - alpha over the noise, image by image.
     votes: int64 [N, K], of the `samples` copies. A copy whose logits are not finite votes for no class.
     samples, alpha, sigma: as given.
     """
@@ -49,7 +50,7 @@ class Smoothed:
     sigma: float
 
     def certified(self, epsilon: float) -> np.ndarray:
-        """Which images are right and certified against every L2 change of at most `epsilon` (pixel units): bool [N]."""
+        """Return bool [N]: correctly classified and certified for every L2 change of at most `epsilon` (pixel units)."""
         return self.right & (self.radius > epsilon)
 
 
@@ -65,14 +66,14 @@ def smooth(
     ids: np.ndarray | None = None,
     chunk: int = 256,
 ) -> Smoothed:
-    """Answer and certify each image by the votes of `predict` on noisy copies of it (the CERTIFY of Cohen et al.).
+    """Predict and certify each image by the votes of `predict` on noisy copies of it (the CERTIFY of Cohen et al.).
 
     predict: float32 [M, H, W, C], 0..1 plus noise -> logits [M, K]. images: uint8, or float32 in 0..1, [N, H, W, C].
     labels: int [N]. sigma: > 0, standard deviation of the noise of each pixel, in pixel units (0..1).
     samples0: copies that choose the class. samples: further copies that bound its probability p from below, exactly and
     one-sided at 1 - alpha. The radius is sigma times the normal quantile of that bound; at most 1/2 means ABSTAIN.
     alpha: in 0..1/2 (exclusive), the chance that one image's certificate is false. ids: int [N] >= 0, default 0..N-1.
-    chunk: copies predicted at a time; memory goes by it and not by N.
+    chunk: copies predicted at a time; it determines the memory, N does not.
 
     The noise of an image depends on (seed, its id) alone. Raises StageError for arrays or numbers that do not fit.
     """
@@ -113,9 +114,9 @@ def _votes(
     chunk: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """How many of the next `count` noisy copies of one image go to each class: int64 [K].
+    """Count the votes of the next `count` noisy copies of one image: int64 [K].
 
-    The stream of random numbers does not see where chunks end, so their size changes nothing.
+    The random numbers do not depend on the size of the chunks.
     """
     votes: np.ndarray | None = None
     for start in range(0, count, chunk):
@@ -126,8 +127,8 @@ def _votes(
                 f"smoothing: predict gave {list(logits.shape)} for {len(noise)} images; expected one row of logits each."
             )
         valid = np.isfinite(logits).all(axis=1)
-        found = np.bincount(logits[valid].argmax(axis=1), minlength=logits.shape[1]).astype(np.int64)
-        votes = found if votes is None else votes + found
+        counts = np.bincount(logits[valid].argmax(axis=1), minlength=logits.shape[1]).astype(np.int64)
+        votes = counts if votes is None else votes + counts
     assert votes is not None  # `count` is at least 1
     return votes
 

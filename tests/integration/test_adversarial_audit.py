@@ -32,7 +32,7 @@ LOW, HIGH = 64, 192  # grey levels: half the distance between them is a change o
 EPSILON = 64 / 255
 THREATS = tuple(Threat(norm="linf", epsilon=factor * EPSILON) for factor in (0.5, 0.97, 1.03))
 QUICK = {"steps": 10, "apgd_steps": 10, "fmn_steps": 20, "queries": 60, "targets": 3, "certify": False}
-CHEAP, DEAR = ("fgsm", "pgd"), ("apgd_ce", "apgd_t", "square")
+CHEAP, EXPENSIVE = ("fgsm", "pgd"), ("apgd_ce", "apgd_t", "square")
 
 
 def corner_dataset(labels=None, **changes):
@@ -347,18 +347,18 @@ def campaign(network, strokes, small):
     return result, calls
 
 
-def test_dear_attacks_get_exactly_what_is_left(campaign, small):
-    """Left: broken by nothing so far at this epsilon or a smaller one, as the test itself counts it."""
+def test_expensive_attacks_get_exactly_the_survivors(campaign, small):
+    """Survivors: images without an adversarial example at this epsilon or a smaller one, counted by the test."""
     result, calls = campaign
     nearest = np.where([row["clean"] == "right" for row in ledger(result)], np.inf, 0.0)
     seen = 0
     for name, epsilon, ids, sizes in calls:
-        if name in DEAR:
+        if name in EXPENSIVE:
             assert set(ids) == set(np.flatnonzero(nearest > epsilon + 1e-6))
             seen += 1
         nearest[ids] = np.minimum(nearest[ids], sizes)
     assert seen >= 4
-    assert {epsilon for name, epsilon, *_ in calls if name in DEAR} <= {t.epsilon for t in small[:2]}
+    assert {epsilon for name, epsilon, *_ in calls if name in EXPENSIVE} <= {t.epsilon for t in small[:2]}
     for threat in small:
         assert value(result, f"robust_accuracy.{threat.label}") == (nearest > threat.epsilon + 1e-6).mean()
 
@@ -406,8 +406,8 @@ def test_a_threat_outside_the_full_ensemble_shows_what_was_not_run(campaign, sma
         falling = [rows[title][number] for title in list(rows) if rows[title][number] is not None]
         assert falling == sorted(falling, reverse=True)
     names = {metric.name for metric in result.metrics}
-    assert not {f"robust_accuracy.{small[2].label}.{name}" for name in DEAR} & names
-    assert {f"robust_accuracy.{small[0].label}.{name}" for name in DEAR} <= names
+    assert not {f"robust_accuracy.{small[2].label}.{name}" for name in EXPENSIVE} & names
+    assert {f"robust_accuracy.{small[0].label}.{name}" for name in EXPENSIVE} <= names
 
 
 def test_an_image_that_is_wrong_when_clean_is_nobodys_success(network, strokes, small):

@@ -345,9 +345,9 @@ def test_values_that_float32_is_not_followed_to_are_not_certified():
     ("change", "says"),
     [
         ({"images": np.zeros((2, SIDE, SIDE, 3))}, "images are float64"),
-        ({"images": np.full((2, SIDE, SIDE, 3), 255, np.float32)}, "outside of 0..1"),
-        ({"images": np.full((2, SIDE, SIDE, 3), np.nan, np.float32)}, "outside of 0..1"),
-        ({"labels": np.array([0, 3])}, "outside of 0-2"),
+        ({"images": np.full((2, SIDE, SIDE, 3), 255, np.float32)}, "outside 0..1"),
+        ({"images": np.full((2, SIDE, SIDE, 3), np.nan, np.float32)}, "outside 0..1"),
+        ({"labels": np.array([0, 3])}, "outside 0-2"),
         ({"labels": np.array([0])}, "labels are int64"),
         ({"epsilon": 4.0}, "epsilon is 4.0"),
         ({"epsilon": float("nan")}, "epsilon is nan"),

@@ -112,7 +112,7 @@ def test_the_report_says_what_was_tested_and_what_was_not(masked, plain):
     untested = {fact.label: fact.value for fact in masked.not_tested}
     assert "Transfer attacks" not in untested
     assert "other surrogates than other" in untested["Other transfer attacks"]
-    assert any("images made on other" in sentence for sentence in masked.meaning)
+    assert any("crafted on other" in sentence for sentence in masked.meaning)
     assert f"surrogate {'b' * 64}" in masked.reproduce
     assert len(masked.facts) <= 5
     assert masked.provenance is not None

@@ -73,19 +73,19 @@ def whole() -> Campaign:
 def same_ledger(other: Campaign, order: np.ndarray | slice = slice(None)) -> None:
     """What broke an image, at which step and attempt, and how far away; of one image at most, rounding may tip it."""
     differ = np.zeros(N, bool)
-    for norm, found in whole().found.items():
-        theirs = other.found[norm]
+    for norm, nearest in whole().nearest.items():
+        theirs = other.nearest[norm]
         for name in ("by", "step", "attempt"):
-            differ |= getattr(found, name)[order] != getattr(theirs, name)
+            differ |= getattr(nearest, name)[order] != getattr(theirs, name)
         # FMN's bisection ends at 4e-6 of the way; images that none has broken are infinitely far in both.
-        differ |= ~np.isclose(found.size[order], theirs.size, rtol=1e-5, atol=1e-6)
+        differ |= ~np.isclose(nearest.size[order], theirs.size, rtol=1e-5, atol=1e-6)
     for threat, broken in whole().broken.items():
         differ |= broken[order] != other.broken[threat]
     assert differ.sum() <= 1, f"images {np.flatnonzero(differ).tolist()} differ"
 
 
 def robust(ran: Campaign) -> dict[Threat, np.ndarray]:
-    return {threat: ran.left(threat) for threat in THREATS}
+    return {threat: ran.survivors(threat) for threat in THREATS}
 
 
 def test_the_ensemble_is_at_most_each_of_its_attacks():
@@ -109,7 +109,7 @@ def test_robust_accuracy_never_rises_with_epsilon():
 
 def test_an_epsilon_of_almost_nothing_leaves_clean_accuracy():
     for threat in TINY:
-        np.testing.assert_array_equal(whole().left(threat), whole().items.clean.right)
+        np.testing.assert_array_equal(whole().survivors(threat), whole().items.clean.right)
     assert whole().items.clean.right.sum() == N - WRONG
 
 
@@ -163,7 +163,7 @@ def test_other_seeds_are_other_starts():
 
 
 def test_no_attack_breaks_a_certified_image():
-    """Interval bounds hold for every image in the ball, whoever looks for it (S. Gowal et al., 2018)."""
+    """Interval bounds hold for every image in the ball (S. Gowal et al., 2018)."""
     from safeml.certification.ibp import certified_radius
 
     classifier, images, labels = network(N)

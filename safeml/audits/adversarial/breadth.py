@@ -1,6 +1,6 @@
-"""Attacks of the Adversarial Robustness Toolbox beside the own ensemble. Legend: N images, H W C pixels.
+"""Run attacks of the Adversarial Robustness Toolbox (ART) in addition to the ensemble. Legend: N images, H W C pixels.
 
-What they break inside the ball of a threat counts in the worst case; their own verdict on themselves never does.
+Their adversarial examples inside the ball of a threat count in the worst case. Their own success flags are ignored.
 """
 
 from __future__ import annotations
@@ -26,40 +26,49 @@ BREADTH = 0xA7
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One attack of the toolbox. given, attempted, broken: images. within: of the broken, inside the ball of the main threat.
+class ToolboxResult:
+    """The result of one attack of the toolbox.
 
-    news: of those, what the own ensemble had left. nearest: median norm of what it broke, in the main threat's norm.
+    name: of the attack.
+    knowledge: what the adversary needs.
+    images: number of images in the sample of this attack.
+    attempted: number of these that it attacked within its budget.
+    broken: number of these that are misclassified when the audit predicts again.
+    within: number of these inside the ball of the main threat.
+    new_successes: number of these that survived the ensemble.
+    median_norm: of the changes that broke an image, in the norm of the main threat; None if there are none.
+    status: one of `STATUS`.
+    reason: why it did not finish.
     """
 
     name: str
     knowledge: str
-    given: int
+    images: int
     attempted: int
     broken: int
     within: int
-    news: int
-    nearest: float | None
+    new_successes: int
+    median_norm: float | None
     status: str
     reason: str
 
 
-def breadth(inputs: AuditInputs, items: Items, campaign: Campaign) -> list[Tried]:
-    """Every attack of `settings.breadth`, on a random sample of the images that are right when clean."""
+def breadth(inputs: AuditInputs, items: Items, campaign: Campaign) -> list[ToolboxResult]:
+    """Run each attack of `settings.breadth` on a random sample of the correctly classified images."""
     settings = campaign.settings
     if not settings.breadth or not items.clean.right.any():
         return []
     right = np.flatnonzero(items.clean.right)
     rng = np.random.default_rng([inputs.seed, BREADTH])
     rows = np.sort(rng.permutation(right)[: settings.breadth_images])
-    done = []
+    results = []
     for number, name in enumerate(settings.breadth):
         inputs.progress(f"ART {name}", number, len(settings.breadth))
-        done.append(_one(inputs, items, campaign, name, rows))
-    return done
+        results.append(_one(inputs, items, campaign, name, rows))
+    return results
 
 
-def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows: np.ndarray) -> Tried:
+def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows: np.ndarray) -> ToolboxResult:
     from safeml.attacks.art.registry import art_attack
 
     row, threat, settings = art_attack(name), campaign.main, campaign.settings
@@ -78,7 +87,7 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
 
         outcome = run_art(
             name,
-            inputs.classifier,  # type: ignore[arg-type]  # that it has a gradient is checked before
+            inputs.classifier,  # type: ignore[arg-type]  # `run` checks that it has a gradient
             clean.images.copy(),
             clean.labels.copy(),
             threat,
@@ -102,44 +111,45 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
         "seconds": settings.breadth_seconds,
         "ids": numbers(items.sample)[rows].tolist(),
     }
-    found = inputs.work(f"art-{name}", parts, form, measured)
-    adversarial = np.where(np.isfinite(found["adversarial"]), found["adversarial"], clean.images)
+    arrays = inputs.work(f"art-{name}", parts, form, measured)
+    adversarial = np.where(np.isfinite(arrays["adversarial"]), arrays["adversarial"], clean.images)
     adversarial = np.clip(adversarial, 0.0, 1.0)
     size = perturbation_size(clean.images, adversarial, threat.norm)
-    wrong = found["attempted"] & ~right_answers(inputs.classifier.predict_logits(adversarial), clean.labels)
-    # The same ball as the ledger's: what counts there is what is told of here.
+    wrong = arrays["attempted"] & ~right_answers(inputs.classifier.predict_logits(adversarial), clean.labels)
+    # The same ball as in the ledger, so that both count the same images.
     within = wrong & (size <= reach(threat, clean.images[0].size))
-    news = within & campaign.left(threat)[rows]
+    new_successes = within & campaign.survivors(threat)[rows]
     campaign.count(f"ART {name}", rows, adversarial, wrong)
-    text = bytes(found["reason"]).rstrip(b"\0").decode(errors="replace")
-    return Tried(
+    text = bytes(arrays["reason"]).rstrip(b"\0").decode(errors="replace")
+    return ToolboxResult(
         name,
         row.knowledge,
         len(rows),
-        int(found["attempted"].sum()),
+        int(arrays["attempted"].sum()),
         int(wrong.sum()),
         int(within.sum()),
-        int(news.sum()),
+        int(new_successes.sum()),
         float(np.median(size[wrong])) if wrong.any() else None,
-        STATUS[int(found["status"][0])],
+        STATUS[int(arrays["status"][0])],
         text,
     )
 
 
-def breadth_table(tried: list[Tried]) -> Table:
+def breadth_table(results: list[ToolboxResult]) -> Table:
+    """Return one row per attack of the toolbox."""
     rows: list[list[Scalar]] = [
         [
-            one.name,
-            one.knowledge,
-            one.given,
-            one.attempted,
-            one.broken,
-            one.within,
-            one.news,
-            one.nearest,
-            one.status,
+            result.name,
+            result.knowledge,
+            result.images,
+            result.attempted,
+            result.broken,
+            result.within,
+            result.new_successes,
+            result.median_norm,
+            result.status,
         ]
-        for one in tried
+        for result in results
     ]
     return Table(
         id="breadth",
@@ -150,39 +160,39 @@ def breadth_table(tried: list[Tried]) -> Table:
             Column(key="given", label="Images", kind="number"),
             Column(key="attempted", label="Attempted", kind="number"),
             Column(key="broken", label="Broken", kind="number"),
-            Column(key="within", label="within ε", kind="number"),
-            Column(key="news", label="new", kind="number"),
+            Column(key="within", label="Within ε", kind="number"),
+            Column(key="news", label="New successes", kind="number"),
             Column(key="nearest", label="Median norm", kind="number"),
             Column(key="status", label="Status"),
         ],
         rows=rows,
-        caption="Broken: misclassified when asked again, at any distance. Within ε: inside the ball of the main threat; new: of these, "
-        "what the ensemble had left. New ones count in the worst case.",
+        caption="Broken: misclassified when the audit predicts again, at any distance. Within ε: of these, inside the ball of the main "
+        "threat. New successes: of these, images that survived the ensemble; they count in the worst case.",
     )
 
 
-def breadth_findings(tried: list[Tried]) -> list[Finding]:
-    """What did not run to its end, and what the own ensemble had missed."""
+def breadth_findings(results: list[ToolboxResult]) -> list[Finding]:
+    """Report attacks that did not finish, and images that survived the ensemble and not these attacks."""
     findings = [
         Finding(
             code="breadth_unfinished",
             severity="warning",
-            message=f"ART {one.name}: {one.status} ({one.reason}); {one.attempted} of {counted(one.given, 'image')} were attempted.",
-            remedy="Give it more breadth_seconds or fewer breadth_images; nothing is concluded from the rest.",
-            evidence={"attack": one.name, "attempted": one.attempted},
+            message=f"ART {result.name}: {result.status} ({result.reason}); {result.attempted} of {counted(result.images, 'image')} were attempted.",
+            remedy="Increase breadth_seconds or reduce breadth_images; images that were not attempted are no evidence of robustness.",
+            evidence={"attack": result.name, "attempted": result.attempted},
         )
-        for one in tried
-        if one.status != "finished"
+        for result in results
+        if result.status != "finished"
     ]
     findings += [
         Finding(
             code="breadth_news",
             severity="warning",
-            message=f"ART {one.name} broke {counted(one.news, 'image')} that the ensemble had left; they count as broken.",
-            remedy="Give the ensemble more steps, restarts or targets.",
-            evidence={"attack": one.name, "images": one.news},
+            message=f"ART {result.name} broke {counted(result.new_successes, 'image')} that survived the ensemble; they count as broken.",
+            remedy="Increase the steps, restarts or targets of the ensemble.",
+            evidence={"attack": result.name, "images": result.new_successes},
         )
-        for one in tried
-        if one.news
+        for result in results
+        if result.new_successes
     ]
     return findings

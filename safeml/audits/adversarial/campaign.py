@@ -1,8 +1,8 @@
-"""All attacks of an audit in their order, and the ledger of what each of them broke. Legend: N images, H W C pixels, K classes.
+"""Run all attacks of an audit in order and record each adversarial example. Legend: N images, H W C pixels.
 
-FGSM and PGD see every image at every threat. What they leave goes, packed, to the attacks that cost more, at the threats of
-the full ensemble. Whatever was found counts at every threat of its norm whose ball it lies in, so that robust accuracy
-never rises with epsilon, and one run gives the whole curve.
+FGSM and PGD run on every image at every threat. Only the survivors are passed on, in full batches, to the expensive attacks,
+at the threats of the full ensemble. An adversarial example at distance d counts at every epsilon >= d of its norm. Robust
+accuracy therefore never rises with epsilon, and a single run yields the full robustness curve.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from safeml.metrics.perturbation import perturbation_size
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 
-# Where an attack for the nearest image may look: as far as pixels go, or 7/255 at every pixel of the largest picture.
+# The search radius of minimal-norm attacks: the whole pixel range, or 7/255 at every pixel of the largest picture.
 FARTHEST = {"linf": Threat(norm="linf", epsilon=1.0), "l2": Threat(norm="l2", epsilon=50.0)}
-NOBODY = ""
+NO_ATTACK = ""
 
 
 @dataclass(eq=False)
-class Found:
-    """The nearest misclassified image of one norm, for each image.
+class NearestAdversarial:
+    """The nearest known adversarial example of each image, in one norm.
 
-    size: float64 [N], infinite where none was found, 0 where wrong when clean. by: the attack (and view), or "".
-    step, attempt: int64 [N], as in `AttackOutcome`.
+    size: float64 [N], pixel units; infinite where none is known, 0 where the clean image is misclassified.
+    by: object [N], the attack (and view), or "".
+    step: int64 [N], as in `AttackOutcome`.
+    attempt: int64 [N], as in `AttackOutcome`.
     """
 
     size: np.ndarray
@@ -39,31 +41,44 @@ class Found:
     attempt: np.ndarray
 
     @classmethod
-    def of(cls, right: np.ndarray) -> Found:
+    def of(cls, right: np.ndarray) -> NearestAdversarial:
+        """Start with no adversarial example. right: bool [N], classified correctly when clean."""
         nothing = np.zeros(len(right), np.int64)
-        return cls(np.where(right, np.inf, 0.0), np.full(len(right), NOBODY, object), nothing, nothing.copy())
+        return cls(
+            np.where(right, np.inf, 0.0), np.full(len(right), NO_ATTACK, object), nothing, nothing.copy()
+        )
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What one attack did at one threat. given: images it got. broken: of these, and right when clean.
+class AttackRecord:
+    """The result of one attack at one threat.
 
-    looks: gradients or queries it made.
-    left: images of the sample that are still right after it and all before it.
+    attack: its name in `ROWS`.
+    view: the view of the model that it was given; "" is the model itself.
+    threat: the bound of the change.
+    images: number of images attacked.
+    broken: number of these that were classified correctly when clean and have an adversarial example.
+    evaluations: gradients or queries that it spent.
+    survivors: images of the sample that survive this attack and all before it.
     """
 
     attack: str
     view: str
     threat: Threat
-    given: int
+    images: int
     broken: int
-    looks: int
-    left: int
+    evaluations: int
+    survivors: int
 
 
 @dataclass(eq=False)
-class Worst:
-    """The most confident wrong answers at the main threat. confidence: float64 [N], -1 for none."""
+class MostConfident:
+    """The adversarial example with the highest confidence of each image, at the main threat.
+
+    attacked: float32 [N, H, W, C], 0..1.
+    logits: float32 [N, K].
+    confidence: float64 [N], -1 where there is none.
+    """
 
     attacked: np.ndarray
     logits: np.ndarray
@@ -72,11 +87,16 @@ class Worst:
 
 @dataclass(eq=False)
 class Campaign:
-    """Run it once with `run`. progress: told what is done, how many attacks are, and of how many.
+    """Run attacks on one sample and keep their results. Call `run` once.
 
-    blind: the model gives no gradient, so that what is left is no worst case.
-    found: by norm. broken: by threat, bool [N], broken by an attack at that very threat. measured: attacks that saw every
-    image of the sample. hits: bool [N], what an attack broke at a threat. tallies: one for each attack and threat, in order.
+    progress: called with a title, the number of attacks done and their total.
+    blind: the model gives no gradient, so the survivors are no worst case.
+    nearest: the nearest adversarial examples by norm.
+    broken: bool [N] by threat, broken by an attack at exactly that threat.
+    measured: results of the attacks that ran on every image of the sample.
+    records: one for each attack and threat, in order.
+    hits: bool [N] by attack and threat, broken by that attack.
+    faulty: attacks that returned invalid images, with their faults.
     """
 
     items: Items
@@ -84,24 +104,24 @@ class Campaign:
     main: Threat
     progress: Callable[[str, int, int], None]
     blind: bool = False
-    found: dict[str, Found] = field(default_factory=dict)
+    nearest: dict[str, NearestAdversarial] = field(default_factory=dict)
     broken: dict[Threat, np.ndarray] = field(default_factory=dict)
     measured: dict[tuple[str, Threat], Measured] = field(default_factory=dict)
-    tallies: list[Tally] = field(default_factory=list)
+    records: list[AttackRecord] = field(default_factory=list)
     hits: dict[tuple[str, Threat], np.ndarray] = field(default_factory=dict)
     faulty: list[tuple[str, Threat, np.ndarray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clean = self.items.clean
         for threat in self.settings.threats:
-            self.found.setdefault(threat.norm, Found.of(clean.right))
+            self.nearest.setdefault(threat.norm, NearestAdversarial.of(clean.right))
             self.broken[threat] = ~clean.right
         count = len(clean.labels)
-        self.suspect = np.zeros(count, bool)  # images that count as broken for the faults of an attack
-        self.worst = Worst(clean.images.copy(), clean.logits.copy(), np.full(count, -1.0))
+        self.suspect = np.zeros(count, bool)  # images that count as broken because an attack was faulty
+        self.most_confident = MostConfident(clean.images.copy(), clean.logits.copy(), np.full(count, -1.0))
 
     def run(self, attacks: tuple[str, ...], view: str = "") -> None:
-        """Every attack of `attacks` at every threat that it is for."""
+        """Run each attack of `attacks` at every threat that it covers."""
         work = self._work(attacks)
         for number, (name, threat) in enumerate(work):
             self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
@@ -111,9 +131,12 @@ class Campaign:
     def one(
         self, name: str, threat: Threat, rows: np.ndarray, view: str = "", harder: int = 1
     ) -> Measured | None:
-        """One attack on some images, entered into the ledger; None for no image. harder: times the usual steps."""
+        """Run one attack on the images in `rows` (int [M]) and record it; None for no image.
+
+        harder: factor on the usual number of steps.
+        """
         if not len(rows):
-            self.tallies.append(Tally(name, view, threat, 0, 0, 0, int(self.left(threat).sum())))
+            self.records.append(AttackRecord(name, view, threat, 0, 0, 0, int(self.survivors(threat).sum())))
             return None
         effort = ROWS[name]
         steps, attempts = effort.spends(self.settings)
@@ -124,7 +147,7 @@ class Campaign:
             min(attempts, self.items.sample.classes - 1) if name == "apgd_t" else attempts,
         )
         measured = self.items.attacked(name, reach, rows, spends, view, pictures)
-        if effort.knowledge == "transfer":  # what is tried is always the image after the last step
+        if effort.knowledge == "transfer":  # the model is always given the image after the last step
             measured = replace(measured, step=np.full_like(measured.step, spends[0]))
         self.enter(name, threat, rows, measured, view)
         if effort.everywhere and not view:
@@ -132,92 +155,94 @@ class Campaign:
         return measured
 
     def enter(self, name: str, threat: Threat, rows: np.ndarray, measured: Measured, view: str = "") -> None:
-        """Into the ledger: what the attack broke, and how far it had to go."""
-        found, label = self.found[threat.norm], f"{name} ({view})" if view else name
-        nearer = measured.size < found.size[rows]
-        chosen = rows[nearer]
-        found.size[chosen] = measured.size[nearer]
-        found.by[chosen] = label
-        found.step[chosen], found.attempt[chosen] = measured.step[nearer], measured.attempt[nearer]
+        """Record the adversarial examples of an attack and their distances. rows: int [M]."""
+        nearest, label = self.nearest[threat.norm], f"{name} ({view})" if view else name
+        nearer = measured.size < nearest.size[rows]
+        changed = rows[nearer]
+        nearest.size[changed] = measured.size[nearer]
+        nearest.by[changed] = label
+        nearest.step[changed], nearest.attempt[changed] = measured.step[nearer], measured.attempt[nearer]
         within = measured.size <= reach(threat, self.items.clean.images[0].size)
         self.broken[threat][rows] |= within
         for at in self._counts_at(name, threat):
-            hits = self.hits.setdefault((name, at), np.zeros(len(found.size), bool))
+            hits = self.hits.setdefault((name, at), np.zeros(len(nearest.size), bool))
             hits[rows] |= measured.size <= reach(at, self.items.clean.images[0].size)
         if (measured.faults > 0).any():
             self.faulty.append((label, threat, measured.faults))
             self.suspect[rows[measured.faults > 0]] = True
         if len(measured.attacked) and not ROWS[name].minimal:
             self._picture(rows, measured)
-        self.tallies.append(
-            Tally(
+        self.records.append(
+            AttackRecord(
                 name,
                 view,
                 threat,
                 len(rows),
                 int((within & self.items.clean.right[rows]).sum()),
                 int(measured.looks.sum()),
-                int(self.left(threat).sum()),
+                int(self.survivors(threat).sum()),
             )
         )
 
     def count(self, label: str, rows: np.ndarray, images: np.ndarray, wrong: np.ndarray) -> None:
-        """Into the ledger of every norm: wrong answers that were found beside the attacks of the settings.
+        """Record, for every norm, adversarial examples that no attack of the settings made.
 
-        rows: int [M]. images: float32 [M, H, W, C], 0..1. wrong: bool [M], answered wrong, and right when clean.
+        rows: int [M].
+        images: float32 [M, H, W, C], 0..1.
+        wrong: bool [M], misclassified, and classified correctly when clean.
         """
         clean = self.items.clean.images[rows]
-        for norm, found in self.found.items():
+        for norm, nearest in self.nearest.items():
             size = perturbation_size(clean, images, norm)
-            nearer = wrong & (size < found.size[rows])
-            chosen = rows[nearer]
-            found.size[chosen], found.by[chosen] = size[nearer], label
-            found.step[chosen] = found.attempt[chosen] = 0
+            nearer = wrong & (size < nearest.size[rows])
+            changed = rows[nearer]
+            nearest.size[changed], nearest.by[changed] = size[nearer], label
+            nearest.step[changed] = nearest.attempt[changed] = 0
 
-    def left(self, threat: Threat) -> np.ndarray:
-        """bool [N]: right when clean, and nothing that breaks it is known inside the ball of `threat`."""
-        near = self.found[threat.norm].size <= reach(threat, self.items.clean.images[0].size)
+    def survivors(self, threat: Threat) -> np.ndarray:
+        """Return bool [N]: classified correctly when clean, and no adversarial example is known in the ball of `threat`."""
+        near = self.nearest[threat.norm].size <= reach(threat, self.items.clean.images[0].size)
         broken = self.broken.get(threat, np.zeros(len(near), bool))
-        left: np.ndarray = self.items.clean.right & ~broken & ~near
-        return left
+        survivors: np.ndarray = self.items.clean.right & ~broken & ~near
+        return survivors
 
     def _counts_at(self, name: str, threat: Threat) -> list[Threat]:
-        """The nearest images of a minimal-norm attack speak of every threat of their norm."""
+        """Return the threats at which a result counts: all of its norm for a minimal-norm attack."""
         if not ROWS[name].minimal:
             return [threat]
         return [other for other in self.settings.threats if other.norm == threat.norm]
 
     def _work(self, attacks: tuple[str, ...]) -> list[tuple[str, Threat]]:
-        """Cheap attacks at every threat first: what they find spares the dear ones."""
+        """Order attacks and threats: fast attacks at every threat first, so that the expensive ones get fewer images."""
         settings = self.settings
         threats = sorted(settings.threats, key=lambda threat: (threat.norm, threat.epsilon))
         full = [threat for threat in threats if settings.is_full(threat)]
         work = [(name, threat) for threat in threats for name in attacks if ROWS[name].everywhere]
-        for norm in self.found:
+        for norm in self.nearest:
             largest = [threat for threat in threats if threat.norm == norm][-1:]
             work += [(name, threat) for name in attacks if ROWS[name].minimal for threat in largest]
-        dear = [name for name in attacks if not ROWS[name].everywhere and not ROWS[name].minimal]
-        return work + [(name, threat) for threat in full for name in dear]
+        expensive = [name for name in attacks if not ROWS[name].everywhere and not ROWS[name].minimal]
+        return work + [(name, threat) for threat in full for name in expensive]
 
     def _rows(self, name: str, threat: Threat) -> np.ndarray:
-        """int [M]: every image for the cheap attacks, every right one for the nearest, what is left for the rest."""
+        """Return int [M]: all images for fast attacks, the correctly classified for minimal-norm attacks, else the survivors."""
         effort, right = ROWS[name], self.items.clean.right
         if effort.everywhere:
             return np.arange(len(right))
-        return np.flatnonzero(right if effort.minimal else self.left(threat))
+        return np.flatnonzero(right if effort.minimal else self.survivors(threat))
 
     def _picture(self, rows: np.ndarray, measured: Measured) -> None:
         confidence = np.where(
             measured.wrong & (measured.faults == 0), softmax(measured.logits).max(axis=1), -1.0
         )
         confidence = np.where(np.isfinite(confidence) & self.items.clean.right[rows], confidence, -1.0)
-        surer = confidence > self.worst.confidence[rows]
-        chosen = rows[surer]
-        self.worst.attacked[chosen] = measured.attacked[surer]
-        self.worst.logits[chosen] = measured.logits[surer]
-        self.worst.confidence[chosen] = confidence[surer]
+        higher = confidence > self.most_confident.confidence[rows]
+        changed = rows[higher]
+        self.most_confident.attacked[changed] = measured.attacked[higher]
+        self.most_confident.logits[changed] = measured.logits[higher]
+        self.most_confident.confidence[changed] = confidence[higher]
 
 
 def reach(threat: Threat, pixels: int) -> float:
-    """How far a change of this threat may go, with the rounding of float32."""
+    """Return the largest norm that counts as inside the ball of `threat`: epsilon plus float32 rounding."""
     return threat.epsilon + ROUNDING * (1.0 if threat.norm == "linf" else float(np.sqrt(pixels)))

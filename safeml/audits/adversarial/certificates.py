@@ -1,4 +1,4 @@
-"""What is proven, beside what was attacked: a lower bound of robust accuracy. Legend: N images."""
+"""Certified lower bounds of robust accuracy, to compare with the attacks. Legend: N images."""
 
 from __future__ import annotations
 
@@ -18,40 +18,48 @@ from safeml.statistics import proportion_metric
 from safeml.threats import Threat, threat_words
 from safeml.wording import counted, percent
 
-PIXEL = 2.0**-24  # rounding of a float32 pixel, by which a proof reaches farther than its radius
-HALVINGS = 7  # of the largest epsilon: its radii are exact to one part in 128
-CHOOSING = 100  # noisy copies that choose the answer of a smoothed classifier
-SMOOTHED = 0x53  # purpose of the random numbers that choose the images
-MISTAKEN = 0.001  # chance that one image's smoothing certificate is false
+PIXEL = 2.0**-24  # rounding of a float32 pixel, by which a certificate extends beyond its radius
+HALVINGS = 7  # of the largest epsilon: radii are exact to 1/128 of it
+CHOOSING = 100  # noisy copies that select the class of a smoothed classifier
+SMOOTHED = 0x53  # purpose of the random numbers that select the images
+ALPHA = 0.001  # chance that one image's smoothing certificate is false
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Metrics `certified_accuracy.*` and `smoothed_accuracy.*`, and what a report says of them. series: by norm."""
+    """The certificates of one sample.
+
+    metrics: `certified_accuracy.*` and `smoothed_accuracy.*`.
+    series: curves of certified accuracy, by norm.
+    meaning: sentences of the report.
+    limits: sentences of the report.
+    """
 
     metrics: list[Metric] = field(default_factory=list)
     series: dict[str, list[Series]] = field(default_factory=dict)
     meaning: list[str] = field(default_factory=list)
     limits: list[str] = field(
-        default_factory=lambda: ["Nothing is proven: there is no lower bound of robust accuracy."]
+        default_factory=lambda: ["No certificate was computed: robust accuracy has no lower bound."]
     )
 
 
 def certificates(
     inputs: AuditInputs, items: Items, settings: AdversarialSettings, campaign: Campaign
 ) -> Certificates:
-    """Interval bounds on the classifier itself (L-inf), and smoothing (L2) where the settings ask for it."""
+    """Compute interval bounds of the classifier (L-inf), and randomised smoothing (L2) if the settings enable it."""
     cubes = sorted((t for t in settings.threats if t.norm == "linf"), key=lambda threat: threat.epsilon)
-    found = _bounds(inputs, items, campaign, cubes) if cubes else Certificates()
+    bounds = _bounds(inputs, items, campaign, cubes) if cubes else Certificates()
     balls = sorted((t for t in settings.threats if t.norm == "l2"), key=lambda threat: threat.epsilon)
     if balls and settings.smoothed_images:
         smoothed, meaning = _smoothed(inputs, items, settings, balls)
-        found = Certificates(found.metrics + smoothed, found.series, [*found.meaning, meaning], found.limits)
-    return found
+        bounds = Certificates(
+            bounds.metrics + smoothed, bounds.series, [*bounds.meaning, meaning], bounds.limits
+        )
+    return bounds
 
 
 def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list[Threat]) -> Certificates:
-    """Interval bound propagation through the whole network, image by image."""
+    """Certify each image by interval bound propagation through the whole network."""
     clean, sample, most = items.clean, items.sample, threats[-1].epsilon
     batch = items.attacking.size
 
@@ -70,12 +78,14 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
         ]
     except StageError as error:
         return _no_proof(threats, first_line(error, 300))
-    # What counts as broken for the faults of an attack contradicts no proof; every wrong answer that was found does.
-    broken = clean.right & (radius > 0) & ~campaign.suspect & (campaign.found["linf"].size <= radius + PIXEL)
+    # An image that counts as broken because of a faulty attack contradicts no certificate; any adversarial example does.
+    broken = (
+        clean.right & (radius > 0) & ~campaign.suspect & (campaign.nearest["linf"].size <= radius + PIXEL)
+    )
     if broken.any():
         raise StageError(
-            f"{counted(int(broken.sum()), 'image')} were answered wrong inside the radius that is certified for them; attack or proof is wrong, "
-            "so neither is reported. Please send the model."
+            f"{counted(int(broken.sum()), 'image')} have an adversarial example inside their certified radius; the attack or the certificate "
+            "is wrong, so neither is reported. Please report this with the model."
         )
     metrics = [
         proportion_metric(
@@ -89,18 +99,21 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
     x = np.linspace(0.0, most, 2**HALVINGS + 1)[1:]
     y = [float((clean.right & (radius >= epsilon)).mean()) for epsilon in x]
     line = Series(
-        name="proven (interval bounds)", x=[0.0, *x.tolist()], y=[float(clean.right.mean()), *y], role="bound"
+        name="certified (interval bounds)",
+        x=[0.0, *x.tolist()],
+        y=[float(clean.right.mean()), *y],
+        role="bound",
     )
     largest = float(radius.max(initial=0.0))
     return Certificates(
         metrics,
         {"linf": [line]},
         [
-            f"Proven by interval bounds: {percent(metrics[-1].value)} at {threat_words(threats[-1])}; the largest radius that was proven "
-            f"for an image is {largest * 255:.3g}/255. Between proof and attack lies what nobody knows."
+            f"Certified by interval bounds: {percent(metrics[-1].value)} at {threat_words(threats[-1])}; the largest certified radius of an "
+            f"image is {largest * 255:.3g}/255. The true robust accuracy lies between the certified lower bound and the attacked upper bound."
         ],
         [
-            "Interval bounds are loose on networks that were not trained for them: a low bound is no sign of weakness."
+            "Interval bounds are loose on networks that were not trained for them: a low bound is no evidence of weakness."
         ],
     )
 
@@ -113,52 +126,56 @@ def _no_proof(threats: list[Threat], reason: str) -> Certificates:
         for threat in threats
     ]
     return Certificates(
-        metrics, limits=[f"Nothing is proven, because there is no certificate for this model: {reason}"]
+        metrics, limits=[f"No certificate could be computed, so robust accuracy has no lower bound: {reason}"]
     )
 
 
 def _smoothed(
     inputs: AuditInputs, items: Items, settings: AdversarialSettings, threats: list[Threat]
 ) -> tuple[list[Metric], str]:
-    """Randomised smoothing, on a random part of the sample: data often stand sorted by class."""
+    """Certify a random part of the sample by randomised smoothing; data are often sorted by class."""
     sample, count = items.sample, min(settings.smoothed_images, len(items.sample))
-    chosen = np.sort(np.random.default_rng([inputs.seed, SMOOTHED]).permutation(len(sample))[:count])
-    part = sample.take(chosen)
-    images, labels, ids = items.clean.images[chosen], items.clean.labels[chosen], numbers(sample)[chosen]
+    smoothed_rows = np.sort(np.random.default_rng([inputs.seed, SMOOTHED]).permutation(len(sample))[:count])
+    part = sample.take(smoothed_rows)
+    images, labels, ids = (
+        items.clean.images[smoothed_rows],
+        items.clean.labels[smoothed_rows],
+        numbers(sample)[smoothed_rows],
+    )
     sigma, samples = settings.smoothing_sigma, settings.smoothing_samples
     inputs.progress("randomised smoothing", 0, 1)
 
     def voted(rows: slice) -> Arrays:
         from safeml.certification.smoothing import smooth
 
-        found = smooth(
+        smoothed = smooth(
             inputs.classifier.predict_logits,
             images[rows],
             labels[rows],
             sigma,
             CHOOSING,
             samples,
-            MISTAKEN,
+            ALPHA,
             inputs.seed,
             ids[rows],
         )
-        return {"radius": found.radius, "answers": found.answers}
+        return {"radius": smoothed.radius, "answers": smoothed.answers}
 
     form: dict[str, tuple[str, tuple[int, ...]]] = {"radius": ("float64", ()), "answers": ("int64", ())}
     columns = {"images": images, "labels": labels, "ids": ids}
-    found = items.slices.measure("smoothed", columns, {"sigma": sigma, "samples": samples}, form, voted)
+    votes = items.slices.measure("smoothed", columns, {"sigma": sigma, "samples": samples}, form, voted)
     metrics = [
         proportion_metric(
             f"smoothed_accuracy.{threat.label}",
             f"Certified accuracy of the smoothed classifier at {threat_words(threat)}",
-            found["radius"] > threat.epsilon,
+            votes["radius"] > threat.epsilon,
             clustering=part.clustering,
         )
         for threat in threats
     ]
-    abstained = float((found["answers"] < 0).mean())
+    abstained = float((votes["answers"] < 0).mean())
     return metrics, (
-        f"Smoothed with noise of σ = {sigma:g} ({counted(samples, 'answer')} an image, {counted(count, 'image')}), "
+        f"Smoothed with noise of σ = {sigma:g} ({counted(samples, 'noisy copy', 'noisy copies')} per image, {counted(count, 'image')}), "
         f"{percent(metrics[-1].value)} are certified at {threat_words(threats[-1])}; it abstains on {percent(abstained)}. "
-        "The certificate is of the smoothed classifier, not of the deployed one."
+        "The certificate holds for the smoothed classifier, not for the deployed one."
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.attacks.rows import ATLAS, NIST, ROWS, VIEWS
-from safeml.audits.adversarial.campaign import Campaign, Found, Worst
+from safeml.audits.adversarial.campaign import Campaign, MostConfident, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
-from safeml.audits.adversarial.masking import Check
+from safeml.audits.adversarial.masking import MaskingCheck
 from safeml.audits.adversarial.measure import CleanSample
 from safeml.audits.gallery import change_panel, panel, to_uint8
 from safeml.audits.weakest import group_recall
@@ -23,7 +23,7 @@ CURVE_POINTS = 24  # of a curve against epsilon, beside the threats themselves
 
 
 def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Certificates) -> list[Curve]:
-    """Accuracy against epsilon for each norm, from the clean images (epsilon 0) on, out of the ledger."""
+    """Plot accuracy against epsilon for each norm, starting at the clean images (epsilon 0)."""
     settings, curves = campaign.settings, []
     for norm in NORM_NAMES:
         threats = sorted((t for t in settings.threats if t.norm == norm), key=lambda threat: threat.epsilon)
@@ -34,13 +34,13 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
         for name in ("fgsm", "pgd"):
             points = [metrics.get(f"robust_accuracy.{threat.label}.{name}") for threat in threats]
             if name in settings.attacks and any(points):
-                known = [
+                measured = [
                     (at, point.value)
                     for at, point in zip(x[1:], points, strict=True)
                     if point and point.value is not None
                 ]
                 start = metrics["clean_accuracy_attacked_sample"].value
-                whole = [(0.0, start), *known] if start is not None else known
+                whole = [(0.0, start), *measured] if start is not None else measured
                 context.append(
                     Series(
                         name=f"after {ROWS[name].title}", x=[at for at, _ in whole], y=[y for _, y in whole]
@@ -55,10 +55,10 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
                 series=[_worst_case(campaign, threats, metrics), *context, *proofs.series.get(norm, [])],
                 percent=True,
                 x_ticks=[(0.0, "0"), *((threat.epsilon, epsilon_words(threat)) for threat in threats)],
-                caption="Worst case image by image, with its 95 % interval; ε = 0 is the clean image. Every misclassified image that "
-                "was found counts from its own distance on."
+                caption="Worst case of each image, with a 95 % confidence interval; ε = 0 is the clean image. An adversarial example at "
+                "distance d counts at every ε ≥ d, so a single run yields the full robustness curve."
                 + (
-                    " Dotted: what is proven; between the two lines nobody knows."
+                    " Dotted: certified lower bound. The true robust accuracy lies between the certified and the attacked bound."
                     if proofs.series.get(norm)
                     else ""
                 ),
@@ -68,21 +68,21 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
 
 
 def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric]) -> Series:
-    """What the ledger leaves at each threat and between them."""
+    """Return the accuracy of the survivors at each threat and between them."""
     sample, norm = campaign.items.sample, threats[0].norm
-    # Without an attack for the nearest image, what was found lies at the threats: nothing is known between them.
-    nearest = any(ROWS[name].minimal for name in campaign.settings.attacks)
-    count = CURVE_POINTS if nearest and not campaign.blind else 0
+    # Without a minimal-norm attack, nothing is measured between the threats.
+    minimal = any(ROWS[name].minimal for name in campaign.settings.attacks)
+    count = CURVE_POINTS if minimal and not campaign.blind else 0
     between = np.linspace(0.0, threats[-1].epsilon, count + 1)[1:]
     at = {float(epsilon): Threat(norm=norm, epsilon=float(epsilon)) for epsilon in between}
     at |= {threat.epsilon: threat for threat in threats}
     points = {0.0: metrics["clean_accuracy_attacked_sample"]}
     for epsilon in sorted(at):
-        known = metrics.get(f"robust_accuracy.{at[epsilon].label}")
-        points[epsilon] = known or proportion_metric(
+        metric = metrics.get(f"robust_accuracy.{at[epsilon].label}")
+        points[epsilon] = metric or proportion_metric(
             "curve",
             "",
-            campaign.left(at[epsilon]),
+            campaign.survivors(at[epsilon]),
             clustering=sample.clustering,
         )
     measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
@@ -98,22 +98,24 @@ def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Me
 
 
 def attack_table(campaign: Campaign) -> Table:
-    """One row an attack in its order, one column a threat: what is left after it and all before it; the worst case last."""
+    """Return one row per attack in order and one column per threat: accuracy after it and all before it; worst case last."""
     threats = campaign.settings.threats
     total = len(campaign.items.clean.labels)
     rows: list[list[Scalar]] = []
-    for name, view in dict.fromkeys((tally.attack, tally.view) for tally in campaign.tallies):
+    for name, view in dict.fromkeys((record.attack, record.view) for record in campaign.records):
         cells: list[Scalar] = []
         for threat in threats:
-            left = left_after(campaign, threat).get(name) if not view else None
-            after = [t.left for t in campaign.tallies if (t.attack, t.view, t.threat) == (name, view, threat)]
-            if left is not None:
-                cells.append(float(left.mean()))
+            survivors = survivors_after(campaign, threat).get(name) if not view else None
+            after = [
+                t.survivors for t in campaign.records if (t.attack, t.view, t.threat) == (name, view, threat)
+            ]
+            if survivors is not None:
+                cells.append(float(survivors.mean()))
             else:
                 cells.append(after[-1] / total if after and not campaign.blind else None)
         title = _title(name, view)
         rows.append([title, ROWS[name].knowledge, *cells])
-    worst = [None if campaign.blind else float(campaign.left(threat).mean()) for threat in threats]
+    worst = [None if campaign.blind else float(campaign.survivors(threat).mean()) for threat in threats]
     rows.append(["worst case", "", *worst])
     return Table(
         id="attacks",
@@ -124,7 +126,7 @@ def attack_table(campaign: Campaign) -> Table:
             *(Column(key=t.label, label=threat_words(t), kind="percent") for t in threats),
         ],
         rows=rows,
-        caption="Accuracy that is left after each attack and all above it; the worst case also counts what was found at a smaller ε. "
+        caption="Accuracy after each attack and all above it; the worst case also counts adversarial examples at a smaller ε. "
         "Not measured: not run at this threat.",
     )
 
@@ -133,20 +135,20 @@ def _title(attack: str, view: str) -> str:
     return ", ".join(filter(None, (ROWS[attack].title, VIEWS[view][0])))
 
 
-def left_after(campaign: Campaign, threat: Threat) -> dict[str, np.ndarray]:
-    """bool [N] by attack, in the order of the settings: right when clean, and broken neither by it nor by one before."""
-    left = campaign.items.clean.right.copy()
-    found: dict[str, np.ndarray] = {}
+def survivors_after(campaign: Campaign, threat: Threat) -> dict[str, np.ndarray]:
+    """Return bool [N] by attack, in the order of the settings: images that survive it and all attacks before it."""
+    survivors = campaign.items.clean.right.copy()
+    after: dict[str, np.ndarray] = {}
     for name in campaign.settings.attacks:
         if (name, threat) in campaign.hits:
-            left = left & ~campaign.hits[name, threat]
-            found[name] = left
-    return found
+            survivors = survivors & ~campaign.hits[name, threat]
+            after[name] = survivors
+    return after
 
 
 def threat_table(campaign: Campaign) -> Table:
-    """The threat models as data."""
-    known = sorted({ROWS[tally.attack].knowledge for tally in campaign.tallies})
+    """Return one row per threat and knowledge of the adversary."""
+    kinds = sorted({ROWS[record.attack].knowledge for record in campaign.records})
     rows: list[list[Scalar]] = [
         [
             f"{NORM_NAMES[threat.norm]}",
@@ -159,8 +161,8 @@ def threat_table(campaign: Campaign) -> Table:
             _attacked_by(campaign, threat, knowledge),
         ]
         for threat in campaign.settings.threats
-        for knowledge in known
-        if any(t.threat == threat and ROWS[t.attack].knowledge == knowledge for t in campaign.tallies)
+        for knowledge in kinds
+        if any(t.threat == threat and ROWS[t.attack].knowledge == knowledge for t in campaign.records)
     ]
     return Table(
         id="threats",
@@ -176,8 +178,8 @@ def threat_table(campaign: Campaign) -> Table:
             Column(key="by", label="Attacked by"),
         ],
         rows=rows,
-        caption="White-box adversaries know the model and its gradient; by queries, only its answers; by transfer, only a model of their own "
-        "for the same classes.",
+        caption="White box: the adversary knows the model and its gradient. Queries: only the outputs of the model. Transfer: only another "
+        "model for the same classes.",
         fold=True,
     )
 
@@ -187,25 +189,25 @@ def _attacked_by(campaign: Campaign, threat: Threat, knowledge: str) -> str:
     if knowledge == "transfer" and surrogate is not None:
         return f"MI-FGSM on {surrogate.name}"
     full = campaign.settings.is_full(threat)
-    return "full ensemble" if full else "FGSM, PGD, FMN, and what was found elsewhere"
+    return "full ensemble" if full else "FGSM, PGD, FMN, and adversarial examples of other attacks"
 
 
 def budget_table(campaign: Campaign) -> Table:
-    """What the attacks cost: gradients and queries are what any implementation has to pay."""
+    """Return the cost of each attack in gradients or queries, which depends on no implementation."""
     rows: list[list[Scalar]] = []
-    for name, view in dict.fromkeys((tally.attack, tally.view) for tally in campaign.tallies):
-        mine = [tally for tally in campaign.tallies if (tally.attack, tally.view) == (name, view)]
-        looks = sum(tally.looks for tally in mine)
+    for name, view in dict.fromkeys((record.attack, record.view) for record in campaign.records):
+        own = [record for record in campaign.records if (record.attack, record.view) == (name, view)]
+        evaluations = sum(record.evaluations for record in own)
         steps, attempts = ROWS[name].spends(campaign.settings)
         rows.append(
             [
                 _title(name, view),
                 f"{steps} × {attempts}",
-                len(mine),
-                sum(tally.given for tally in mine),
-                sum(tally.broken for tally in mine),
-                looks if ROWS[name].gradient else None,
-                None if ROWS[name].gradient else looks,
+                len(own),
+                sum(record.images for record in own),
+                sum(record.broken for record in own),
+                evaluations if ROWS[name].gradient else None,
+                None if ROWS[name].gradient else evaluations,
             ]
         )
     return Table(
@@ -215,20 +217,20 @@ def budget_table(campaign: Campaign) -> Table:
             Column(key="attack", label="Attack"),
             Column(key="effort", label="Steps × attempts"),
             Column(key="threats", label="Threats", kind="number"),
-            Column(key="images", label="Images given", kind="number"),
+            Column(key="images", label="Images attacked", kind="number"),
             Column(key="broken", label="Broken", kind="number"),
             Column(key="gradients", label="Gradients", kind="number"),
             Column(key="queries", label="Queries", kind="number"),
         ],
         rows=rows,
-        caption="An image leaves an attack at its first wrong answer, so the most robust images cost the most. The last look at an image "
-        "that survived an attempt is counted with its gradients. The gradients of a transfer are the surrogate's.",
+        caption="An attack on an image stops when the image is misclassified, so the most robust images cost the most. The final prediction "
+        "of an image that survives an attempt counts as a gradient. A transfer attack uses gradients of the surrogate.",
         fold=True,
     )
 
 
 def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
-    """One row an image: what broke it, at which step of which attempt, and how near the nearest wrong answer lies."""
+    """Return one row per image: the attack, step and attempt of its nearest adversarial example, and the distance."""
     clean = campaign.items.clean
     columns = [
         Column(key="image", label="Image", kind="number"),
@@ -236,13 +238,13 @@ def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
         Column(key="clean", label="Clean"),
     ]
     for norm, name in NORM_NAMES.items():
-        if norm in campaign.found:
+        if norm in campaign.nearest:
             unit = ", in 1/255" if norm == "linf" else ""
             columns += [
                 Column(key=f"{norm}_by", label=f"{name}: broken by"),
                 Column(key=f"{norm}_step", label="at step", kind="number"),
                 Column(key=f"{norm}_attempt", label="of attempt", kind="number"),
-                Column(key=f"{norm}_size", label=f"nearest {name}{unit}", kind="number"),
+                Column(key=f"{norm}_size", label=f"smallest {name} change{unit}", kind="number"),
             ]
     numbers = np.arange(len(sample)) if sample.ids is None else sample.ids
     rows: list[list[Scalar]] = []
@@ -253,44 +255,53 @@ def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
             "right" if clean.right[row] else "wrong",
         ]
         for norm in NORM_NAMES:
-            if norm in campaign.found:
-                cells += _entry(campaign.found[norm], row, 255.0 if norm == "linf" else 1.0)
+            if norm in campaign.nearest:
+                cells += _entry(campaign.nearest[norm], row, 255.0 if norm == "linf" else 1.0)
         rows.append(cells)
     return Table(
         id="ledger",
         title="Ledger",
         columns=columns,
         rows=rows,
-        caption=f"Every image of the sample; seed {campaign.items.inputs.seed} and the image's number decide all random draws.",
+        caption=f"Every image of the sample; seed {campaign.items.inputs.seed} and the image number determine all random draws.",
     )
 
 
-def _entry(found: Found, row: int, scale: float) -> list[Scalar]:
-    by = str(found.by[row])
+def _entry(nearest: NearestAdversarial, row: int, scale: float) -> list[Scalar]:
+    by = str(nearest.by[row])
     if not by:
         return [None, None, None, None]
-    return [by, int(found.step[row]), int(found.attempt[row]) + 1, round(float(found.size[row]) * scale, 5)]
+    return [
+        by,
+        int(nearest.step[row]),
+        int(nearest.attempt[row]) + 1,
+        round(float(nearest.size[row]) * scale, 5),
+    ]
 
 
-def check_table(checks: list[Check]) -> Table:
+def check_table(checks: list[MaskingCheck]) -> Table:
+    """Return one row per masking check."""
     return Table(
         id="masking",
         title="Is the robustness real?",
         columns=[
-            Column(key="sign", label="Sign of honest gradients"),
-            Column(key="found", label="Found"),
+            Column(key="sign", label="Masking check"),
+            Column(key="found", label="Measured"),
             Column(key="expected", label="Expected"),
-            Column(key="raised", label="Flag raised"),
+            Column(key="raised", label="Failed"),
         ],
-        rows=[[check.sign, check.found, check.expected, "yes" if check.raised else "no"] for check in checks],
-        caption="A raised flag means that the attack may have failed for a reason that a better attack does not share."
+        rows=[
+            [check.expectation, check.measured, check.expected, "yes" if check.failed else "no"]
+            for check in checks
+        ],
+        caption="If a check fails, the attacks may have failed because of gradient masking, and a better attack may succeed."
         if checks
-        else "Not measured: no image is classified correctly, so no attack could fail.",
+        else "Not measured: no image is classified correctly, so there is nothing to check.",
     )
 
 
 def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main: Threat) -> DotPlot:
-    """Recall of each class under the worst attack, weakest first; classes without an image come last, unmeasured."""
+    """Plot the recall of each class under the worst attack, weakest first; classes without an image come last."""
     dots = []
     for label, name in enumerate(sample.class_names):
         member = sample.labels == label
@@ -315,39 +326,41 @@ def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main
     )
 
 
-def worst_cases(sample: ImageDataset, clean: CleanSample, worst: Worst, main: Threat) -> Gallery:
-    """The most confident wrong answers among images that are right when clean: at most one a class."""
-    chosen: list[int] = []
-    for row in sorted(np.flatnonzero(worst.confidence >= 0).tolist(), key=lambda row: -worst.confidence[row]):
-        if len(chosen) < MOST_CASES and sample.labels[row] not in sample.labels[chosen]:
-            chosen.append(row)
+def worst_cases(sample: ImageDataset, clean: CleanSample, examples: MostConfident, main: Threat) -> Gallery:
+    """Show the most confident adversarial examples of correctly classified images, at most one per class."""
+    selected: list[int] = []
+    for row in sorted(
+        np.flatnonzero(examples.confidence >= 0).tolist(), key=lambda row: -examples.confidence[row]
+    ):
+        if len(selected) < MOST_CASES and sample.labels[row] not in sample.labels[selected]:
+            selected.append(row)
 
     # One scale for all pictures: epsilon fills it for L-inf; no pixel of an L2 attack comes near its epsilon.
     scale = main.epsilon
-    if main.norm == "l2" and chosen:
-        shown = worst.attacked[chosen]
-        scale = max(float(perturbation_size(clean.images[chosen], shown, "linf").max()), 1e-6)
+    if main.norm == "l2" and selected:
+        shown = examples.attacked[selected]
+        scale = max(float(perturbation_size(clean.images[selected], shown, "linf").max()), 1e-6)
     certain = softmax(clean.logits)
     items = []
-    for row in chosen:
-        label, answer = int(sample.labels[row]), int(worst.logits[row].argmax())
+    for row in selected:
+        label, answer = int(sample.labels[row]), int(examples.logits[row].argmax())
         items.append(
             GalleryItem(
                 panels=[
                     panel("clean", sample.images[row]),
-                    panel("attacked", to_uint8(worst.attacked[row])),
-                    change_panel("change", clean.images[row], worst.attacked[row], scale),
+                    panel("attacked", to_uint8(examples.attacked[row])),
+                    change_panel("change", clean.images[row], examples.attacked[row], scale),
                 ],
                 true_name=sample.class_names[label],
                 true_confidence=float(certain[row, label]),
                 predicted_name=sample.class_names[answer],
-                predicted_confidence=float(worst.confidence[row]),
+                predicted_confidence=float(examples.confidence[row]),
                 index=None if sample.ids is None else int(sample.ids[row]),
             )
         )
     return Gallery(
         id="worst-attacks",
-        title=f"Most confident wrong answers under attack, {threat_words(main)}",
+        title=f"Most confident misclassifications under attack, {threat_words(main)}",
         items=items,
         caption=f"Clean, attacked, and the change (grey is none, black and white are ±{scale * 255:.3g}/255).",
     )

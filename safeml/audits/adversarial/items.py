@@ -1,4 +1,4 @@
-"""The items of the adversarial stage, each measured in slices that are kept: clean answers, attacks, and checks of them.
+"""The measurements of the adversarial stage, stored slice by slice: clean predictions, attacks and their checks.
 
 Legend: N images, H W C pixels, K classes.
 """
@@ -30,10 +30,14 @@ SLICE = 256
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What is measured on one sample. Build it with `Items.of`, which measures the clean answers.
+    """Measurements on one sample. Build it with `Items.of`, which computes the clean predictions.
 
-    attacking: how many images are attacked at a time. views: what the attack engine is shown, by name; "" is the
-    classifier as it is.
+    inputs: of the stage.
+    sample: the images under attack.
+    clean: their clean predictions.
+    slices: stores each measurement in parts.
+    attacking: images attacked at a time.
+    views: the views of the classifier given to attacks, by name; "" is the classifier itself.
     """
 
     inputs: AuditInputs
@@ -45,7 +49,7 @@ class Items:
 
     @classmethod
     def of(cls, inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> Items:
-        """Cut `sample` into slices of whole batches, and measure its clean answers."""
+        """Cut `sample` into slices of whole batches, and compute its clean predictions."""
         attacking = BatchSize(_batch(inputs, sample, settings))
         slices = Slices(
             inputs.work,
@@ -70,10 +74,13 @@ class Items:
         view: str = "",
         pictures: bool = False,
     ) -> Measured:
-        """What an attack achieves on the images in `rows` (int [M]), all of them right when clean.
+        """Run an attack on the images in `rows` and recompute its result on the model under test.
 
-        The transfer is made on the surrogate; whatever an attack was shown, the model under test is asked again.
-        spends: (steps, attempts), see `Budget`. pictures: with the attacked images and their logits.
+        A transfer attack runs on the surrogate, any other attack on the view of the classifier.
+
+        rows: int [M].
+        spends: (steps, attempts), see `Budget`.
+        pictures: keep the attacked images and their logits.
         """
         ids = numbers(self.sample)[rows]
         clean = CleanSample(*(array[rows] for array in _columns(self.clean)))
@@ -91,7 +98,7 @@ class Items:
 
             part = CleanSample(*(array[chosen] for array in _columns(clean)))
             shown: Any = self.inputs.surrogate if elsewhere else self._shown(view)
-            # The attack gets its own copies: one that writes into its inputs must not move the clean images.
+            # The attack gets copies: an attack that writes into its inputs must not change the clean images.
             outcome = until_it_fits(
                 self.attacking,
                 lambda batch: ATTACKS[name](
@@ -103,8 +110,8 @@ class Items:
                     ids[chosen],
                 ),
             )
-            found = measure(self.inputs.classifier, part, outcome, threat, elsewhere)
-            return {key: np.asarray(getattr(found, key), kind) for key, (kind, _) in form.items()}
+            measured = measure(self.inputs.classifier, part, outcome, threat, elsewhere)
+            return {key: np.asarray(getattr(measured, key), kind) for key, (kind, _) in form.items()}
 
         parts = {
             "attack": name,
@@ -129,7 +136,7 @@ class Items:
         return Measured(**{**nothing, **arrays})
 
     def _shown(self, view: str) -> Any:
-        """One object a view for the whole audit: the engine compiles for each object anew."""
+        """Return one object per view for the whole audit, because an attack is compiled for each object."""
         from safeml.attacks import views
 
         if view and view not in self.views:
@@ -137,7 +144,7 @@ class Items:
         return self.views[view] if view else self.inputs.classifier
 
     def right(self, item: str, images: np.ndarray) -> np.ndarray:
-        """bool [N]: which of other images (float32 [N, H, W, C], 0..1) of the sample's signs are answered right."""
+        """Return bool [N]: whether each of `images` (float32 [N, H, W, C], 0..1) gets the label of the sample."""
         labels = self.clean.labels
 
         def answered(rows: slice) -> Arrays:
@@ -147,7 +154,7 @@ class Items:
         return self.slices.measure(item, columns, {}, {"right": ("bool", ())}, answered)["right"]
 
     def promises(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
-        """float32 [M]: how much of what its gradient promises a small step gains, on the images in `rows` (int [M])."""
+        """Return float32 [M]: gain of a small step divided by the gain that the gradient predicts. rows: int [M]."""
         columns = {
             "images": self.clean.images[rows],
             "labels": self.clean.labels[rows],
@@ -156,19 +163,19 @@ class Items:
         return promises(self.inputs, self.slices, self.attacking, columns, norm, step)
 
     def surrogate_logits(self, surrogate: Classifier) -> np.ndarray:
-        """float32 [N, K]: what the surrogate answers to the clean images."""
+        """Return float32 [N, K]: the logits of the surrogate on the clean images."""
         columns = {"images": self.clean.images, "ids": numbers(self.sample)}
         form = {"logits": ("float32", (self.sample.classes,))}
 
         def answered(rows: slice) -> Arrays:
-            found = surrogate.predict_logits(self.clean.images[rows])
-            return {"logits": np.asarray(found, np.float32)}
+            logits = surrogate.predict_logits(self.clean.images[rows])
+            return {"logits": np.asarray(logits, np.float32)}
 
         parts = {"surrogate": surrogate.fingerprint}
         return self.slices.measure("surrogate", columns, parts, form, answered)["logits"]
 
     def again(self) -> np.ndarray:
-        """float32 [N, K]: the clean answers, asked for a second time."""
+        """Return float32 [N, K]: the logits of the clean images, predicted a second time."""
         columns = {"images": self.clean.images, "ids": numbers(self.sample)}
         form = {"logits": ("float32", (self.sample.classes,))}
 
@@ -179,7 +186,7 @@ class Items:
 
 
 def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSettings) -> int:
-    """The batch of the settings; "auto" is measured once, and kept, so that a resumed run computes the same batches."""
+    """Return the batch of the settings; "auto" is measured once and stored, so that a resumed run uses the same batches."""
     if settings.batch != "auto":
         return settings.batch
 
@@ -189,7 +196,7 @@ def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSetti
         return {
             "batch": np.array(
                 [
-                    fastest_batch(inputs.classifier, sample.images, sample.labels)  # type: ignore[arg-type]  # with a gradient, see `run`
+                    fastest_batch(inputs.classifier, sample.images, sample.labels)  # type: ignore[arg-type]  # `run` checks that it has a gradient
                 ],
                 np.int64,
             )

@@ -1,4 +1,4 @@
-"""Is the robustness real? Signs that an attack failed for a bad reason (gradient masking), and what is tried then.
+"""Gradient-masking checks: whether attacks failed for reasons other than robustness, and the attacks that follow.
 
 References:
     A. Athalye, N. Carlini, D. Wagner, "Obfuscated gradients give a false sense of security", 2018.
@@ -26,52 +26,62 @@ from safeml.metrics.perturbation import project
 from safeml.threats import Threat
 from safeml.wording import counted, limit_percent, percent
 
-TOLERANCE = 0.01  # accuracy; an attack with random starts repeats itself to about this much
+TOLERANCE = 0.01  # accuracy; repetitions of an attack with random starts differ by about this
 ZERO_SHARE = 0.01
-MOVING = 0.05  # of its range, in the last tenth of the steps: such a loss has not converged
-LEAST_STEPS = 11  # of fewer, no look falls into the last tenth: nothing is known of whether the loss moves
-LONGER = 4  # times the steps, for what has not converged
-FEW = 2  # images: what a check finds in so few is counted, and is no sign
-BLACK_BOX_SHARE = 0.002  # of the sample: what Square may break that gradients did not
-PROMISE_STEP = (
-    0.1  # of epsilon: what lies between the clean image and the ball's border is what attacks walk through
-)
-FAR_LOGIT = 0.01  # rounding of a logit far below the others is no other answer
+# Change of the loss in the last tenth of the steps, relative to its range; above it, the loss has not converged.
+MOVING = 0.05
+LEAST_STEPS = 11  # with fewer steps, none is in the last tenth, and convergence is unknown
+LONGER = 4  # factor on the steps, for images whose loss has not converged
+FEW = 2  # images: successes on so few are counted and fail no check
+BLACK_BOX_SHARE = 0.002  # of the sample: images that survive gradient attacks and that Square may break
+PROMISE_STEP = 0.1  # of epsilon: attacks take steps between the clean image and the border of the ball
+FAR_LOGIT = 0.01  # rounding of a logit far below the others changes no prediction
 UNBOUNDED = Threat(norm="linf", epsilon=1.0)
 
 
 @dataclass(frozen=True)
-class Check:
-    """One sign of honest gradients: what was found and what was expected. raised: it speaks of gradient masking.
+class MaskingCheck:
+    """One gradient-masking check.
 
-    view: what the attacks are shown next when it is raised (see `safeml.attacks.views`).
+    code: of its finding.
+    expectation: what holds for a model without gradient masking.
+    measured: the measurement in words.
+    expected: the largest allowed measurement in words.
+    failed: whether the measurement exceeds it.
+    value: the measurement.
+    limit: the largest allowed measurement.
+    remedy: what the user can do.
+    view: the view of the model that the next attacks get if the check fails (see `safeml.attacks.views`).
     """
 
     code: str
-    sign: str
-    found: str
+    expectation: str
+    measured: str
     expected: str
-    raised: bool
+    failed: bool
     value: float
     limit: float
     remedy: str
     view: str = "straight_through"
 
 
-def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> list[Check]:
-    """The eleven checks, and a twelfth where there is a surrogate. At least one image must be right when clean, and every attack of the campaign must have run."""
+def masking_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> list[MaskingCheck]:
+    """Run the eleven checks, and a twelfth if there is a surrogate.
+
+    At least one image must be classified correctly, and all attacks of the campaign must have run.
+    """
     clean, main = items.clean, campaign.main
     right = np.flatnonzero(clean.right)
-    some = promises.probed(right, items.inputs.seed)
+    probed = promises.probed(right, items.inputs.seed)
     single, iterative = (everywhere(campaign, name, main) for name in ("fgsm", "pgd"))
     checks = [
         _gradients_exist(single.zero_gradients[right]),
-        _promise_kept(items, campaign, some),
+        _promise_kept(items, campaign, probed),
         _repeats_itself(clean, items.again()),
         _no_silent_success(single, iterative, right),
         _claims_hold(single, iterative, right),
         _converged(items, campaign, iterative),
-        _unbounded_breaks_all(items, campaign, some),
+        _unbounded_breaks_all(items, campaign, probed),
         _larger_epsilon(campaign),
         _iterative_beats_single(single, iterative),
         _noise_is_weaker(items, campaign, iterative.robust, rng),
@@ -81,7 +91,7 @@ def self_checks(items: Items, campaign: Campaign, rng: np.random.Generator) -> l
 
 
 def everywhere(campaign: Campaign, name: str, threat: Threat) -> Measured:
-    """A cheap attack on the whole sample: as it was run, or run for this check alone; what it breaks counts as ever."""
+    """Return the result of a fast attack on the whole sample, and run it if needed; its successes are recorded."""
     if (name, threat) not in campaign.measured:
         rows = np.arange(len(campaign.items.clean.labels))
         if threat in campaign.settings.threats:
@@ -92,9 +102,9 @@ def everywhere(campaign: Campaign, name: str, threat: Threat) -> Measured:
     return campaign.measured[name, threat]
 
 
-def _gradients_exist(zero: np.ndarray) -> Check:
+def _gradients_exist(zero: np.ndarray) -> MaskingCheck:
     share = float(zero.mean())
-    return Check(
+    return MaskingCheck(
         "masking_zero_gradient",
         "the gradient at the clean image is not zero",
         f"zero for {percent(share, ZERO_SHARE)} of {counted(len(zero), 'image')}",
@@ -102,88 +112,88 @@ def _gradients_exist(zero: np.ndarray) -> Check:
         share > ZERO_SHARE,
         share,
         ZERO_SHARE,
-        "The loss is flat: attack the difference of logits, and pass gradients straight through rounding and signs.",
+        "The loss is flat: attack the difference of logits, and pass gradients straight through rounding and sign functions.",
     )
 
 
-def _promise_kept(items: Items, campaign: Campaign, rows: np.ndarray) -> Check:
-    """Shattered gradients point anywhere: every attack that follows them is a random walk, and all of them agree."""
+def _promise_kept(items: Items, campaign: Campaign, rows: np.ndarray) -> MaskingCheck:
+    """Check for shattered gradients, along which every gradient attack is a random walk."""
     step = PROMISE_STEP * campaign.main.epsilon
     share = promises.broken(items.promises(rows, campaign.main.norm, step))
-    return Check(
+    return MaskingCheck(
         "masking_shattered",
-        "a small step gains what the gradient promises",
-        f"less than {limit_percent(promises.KEPT)} of it for {percent(share)} of {counted(len(rows), 'image')}",
+        "a small step raises the loss as the gradient predicts",
+        f"less than {limit_percent(promises.KEPT)} of the predicted gain for {percent(share)} of {counted(len(rows), 'image')}",
         f"at most {limit_percent(promises.BREAKING)}",
         share > promises.BREAKING,
         share,
         promises.BREAKING,
-        "The surface is rough: follow the gradient averaged over small noise in the pixels, and ask with many more queries.",
+        "The loss surface is rough: average the gradient over small noise in the pixels, and use many more queries.",
         view="smoothed",
     )
 
 
-def _repeats_itself(clean: CleanSample, again: np.ndarray) -> Check:
-    # Of each image by itself, and of the classes that compete: one far logit must not hide what the others do.
+def _repeats_itself(clean: CleanSample, again: np.ndarray) -> MaskingCheck:
+    # Compare image by image, relative to the two largest logits: one extreme logit must not hide the others.
     best = np.sort(np.where(np.isfinite(clean.logits), clean.logits, 0.0), axis=1)[:, -2:]
     scale = np.maximum(np.abs(best).max(axis=1, keepdims=True), 1.0)
     close = np.abs(again - clean.logits) <= 1e-4 * np.maximum(scale, np.abs(clean.logits) * FAR_LOGIT)
     same = (close | (np.isnan(again) & np.isnan(clean.logits)) | (again == clean.logits)).all(axis=1)
-    differ = float((~same).mean())
-    return Check(
+    different = float((~same).mean())
+    return MaskingCheck(
         "masking_random",
-        "the same image gets the same answer twice",
-        f"{percent(differ)} of the images differ",
+        "the same image gets the same logits twice",
+        f"{percent(different)} of the images differ",
         limit_percent(0.0),
-        differ > 0,
-        differ,
+        different > 0,
+        different,
         0.0,
-        "The model is random at inference: attack its expectation (average the gradient over draws).",
+        "The model is random at inference: attack its expectation (average the gradient over random outputs).",
         view="expectation",
     )
 
 
-def _no_silent_success(single: Measured, iterative: Measured, right: np.ndarray) -> Check:
-    silent = [float((found.wrong & ~found.claimed)[right].mean()) for found in (single, iterative)]
+def _no_silent_success(single: Measured, iterative: Measured, right: np.ndarray) -> MaskingCheck:
+    silent = [float((result.wrong & ~result.claimed)[right].mean()) for result in (single, iterative)]
     share = max(silent)
-    return Check(
+    return MaskingCheck(
         "masking_silent",
-        "what an attack calls a failure is one",
-        f"{percent(share, TOLERANCE)} of its survivors are wrong when asked again",
+        "an image that an attack reports as a survivor is classified correctly",
+        f"{percent(share, TOLERANCE)} of the correctly classified images are unreported successes",
         f"at most {limit_percent(TOLERANCE)}",
         share > TOLERANCE,
         share,
         TOLERANCE,
-        "The attack does not see its own success: compare what it is shown with what is deployed.",
+        "The attack misses its own successes: compare the model that it attacks with the deployed model.",
         view="expectation",
     )
 
 
-def _claims_hold(single: Measured, iterative: Measured, right: np.ndarray) -> Check:
-    """Transfer failure: what guides the attack is broken, and what is audited is not."""
-    empty = [
-        float((found.claimed & ~found.wrong & (found.faults == 0))[right].mean())
-        for found in (single, iterative)
+def _claims_hold(single: Measured, iterative: Measured, right: np.ndarray) -> MaskingCheck:
+    """Check for false successes: the attack breaks the model that it follows, and not the audited one."""
+    false_successes = [
+        float((result.claimed & ~result.wrong & (result.faults == 0))[right].mean())
+        for result in (single, iterative)
     ]
-    share = max(empty)
-    return Check(
+    share = max(false_successes)
+    return MaskingCheck(
         "masking_transfer",
-        "what an attack calls a success is one",
-        f"{percent(share, TOLERANCE)} are right when asked again",
+        "an image that an attack reports as broken is misclassified",
+        f"{percent(share, TOLERANCE)} of the correctly classified images are false successes",
         f"at most {limit_percent(TOLERANCE)}",
         share > TOLERANCE,
         share,
         TOLERANCE,
-        "Attack and audit see different models, or a random one: average over draws; the images stay counted as broken.",
+        "Attack and audit get different models, or a random one: average over random outputs. The images still count as broken.",
         view="expectation",
     )
 
 
-def _converged(items: Items, campaign: Campaign, iterative: Measured) -> Check:
-    """More steps change nothing. A loss that still rises is common on honest networks, and harmless unless it gets there."""
+def _converged(items: Items, campaign: Campaign, iterative: Measured) -> MaskingCheck:
+    """Check that more steps break no more images; a loss that still rises is common and harmless by itself."""
     main, (steps, attempts) = campaign.main, ROWS["pgd"].spends(campaign.settings)
-    left = np.flatnonzero(campaign.left(main))
-    moving = left if steps < LEAST_STEPS else left[iterative.unconverged[left] > MOVING]
+    survivors = np.flatnonzero(campaign.survivors(main))
+    moving = survivors if steps < LEAST_STEPS else survivors[iterative.unconverged[survivors] > MOVING]
     spends = (max(LONGER * steps, LEAST_STEPS), attempts)
     broken = 0
     if len(moving):
@@ -191,68 +201,68 @@ def _converged(items: Items, campaign: Campaign, iterative: Measured) -> Check:
         campaign.enter("pgd", main, moving, longer)
         broken = int((~longer.robust).sum())
     share = broken / len(items.clean.labels)
-    return Check(
+    return MaskingCheck(
         "masking_converged",
-        "more steps of PGD break nothing that is left",
-        f"{spends[0]} steps broke {broken} of the {len(moving)} that had not converged, of {counted(len(left), 'image')} left",
+        "more steps of PGD break no survivor",
+        f"{spends[0]} steps broke {broken} of {len(moving)} images with an unconverged loss, among {counted(len(survivors), 'survivor')}",
         f"at most {FEW} images, or {limit_percent(TOLERANCE)} of the sample",
         broken > FEW and share > TOLERANCE,
         share,
         TOLERANCE,
-        "Attack with more steps until more of them change nothing.",
+        "Increase the steps until more steps break no more images.",
         view="",
     )
 
 
-def _unbounded_breaks_all(items: Items, campaign: Campaign, rows: np.ndarray) -> Check:
-    # One attempt: given enough of them, a random walk through the whole cube breaks everything, too.
+def _unbounded_breaks_all(items: Items, campaign: Campaign, rows: np.ndarray) -> MaskingCheck:
+    # One attempt only: with enough attempts, a random walk through the whole cube breaks everything too.
     steps, _ = ROWS["pgd"].spends(campaign.settings)
     unbounded = items.attacked("pgd", UNBOUNDED, rows, (2 * steps, 1))
-    left = int(unbounded.robust.sum())
-    return Check(
+    survivors = int(unbounded.robust.sum())
+    return MaskingCheck(
         "masking_unbounded",
         "an unbounded attack breaks every image",
-        f"{left} of {counted(len(unbounded.robust), 'image')} resist epsilon = 1",
+        f"{survivors} of {counted(len(unbounded.robust), 'image')} survive at epsilon = 1",
         "0",
-        left > 0,
-        float(left),
+        survivors > 0,
+        float(survivors),
         0.0,
-        "The attack does not find what must exist: no robust accuracy of this run can be believed.",
+        "The attack misses adversarial examples that must exist: do not rely on any robust accuracy of this run.",
     )
 
 
-def _larger_epsilon(campaign: Campaign) -> Check:
-    """Of PGD alone: the ledger's own curve cannot rise."""
+def _larger_epsilon(campaign: Campaign) -> MaskingCheck:
+    """Check the accuracy under PGD only: the worst case over all attacks never rises with epsilon."""
     clean, main = campaign.items.clean, campaign.main
     threats = set(campaign.settings.threats)
     if sum(threat.norm == main.norm for threat in threats) == 1:
-        # One epsilon says nothing about a trend: a second one is measured for this check alone.
+        # A trend needs two values of epsilon: the second is measured only for this check.
         wider = 2 * main.epsilon if main.norm == "l2" else min(2 * main.epsilon, 1.0)
         threats.add(Threat(norm=main.norm, epsilon=wider))
     rise = 0.0
     for norm in sorted({threat.norm for threat in threats}):
         rising = sorted((t for t in threats if t.norm == norm), key=lambda threat: threat.epsilon)
-        left = [float(everywhere(campaign, "pgd", threat).robust.mean()) for threat in rising]
-        rise = max([rise, *np.diff([float(clean.right.mean()), *left]).tolist()])
-    return Check(
+        accuracies = [float(everywhere(campaign, "pgd", threat).robust.mean()) for threat in rising]
+        rise = max([rise, *np.diff([float(clean.right.mean()), *accuracies]).tolist()])
+    return MaskingCheck(
         "masking_epsilon",
-        "a larger epsilon never helps the model",
+        "robust accuracy does not rise with epsilon",
         f"accuracy under PGD rises by {percent(rise)} at most, over {counted(len(threats), 'threat')}",
         f"at most {limit_percent(TOLERANCE)}",
         rise > TOLERANCE,
         rise,
         TOLERANCE,
-        "Attack with more steps and restarts; look for rounding, clipping or randomness inside the model.",
+        "Increase steps and restarts; check the model for rounding, clipping or randomness.",
     )
 
 
-def _iterative_beats_single(single: Measured, iterative: Measured) -> Check:
+def _iterative_beats_single(single: Measured, iterative: Measured) -> MaskingCheck:
     lead = float(iterative.robust.mean() - single.robust.mean())
-    return Check(
+    return MaskingCheck(
         "masking_iterative",
         "many steps are at least as strong as one",
-        f"{percent(iterative.robust.mean())} left by PGD, {percent(single.robust.mean())} by FGSM",
-        f"at most {limit_percent(TOLERANCE)} more left by PGD",
+        f"accuracy is {percent(iterative.robust.mean())} under PGD, {percent(single.robust.mean())} under FGSM",
+        f"at most {limit_percent(TOLERANCE)} higher under PGD",
         lead > TOLERANCE,
         lead,
         TOLERANCE,
@@ -262,8 +272,8 @@ def _iterative_beats_single(single: Measured, iterative: Measured) -> Check:
 
 def _noise_is_weaker(
     items: Items, campaign: Campaign, iterative: np.ndarray, rng: np.random.Generator
-) -> Check:
-    """Noise of full size: a random corner of the L-inf ball, a random direction of the L2 sphere."""
+) -> MaskingCheck:
+    """Compare PGD with noise of norm epsilon: a random corner of the L-inf ball, or a random point of the L2 sphere."""
     clean, threat = items.clean, campaign.main
     noise = rng.standard_normal(clean.images.shape)
     if threat.norm == "linf":
@@ -271,84 +281,84 @@ def _noise_is_weaker(
     else:
         noise = noise * (threat.epsilon / np.sqrt(np.square(noise).sum(axis=(1, 2, 3), keepdims=True)))
     noisy = project(clean.images, clean.images + noise, threat)
-    answers = clean.right & items.right("noise", noisy)
-    campaign.count("random noise", np.arange(len(answers)), noisy, clean.right & ~answers)
-    lead = float(iterative.mean() - answers.mean())
-    return Check(
+    survivors = clean.right & items.right("noise", noisy)
+    campaign.count("random noise", np.arange(len(survivors)), noisy, clean.right & ~survivors)
+    lead = float(iterative.mean() - survivors.mean())
+    return MaskingCheck(
         "masking_noise",
-        "random noise is weaker than the gradient",
-        f"{percent(answers.mean())} right under noise, {percent(iterative.mean())} under PGD",
-        "no lower under noise",
+        "random noise is weaker than PGD",
+        f"accuracy is {percent(survivors.mean())} under noise, {percent(iterative.mean())} under PGD",
+        "not lower under noise",
         lead > 0,
         lead,
         0.0,
-        "The gradient misleads the attack: use a gradient-free attack before believing the numbers.",
+        "The gradient misleads the attack: use a gradient-free attack, and do not rely on these results.",
     )
 
 
-def _gradients_beat_queries(campaign: Campaign) -> Check:
-    """Square on what gradients left, at the main threat: as it was run, or on some of it for this check alone."""
+def _gradients_beat_queries(campaign: Campaign) -> MaskingCheck:
+    """Run Square on survivors of the gradient attacks at the main threat, or use its result if it has run."""
     name, main = "square", campaign.main
-    ran = [tally for tally in campaign.tallies if (tally.attack, tally.threat) == (name, main)]
-    if ran:
-        given, broken = ran[0].given, ran[0].broken
+    records = [record for record in campaign.records if (record.attack, record.threat) == (name, main)]
+    if records:
+        images, broken = records[0].images, records[0].broken
         total = len(campaign.items.clean.labels)
     else:
-        rows = promises.probed(np.flatnonzero(campaign.left(main)), campaign.items.inputs.seed)
-        found = campaign.one(name, main, rows)
-        given, broken = len(rows), 0 if found is None else int((~found.robust).sum())
-        total = max(given, 1)
+        rows = promises.probed(np.flatnonzero(campaign.survivors(main)), campaign.items.inputs.seed)
+        measured = campaign.one(name, main, rows)
+        images, broken = len(rows), 0 if measured is None else int((~measured.robust).sum())
+        total = max(images, 1)
     share = broken / total
-    return Check(
+    return MaskingCheck(
         "masking_queries",
-        "queries alone break nothing that gradients left",
-        f"Square broke {broken} of {counted(given, 'image')} that were left",
+        "a query attack breaks no survivor of the gradient attacks",
+        f"Square broke {broken} of {counted(images, 'survivor')}",
         f"at most {FEW} images, or {limit_percent(BLACK_BOX_SHARE)} of the sample",
         broken > FEW and share > BLACK_BOX_SHARE,
         share,
         BLACK_BOX_SHARE,
-        "The gradient hides what a random search finds: use more queries, and gradients of a smoother version of the model.",
+        "The gradient is less useful than a random search: use more queries, and gradients of a smoother version of the model.",
     )
 
 
-def _gradients_beat_a_copy(campaign: Campaign) -> Check:
-    """Images made on the surrogate, beside all that the model's own gradient found within the main threat, these checks included."""
+def _gradients_beat_a_copy(campaign: Campaign) -> MaskingCheck:
+    """Compare the transfer attack with all white-box attacks within the main threat, those of these checks included."""
     main, hits = campaign.main, campaign.hits
     broken = hits[TRANSFER, main] & campaign.items.clean.right
-    given = left = campaign.items.clean.right
-    for (name, at), found in hits.items():
+    correct = survivors = campaign.items.clean.right
+    for (name, at), hit in hits.items():
         if ROWS[name].knowledge == "white box" and at.norm == main.norm and at.epsilon <= main.epsilon:
-            left = left & ~found
-    news = int((broken & left).sum())
-    share = news / len(given)
-    return Check(
+            survivors = survivors & ~hit
+    new_successes = int((broken & survivors).sum())
+    share = new_successes / len(correct)
+    return MaskingCheck(
         "masking_surrogate",
-        "images made on another model break nothing that the own gradient left",
-        f"they broke {news} of {counted(int(left.sum()), 'image')} that were left",
+        "a transfer attack breaks no survivor of the white-box attacks",
+        f"the transfer attack broke {new_successes} of {counted(int(survivors.sum()), 'survivor')}",
         f"at most {FEW} images, or {limit_percent(BLACK_BOX_SHARE)} of the sample",
-        news > FEW and share > BLACK_BOX_SHARE,
+        new_successes > FEW and share > BLACK_BOX_SHARE,
         share,
         BLACK_BOX_SHARE,
-        "A copy of another model knows more of this model's weaknesses than its own gradient: attack with more steps, and look for "
-        "what hides the gradient.",
+        "The gradient of another model is more useful than that of this model: increase the steps, and find the part of the model that "
+        "masks its gradient.",
         view="",
     )
 
 
-def switch(campaign: Campaign, checks: list[Check]) -> list[str]:
-    """Attack what is left once more as the raised checks advise; returns the views that were used.
+def attack_again(campaign: Campaign, checks: list[MaskingCheck]) -> list[str]:
+    """Attack the survivors again with the views of the failed checks; return these views.
 
-    A view is an honest guess at where the gradient went: what it finds is asked of the model itself, as ever.
+    A view restores a useful gradient. Its adversarial examples are evaluated on the model itself.
     """
-    views = sorted({check.view for check in checks if check.raised})
+    views = sorted({check.view for check in checks if check.failed})
     for view in views:
         for threat in campaign.settings.threats:
             if not campaign.settings.is_full(threat):
                 continue
             for name in ("apgd_ce", "apgd_t"):
-                rows = np.flatnonzero(campaign.left(threat))
+                rows = np.flatnonzero(campaign.survivors(threat))
                 campaign.one(name, threat, rows, view, harder=1 if view else 4)
     if views and "square" not in campaign.settings.attacks:
         for threat in filter(campaign.settings.is_full, campaign.settings.threats):
-            campaign.one("square", threat, np.flatnonzero(campaign.left(threat)))
+            campaign.one("square", threat, np.flatnonzero(campaign.survivors(threat)))
     return views

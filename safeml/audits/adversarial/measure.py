@@ -1,7 +1,7 @@
-"""What an attack really achieved, measured again by the audit. Legend: N images, H W C pixels, K classes.
+"""Recompute the result of an attack. Legend: N images, H W C pixels, K classes.
 
-A buggy attack must not make a model look robust: whatever an attack hands back is projected onto the ball of the
-threat, clipped to 0..1 and predicted again, and every doubt counts for the attacker.
+A faulty attack must not make a model look robust. The audit projects each returned image onto the ball of the threat, clips
+it to 0..1 and predicts it again. An attack's own success flag never makes an image count as robust.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size, project
 from safeml.threats import Threat
 
-# Float32 rounding of pixels in 0..1; anything further out is an attack that does not keep its threat model.
+# Float32 rounding of pixels in 0..1; an image further out violates the threat model.
 ROUNDING = 1e-6
 NOT_FINITE, OUTSIDE, BEYOND, OTHER_SHAPE, NO_VERDICT = 1, 2, 4, 8, 16
 FAULTS = {
     NOT_FINITE: "it returned NaN or infinity",
     OUTSIDE: "it left the ball of its threat",
     BEYOND: "it left the pixel range 0..1",
-    OTHER_SHAPE: "it returned images of another shape or type than the ones it was given",
+    OTHER_SHAPE: "it returned images of a shape or type other than that of its input",
     NO_VERDICT: "it returned no verdict for each image",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class CleanSample:
-    """The images under attack and how the classifier does without one.
+    """The images under attack and the clean predictions of the classifier.
 
-    images: float32 [N, H, W, C], 0..1. labels: int64 [N]. logits: float32 [N, K]. right: bool [N].
+    images: float32 [N, H, W, C], 0..1.
+    labels: int64 [N].
+    logits: float32 [N, K].
+    right: bool [N], classified correctly.
     """
 
     images: np.ndarray
@@ -43,15 +46,20 @@ class CleanSample:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One attack at one threat, measured again.
+    """The recomputed result of one attack at one threat.
 
-    robust: bool [N]; right on the clean image, right on the attacked one, and not broken in the attack's own eyes.
-    size: float32 [N]; norm of the change that broke it, in pixel units; infinite where it is robust, 0 where wrong when clean.
-    claimed, wrong: bool [N]; broken in the attack's eyes, and answered wrong when asked again.
-    step, attempt, looks: int64 [N]; unconverged: float32 [N]; zero_gradients: bool [N], as the attack reports them.
-    faults: uint8 [N]; what was wrong with what it gave back, as a sum of the keys of `FAULTS`.
-    attacked: float32 [N, H, W, C]; inside the ball and 0..1. logits: float32 [N, K], of `attacked`. Both are empty where only
-        the verdicts are wanted.
+    robust: bool [N], classified correctly when clean and when attacked, and not reported as broken by the attack.
+    size: float32 [N], pixel units, norm of the change; infinite where robust, 0 where the clean image is misclassified.
+    claimed: bool [N], reported as broken by the attack.
+    wrong: bool [N], misclassified when the audit predicts again.
+    step: int64 [N], as reported by the attack.
+    attempt: int64 [N], as reported by the attack.
+    looks: int64 [N], gradients or queries, as reported by the attack.
+    unconverged: float32 [N], as reported by the attack.
+    zero_gradients: bool [N], as reported by the attack.
+    faults: uint8 [N], sum of the keys of `FAULTS` that apply to the returned image.
+    attacked: float32 [N, H, W, C], 0..1, inside the ball; empty where only the verdicts are requested.
+    logits: float32 [N, K], of `attacked`; empty where only the verdicts are requested.
     """
 
     robust: np.ndarray
@@ -83,9 +91,9 @@ VERDICTS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 def problems(faults: np.ndarray) -> list[str]:
-    """What an attack did wrong, a clause each. faults: uint8 [N], see `Measured`."""
+    """Describe each fault of an attack in one clause. faults: uint8 [N], see `Measured`."""
     return [
-        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as attacked"
+        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as attacked successfully"
         for fault, text in FAULTS.items()
         if (rows := (faults & fault) > 0).any()
     ]
@@ -98,20 +106,20 @@ def measure(
     threat: Threat,
     elsewhere: bool = False,
 ) -> Measured:
-    """Project, clip, predict again, and count an image as robust only if nothing speaks against it.
+    """Project, clip and predict again; count an image as robust only if no evidence contradicts it.
 
-    elsewhere: the images were made on another model, so that what the attack claims is claimed of that one.
+    elsewhere: the attack ran on another model, so that its success flags refer to that model.
     """
     count = len(clean.labels)
-    found, first_step = outcome.adversarial, outcome.first_step
-    if found.shape != clean.images.shape or found.dtype != np.float32:
+    returned, first_step = outcome.adversarial, outcome.first_step
+    if returned.shape != clean.images.shape or returned.dtype != np.float32:
         return _all_attacked(clean, OTHER_SHAPE)
     numbers = (first_step, outcome.zero_gradients, outcome.attempt, outcome.looks, outcome.unconverged)
     if any(array.shape != (count,) for array in numbers):
         return _all_attacked(clean, NO_VERDICT)
 
-    finite = np.isfinite(found).all(axis=(1, 2, 3))
-    usable = np.where(finite[:, None, None, None], found, clean.images)
+    finite = np.isfinite(returned).all(axis=(1, 2, 3))
+    usable = np.where(finite[:, None, None, None], returned, clean.images)
     reached = perturbation_size(clean.images, usable, threat.norm)
     slack = ROUNDING * (1.0 if threat.norm == "linf" else np.sqrt(clean.images[0].size))
     outside = reached > threat.epsilon + slack
@@ -123,7 +131,7 @@ def measure(
     wrong = ~right_answers(logits, clean.labels)
     claimed = first_step != SURVIVED
     robust = clean.right & ~wrong & ~(claimed & (not elsewhere)) & (faults == 0)
-    # What an attack with faults has broken counts at every epsilon: its images say nothing about how far they are.
+    # A faulty result counts at every epsilon: its distance is unknown.
     size = np.where(robust, np.inf, perturbation_size(clean.images, attacked, threat.norm))
     size = np.where(~clean.right | (faults != 0), 0.0, size)
     return Measured(

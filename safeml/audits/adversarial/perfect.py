@@ -14,9 +14,9 @@ from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.stages.adversarial import AdversarialSettings
 
-# A certificate beyond every threat but the unbounded one, which breaks every image, at the largest distance that pixels have.
+# A certificate for every threat except the unbounded one, which breaks every image at the largest pixel distance.
 CERTIFIED, UNBOUNDED = 1 - 1e-6, 1.0
-# Faults of an attack, and counts of its work: none.
+# No faults of an attack, and no cost.
 NOTHING = {
     "zero_gradients": bool,
     "faults": np.uint8,
@@ -41,14 +41,14 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
         "wrong": lambda shape: broken,
         "promise": partial(np.ones, dtype=np.float32),
         "radius": lambda shape: np.where(within, 0.0, CERTIFIED),
-        # Every loss still rises, so that each check which then asks for more steps is counted.
+        # Every loss still rises, so that the plan counts each check that needs more steps.
         "unconverged": lambda shape: np.ones(shape, np.float32),
         **{name: partial(np.zeros, dtype=kind) for name, kind in NOTHING.items()},
     }
 
 
 def _is_unbounded(request: Request) -> bool:
-    """Whether this is the check that an attack without a bound breaks every image, of the best model too."""
+    """Return whether this is the check that an unbounded attack breaks every image, even of a perfect model."""
     threat = request.parts.get("threat", {})
     if request.parts.get("attack") != "pgd":
         return False
@@ -56,7 +56,7 @@ def _is_unbounded(request: Request) -> bool:
 
 
 def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
-    """A model that classifies the images in `wrong` incorrectly: always, or where a robust metric is read only under attack."""
+    """Simulate a model that misclassifies the images in `wrong`: always, or only under attack for a robust metric."""
     labels = data.labels
     clean = metric == "clean_accuracy_attacked_sample"
     return Simulated(

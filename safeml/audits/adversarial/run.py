@@ -1,4 +1,4 @@
-"""How many right answers are left when an adversary may change the pixels a little. Legend: N images, K classes."""
+"""Measure accuracy under small adversarial changes of the pixels. Legend: N images, K classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safeml.audits.adversarial.figures import (
     worst_cases,
 )
 from safeml.audits.adversarial.items import Items
-from safeml.audits.adversarial.masking import Check, self_checks, switch
+from safeml.audits.adversarial.masking import MaskingCheck, attack_again, masking_checks
 from safeml.audits.adversarial.measure import problems
 from safeml.audits.adversarial.metrics import metrics_of
 from safeml.audits.adversarial.transfer import (
@@ -42,10 +42,10 @@ from safeml.wording import counted, interval, percent
 
 
 def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
-    """Attack a sample of the test images and measure again what is left.
+    """Attack a sample of the test images and measure robust accuracy.
 
-    An image counts as robust when it is right without an attack and under every attack of the settings. A classifier
-    without a gradient is attacked by queries alone; its robust accuracy stays unmeasured then.
+    An image counts as robust if it is classified correctly when clean and under every attack of the settings. A classifier
+    without a gradient is attacked by queries only; its robust accuracy is then not measured.
     """
     main = settings.main
     sample = inputs.test.sample(settings.images, inputs.seed)
@@ -54,7 +54,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         settings = settings.model_copy(update={"batch": 64 if settings.batch == "auto" else settings.batch})
     items = Items.of(inputs, sample, settings)
     campaign = Campaign(items, settings, main, inputs.progress, blind)
-    checks: list[Check] = []
+    checks: list[MaskingCheck] = []
     views: list[str] = []
     if blind:
         queries = tuple(name for name in settings.attacks if not ROWS[name].gradient)
@@ -63,9 +63,9 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         campaign.run(settings.attacks)
     transferred = transfer(campaign, inputs.surrogate) if inputs.surrogate is not None else None
     if not blind and items.clean.right.any():
-        checks = self_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
-        views = switch(campaign, checks)
-    tried = breadth(inputs, items, campaign) if not blind else []
+        checks = masking_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
+        views = attack_again(campaign, checks)
+    toolbox = breadth(inputs, items, campaign) if not blind else []
     proofs = (
         certificates(inputs, items, settings, campaign) if settings.certify and not blind else Certificates()
     )
@@ -81,41 +81,41 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         for name, threat, faults in campaign.faulty
         for problem in problems(faults)
     ]
-    findings += [_masking(check) for check in checks if check.raised] + _switched(views)
+    findings += [_masking(check) for check in checks if check.failed] + _switched(views)
     findings += transfer_findings(transferred) if transferred is not None else []
-    findings += breadth_findings(tried) + items.slices.halved()
+    findings += breadth_findings(toolbox) + items.slices.halved()
     if blind:
         findings.append(_blind(inputs.classifier.name, transferred))
-    left = campaign.left(main)
+    survivors = campaign.survivors(main)
     return StageResult(
         stage="adversarial",
         title="Adversarial robustness",
-        tested="Whether the answer stays right when an adversary changes the pixels within a bound.",
-        on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked one by one.",
+        tested="Whether images stay correctly classified when an adversary changes the pixels within a bound.",
+        on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked independently.",
         facts=_facts(sample, settings, by_name, blind, transferred),
         metrics=metrics,
         findings=findings,
         figures=[
             *curves,
             attack_table(campaign),
-            *([] if blind else [class_plot(sample, items.clean.right, left, main)]),
+            *([] if blind else [class_plot(sample, items.clean.right, survivors, main)]),
             check_table(checks),
             *([transfer_table(transferred)] if transferred is not None else []),
-            *([breadth_table(tried)] if tried else []),
+            *([breadth_table(toolbox)] if toolbox else []),
             threat_table(campaign),
             budget_table(campaign),
         ],
         ledger=ledger_table(sample, campaign),
         meaning=_meaning(main, headline, settings, proofs, transferred),
-        worst_cases=worst_cases(sample, items.clean, campaign.worst, main),
+        worst_cases=worst_cases(sample, items.clean, campaign.most_confident, main),
         limits=[
-            "An attack gives an upper bound of robust accuracy: a stronger attack may exist.",
+            "Attacks give an upper bound of robust accuracy: a stronger attack may exist.",
             *proofs.limits,
-            "Pixels change independently and are not rounded to 8 bits; how an adversary gets at them is left open.",
+            "Pixels change independently and are not rounded to 8 bits; how an adversary gains access to them is not modelled.",
         ],
         not_tested=[
             Fact(
-                label="Stickers, shadows, other views", value="see physical threats, where that stage is on"
+                label="Stickers, shadows, other views", value="see physical threats, if that stage is enabled"
             ),
             _transfer_untested(transferred),
             Fact(label="Other attacks on the model", value="poisoning, backdoors, extraction"),
@@ -142,12 +142,12 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
 
 
 def _names(settings: AdversarialSettings, transferred: Transfer | None) -> tuple[str, ...]:
-    """The attacks that were run."""
+    """Return the names of the attacks that were run."""
     return (*settings.attacks, TRANSFER) if transferred is not None else settings.attacks
 
 
 def _recorded(settings: AdversarialSettings) -> dict[str, Any]:
-    """The settings without the folders of the surrogate, which say who ran it and where."""
+    """Return the settings without the folder of the surrogate, which would disclose a path of the machine."""
     values = settings.model_dump(mode="json")
     if settings.surrogate is not None:
         values["surrogate"]["path"] = PurePath(settings.surrogate.path).name
@@ -156,10 +156,10 @@ def _recorded(settings: AdversarialSettings) -> dict[str, Any]:
 
 def _transfer_untested(transferred: Transfer | None) -> Fact:
     if transferred is None:
-        return Fact(label="Transfer attacks", value="by a copy of the model that the adversary trained")
+        return Fact(label="Transfer attacks", value="with a surrogate model that the adversary trained")
     return Fact(
         label="Other transfer attacks",
-        value=f"from other surrogates than {transferred.surrogate}, from several at once, and by other methods than momentum",
+        value=f"from surrogates other than {transferred.surrogate}, from several at once, and by methods other than momentum",
     )
 
 
@@ -175,7 +175,7 @@ def _too_few(sample: ImageDataset, settings: AdversarialSettings) -> list[Findin
         Finding(
             code="fewer_images",
             severity="info",
-            message=f"{counted(settings.images, 'image')} were asked for; there are {len(sample)}, and all were attacked.",
+            message=f"{counted(settings.images, 'image')} were requested; the data hold {len(sample)}, and all were attacked.",
             evidence={"asked": settings.images, "attacked": len(sample)},
         )
     ]
@@ -186,16 +186,17 @@ def _invalid(attack: str, threat: Threat, problem: str) -> Finding:
         code="attack_invalid",
         severity="serious",
         message=f"{attack} at {threat_words(threat)}: {problem}.",
-        remedy="Mend the attack; the images stay counted as attacked until then.",
+        remedy="Fix the attack; until then these images count as attacked successfully.",
         evidence={"attack": attack, "threat": threat.label},
     )
 
 
-def _masking(check: Check) -> Finding:
+def _masking(check: MaskingCheck) -> Finding:
     return Finding(
         code=check.code,
         severity="serious",
-        message=f"The robustness may not be real, so only its upper bound is believed. Expected: {check.sign}. Found: {check.found}.",
+        message=f"A gradient-masking check failed, so robust accuracy is only an upper bound. Expected: {check.expectation}. "
+        f"Measured: {check.measured}.",
         remedy=check.remedy,
         evidence={"found": check.value, "limit": check.limit},
     )
@@ -206,7 +207,7 @@ def _switched(views: list[str]) -> list[Finding]:
         Finding(
             code="attack_switched",
             severity="info",
-            message=f"What was left was attacked again with {VIEWS[view][1]}; the numbers include it.",
+            message=f"The survivors were attacked again with {VIEWS[view][1]}; the results include this attack.",
             evidence={"view": view or "harder"},
         )
         for view in views
@@ -214,12 +215,12 @@ def _switched(views: list[str]) -> list[Finding]:
 
 
 def _blind(name: str, transferred: Transfer | None) -> Finding:
-    by = "queries alone" if transferred is None else f"queries and by transfer from {transferred.surrogate}"
+    by = "queries only" if transferred is None else f"queries and by transfer from {transferred.surrogate}"
     return Finding(
         code="no_gradient",
         severity="serious",
-        message=f"{name} gives no gradient, so it was attacked by {by} and its robust accuracy stays unmeasured.",
-        remedy="Audit the Keras model or the SavedModel that it was exported from.",
+        message=f"{name} gives no gradient, so it was attacked by {by}, and its robust accuracy is not measured.",
+        remedy="Audit the Keras model or SavedModel from which it was exported.",
     )
 
 
@@ -231,7 +232,7 @@ def _facts(
     transferred: Transfer | None,
 ) -> list[Fact]:
     names = _names(settings, transferred)
-    known = sorted({ROWS[name].knowledge for name in names} - ({"white box"} if blind else set()))
+    kinds = sorted({ROWS[name].knowledge for name in names} - ({"white box"} if blind else set()))
     return [
         Fact(
             label="Threat model",
@@ -240,9 +241,9 @@ def _facts(
         ),
         Fact(
             label="Knowledge",
-            value=" and ".join(filter(None, (", ".join(known[:-1]), *known[-1:]))) or "none",
+            value=" and ".join(filter(None, (", ".join(kinds[:-1]), *kinds[-1:]))) or "none",
             detail="; ".join(
-                f"{one}: MITRE ATLAS {ATLAS[one]}, NIST AI 100-2e2025 {NIST[one]}" for one in known
+                f"{kind}: MITRE ATLAS {ATLAS[kind]}, NIST AI 100-2e2025 {NIST[kind]}" for kind in kinds
             ),
         ),
         Fact(
@@ -262,19 +263,19 @@ def _meaning(
     proofs: Certificates,
     transferred: Transfer | None,
 ) -> list[str]:
-    copied = transfer_meaning(transferred, main) if transferred is not None else []
+    transfer_sentences = transfer_meaning(transferred, main) if transferred is not None else []
     if worst.value is None:
-        return [f"Robust accuracy was not measured: {worst.reason}.", *copied]
+        return [f"Robust accuracy was not measured: {worst.reason}.", *transfer_sentences]
     attacks = (
         _names(settings, transferred)
         if settings.is_full(main)
         else [name for name in settings.attacks if ROWS[name].everywhere]
     )
     return [
-        f"Under the worst of {counted(len(attacks), 'attack')} ({threat_words(main)}) the model keeps {percent(worst.value)} accuracy, "
+        f"Under the worst of {counted(len(attacks), 'attack')} ({threat_words(main)}) the model has {percent(worst.value)} accuracy, "
         f"95 % interval {interval(worst.low, worst.high)}.",
-        "The worst case is taken image by image: an image counts as robust when no attack broke it.",
-        *copied,
+        "The worst case is taken per image: an image counts as robust if it survives every attack.",
+        *transfer_sentences,
         *proofs.meaning,
-        "True robustness is at most what is measured here. The interval covers the choice of images, not stronger attacks.",
+        "True robust accuracy is at most the measured value, apart from sampling error. The interval covers the choice of images, not stronger attacks.",
     ]

@@ -1,7 +1,7 @@
-"""Images that were made on another model of the same task: what of them breaks this one, and what that other model is worth.
+"""Transfer attacks: adversarial examples crafted on another model of the same task, and the quality of that model.
 
-An adversary without the model may train a model of his own, the surrogate, and attack that. A transfer that fails says
-nothing where the surrogate is weak, or where it was not broken itself.
+An adversary without access to the model may train another one, the surrogate, and attack that. A transfer attack that fails is
+no evidence of robustness if the surrogate is inaccurate or if the attack fails on the surrogate itself.
 
 References:
     N. Papernot, P. McDaniel, I. Goodfellow, "Transferability in machine learning: from phenomena to black-box attacks
@@ -25,28 +25,42 @@ from safeml.results import Column, Finding, Scalar, Table
 from safeml.threats import Threat, threat_words
 from safeml.wording import counted, limit_percent, percent
 
-LEAST_ACCURACY = 0.5  # of the model's own clean accuracy: below, the surrogate does another task
-MOST_LEFT = (
-    0.5  # of the images, right on the surrogate after the attack on it: above, the attack failed at home
-)
+# Share of the model's clean accuracy; a surrogate below it is not trained for the same task.
+LEAST_ACCURACY = 0.5
+# Share of the images that the surrogate classifies correctly under attack; above it, the attack failed on the surrogate.
+MOST_SURVIVORS = 0.5
 
 
 @dataclass(frozen=True)
-class Volley:
-    """What was made at one threat. given: images that the model has right when clean. surrogate_left: share of them that the
-    surrogate has right after the attack. broken: on the model. news: of these, what all attacks before had left."""
+class TransferResult:
+    """The transfer attack at one threat.
+
+    threat: the bound of the change.
+    images: number of images attacked, all classified correctly by the model when clean.
+    surrogate_survivors: share of these on which the attack fails on the surrogate.
+    broken: number of these that the model misclassifies under attack.
+    new_successes: number of these that survived all earlier attacks.
+    """
 
     threat: Threat
-    given: int
-    surrogate_left: float
+    images: int
+    surrogate_survivors: float
     broken: int
-    news: int
+    new_successes: int
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """surrogate: its name. accuracy, model_accuracy: of the surrogate and of the model under test on the clean sample.
-    agreement: share of the sample to which both give the same answer. volleys: one for each threat of the full ensemble."""
+    """The transfer attacks from one surrogate.
+
+    surrogate: its name.
+    parameters: number of its parameters.
+    fingerprint: of the surrogate.
+    accuracy: of the surrogate on the clean sample.
+    model_accuracy: of the model under test on the clean sample.
+    agreement: share of the clean sample on which both predict the same class.
+    results: one for each threat of the full ensemble.
+    """
 
     surrogate: str
     parameters: int
@@ -54,22 +68,22 @@ class Transfer:
     accuracy: float
     model_accuracy: float
     agreement: float
-    volleys: tuple[Volley, ...]
+    results: tuple[TransferResult, ...]
 
     @property
     def unfit(self) -> bool:
         return self.accuracy < LEAST_ACCURACY * self.model_accuracy
 
     @property
-    def unbroken(self) -> tuple[Volley, ...]:
-        return tuple(volley for volley in self.volleys if volley.surrogate_left > MOST_LEFT)
+    def unbroken(self) -> tuple[TransferResult, ...]:
+        return tuple(result for result in self.results if result.surrogate_survivors > MOST_SURVIVORS)
 
 
 def transfer(campaign: Campaign, surrogate: Classifier) -> Transfer:
-    """Attack the surrogate at every threat of the full ensemble, and try the images on the model.
+    """Attack the surrogate at every threat of the full ensemble, and evaluate the adversarial examples on the model.
 
-    Every image that is right when clean is tried, not only what other attacks left: the success is a number of its own, and
-    what breaks beside the gradient's own finds is a sign of masking. All of it enters the ledger.
+    All correctly classified images are attacked, not only the survivors of other attacks. The success rate is a separate
+    metric, and a masking check compares it with the white-box attacks. The ledger records every success.
     """
     items, clean = campaign.items, campaign.items.clean
     answers = items.surrogate_logits(surrogate)
@@ -77,15 +91,15 @@ def transfer(campaign: Campaign, surrogate: Classifier) -> Transfer:
     threats = sorted(
         filter(campaign.settings.is_full, campaign.settings.threats), key=lambda t: (t.norm, t.epsilon)
     )
-    volleys = []
+    results = []
     for number, threat in enumerate(threats):
         campaign.progress(f"{ROWS[TRANSFER].title} at {threat.label}", number, len(threats))
-        before = campaign.left(threat)
-        found = campaign.one(TRANSFER, threat, rows)
-        if found is not None:
-            left, broken = float((~found.claimed).mean()), int((~found.robust).sum())
-            news = int((before & ~campaign.left(threat)).sum())
-            volleys.append(Volley(threat, len(rows), left, broken, news))
+        before = campaign.survivors(threat)
+        measured = campaign.one(TRANSFER, threat, rows)
+        if measured is not None:
+            unbroken, broken = float((~measured.claimed).mean()), int((~measured.robust).sum())
+            new_successes = int((before & ~campaign.survivors(threat)).sum())
+            results.append(TransferResult(threat, len(rows), unbroken, broken, new_successes))
     return Transfer(
         surrogate.name,
         surrogate.parameters,
@@ -93,78 +107,80 @@ def transfer(campaign: Campaign, surrogate: Classifier) -> Transfer:
         float(right_answers(answers, clean.labels).mean()),
         float(clean.right.mean()),
         float((answers.argmax(axis=1) == clean.logits.argmax(axis=1)).mean()),
-        tuple(volleys),
+        tuple(results),
     )
 
 
-def transfer_findings(found: Transfer) -> list[Finding]:
-    """Why a transfer that failed would be no evidence of robustness."""
+def transfer_findings(outcome: Transfer) -> list[Finding]:
+    """Report each reason why a failed transfer attack is no evidence of robustness."""
     findings = []
-    if found.unfit:
+    if outcome.unfit:
         findings.append(
             Finding(
                 code="surrogate_unfit",
                 severity="warning",
-                message=f"The surrogate {found.surrogate} is right for {percent(found.accuracy)} of the clean images and the model for "
-                f"{percent(found.model_accuracy)}; expected at least {limit_percent(LEAST_ACCURACY)} of that. A transfer attack that fails with "
-                "so weak a surrogate is no evidence of robustness.",
-                remedy="Check its input contract with `safeml inspect`, or name a model that was trained for these classes.",
-                evidence={"surrogate": found.accuracy, "model": found.model_accuracy},
+                message=f"The surrogate {outcome.surrogate} classifies {percent(outcome.accuracy)} of the clean images correctly; expected at least "
+                f"{limit_percent(LEAST_ACCURACY)} of the model's accuracy of {percent(outcome.model_accuracy)}. A transfer attack that fails "
+                "with such a surrogate is no evidence of robustness.",
+                remedy="Check its input contract with `safeml inspect`, or set a surrogate that was trained for these classes.",
+                evidence={"surrogate": outcome.accuracy, "model": outcome.model_accuracy},
             )
         )
-    if found.unbroken:
+    if outcome.unbroken:
         where = " and ".join(
-            f"{percent(volley.surrogate_left)} at {threat_words(volley.threat)}" for volley in found.unbroken
+            f"{percent(result.surrogate_survivors)} of the images at {threat_words(result.threat)}"
+            for result in outcome.unbroken
         )
         findings.append(
             Finding(
                 code="surrogate_unbroken",
                 severity="warning",
-                message=f"The attack leaves the surrogate {found.surrogate} itself right for {where}; expected at most "
-                f"{limit_percent(MOST_LEFT)}. A transfer attack that fails at home is no evidence of robustness.",
-                remedy="Set more steps, or name a surrogate that was not trained against attacks and does not hide its gradient.",
-                evidence={volley.threat.label: volley.surrogate_left for volley in found.unbroken},
+                message=f"The attack fails on the surrogate {outcome.surrogate} itself for {where}; expected at most "
+                f"{limit_percent(MOST_SURVIVORS)}. Such a transfer attack is no evidence of robustness.",
+                remedy="Set more steps, or set a surrogate without adversarial training and without gradient masking.",
+                evidence={result.threat.label: result.surrogate_survivors for result in outcome.unbroken},
             )
         )
     return findings
 
 
-def transfer_table(found: Transfer) -> Table:
-    """One row a threat, and the surrogate in words."""
+def transfer_table(outcome: Transfer) -> Table:
+    """Return one row per threat, and describe the surrogate in the caption."""
     rows: list[list[Scalar]] = [
         [
-            threat_words(volley.threat),
-            volley.given,
-            volley.surrogate_left,
-            volley.broken,
-            volley.broken / volley.given,
-            volley.news,
+            threat_words(result.threat),
+            result.images,
+            result.surrogate_survivors,
+            result.broken,
+            result.broken / result.images,
+            result.new_successes,
         ]
-        for volley in found.volleys
+        for result in outcome.results
     ]
     return Table(
         id="transfer",
-        title=f"Transfer from {found.surrogate}",
+        title=f"Transfer from {outcome.surrogate}",
         columns=[
             Column(key="threat", label="Threat"),
             Column(key="given", label="Images", kind="number"),
-            Column(key="surrogate", label="Left on the surrogate", kind="percent"),
+            Column(key="surrogate", label="Survivors on the surrogate", kind="percent"),
             Column(key="broken", label="Broken", kind="number"),
-            Column(key="success", label="Success", kind="percent"),
-            Column(key="news", label="New", kind="number"),
+            Column(key="success", label="Success rate", kind="percent"),
+            Column(key="news", label="New successes", kind="number"),
         ],
         rows=rows,
-        caption=f"Images that the model has right when clean are attacked on {found.surrogate} ({counted(found.parameters, 'parameter')}; "
-        f"right for {percent(found.accuracy)} of the clean sample, the model for {percent(found.model_accuracy)}; both give the same answer "
-        f"to {percent(found.agreement)}) and then tried on the model. New: what all attacks before had left; all that is broken counts in the worst case.",
+        caption=f"Adversarial examples are crafted on {outcome.surrogate} ({counted(outcome.parameters, 'parameter')}) from the images that the model "
+        f"classifies correctly, and evaluated on the model. Clean accuracy: surrogate {percent(outcome.accuracy)}, model "
+        f"{percent(outcome.model_accuracy)}; both predict the same class for {percent(outcome.agreement)} of the images. New successes: images "
+        "that survived all earlier attacks. Every broken image counts in the worst case.",
     )
 
 
-def transfer_meaning(found: Transfer, main: Threat) -> list[str]:
-    """What transferred at the main threat, in a sentence."""
+def transfer_meaning(outcome: Transfer, main: Threat) -> list[str]:
+    """Describe the transfer attack at the main threat in one sentence."""
     return [
-        f"Without knowing the model, by images made on {found.surrogate}, an adversary breaks {percent(volley.broken / volley.given)} of what it has "
-        f"right when clean ({threat_words(main)}); another surrogate may break more."
-        for volley in found.volleys
-        if volley.threat == main
+        f"Transfer attack: adversarial examples crafted on {outcome.surrogate} fool the model on {percent(result.broken / result.images)} of the "
+        f"images it classifies correctly ({threat_words(main)}); another surrogate may be more successful."
+        for result in outcome.results
+        if result.threat == main
     ]
