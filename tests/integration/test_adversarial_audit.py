@@ -121,7 +121,7 @@ def test_records_survive_json_and_name_what_they_belong_to(oracle):
     assert oracle.card is not None
     assert oracle.card.figure_id in {figure.id for figure in oracle.figures}
     assert len(oracle.facts) <= 5
-    assert any("any wrong answer" in fact.detail for fact in oracle.facts)
+    assert any("any incorrect class" in fact.detail for fact in oracle.facts)
 
 
 def test_the_same_seed_gives_the_same_records(oracle):

@@ -149,7 +149,7 @@ def test_the_ledger_is_the_same_in_another_order():
 def test_an_interrupted_run_takes_what_is_kept():
     kept = {}
 
-    def work(item, parts, form, measure):
+    def work(item, parts, form, measure, cost):
         key = f"{item} {parts}"
         if key not in kept:
             kept[key] = measure()
@@ -289,7 +289,7 @@ def test_the_patch_is_never_judged_on_what_it_was_trained_on():
             assert not set(found.training.tracks) & set(found.held_out.tracks)
     copied = physical_patch.halves(replace(alone, valid=data), settings())
     assert isinstance(copied, str)
-    assert "stands among the held-out ones" in copied
+    assert "is also a held-out image" in copied
 
 
 def test_data_without_boxes_say_so():

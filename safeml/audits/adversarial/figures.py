@@ -155,7 +155,7 @@ def threat_table(campaign: Campaign) -> Table:
             epsilon_words(threat),
             threat.epsilon,
             knowledge,
-            "any wrong answer",
+            "any incorrect class",
             ATLAS[knowledge],
             NIST[knowledge],
             _attacked_by(campaign, threat, knowledge),
