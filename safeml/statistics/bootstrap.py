@@ -13,7 +13,7 @@ from safeml.statistics.clusters import UNKNOWN, Clustering, Clusters, clusters_o
 from safeml.statistics.proportions import NO_IMAGES, UNKNOWN_CLUSTERING
 
 METHOD = "percentile bootstrap over signs, centred on the value"
-NO_VARIATION = "none: every resample gives the same value, which says nothing about its error"
+NO_VARIATION = "none: every resample gives the same value, which gives no information about its error"
 TOO_FEW = "none: fewer than two signs cannot be resampled"
 
 

@@ -33,7 +33,7 @@ FORBIDDEN = {
     r"\banew\b": "again",
     r"\bgoes on from (there|here)\b|\bgoing on after\b": "resumes",
     r"\ba (point|line|row|logit|folder) an? (epoch|gate|fact|class|stage|image)\b": "one ... per ...",
-    r"\bstranger'?s?'?\b": "third-party or untrusted",
+    r"\bstranger'?s?\b(?!\.(?:py|json)|\]\()": "third-party or untrusted",  # a file has the name
 }
 PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGNORECASE)
 
