@@ -29,6 +29,39 @@ LARGER: dict[str, tuple[float, str]] = {
     "tests/integration/test_killed_training.py": (90, "a training killed, and perhaps the session's run"),
     "tests/integration/test_pipeline.py": (90, "an ONNX audit and a training, and perhaps the session's run"),
 }
+# Files that compile attack graphs or train, not measured one by one yet: one common bound, which stops a file that runs away.
+COMPILING = 240.0
+for _name in (
+    "integration/test_adversarial_audit",
+    "integration/test_adversarial_training",
+    "integration/test_architectures",
+    "integration/test_art_breadth",
+    "integration/test_attack_slots",
+    "integration/test_augment",
+    "integration/test_certification_keras",
+    "integration/test_durable",
+    "integration/test_graph_models",
+    "integration/test_heads_and_maps",
+    "integration/test_inspect",
+    "integration/test_keras_classifier",
+    "integration/test_keras_files",
+    "integration/test_load_model",
+    "integration/test_masking",
+    "integration/test_physical_audit",
+    "integration/test_recipes",
+    "integration/test_report_browser",
+    "integration/test_surrogate",
+    "integration/test_surrogate_run",
+    "integration/test_transfer",
+    "integration/test_two_classes",
+    "oracle/test_attack_identities",
+    "oracle/test_attacks_oracle",
+    "oracle/test_sign_attacks_oracle",
+    "oracle/test_certification_oracle",
+    "property/test_certification",
+    "security/test_scan_hostile",
+):
+    LARGER.setdefault(f"tests/{_name}.py", (COMPILING, "graphs are compiled or models trained"))
 STARTED = pytest.StashKey[float]()
 
 
