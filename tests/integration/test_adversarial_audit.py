@@ -182,9 +182,9 @@ def lying(change):
 LIES = {
     "nan": (lambda images: images * np.float32("nan"), "NaN"),
     "outside the ball": (lambda images: images + np.float32(1.5), "left the ball"),
-    "shape": (lambda images: images[:, :4], "another shape"),
-    "dtype": (lambda images: images.astype(np.float64), "another shape or type"),
-    "fewer images": (lambda images: images[:3], "another shape"),
+    "shape": (lambda images: images[:, :4], "a shape or type other than"),
+    "dtype": (lambda images: images.astype(np.float64), "a shape or type other than"),
+    "fewer images": (lambda images: images[:3], "a shape or type other than"),
 }
 
 
@@ -448,12 +448,12 @@ def test_a_proof_that_an_attack_contradicts_ends_the_stage(monkeypatch, network,
 
     monkeypatch.setattr(ibp, "certified_radius", everything)
     threat = Threat(norm="linf", epsilon=0.05)
-    with pytest.raises(StageError, match=r"answered wrong inside the radius that is certified"):
+    with pytest.raises(StageError, match=r"have an adversarial example inside their certified radius"):
         audit(network, strokes, threats=(threat,), attacks=CHEAP, certify=True)
 
 
 def test_an_attack_with_faults_contradicts_no_proof(monkeypatch, network, strokes):
-    """It counts as successful, and the finding blames the attack; the model is not sent to anybody."""
+    """It counts as successful, and the finding names the attack; no contradiction is reported."""
     monkeypatch.setitem(registry.ATTACKS, "pgd", lying(LIES["nan"][0]))
     threat = Threat(norm="linf", epsilon=0.001)
     result = audit(network, strokes, threats=(threat,), attacks=CHEAP, certify=True)

@@ -111,13 +111,13 @@ def test_a_transfer_is_in_the_ledger_and_in_every_table(masked):
 def test_the_report_says_what_was_tested_and_what_was_not(masked, plain):
     untested = {fact.label: fact.value for fact in masked.not_tested}
     assert "Transfer attacks" not in untested
-    assert "other surrogates than other" in untested["Other transfer attacks"]
+    assert "surrogates other than other" in untested["Other transfer attacks"]
     assert any("crafted on other" in sentence for sentence in masked.meaning)
     assert f"surrogate {'b' * 64}" in masked.reproduce
     assert len(masked.facts) <= 5
     assert masked.provenance is not None
-    assert masked.provenance.settings["surrogate"]["path"] == "copy.keras"  # no folder of whoever ran it
-    without = audit(plain, None)  # the settings name one, and nobody opened it
+    assert masked.provenance.settings["surrogate"]["path"] == "copy.keras"  # without its folder
+    without = audit(plain, None)  # the settings name one, and it was not opened
     assert "Transfer attacks" in {fact.label for fact in without.not_tested}
     assert metric(without, "masking_flags").n == 11
     assert not [m for m in without.metrics if m.name.startswith("transfer")]
