@@ -66,6 +66,7 @@ class Metric(Record):
     `value`, `low` and `high` are in `unit`; proportions are 0..1. `low`/`high` are None where no interval could be
     given honestly: then no gate passes on the value.
     `n` counts images (or whatever was counted), `signs` independent units behind them.
+    `level` is the confidence of the interval; with `sides` = 1, of each end alone.
     `clustering` says how frames of one sign were accounted for; `census` is a complete count that has no sampling error.
     """
 
@@ -77,6 +78,7 @@ class Metric(Record):
     low: Finite | None = None
     high: Finite | None = None
     level: float = 0.95
+    sides: Literal[1, 2] = 2
     method: str = ""
     n: int = 0
     signs: Finite | None = None

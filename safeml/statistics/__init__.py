@@ -4,8 +4,10 @@ The functions read arrays and return `Metric` records. They import numpy and sci
 """
 
 from safeml.statistics.bootstrap import bootstrap_metric
+from safeml.statistics.by_sign import proportion_by_sign_metric, unequal_tracks
 from safeml.statistics.clusters import Clustering
 from safeml.statistics.multiple import holm
+from safeml.statistics.noninferiority import paired_noninferiority, signs_for_identical_models
 from safeml.statistics.paired import paired_difference_metric
 from safeml.statistics.planning import further_signs
 from safeml.statistics.proportions import mean_metric, proportion_metric
@@ -17,5 +19,9 @@ __all__ = [
     "holm",
     "mean_metric",
     "paired_difference_metric",
+    "paired_noninferiority",
+    "proportion_by_sign_metric",
     "proportion_metric",
+    "signs_for_identical_models",
+    "unequal_tracks",
 ]

@@ -110,15 +110,21 @@ def design_effect(values: np.ndarray, clusters: Clusters, level: float = 0.95) -
     counts estimated from survey data", Survey Methodology, 1998; L. Kish, "Survey Sampling", 1965; E. Learned-Miller,
     P. S. Thomas, "A new confidence interval for the mean of a bounded random variable", arXiv 1905.06208, 2019.
     """
-    largest = clusters.largest
-    if clusters.sizes is None:
-        return largest
-    n, signs = clusters.n, len(clusters.sizes)
-    if signs < 2:
-        return largest
-    mean = values.mean()
-    between_signs = float(((clusters.totals(values) - mean * clusters.sizes) ** 2).sum())
-    binomial = float(n * mean * (1 - mean))
+    if clusters.sizes is None or len(clusters.sizes) < 2:
+        return clusters.largest
+    return effect_of_totals(clusters.totals(values), clusters.sizes, level)
+
+
+def effect_of_totals(totals: np.ndarray, sizes: np.ndarray, level: float = 0.95) -> float:
+    """Return the design effect of sum(totals) / sum(sizes), as `design_effect` defines it.
+
+    totals: float [C], sum of the values of each of at least two sign tracks, 0..sizes.
+    sizes: float [C], frames of each sign track.
+    """
+    n, signs, largest = float(sizes.sum()), len(sizes), float(sizes.max())
+    mean = float(totals.sum()) / n
+    between_signs = float(((totals - mean * sizes) ** 2).sum())
+    binomial = n * mean * (1 - mean)
     effect = (between_signs + PSEUDO_SIGNS * largest**2) / (binomial + PSEUDO_SIGNS * largest)
     tail = (1 + level) / 2
     few_signs = float(stdtrit(signs - 1, tail) / stdtrit(n - 1, tail)) ** 2

@@ -38,18 +38,12 @@ def paired_difference_metric(
     Statistics in Medicine, 2008; R. G. Newcombe, "Improved confidence intervals for the difference between binomial
     proportions based on paired data", Statistics in Medicine, 1998.
     """
-    before, after = np.asarray(before), np.asarray(after)
-    if before.dtype != np.bool_ or after.dtype != np.bool_ or before.ndim != 1 or before.shape != after.shape:
-        raise StageError(
-            f"{name}: before is {before.dtype} {list(before.shape)}, after {after.dtype} {list(after.shape)}; "
-            "expected two bool vectors of the same images."
-        )
-    n = len(before)
+    lost_images, won_images = flips(name, before, after)
+    n = len(lost_images)
     if n == 0:
         return Metric.undefined(name, title, NO_IMAGES, direction="down", slice=slice, level=level)
     clusters = clusters_of(name, n, clustering)
-    lost = (before & ~after).astype(float)
-    won = (~before & after).astype(float)
+    lost, won = lost_images.astype(float), won_images.astype(float)
     low = high = None
     if clusters.kind != "unknown":
         low, high = _difference(lost, won, clusters, level)
@@ -67,6 +61,20 @@ def paired_difference_metric(
         direction="down",
         slice=slice,
     )
+
+
+def flips(name: str, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images lost (classified correctly, then incorrectly) and won, each bool [N].
+
+    Raises: StageError where the vectors are not bool of one length.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    if before.dtype != np.bool_ or after.dtype != np.bool_ or before.ndim != 1 or before.shape != after.shape:
+        raise StageError(
+            f"{name}: before is {before.dtype} {list(before.shape)}, after {after.dtype} {list(after.shape)}; "
+            "expected two bool vectors of the same images."
+        )
+    return before & ~after, ~before & after
 
 
 def _difference(a: np.ndarray, b: np.ndarray, clusters: Clusters, level: float) -> tuple[float, float]:

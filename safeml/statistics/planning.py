@@ -63,4 +63,5 @@ def standard_error(metric: Metric) -> float | None:
     if metric.unit == "proportion" and metric.design_effect is not None and metric.n:
         variance = max(0.0, metric.value * (1 - metric.value))
         return math.sqrt(variance * metric.design_effect / metric.n)
-    return (metric.high - metric.low) / (2 * float(ndtri((1 + metric.level) / 2)))
+    below = metric.level if metric.sides == 1 else (1 + metric.level) / 2
+    return (metric.high - metric.low) / (2 * float(ndtri(below)))
