@@ -1,4 +1,4 @@
-"""Intervals against scipy, closed forms, and simulated models that stand exactly at a limit."""
+"""Intervals against scipy, closed forms, and simulated models exactly at a limit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from safeml.statistics import (
 )
 from safeml.statistics.clusters import clusters_of, design_effect
 from safeml.statistics.exact import clopper_pearson
+from safeml.statistics.mean_bounds import upper_bound
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "gate_error_rates.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def hits_of(wrong: int, n: int) -> np.ndarray:
@@ -208,8 +209,41 @@ def test_holm_rejects_what_its_paper_says():
     assert holm([], 0.05) == []
 
 
-def load_benchmark():
-    spec = importlib.util.spec_from_file_location("gate_error_rates", BENCHMARK)
+def load_benchmark(name: str = "gate_error_rates"):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_bound_of_a_mean_is_the_definition_by_ordered_uniforms():
+    """The product weights observations by a Dirichlet draw; here uniforms are sorted, as the authors define the bound."""
+    rng = np.random.default_rng(9)
+    losses = np.sort(np.where(rng.random(60) < 0.7, 0.0, rng.choice([-0.3, 0.1, 0.4, 1.0], 60)))
+    uniforms = np.sort(rng.random((40_000, 60)), axis=1)
+    expected = np.quantile(1 - uniforms @ np.diff([*losses, 1.0]), 0.95)
+    values, counts = np.unique(losses, return_counts=True)
+    assert upper_bound(values, counts.astype(float), 1.0, 0.05) == pytest.approx(expected, abs=0.002)
+
+
+def test_a_model_that_loses_the_margin_passes_rarely_where_the_sandwich_passes_often():
+    """421 signs, 30 % of the loss on wholly lost signs: the cluster-robust t test of Obuchowski and Durkalski, nominal 2.5 %."""
+    benchmark, margin = load_benchmark("paired_error_rates"), 0.005
+    net = benchmark.net_losses(np.random.default_rng(1), "whole", 0.3, margin, 0.0, 421, 100)
+    losses = net / benchmark.FRAMES
+    deviation = losses.std(axis=1, ddof=1) / np.sqrt(421)
+    sandwich = (losses.mean(axis=1) - margin) / deviation <= stats.t.ppf(0.025, 420)
+    rates = benchmark.pass_rates(net, margin)
+    assert sandwich.mean() > 0.25
+    assert rates["pass_no_assumption"] <= 0.05
+    assert rates["pass_pseudo_sign"] <= 0.05
+
+
+def test_a_mean_cost_at_its_limit_rarely_passes_and_with_one_pseudo_sign_too_often():
+    case = load_benchmark().hazard_case(421, 0.02, 0.3, 0.1, 2000)
+    assert case["pass_ours"] <= 0.05 < case["pass_one_pseudo_sign"]
+
+
+def test_long_tracks_that_are_wrong_more_often_rarely_pass():
+    case = load_benchmark().long_case(420, 0.05, 1.1, 1000)
+    assert case["pass_ours"] <= 0.05 < case["pass_one_pseudo_sign"]

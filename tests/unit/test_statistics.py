@@ -142,6 +142,26 @@ def test_one_more_error_never_raises_the_lower_end(case):
     assert lows[1] <= lows[0] + 1e-12
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_higher_cost_never_lowers_the_upper_end(data):
+    frames, signs = data.draw(st.integers(1, 30)), data.draw(st.integers(2, 40))
+    costs = np.zeros(signs * frames)
+    for sign in data.draw(st.lists(st.integers(0, signs - 1), max_size=8)):
+        costs[sign * frames : sign * frames + data.draw(st.integers(1, frames))] = data.draw(
+            st.sampled_from([0.1, 0.3, 1.0])
+        )
+    more = costs.copy()
+    place = data.draw(st.integers(0, len(costs) - 1))
+    more[place] = min(1.0, more[place] + data.draw(st.sampled_from([0.1, 0.3, 1.0])))
+    tracks = Clustering(np.repeat(np.arange(signs), frames))
+    one, other = (
+        mean_metric("c", "C", values, upper=1.0, clustering=tracks, direction="down", unit="cost")
+        for values in (costs, more)
+    )
+    assert other.high >= one.high - 1e-12
+
+
 def test_a_single_error_does_not_free_the_other_frames():
     hits = np.ones(1500, bool)
     hits[0] = False
