@@ -33,38 +33,86 @@ def group_recall(
 
 
 def weakest_recall(
-    name: str, title: str, dataset: ImageDataset, hits: np.ndarray, members: dict[str, np.ndarray]
+    name: str,
+    title: str,
+    dataset: ImageDataset,
+    hits: np.ndarray,
+    members: dict[str, np.ndarray],
+    least_signs: int = 0,
 ) -> Metric:
     """Return the smallest recall of G >= 1 groups as a metric.
 
     hits: bool [N], correctly classified. members: group name -> bool [N].
+    least_signs: groups with fewer sign tracks are left out (`untested_groups`).
+
     Undefined if a group has no image, because its recall could be the smallest. Without an interval if a group has none.
-    `n` and `signs` are those of the weakest group. The true minimum is below the lower end in at most 2.5 % of samples
-    (the interval of that group alone), and above the upper end in at most 2.5 % (union bound over the groups).
+    `n` and `signs` are those of the weakest group. The true minimum of the tested groups is below the lower end in at most
+    2.5 % of samples (the interval of that group alone), and above the upper end in at most 2.5 % (union bound over all groups).
     """
     own = {group: group_recall(dataset, hits, member, group, group) for group, member in members.items()}
     empty = [group for group, metric in own.items() if metric.value is None]
     if empty:
         reason = f"recall is undefined for {_listed(empty)} ({own[empty[0]].reason})"
         return Metric.undefined(name, title, reason)
-    level = 1 - (1 - LEVEL) / len(members)
-    wide = [group_recall(dataset, hits, member, group, group, level) for group, member in members.items()]
+    wide = _at_joint_level(dataset, hits, members)
+    untested = _untested(own, wide, least_signs)
+    tested = {group: metric for group, metric in own.items() if group not in untested}
     weakest = min(
-        own.values(), key=lambda metric: (metric.value, metric.low if metric.low is not None else 0.0)
+        tested.values(), key=lambda metric: (metric.value, metric.low if metric.low is not None else 0.0)
     )
-    lows = [metric.low for metric in own.values() if metric.low is not None]
-    highs = [metric.high for metric in wide if metric.high is not None]
-    complete = len(lows) == len(highs) == len(members)
+    lows = [metric.low for metric in tested.values() if metric.low is not None]
+    highs = [wide[group].high for group in tested]
+    known = [high for high in highs if high is not None]
+    complete = len(lows) == len(known) == len(tested)
+    left_out = f"; untested, fewer than {least_signs} sign tracks: {_listed(untested)}" if untested else ""
     return weakest.model_copy(
         update={
             "name": name,
             "title": title,
             "slice": "all",
             "low": min(lows) if complete else None,
-            "high": min(highs) if complete else None,
-            "method": f"weakest: {weakest.title}; {METHOD.format(groups=len(members))}; {weakest.method}",
+            "high": min(known) if complete else None,
+            "method": f"weakest: {weakest.title}; {METHOD.format(groups=len(members))}; {weakest.method}{left_out}",
         }
     )
+
+
+def untested_groups(
+    dataset: ImageDataset, hits: np.ndarray, members: dict[str, np.ndarray], least_signs: int
+) -> dict[str, float]:
+    """Return the groups that `weakest_recall` leaves out, with their numbers of sign tracks.
+
+    A group with fewer than `least_signs` sign tracks is left out, because even without a mistake it proves little. It is not
+    left out if all groups are small, or if its upper end (at the joint level) is below the lower end of every larger group.
+    So a limit that the lower end of `weakest_recall` reaches lies above no group's upper end.
+    """
+    own = {group: group_recall(dataset, hits, member, group, group) for group, member in members.items()}
+    names = _untested(own, _at_joint_level(dataset, hits, members), least_signs)
+    return {group: own[group].signs or 0.0 for group in names}
+
+
+def _at_joint_level(
+    dataset: ImageDataset, hits: np.ndarray, members: dict[str, np.ndarray]
+) -> dict[str, Metric]:
+    level = 1 - (1 - LEVEL) / len(members)
+    return {
+        group: group_recall(dataset, hits, member, group, group, level) for group, member in members.items()
+    }
+
+
+def _untested(own: dict[str, Metric], wide: dict[str, Metric], least_signs: int) -> list[str]:
+    small = [
+        group for group, metric in own.items() if metric.signs is not None and metric.signs < least_signs
+    ]
+    lows = [metric.low for group, metric in own.items() if group not in small and metric.low is not None]
+    if not lows:
+        return []
+
+    def is_weakest(group: str) -> bool:
+        high = wide[group].high
+        return high is not None and high < min(lows)
+
+    return [group for group in small if not is_weakest(group)]
 
 
 def _listed(names: list[str], most: int = 3) -> str:

@@ -62,12 +62,14 @@ def _plan(
 
 
 def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
-    """Return the weakest group of a perfect model: the one with the fewest sign tracks."""
+    """Return the weakest group of a perfect model: of those that are tested, the one with the fewest sign tracks."""
     row = ROWS.get(gate.stage)
     records = row.records(settings_of(best.data.config.stages, row)) if row is not None else ()
-    start = next((record.weakest_of for record in records if record.name == gate.metric), "")
+    start, least = next(
+        ((record.weakest_of, record.least_signs) for record in records if record.name == gate.metric), ("", 0)
+    )
     groups = [
-        (metric.low, metric.slice)
+        ((metric.signs or 0.0) < least, metric.low, metric.slice)
         for stage in stages
         for metric in stage.metrics
         if (stage.subject, stage.stage) == (gate.subject, gate.stage)
@@ -75,7 +77,7 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
         and metric.slice.startswith(start)
         and metric.low is not None
     ]
-    return min(groups)[1] if groups else ""
+    return min(groups)[2] if groups else ""
 
 
 def _allowed(best: BestCase, gate: Gate, metric: Metric, group: str, today: str) -> Allowed | None:

@@ -39,6 +39,7 @@ class Declared:
     whole: a whole number.
     weak: why no gate may read it under these settings; "" if one may.
     weakest_of: the prefix of the slices whose worst value it is, or "".
+    least_signs: smaller slices are left out of the worst, unless all are smaller.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Declared:
     whole: bool = False
     weak: str = ""
     weakest_of: str = ""
+    least_signs: int = 0
 
     @property
     def is_share(self) -> bool:

@@ -12,7 +12,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.signs import CLASS_NAMES, FAMILIES
 from safeml.errors import StageError
 from safeml.results import DotPlot, Matrix, StageResult, Table
-from safeml.stages.performance import PerformanceSettings
+from safeml.stages.performance import LEAST_FAMILY_SIGNS, PerformanceSettings
 from safeml.statistics import Clustering, proportion_metric
 from tests.fakes import Answers, dataset, oracle
 from tests.records import codes, metric
@@ -50,7 +50,8 @@ def test_a_perfect_model(signs: ImageDataset) -> None:
     assert result.worst_cases is not None
     assert result.worst_cases.items == []
     assert figure(result, "expensive-confusions").rows == []
-    assert codes(result) == set()
+    assert metric(result, "accuracy_by_sign").low == metric(result, "clean_accuracy").low
+    assert codes(result) == {"family-untested"}
 
 
 def test_a_constant_model_knows_one_class_and_says_so(signs: ImageDataset) -> None:
@@ -84,7 +85,7 @@ def test_non_finite_logits_are_mistakes_of_every_class_and_never_dropped(signs: 
     assert clean.value == pytest.approx(820 / 860)
     assert metric(result, "recall", f"class:{CLASS_NAMES[0]}").value == 0.0
     assert metric(result, "hazard_weighted_error").value == pytest.approx(40 / 860)
-    (finding,) = result.findings
+    (finding,) = [entry for entry in result.findings if entry.code != "family-untested"]
     assert (finding.code, finding.severity, finding.evidence["images"]) == (
         "non-finite-logits",
         "serious",
@@ -136,7 +137,9 @@ def test_the_weakest_family_bounds(signs: ImageDataset) -> None:
     assert len(families) == len(set(FAMILIES))
     danger = metric(result, "recall", "family:danger")
     assert worst.value == danger.value == 1 - 30 / (20 * FAMILIES.count("danger"))
-    assert worst.low == min(entry.low for entry in families)
+    tested = [entry for entry in families if entry.signs >= LEAST_FAMILY_SIGNS]
+    assert 0 < len(tested) < len(families)
+    assert worst.low == min(entry.low for entry in tested)
     own = proportion_metric(
         "recall",
         "",
@@ -148,6 +151,72 @@ def test_the_weakest_family_bounds(signs: ImageDataset) -> None:
     assert worst.high > danger.high
     assert "danger" in worst.method
     assert figure(result, "recall-by-class").dots[0].value == 0.0
+
+
+def two_families(rare: int, wrong: int) -> StageResult:
+    """40 independent signs of the family "common", all correctly classified, and `rare` of another, `wrong` of them not."""
+    labels = np.arange(40 + rare) % 2
+    group = np.array(["common"] * 40 + ["rare"] * rare)
+    data = dataset(labels, groups={"family": group}, frames_per_sign=1.0)
+    answers = np.where(np.arange(40 + rare) >= 40 + rare - wrong, 1 - labels, labels)
+    return audit(data, np.eye(2)[answers])
+
+
+def test_a_family_of_fewer_than_36_signs_is_untested_and_named() -> None:
+    result = two_families(35, 2)
+    worst = metric(result, "recall_worst_family")
+    assert (worst.value, worst.n) == (1.0, 40)
+    assert worst.low == pytest.approx(0.025 ** (1 / 40))
+    assert worst.method.endswith("untested, fewer than 36 sign tracks: family:rare")
+    (finding,) = [entry for entry in result.findings if entry.code == "family-untested"]
+    assert "Untested: rare (35 sign tracks)." in finding.message
+    at_36 = two_families(36, 2)
+    assert metric(at_36, "recall_worst_family").value == pytest.approx(34 / 36)
+    assert "family-untested" not in codes(at_36)
+
+
+def test_a_small_family_that_is_known_to_be_the_weakest_is_not_left_out() -> None:
+    result = two_families(12, 8)
+    worst = metric(result, "recall_worst_family")
+    assert worst.value == pytest.approx(4 / 12)
+    assert worst.high < 0.9
+    assert "family-untested" not in codes(result)
+
+
+def test_a_passed_limit_is_above_the_upper_end_of_no_untested_family() -> None:
+    for wrong in range(13):
+        result = two_families(12, wrong)
+        limit = metric(result, "recall_worst_family").low
+        level = 1 - 0.05 / 2
+        rare = proportion_metric(
+            "r", "", np.arange(12) >= wrong, clustering=Clustering(frames_per_sign=1), level=level
+        )
+        assert rare.high >= limit
+
+
+def test_small_families_alone_are_all_tested() -> None:
+    data = dataset(np.arange(24) % 2, groups={"family": np.array(["a", "b"] * 12)}, frames_per_sign=1.0)
+    result = audit(data, np.eye(2)[data.labels])
+    assert metric(result, "recall_worst_family").low == pytest.approx(0.025 ** (1 / 12))
+    assert "family-untested" not in codes(result)
+
+
+def test_one_long_track_is_reported_and_counts_once_by_sign() -> None:
+    tracks = np.repeat(np.arange(41), [5] * 40 + [200])
+    data = dataset(np.arange(400) % 2, tracks=tracks)
+    answers = np.where(tracks == 0, 1 - data.labels, data.labels)
+    result = audit(data, np.eye(2)[answers])
+    assert metric(result, "clean_accuracy").value == 395 / 400
+    assert metric(result, "accuracy_by_sign").value == pytest.approx(40 / 41)
+    (finding,) = [entry for entry in result.findings if entry.code == "unequal-tracks"]
+    assert finding.evidence == {"largest": 200, "typical": 5.0}
+
+
+def test_accuracy_by_sign_needs_track_ids() -> None:
+    data = dataset(np.arange(40) % 2, frames_per_sign=5.0)
+    by_sign = metric(audit(data, np.eye(2)[data.labels]), "accuracy_by_sign")
+    assert (by_sign.status, by_sign.low) == ("undefined", None)
+    assert "no track ids" in by_sign.reason
 
 
 def test_the_data_s_own_families_win() -> None:

@@ -132,9 +132,19 @@ def test_of_unequal_signs_the_largest_are_wrong_first() -> None:
     assert signs.wrong(3).all()
 
 
-def test_twelve_signs_prove_no_recall_of_nine_tenths() -> None:
+def test_a_family_of_twelve_signs_is_untested_beside_a_larger_one() -> None:
     families = np.array(["rare"] * 12 + ["common"] * 300)
     test = dataset(np.arange(312) % 4, frames_per_sign=1.0, groups={"family": families})
+    [gate], code = planned(test, FAMILY)
+    assert (gate.state, code) == ("provable", 0)
+    assert gate.allowed is not None
+    assert gate.allowed.group == "family:common"
+    assert gate.allowed.wrong == most_wrong(300, 0.9)
+
+
+def test_twelve_signs_prove_no_recall_of_nine_tenths() -> None:
+    families = np.array(["rare"] * 12 + ["common"] * 30)
+    test = dataset(np.arange(42) % 4, frames_per_sign=1.0, groups={"family": families})
     [gate], code = planned(test, FAMILY)
     assert (gate.state, code) == ("not_provable", 3)
     assert gate.best is not None

@@ -13,7 +13,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.performance.class_figures import class_table, confusion_figure, recall_plot
 from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
 from safeml.audits.slices import Slices, numbers
-from safeml.audits.weakest import group_recall, weakest_recall
+from safeml.audits.weakest import group_recall, untested_groups, weakest_recall
 from safeml.data.dataset import ImageDataset
 from safeml.data.signs import families
 from safeml.errors import StageError
@@ -29,8 +29,14 @@ from safeml.metrics.classification import (
 from safeml.metrics.hazard import cost_matrix, has_rules
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
 from safeml.sealed import Arrays
-from safeml.stages.performance import PerformanceSettings
-from safeml.statistics import bootstrap_metric, mean_metric, proportion_metric
+from safeml.stages.performance import LEAST_FAMILY_SIGNS, PerformanceSettings
+from safeml.statistics import (
+    bootstrap_metric,
+    mean_metric,
+    proportion_by_sign_metric,
+    proportion_metric,
+    unequal_tracks,
+)
 from safeml.wording import counted, interval, number, percent, quantity
 
 SLICE = 1024
@@ -62,7 +68,11 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
         on_what=f"{test.name}: {counted(len(test), 'image')} of {counted(test.classes, 'class', 'classes')}.",
         facts=_facts(test, measured, metrics),
         metrics=metrics,
-        findings=[*_findings(test, answers, scores, costs is not None), *slices.halved()],
+        findings=[
+            *_findings(test, answers, scores, costs is not None),
+            *_sign_findings(test, hits),
+            *slices.halved(),
+        ],
         figures=[
             recall_plot(by_class, clean),
             confusion_table(test, answers.classes, price, costs is not None),
@@ -165,6 +175,7 @@ def _metrics(
     empty = [name for k, name in enumerate(test.class_names) if not (test.labels == k).any()]
     metrics = [
         proportion_metric("clean_accuracy", "Clean accuracy", hits, clustering=test.clustering),
+        proportion_by_sign_metric("accuracy_by_sign", "Accuracy by sign", hits, clustering=test.clustering),
         proportion_metric("clean_error", "Clean error", ~hits, direction="down", clustering=test.clustering),
         mean_metric(
             "hazard_weighted_error",
@@ -190,7 +201,9 @@ def _metrics(
     metrics.append(weakest_recall("recall_worst_class", "Recall of the weakest class", test, hits, of_class))
     if of_family:
         title = "Recall of the weakest sign family"
-        metrics.append(weakest_recall("recall_worst_family", title, test, hits, of_family))
+        metrics.append(
+            weakest_recall("recall_worst_family", title, test, hits, of_family, LEAST_FAMILY_SIGNS)
+        )
     else:
         reason = "the classes have no known sign families; add a group column `family` to the data"
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
@@ -317,6 +330,41 @@ def _findings(
                 message="No cost rules are defined for these classes: every mistake costs 1, and the mean "
                 "cost equals the error rate.",
                 remedy="Configure a cost matrix.",
+            )
+        )
+    return findings
+
+
+def _sign_findings(test: ImageDataset, hits: np.ndarray) -> list[Finding]:
+    """Report sign families that no gate tests, and sign tracks of very unequal length."""
+    findings = []
+    families_of = _family_members(test)
+    untested = untested_groups(test, hits, families_of, LEAST_FAMILY_SIGNS) if families_of else {}
+    if untested:
+        names = [
+            f"{group.partition(':')[2]} ({counted(round(signs), 'sign track')})"
+            for group, signs in untested.items()
+        ]
+        findings.append(
+            Finding(
+                code="family-untested",
+                severity="warning",
+                message=f"Untested: {'; '.join(names)}. The recall of the weakest sign family leaves out families of "
+                f"fewer than {LEAST_FAMILY_SIGNS} sign tracks, because even a perfect model could not prove 90 % on them.",
+                remedy=f"Add test images of these families until each has {LEAST_FAMILY_SIGNS} sign tracks.",
+                evidence={"families": len(untested), "least_signs": LEAST_FAMILY_SIGNS},
+            )
+        )
+    unequal = unequal_tracks(test.clustering)
+    if unequal is not None:
+        findings.append(
+            Finding(
+                code="unequal-tracks",
+                severity="warning",
+                message=f"The largest sign track has {counted(unequal.largest, 'image')}, the typical one {number(unequal.typical)}: "
+                "one long track weighs much in every accuracy of frames, and the intervals are wide because they allow for it.",
+                remedy="Add a gate on accuracy_by_sign, in which each sign track counts once.",
+                evidence={"largest": unequal.largest, "typical": unequal.typical},
             )
         )
     return findings
