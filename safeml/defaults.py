@@ -38,7 +38,7 @@ def new_config(
     frames = (
         f"frames_per_sign = {frames_per_sign:g}"
         if frames_per_sign is not None
-        else "# frames_per_sign = 1   # needed if the data have no track ids; 1 declares independent images"
+        else "# frames_per_sign = 1   # needed if the data have no track ids; when unsure, the frames of the largest track; 1 declares independent images"
     )
     lines = [
         "# Paths are relative to the folder of this file. Adapt every limit below; the report shows it.",

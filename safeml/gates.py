@@ -49,6 +49,9 @@ LEAST_LEVEL = 0.95
 # Ends and value are computed apart, so they may disagree by rounding.
 ROUNDING = 1e-9
 NOT_PROVEN = "Not proven: "
+GROWING = (
+    "Fix the number in advance: each further audit of a growing test set is one more chance of a false pass."
+)
 
 
 def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> Verdict:
@@ -194,7 +197,7 @@ def _decide_on(gate: Gate, metric: Metric) -> GateResult:
     return GateResult(
         gate=gate,
         status=status,
-        message=f"{measured} {_open_words(gate, near, needs)}",
+        message=f"{measured} {_open_words(gate, metric, near, needs)}",
         metric=metric,
         margin=margin,
         needs_signs=needs,
@@ -272,15 +275,20 @@ def _measured(gate: Gate, metric: Metric) -> str:
     if metric.low is None or metric.low == metric.high:
         return text
     level = limit_quantity(metric.level, "proportion")
-    return f"{text}, {level} interval {interval(metric.low, metric.high, gate.threshold, metric.unit)}"
+    ends = interval(metric.low, metric.high, gate.threshold, metric.unit)
+    return (
+        f"{text}, one-sided {level} bounds {ends}"
+        if metric.sides == 1
+        else f"{text}, {level} interval {ends}"
+    )
 
 
 def _limit(gate: Gate, metric: Metric) -> str:
     return f"the limit is {limit_quantity(gate.threshold, metric.unit)}"
 
 
-def _open_words(gate: Gate, near: bool, needs: int | None) -> str:
-    """Say why an open gate is open, and what would decide it."""
+def _open_words(gate: Gate, metric: Metric, near: bool, needs: int | None) -> str:
+    """Say why an open gate is open, what would decide it, and as which state if the value stays."""
     if gate.op == "==":
         return f"{NOT_PROVEN}only a complete count can prove an equality."
     contains = f"{NOT_PROVEN}the confidence interval contains the threshold"
@@ -288,7 +296,12 @@ def _open_words(gate: Gate, near: bool, needs: int | None) -> str:
         return f"{contains}, and the value is within one standard error of it."
     if needs is None:
         return f"{contains}; no feasible number of additional sign tracks would decide it at this value."
-    return f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds."
+    value = metric.value or 0.0
+    better = value > gate.threshold if gate.op == ">=" else value < gate.threshold
+    return (
+        f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds, "
+        f"as {'passed' if better else 'failed'} at this value. {GROWING}"
+    )
 
 
 def _signs_for(metric: Metric, images: int) -> int | None:

@@ -41,7 +41,11 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(min=1, max=1_000_000, help="Frames per physical sign, if the data have no track ids."),
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="Frames per physical sign (when unsure, of the largest track), if the data have no track ids.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:

@@ -32,7 +32,10 @@ def inspect(
     images: Annotated[int, typer.Option(min=20, help="Images of the first round.")] = 400,
     frames_per_sign: Annotated[
         float | None,
-        typer.Option(min=1, help="Frames per physical sign, if the data have no track ids."),
+        typer.Option(
+            min=1,
+            help="Frames per physical sign (when unsure, of the largest track), if the data have no track ids.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The settings file to write.")] = Path(
         "safeml.toml"

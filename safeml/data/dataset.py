@@ -22,7 +22,7 @@ class ImageDataset:
     class_names: K names.
     tracks: int64 [N] or None; equal numbers are frames of one physical sign.
     frames_per_sign: if tracks are unknown, the declared number of frames per sign in this set (>= 1; 1 declares
-            independent images); if the numbers m of frames differ much, declare sum(m^2) / sum(m). None: not declared.
+            independent images); where the numbers differ or are uncertain, declare the largest. None: not declared.
     boxes: float32 [N, 4] or None; x1, y1, x2, y2 of the sign in pixels of `images`.
     original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
     groups: group column name -> str [N].

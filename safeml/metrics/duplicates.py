@@ -1,7 +1,7 @@
 """The same picture twice. Legend: N, M images of two sets, H W C pixels.
 
 Byte-identical pixels are a fact. A small perceptual hash finds candidates for near copies: a small distance is a reason to
-look, not a proof.
+compare the images, not a proof.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from safeml.errors import ConfigError
 
 @dataclass(frozen=True)
 class Sign:
-    """What the rules look at: a class name, its family, and the speed of a speed limit in km/h."""
+    """A class as the rules see it: its name, its family, and the speed of a speed limit in km/h."""
 
     name: str
     family: str

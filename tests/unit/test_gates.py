@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from safeml.errors import ConfigError
-from safeml.gates import decide
+from safeml.gates import GROWING, decide
 from safeml.results import Gate, Metric, StageResult, Verdict, Waiver
 from safeml.statistics import further_signs
 
@@ -293,7 +293,16 @@ def test_an_open_gate_says_how_many_sign_tracks_would_decide_it():
     # The standard error is 0.25 / 1.96 = 0.1276: at 0.37 the value is farther from the limit than that.
     far = decide([stage(half)], [gate(0.37)], TODAY).gates[0]
     assert far.needs_signs == further_signs(half, 0.37, ">=") == 270
-    assert far.message.endswith(f"{contains}; about 270 more sign tracks would decide it with even odds.")
+    advice = "about 270 more sign tracks would decide it with even odds, as passed at this value."
+    assert far.message.endswith(f"{contains}; {advice} {GROWING}")
+    below = decide([stage(half)], [gate(0.63)], TODAY).gates[0]
+    assert "with even odds, as failed at this value." in below.message
+
+
+def test_bounds_of_one_side_are_named_as_such():
+    bounds = metric(0.5, 0.25, 0.75, unit="ratio", sides=1)
+    message = decide([stage(bounds)], [gate(0.2)], TODAY).gates[0].message
+    assert "one-sided 95\u202f% bounds 0.25 to 0.75" in message
 
 
 @pytest.mark.parametrize("limit", [0.375, 0.5, 0.6])
