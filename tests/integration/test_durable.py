@@ -97,7 +97,8 @@ def test_kill_9_in_every_kind_of_work_changes_no_byte(project: Path) -> None:
 
 
 def test_kill_9_before_anything_is_kept_changes_no_byte(project: Path) -> None:
-    assert kill(project, "early", (project / "early" / LOCK).exists) == -signal.SIGKILL
+    lock = project / "early" / LOCK
+    assert kill(project, "early", lambda: lock.exists() and lock.stat().st_size > 0) == -signal.SIGKILL
     assert finish(project, "early").returncode == 1
     check_whole(project, project / "early")
     assert times(project / "early").resume.interrupted

@@ -44,8 +44,9 @@ def run(inputs: AuditInputs, settings: ToySettings) -> StageResult:
             lambda done, item=item: inputs.progress(item, done, len(test)),
         )["logits"]
         hits[item] = logits.argmax(axis=1) == test.labels
-    known = {"tracks": test.tracks, "frames_per_sign": test.frames_per_sign}
-    metric = proportion_metric("dimmed_accuracy", "Accuracy on dimmed images", hits["dim"], **known)
+    metric = proportion_metric(
+        "dimmed_accuracy", "Accuracy on dimmed images", hits["dim"], clustering=test.clustering
+    )
     table = Table(
         id="by-light",
         title="Accuracy by light",
