@@ -19,6 +19,13 @@ PROPERTY = "cpu_seconds"
 # The files that may cost more, each with its bound in processor seconds and the reason.
 LARGER: dict[str, tuple[float, str]] = {
     "tests/security/test_load_hostile.py": (150, "each hostile file is loaded in a process with limits"),
+    "tests/fault/test_memory.py": (125, "every attack meets every batch that does not fit"),
+    "tests/fault/test_slices.py": (100, "attacks end and resume at each of their slices"),
+    "tests/integration/test_keras_files.py": (65, "files of every kind of layer are written and loaded"),
+    "tests/integration/test_masking.py": (
+        75,
+        "attacks are compiled anew for each network that hides its gradient",
+    ),
     "tests/integration/test_plan.py": (110, "plans and one audit of a perfect model, each in a process"),
     "tests/integration/test_bad_environment.py": (110, "a training and an audit in an odd environment"),
     "tests/integration/test_durable_audit.py": (

@@ -91,7 +91,7 @@ def test_sigint_inside_an_attack_and_kill_9_between_two_change_nothing(
 
     code, errors = end(start(tiny_project, folder), signal.SIGINT, in_an_attack)
     assert code == 130, errors
-    assert errors.strip().endswith("what is finished is kept, and the same command goes on from there.")
+    assert errors.strip().endswith("finished work is stored, and the same command resumes from it.")
     assert "Traceback" not in errors
     assert not (folder / "results.json").exists()
     code, _ = end(

@@ -116,7 +116,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
-    assert 'names its stage "balance", which is taken' in toy_python(program)
+    assert 'names its stage "balance", which is in use' in toy_python(program)
 
 
 def toy_python(program: str) -> str:

@@ -9,10 +9,10 @@ from safeml.stages.base import NO_AUTHORITY, Declared, Stage, StageTable, at_mos
 
 
 class ToySettings(StageTable):
-    """images: of a slice. seconds: that each slice works. light: what is left of it in the dimmed images."""
+    """images: of a slice. seconds: that each slice takes. light: what is left of it in the dimmed images."""
 
     images: int = Field(default=8, ge=1)
-    seconds: float = Field(default=0.02, ge=0, le=10)
+    seconds: float = Field(default=0.04, ge=0, le=10)
     light: float = Field(default=0.5, ge=0, le=1)
 
 
