@@ -58,7 +58,7 @@ def ensemble(classifier: Any, images: np.ndarray, labels: np.ndarray) -> tuple[n
         reach = Threat(norm="linf", epsilon=1.0) if name == "fmn" else THREAT
         budget = Budget(steps, attempts, 7, BATCH, clean_checked=True)
         outcome = ATTACKS[name](classifier, images[rows], labels[rows], reach, budget, rows)
-        spent["queries" if name == "square" else "gradients"] += int(outcome.looks.sum())
+        spent["queries" if name == "square" else "gradients"] += int(outcome.evaluations.sum())
         left[rows] = still_right(classifier, images[rows], outcome.adversarial, labels[rows])
     return left, spent
 

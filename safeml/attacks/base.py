@@ -23,8 +23,8 @@ class AttackOutcome:
         as one change), 0 where the clean image is misclassified already, -1 where it survived.
     zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had no direction.
     attempt: int64 [N]; the restart, or the rank of the target class, in which it broke or which was the last.
-    looks: int64 [N]; how often the model was asked about this image's iterates, over all attempts: once before each step,
-        and once at the end of an attempt that failed (FMN: not at the end). The clean check, the order of APGD-T's
+    evaluations: int64 [N]; gradients or queries of this image's iterates, over all attempts: one before each step, and one at
+        the end of an attempt that failed (FMN: not at the end). The clean check, the order of APGD-T's
         targets and FMN's bisection are not counted.
     unconverged: float32 [N], 0..1; how much of its range the best loss still gained in the last tenth of the steps;
         0 where there are fewer than 11 steps.
@@ -34,7 +34,7 @@ class AttackOutcome:
     first_step: np.ndarray
     zero_gradients: np.ndarray
     attempt: np.ndarray
-    looks: np.ndarray
+    evaluations: np.ndarray
     unconverged: np.ndarray
 
 

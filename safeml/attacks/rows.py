@@ -38,7 +38,7 @@ class AttackRow:
     title: as the report writes it.
     function: "module:name" of the attack, imported when it runs.
     knowledge: what the adversary needs.
-    spends: settings -> (steps, attempts), see `Budget`.
+    effort: settings -> (steps, attempts), see `Budget`.
     everywhere: fast enough for every threat and every image; the other attacks get the survivors, at the threats of the full ensemble.
     minimal: seeks the nearest adversarial example, at any distance.
     targeted: attempts are target classes, so that there are at most K - 1.
@@ -49,7 +49,7 @@ class AttackRow:
     title: str
     function: str
     knowledge: Knowledge
-    spends: Callable[[Budgets], tuple[int, int]]
+    effort: Callable[[Budgets], tuple[int, int]]
     everywhere: bool = False
     minimal: bool = False
     targeted: bool = False

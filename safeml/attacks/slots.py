@@ -77,7 +77,7 @@ class _Attack:
         self.first_step = np.full(count, SURVIVED, np.int64)
         self.flat = np.zeros(count, bool)
         self.attempt = np.zeros(count, np.int64)
-        self.looks = np.zeros(count, np.int64)
+        self.evaluations = np.zeros(count, np.int64)
         self.unconverged = np.zeros(count, np.float32)
         self.queue: deque[tuple[int, int]] = deque()
         self.unsure: list[tuple[int, int, np.ndarray]] = []  # last iterates that nobody has looked at
@@ -94,7 +94,7 @@ class _Attack:
                 self._drain()
             self._settle()
         return AttackOutcome(
-            self.adversarial, self.first_step, self.flat, self.attempt, self.looks, self.unconverged
+            self.adversarial, self.first_step, self.flat, self.attempt, self.evaluations, self.unconverged
         )
 
     def _drain(self) -> None:
@@ -178,7 +178,7 @@ class _Attack:
             row, attempt = jobs[slot]  # type: ignore[misc]
             jobs[slot] = None
             broken = first[slot] != SURVIVED
-            self.looks[row] += count[slot] + int(broken and self.method.leaves)
+            self.evaluations[row] += count[slot] + int(broken and self.method.leaves)
             if attempt == 0:
                 self.flat[row] = flat[slot]
             self.attempt[row] = attempt
@@ -203,7 +203,7 @@ class _Attack:
         broken = self._broken(last, np.array([row for row, _, _ in waiting]))
         for (row, attempt, image), wrong in zip(waiting, broken, strict=True):
             self.adversarial[row] = image
-            self.looks[row] += 1
+            self.evaluations[row] += 1
             if wrong:
                 self.first_step[row] = self.budget.steps + int(self.method.moved_start)
             else:

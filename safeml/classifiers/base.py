@@ -129,6 +129,16 @@ def is_differentiable(classifier: Any) -> TypeGuard[DifferentiableClassifier]:
     return callable(getattr(classifier, "logits", None))
 
 
+def differentiable(classifier: Classifier) -> DifferentiableClassifier:
+    """Return `classifier`, typed as one that has a gradient. Raises StageError where it has none."""
+    if is_differentiable(classifier):
+        return classifier
+    raise StageError(
+        f"{classifier.name}: gives no gradient, which this measurement needs. Audit the Keras model or the SavedModel "
+        "that it was exported from."
+    )
+
+
 def feature_maps(classifier: Classifier) -> FeatureMaps:
     """Return the feature maps of `classifier`. Raises StageError where it has none."""
     maps: FeatureMaps | None = getattr(classifier, "feature_maps", None)

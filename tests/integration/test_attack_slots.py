@@ -80,7 +80,7 @@ def run(
 
 
 def same(first: AttackOutcome, second: AttackOutcome) -> None:
-    for name in ("first_step", "attempt", "looks", "zero_gradients"):
+    for name in ("first_step", "attempt", "evaluations", "zero_gradients"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
     np.testing.assert_allclose(first.adversarial, second.adversarial, atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_an_image_misclassified_when_clean_is_step_zero_and_unchanged(name):
     classifier, images, labels = network(40)
     outcome = run(name, classifier, images, (labels + 1) % K)
     assert (outcome.first_step == 0).all()
-    assert (outcome.looks == 0).all()
+    assert (outcome.evaluations == 0).all()
     np.testing.assert_array_equal(outcome.adversarial, images)
 
 
@@ -255,7 +255,7 @@ def test_targets_are_the_runners_up_in_turn_and_the_attempt_names_the_one_that_b
         assert (outcome.attempt == 2).all()
         assert (outcome.first_step > 0).all()
         assert (
-            outcome.looks == 2 * 11 + outcome.first_step
+            outcome.evaluations == 2 * 11 + outcome.first_step
         ).all()  # the random start is one change, and one look
     survived = targeted(2)
     assert (survived.first_step == SURVIVED).all()
@@ -278,18 +278,18 @@ def counted(function: Function, rows: list[int]) -> subjects.Subject:
 
 
 @pytest.mark.parametrize(
-    ("name", "looks"),
+    ("name", "evaluations"),
     # A survivor's attempt: one look before each step and one at the end. FMN's last look is before its last step.
     [("fgsm", 2), ("pgd", 2 * 9), ("apgd_ce", 2 * 16), ("apgd_t", 4 * 16), ("square", 121), ("fmn", 25)],
 )
-def test_looks_are_what_the_model_was_really_asked(name, looks):
+def test_evaluations_are_what_the_model_was_really_asked(name, evaluations):
     rows: list[int] = []
     labels = np.zeros(1, int)
     images = subjects.corner_images(labels)
     survivor = counted(subjects.constant(K).function, rows)
     outcome = run(name, survivor, images, labels, batch=1, checked=True)
     targets = int(name == "apgd_t")  # it asks once for the order of its targets
-    assert outcome.looks.tolist() == [looks] == [sum(rows) - targets]
+    assert outcome.evaluations.tolist() == [evaluations] == [sum(rows) - targets]
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd_ce", "square"])
@@ -308,7 +308,7 @@ def test_an_image_that_breaks_is_looked_at_no_more(name):
         checked=True,
     )
     assert (outcome.first_step > 1).all()
-    assert outcome.looks.sum() == sum(rows)
+    assert outcome.evaluations.sum() == sum(rows)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
@@ -320,7 +320,7 @@ def test_more_images_than_lanes_fewer_and_none(name):
     same(few, AttackOutcome(*(getattr(whole, field)[:5] for field in AttackOutcome.__dataclass_fields__)))
     none = run(name, classifier, images[:0], labels[:0])
     assert none.adversarial.shape == (0, SIDE, SIDE, 1)
-    assert none.first_step.shape == none.looks.shape == (0,)
+    assert none.first_step.shape == none.evaluations.shape == (0,)
 
 
 @pytest.mark.parametrize(

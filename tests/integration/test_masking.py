@@ -12,9 +12,9 @@ import pytest
 
 from safeml.attacks import registry, views
 from safeml.attacks.base import SURVIVED, Budget
-from safeml.audits import promises
 from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
+from safeml.audits.linearity import PROBE_SIZE
 from safeml.classifiers.load import load_model
 from safeml.data.dataset import ImageDataset
 from safeml.gates import decide
@@ -256,7 +256,7 @@ def test_reference_models_raise_no_flag_on_real_signs(name):
 def test_a_defence_of_some_images_at_the_end_of_sorted_data_is_found_out():
     """The honest images stand first: a check of the first of them, or of the usual one, would see nothing."""
     model = subjects.shattered(marked=True)
-    count = 2 * promises.PROBED
+    count = 2 * PROBE_SIZE
     images = np.random.default_rng(3).integers(90, 166, (count, 32, 32, 3), dtype=np.uint8)
     images[-count // 3 :, 0] = 255
     labels = model.predict_logits(images).argmax(axis=1).astype(np.int64)

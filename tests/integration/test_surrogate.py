@@ -208,7 +208,7 @@ def test_the_attack_goes_on_after_the_first_wrong_answer_and_stays_in_the_ball(p
     assert (
         margin(found.adversarial) > margin(fgsm(plain, images, labels, threat, budget, ids).adversarial)
     ).mean() > 0.9
-    assert (found.looks == 10).all()
+    assert (found.evaluations == 10).all()
     again = momentum(
         plain, images[::-1].copy(), labels[::-1].copy(), threat, replace(budget, batch=32), ids[::-1].copy()
     )

@@ -79,7 +79,7 @@ class TestEffort:
         settings = AdversarialSettings(
             steps=11, restarts=2, apgd_steps=31, targets=4, fmn_steps=51, queries=777
         )
-        assert {name: effort.spends(settings) for name, effort in ROWS.items()} == {
+        assert {name: row.effort(settings) for name, row in ROWS.items()} == {
             "fgsm": (1, 1),
             "pgd": (11, 2),
             "fmn": (51, 1),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from safeml.audits.adversarial.evidence import LEAST_STEPS, LONGER
 from safeml.audits.adversarial.items import SLICE as ATTACK_SLICE
-from safeml.audits.adversarial.masking import LEAST_STEPS, LONGER
 from safeml.audits.balance import run as balance
 from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Call

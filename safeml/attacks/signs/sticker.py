@@ -17,6 +17,7 @@ import numpy as np
 
 from safeml import framework
 from safeml.attacks.base import SURVIVED
+from safeml.attacks.losses import margin
 from safeml.attacks.signs.base import (
     DARKEST,
     LIGHTEST,
@@ -107,12 +108,12 @@ def sticker_allowed(claim: Claim) -> np.ndarray:
 
 
 class _Compiled(NamedTuple):
-    """look(images, labels) -> gradient of the margin, whether it is zero, whether it or the logits are not finite.
+    """gradient(images, labels) -> gradient of the margin, whether it is zero, whether it or the logits are not finite.
 
     climb: see `_climb`.
     """
 
-    look: Callable[..., Any]
+    gradient: Callable[..., Any]
     climb: Callable[..., Any]
 
 
@@ -125,7 +126,7 @@ def _against_the_gradient(
     for begin in range(0, len(images), batch):
         rows = np.arange(begin, min(begin + batch, len(images)))
         padded = np.resize(rows, batch)
-        found = compiled.look(images[padded], labels[padded].astype(np.int32))
+        found = compiled.gradient(images[padded], labels[padded].astype(np.int32))
         gradient, zero[rows], odd[rows] = (array.numpy()[: len(rows)] for array in found)
         rising[rows] = gradient > 0
 
@@ -153,7 +154,7 @@ def _climb(
     runs, no signal reaches Python.
     """
     state: Any = (start, np.full(len(start), SURVIVED, np.int32))
-    # One step more than `steps`: the last one only looks at what the one before it made.
+    # One step more than `steps`: the last one only predicts the result of the one before it.
     for step in range(0, steps + 1, STRIDE):
         stop = min(step + STRIDE, steps + 1)
         state = compiled.climb(*fixed, size, *state, np.int32(step), np.int32(stop), np.int32(steps))
@@ -173,19 +174,16 @@ def _compile(classifier: Any) -> _Compiled:
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits = classifier.logits(images)
-            own = tf.one_hot(labels, classifier.classes, dtype=tf.bool, on_value=True, off_value=False)
-            zeros = tf.zeros_like(logits)
-            other = tf.reduce_max(tf.where(own, zeros - np.float32(np.inf), logits), axis=1)
-            margin = other - tf.reduce_sum(tf.where(own, logits, zeros), axis=1)
-        gradient = tape.gradient(margin, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            towards_error = margin(logits, labels, labels)
+        gradient = tape.gradient(towards_error, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         wrong = tf.argmax(logits, axis=1, output_type=tf.int32) != labels
         total = tf.reduce_sum(tf.abs(gradient), axis=[1, 2, 3])
         finite = tf.reduce_all(tf.math.is_finite(logits), axis=1) & tf.math.is_finite(total)
         return wrong, gradient, finite
 
-    def look(images: Any, labels: Any) -> tuple[Any, Any, Any]:
-        _, gradient, finite = judged(images, labels)
-        return gradient, tf.reduce_all(gradient == 0.0, axis=[1, 2, 3]), ~finite
+    def gradient(images: Any, labels: Any) -> tuple[Any, Any, Any]:
+        _, slope, finite = judged(images, labels)
+        return slope, tf.reduce_all(slope == 0.0, axis=[1, 2, 3]), ~finite
 
     def climb(
         clean: Any,
@@ -221,4 +219,4 @@ def _compile(classifier: Any) -> _Compiled:
 
         return run
 
-    return _Compiled(compiled(look), compiled(climb))
+    return _Compiled(compiled(gradient), compiled(climb))

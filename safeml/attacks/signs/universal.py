@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safeml import framework
+from safeml.attacks.losses import margin
 from safeml.attacks.signs.base import DARKEST, LIGHTEST, PURPOSES, STRIDE
 from safeml.attacks.signs.box import box_sides, patch_sizes, placed
 from safeml.attacks.signs.settings import SignSettings
@@ -59,7 +60,7 @@ def train_patch(
         """The share of the images that the patch makes the target, and the mean margin that decides between equals."""
         maps = index_maps(boxes, settings.patch_area, patch.place, shape, images.shape)
         margins = [
-            compiled.margin(patch.pixels, images[part], maps[part], np.int32(target)).numpy()
+            compiled.towards_target(patch.pixels, images[part], maps[part], np.int32(target)).numpy()
             for part in _turns(len(images), batch)
         ]
         found = np.nan_to_num(np.concatenate(margins).astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
@@ -121,11 +122,11 @@ def index_maps(
 class _Compiled(NamedTuple):
     """slope(patch, images, maps, target): gradient of the summed cross entropy by the patch, [h, w, C].
 
-    margin(...): the logit margin of the target, [B]. descend: `STRIDE` steps, see `_descend`.
+    towards_target(...): the logit of the target minus the largest other one, [B]. descend: `STRIDE` steps, see `_descend`.
     """
 
     slope: Callable[..., Any]
-    margin: Callable[..., Any]
+    towards_target: Callable[..., Any]
     descend: Callable[..., Any]
 
 
@@ -170,11 +171,10 @@ def _compile(classifier: Any) -> _Compiled:
             loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits))
         return tape.gradient(loss, patch, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    def margin(patch: Any, images: Any, maps: Any, target: Any) -> Any:
+    def towards_target(patch: Any, images: Any, maps: Any, target: Any) -> Any:
         logits = classifier.logits(tf.ensure_shape(shown(patch, images, maps), images.shape))
-        own = tf.one_hot(target, classifier.classes, dtype=tf.bool, on_value=True, off_value=False)[None]
-        other = tf.where(own, tf.zeros_like(logits) - np.float32(np.inf), logits)
-        return logits[:, target] - tf.reduce_max(other, axis=1)
+        targets = tf.fill([tf.shape(logits)[0]], target)
+        return -margin(logits, targets, targets)
 
     def descend(patch: Any, speed: Any, images: Any, maps: Any, target: Any, rates: Any) -> tuple[Any, Any]:
         def going_on(step: Any, patch: Any, speed: Any) -> Any:
@@ -198,7 +198,7 @@ def _compile(classifier: Any) -> _Compiled:
 
         return run
 
-    return _Compiled(compiled(slope), compiled(margin), compiled(descend))
+    return _Compiled(compiled(slope), compiled(towards_target), compiled(descend))
 
 
 def _turns(count: int, batch: int) -> list[slice]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from safeml.audits.adversarial.campaign import Campaign, reach
 from safeml.audits.adversarial.items import Items
-from safeml.audits.adversarial.measure import CleanSample
 from safeml.audits.base import AuditInputs
 from safeml.audits.slices import numbers
+from safeml.classifiers.base import differentiable
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size
 from safeml.results import Column, Finding, Scalar, Table
@@ -72,9 +72,7 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
     from safeml.attacks.art.registry import art_attack
 
     row, threat, settings = art_attack(name), campaign.main, campaign.settings
-    clean = CleanSample(
-        *(a[rows] for a in (items.clean.images, items.clean.labels, items.clean.logits, items.clean.right))
-    )
+    clean = items.clean.take(rows)
     form: Form = {
         "adversarial": ("float32", clean.images.shape),
         "attempted": ("bool", (len(rows),)),
@@ -87,7 +85,7 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
 
         outcome = run_art(
             name,
-            inputs.classifier,  # type: ignore[arg-type]  # `run` checks that it has a gradient
+            differentiable(inputs.classifier),
             clean.images.copy(),
             clean.labels.copy(),
             threat,
@@ -119,7 +117,7 @@ def _one(inputs: AuditInputs, items: Items, campaign: Campaign, name: str, rows:
     # The same ball as in the ledger, so that both count the same images.
     within = wrong & (size <= reach(threat, clean.images[0].size))
     new_successes = within & campaign.survivors(threat)[rows]
-    campaign.count(f"ART {name}", rows, adversarial, wrong)
+    campaign.record_images(f"ART {name}", rows, adversarial, wrong)
     text = bytes(arrays["reason"]).rstrip(b"\0").decode(errors="replace")
     return ToolboxResult(
         name,

@@ -125,10 +125,10 @@ class Campaign:
         work = self._work(attacks)
         for number, (name, threat) in enumerate(work):
             self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
-            self.one(name, threat, self._rows(name, threat), view)
+            self.attack(name, threat, self._rows(name, threat), view)
         self.progress("attacks", len(work), len(work))
 
-    def one(
+    def attack(
         self, name: str, threat: Threat, rows: np.ndarray, view: str = "", harder: int = 1
     ) -> Measured | None:
         """Run one attack on the images in `rows` (int [M]) and record it; None for no image.
@@ -138,23 +138,23 @@ class Campaign:
         if not len(rows):
             self.records.append(AttackRecord(name, view, threat, 0, 0, 0, int(self.survivors(threat).sum())))
             return None
-        effort = ROWS[name]
-        steps, attempts = effort.spends(self.settings)
-        reach = FARTHEST[threat.norm] if effort.minimal else threat
+        row = ROWS[name]
+        steps, attempts = row.effort(self.settings)
+        within = FARTHEST[threat.norm] if row.minimal else threat
         pictures = threat == self.main
-        spends = (
+        effort = (
             steps * harder,
-            min(attempts, self.items.sample.classes - 1) if name == "apgd_t" else attempts,
+            min(attempts, self.items.sample.classes - 1) if row.targeted else attempts,
         )
-        measured = self.items.attacked(name, reach, rows, spends, view, pictures)
-        if effort.knowledge == "transfer":  # the model is always given the image after the last step
-            measured = replace(measured, step=np.full_like(measured.step, spends[0]))
-        self.enter(name, threat, rows, measured, view)
-        if effort.everywhere and not view:
+        measured = self.items.attacked(name, within, rows, effort, view, pictures)
+        if row.knowledge == "transfer":  # the model is always given the image after the last step
+            measured = replace(measured, step=np.full_like(measured.step, effort[0]))
+        self.record(name, threat, rows, measured, view)
+        if row.everywhere and not view:
             self.measured[name, threat] = measured
         return measured
 
-    def enter(self, name: str, threat: Threat, rows: np.ndarray, measured: Measured, view: str = "") -> None:
+    def record(self, name: str, threat: Threat, rows: np.ndarray, measured: Measured, view: str = "") -> None:
         """Record the adversarial examples of an attack and their distances. rows: int [M]."""
         nearest, label = self.nearest[threat.norm], f"{name} ({view})" if view else name
         nearer = measured.size < nearest.size[rows]
@@ -179,12 +179,12 @@ class Campaign:
                 threat,
                 len(rows),
                 int((within & self.items.clean.right[rows]).sum()),
-                int(measured.looks.sum()),
+                int(measured.evaluations.sum()),
                 int(self.survivors(threat).sum()),
             )
         )
 
-    def count(self, label: str, rows: np.ndarray, images: np.ndarray, wrong: np.ndarray) -> None:
+    def record_images(self, label: str, rows: np.ndarray, images: np.ndarray, wrong: np.ndarray) -> None:
         """Record, for every norm, adversarial examples that no attack of the settings made.
 
         rows: int [M].
@@ -226,10 +226,10 @@ class Campaign:
 
     def _rows(self, name: str, threat: Threat) -> np.ndarray:
         """Return int [M]: all images for fast attacks, the correctly classified for minimal-norm attacks, else the survivors."""
-        effort, right = ROWS[name], self.items.clean.right
-        if effort.everywhere:
+        row, right = ROWS[name], self.items.clean.right
+        if row.everywhere:
             return np.arange(len(right))
-        return np.flatnonzero(right if effort.minimal else self.survivors(threat))
+        return np.flatnonzero(right if row.minimal else self.survivors(threat))
 
     def _picture(self, rows: np.ndarray, measured: Measured) -> None:
         confidence = np.where(

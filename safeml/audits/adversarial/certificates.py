@@ -10,6 +10,7 @@ from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.items import Items
 from safeml.audits.base import AuditInputs
 from safeml.audits.slices import numbers
+from safeml.classifiers.base import differentiable
 from safeml.errors import StageError, first_line
 from safeml.results import Metric, Series
 from safeml.sealed import Arrays
@@ -61,13 +62,13 @@ def certificates(
 def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list[Threat]) -> Certificates:
     """Certify each image by interval bound propagation through the whole network."""
     clean, sample, most = items.clean, items.sample, threats[-1].epsilon
-    batch = items.attacking.size
+    classifier, batch = differentiable(inputs.classifier), items.attacking.size
 
     def proven(rows: slice) -> Arrays:
         from safeml.certification.ibp import certified_radius
 
         images, labels = clean.images[rows], clean.labels[rows]
-        return {"radius": certified_radius(inputs.classifier, images, labels, most, HALVINGS, batch)}  # type: ignore[arg-type]
+        return {"radius": certified_radius(classifier, images, labels, most, HALVINGS, batch)}
 
     columns = {"images": clean.images, "labels": clean.labels, "ids": numbers(sample)}
     inputs.progress("certified lower bound", 0, 1)

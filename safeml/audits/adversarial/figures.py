@@ -7,9 +7,9 @@ import numpy as np
 from safeml.attacks.rows import ATLAS, NIST, ROWS, VIEWS
 from safeml.audits.adversarial.campaign import Campaign, MostConfident, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
-from safeml.audits.adversarial.masking import MaskingCheck
-from safeml.audits.adversarial.measure import CleanSample
+from safeml.audits.adversarial.checks import MaskingCheck
 from safeml.audits.gallery import change_panel, panel, to_uint8
+from safeml.audits.measured import CleanSample
 from safeml.audits.weakest import group_recall
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.classification import softmax
@@ -198,7 +198,7 @@ def budget_table(campaign: Campaign) -> Table:
     for name, view in dict.fromkeys((record.attack, record.view) for record in campaign.records):
         own = [record for record in campaign.records if (record.attack, record.view) == (name, view)]
         evaluations = sum(record.evaluations for record in own)
-        steps, attempts = ROWS[name].spends(campaign.settings)
+        steps, attempts = ROWS[name].effort(campaign.settings)
         rows.append(
             [
                 _title(name, view),

@@ -12,11 +12,12 @@ import numpy as np
 
 from safeml.attacks.base import Budget
 from safeml.attacks.rows import ROWS
-from safeml.audits.adversarial.measure import VERDICTS, CleanSample, Measured, measure
+from safeml.audits.adversarial.measure import VERDICTS, Measured, measure
 from safeml.audits.base import AuditInputs
-from safeml.audits.promises import promises
+from safeml.audits.linearity import measure_linearity
+from safeml.audits.measured import CleanSample
 from safeml.audits.slices import Slices, numbers
-from safeml.classifiers.base import Classifier
+from safeml.classifiers.base import Classifier, differentiable
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.classification import right_answers
@@ -70,7 +71,7 @@ class Items:
         name: str,
         threat: Threat,
         rows: np.ndarray,
-        spends: tuple[int, int],
+        effort: tuple[int, int],
         view: str = "",
         pictures: bool = False,
     ) -> Measured:
@@ -79,24 +80,24 @@ class Items:
         A transfer attack runs on the surrogate, any other attack on the view of the classifier.
 
         rows: int [M].
-        spends: (steps, attempts), see `Budget`.
+        effort: (steps, attempts), see `Budget`.
         pictures: keep the attacked images and their logits.
         """
         ids = numbers(self.sample)[rows]
-        clean = CleanSample(*(array[rows] for array in _columns(self.clean)))
+        clean = self.clean.take(rows)
         form = dict(VERDICTS)
         pictured: dict[str, tuple[str, tuple[int, ...]]] = {
             "attacked": ("float32", clean.images.shape[1:]),
             "logits": ("float32", (self.sample.classes,)),
         }
         form |= pictured if pictures else {}
-        steps, attempts = spends
+        steps, attempts = effort
         elsewhere = ROWS[name].knowledge == "transfer"
 
         def achieved(chosen: slice) -> Arrays:
             from safeml.attacks.registry import ATTACKS
 
-            part = CleanSample(*(array[chosen] for array in _columns(clean)))
+            part = clean.take(chosen)
             shown: Any = self.inputs.surrogate if elsewhere else self._shown(view)
             # The attack gets copies: an attack that writes into its inputs must not change the clean images.
             outcome = until_it_fits(
@@ -153,14 +154,14 @@ class Items:
         columns = {"images": images, "labels": labels, "ids": numbers(self.sample)}
         return self.slices.measure(item, columns, {}, {"right": ("bool", ())}, answered)["right"]
 
-    def promises(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
+    def linearity(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
         """Return float32 [M]: gain of a small step divided by the gain that the gradient predicts. rows: int [M]."""
         columns = {
             "images": self.clean.images[rows],
             "labels": self.clean.labels[rows],
             "ids": numbers(self.sample)[rows],
         }
-        return promises(self.inputs, self.slices, self.attacking, columns, norm, step)
+        return measure_linearity(self.inputs, self.slices, self.attacking, columns, norm, step)
 
     def surrogate_logits(self, surrogate: Classifier) -> np.ndarray:
         """Return float32 [N, K]: the logits of the surrogate on the clean images."""
@@ -193,21 +194,11 @@ def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSetti
     def measured() -> Arrays:
         from safeml.attacks.batch import fastest_batch
 
-        return {
-            "batch": np.array(
-                [
-                    fastest_batch(inputs.classifier, sample.images, sample.labels)  # type: ignore[arg-type]  # `run` checks that it has a gradient
-                ],
-                np.int64,
-            )
-        }
+        batch = fastest_batch(differentiable(inputs.classifier), sample.images, sample.labels)
+        return {"batch": np.array([batch], np.int64)}
 
     return int(inputs.work("batch", {}, {"batch": ("int64", (1,))}, measured)["batch"][0])
 
 
 def _logits(inputs: AuditInputs, images: np.ndarray) -> Arrays:
     return {"logits": np.asarray(inputs.classifier.predict_logits(images), np.float32)}
-
-
-def _columns(clean: CleanSample) -> tuple[np.ndarray, ...]:
-    return clean.images, clean.labels, clean.logits, clean.right

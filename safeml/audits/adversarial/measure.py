@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safeml.attacks.base import SURVIVED, AttackOutcome
+from safeml.audits.measured import BEYOND, NO_VERDICT, NOT_FINITE, OTHER_SHAPE, OUTSIDE, CleanSample
 from safeml.classifiers.base import Classifier
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size, project
@@ -18,30 +19,6 @@ from safeml.threats import Threat
 
 # Float32 rounding of pixels in 0..1; an image further out violates the threat model.
 ROUNDING = 1e-6
-NOT_FINITE, OUTSIDE, BEYOND, OTHER_SHAPE, NO_VERDICT = 1, 2, 4, 8, 16
-FAULTS = {
-    NOT_FINITE: "it returned NaN or infinity",
-    OUTSIDE: "it left the ball of its threat",
-    BEYOND: "it left the pixel range 0..1",
-    OTHER_SHAPE: "it returned images of a shape or type other than that of its input",
-    NO_VERDICT: "it returned no verdict for each image",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class CleanSample:
-    """The images under attack and the clean predictions of the classifier.
-
-    images: float32 [N, H, W, C], 0..1.
-    labels: int64 [N].
-    logits: float32 [N, K].
-    right: bool [N], classified correctly.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    logits: np.ndarray
-    right: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +31,7 @@ class Measured:
     wrong: bool [N], misclassified when the audit predicts again.
     step: int64 [N], as reported by the attack.
     attempt: int64 [N], as reported by the attack.
-    looks: int64 [N], gradients or queries, as reported by the attack.
+    evaluations: int64 [N], gradients or queries, as reported by the attack.
     unconverged: float32 [N], as reported by the attack.
     zero_gradients: bool [N], as reported by the attack.
     faults: uint8 [N], sum of the keys of `FAULTS` that apply to the returned image.
@@ -68,7 +45,7 @@ class Measured:
     wrong: np.ndarray
     step: np.ndarray
     attempt: np.ndarray
-    looks: np.ndarray
+    evaluations: np.ndarray
     unconverged: np.ndarray
     zero_gradients: np.ndarray
     faults: np.ndarray
@@ -83,20 +60,11 @@ VERDICTS: dict[str, tuple[str, tuple[int, ...]]] = {
     "wrong": ("bool", ()),
     "step": ("int64", ()),
     "attempt": ("int64", ()),
-    "looks": ("int64", ()),
+    "evaluations": ("int64", ()),
     "unconverged": ("float32", ()),
     "zero_gradients": ("bool", ()),
     "faults": ("uint8", ()),
 }
-
-
-def problems(faults: np.ndarray) -> list[str]:
-    """Describe each fault of an attack in one clause. faults: uint8 [N], see `Measured`."""
-    return [
-        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as attacked successfully"
-        for fault, text in FAULTS.items()
-        if (rows := (faults & fault) > 0).any()
-    ]
 
 
 def measure(
@@ -113,10 +81,10 @@ def measure(
     count = len(clean.labels)
     returned, first_step = outcome.adversarial, outcome.first_step
     if returned.shape != clean.images.shape or returned.dtype != np.float32:
-        return _all_attacked(clean, OTHER_SHAPE)
-    numbers = (first_step, outcome.zero_gradients, outcome.attempt, outcome.looks, outcome.unconverged)
-    if any(array.shape != (count,) for array in numbers):
-        return _all_attacked(clean, NO_VERDICT)
+        return _all_broken(clean, OTHER_SHAPE)
+    counters = (first_step, outcome.zero_gradients, outcome.attempt, outcome.evaluations, outcome.unconverged)
+    if any(array.shape != (count,) for array in counters):
+        return _all_broken(clean, NO_VERDICT)
 
     finite = np.isfinite(returned).all(axis=(1, 2, 3))
     usable = np.where(finite[:, None, None, None], returned, clean.images)
@@ -141,7 +109,7 @@ def measure(
         wrong=wrong,
         step=first_step.astype(np.int64),
         attempt=outcome.attempt.astype(np.int64),
-        looks=outcome.looks.astype(np.int64),
+        evaluations=outcome.evaluations.astype(np.int64),
         unconverged=outcome.unconverged.astype(np.float32),
         zero_gradients=outcome.zero_gradients.astype(bool),
         faults=faults.astype(np.uint8),
@@ -150,7 +118,7 @@ def measure(
     )
 
 
-def _all_attacked(clean: CleanSample, fault: int) -> Measured:
+def _all_broken(clean: CleanSample, fault: int) -> Measured:
     count = len(clean.labels)
     nothing = {name: np.zeros(count, kind) for name, (kind, _) in VERDICTS.items()}
     nothing["faults"] += np.uint8(fault)

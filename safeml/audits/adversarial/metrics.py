@@ -6,8 +6,8 @@ import numpy as np
 
 from safeml.attacks.rows import ROWS, TRANSFER
 from safeml.audits.adversarial.campaign import Campaign
+from safeml.audits.adversarial.checks import MaskingCheck
 from safeml.audits.adversarial.figures import survivors_after
-from safeml.audits.adversarial.masking import MaskingCheck
 from safeml.audits.adversarial.transfer import Transfer
 from safeml.results import Metric
 from safeml.statistics import proportion_metric

@@ -22,7 +22,7 @@ NOTHING = {
     "faults": np.uint8,
     "step": np.int64,
     "attempt": np.int64,
-    "looks": np.int64,
+    "evaluations": np.int64,
     "answers": np.int64,
     "attacked": np.float32,
 }
@@ -39,7 +39,7 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
         "size": lambda shape: np.where(within, 0, np.where(broken, UNBOUNDED, np.inf)).astype(np.float32),
         "claimed": lambda shape: broken,
         "wrong": lambda shape: broken,
-        "promise": partial(np.ones, dtype=np.float32),
+        "linearity": partial(np.ones, dtype=np.float32),
         "radius": lambda shape: np.where(within, 0.0, CERTIFIED),
         # Every loss still rises, so that the plan counts each check that needs more steps.
         "unconverged": lambda shape: np.ones(shape, np.float32),

@@ -11,6 +11,8 @@ from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
 from safeml.audits.adversarial.breadth import breadth, breadth_findings, breadth_table
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.certificates import Certificates, certificates
+from safeml.audits.adversarial.checks import MaskingCheck, masking_checks
+from safeml.audits.adversarial.evidence import gather
 from safeml.audits.adversarial.figures import (
     attack_table,
     budget_table,
@@ -22,9 +24,8 @@ from safeml.audits.adversarial.figures import (
     worst_cases,
 )
 from safeml.audits.adversarial.items import Items
-from safeml.audits.adversarial.masking import MaskingCheck, attack_again, masking_checks
-from safeml.audits.adversarial.measure import problems
 from safeml.audits.adversarial.metrics import metrics_of
+from safeml.audits.adversarial.second_look import attack_again
 from safeml.audits.adversarial.transfer import (
     Transfer,
     transfer,
@@ -33,6 +34,7 @@ from safeml.audits.adversarial.transfer import (
     transfer_table,
 )
 from safeml.audits.base import AuditInputs
+from safeml.audits.measured import fault_clauses
 from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
@@ -63,7 +65,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         campaign.run(settings.attacks)
     transferred = transfer(campaign, inputs.surrogate) if inputs.surrogate is not None else None
     if not blind and items.clean.right.any():
-        checks = masking_checks(items, campaign, np.random.default_rng([inputs.seed, 0xAD]))
+        checks = masking_checks(gather(campaign, np.random.default_rng([inputs.seed, 0xAD])))
         views = attack_again(campaign, checks)
     toolbox = breadth(inputs, items, campaign) if not blind else []
     proofs = (
@@ -79,7 +81,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     findings += [
         _invalid(name, threat, problem)
         for name, threat, faults in campaign.faulty
-        for problem in problems(faults)
+        for problem in fault_clauses(faults)
     ]
     findings += [_masking(check) for check in checks if check.failed] + _switched(views)
     findings += transfer_findings(transferred) if transferred is not None else []
@@ -164,7 +166,7 @@ def _transfer_untested(transferred: Transfer | None) -> Fact:
 
 
 def _effort_words(name: str, settings: AdversarialSettings) -> str:
-    steps, attempts = ROWS[name].spends(settings)
+    steps, attempts = ROWS[name].effort(settings)
     return f"{ROWS[name].title} {steps} × {attempts}"
 
 

@@ -95,7 +95,7 @@ def transfer(campaign: Campaign, surrogate: Classifier) -> Transfer:
     for number, threat in enumerate(threats):
         campaign.progress(f"{ROWS[TRANSFER].title} at {threat.label}", number, len(threats))
         before = campaign.survivors(threat)
-        measured = campaign.one(TRANSFER, threat, rows)
+        measured = campaign.attack(TRANSFER, threat, rows)
         if measured is not None:
             unbroken, broken = float((~measured.claimed).mean()), int((~measured.robust).sum())
             new_successes = int((before & ~campaign.survivors(threat)).sum())

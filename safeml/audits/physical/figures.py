@@ -6,8 +6,8 @@ import numpy as np
 
 from safeml.attacks.signs.registry import SIGN_THREATS
 from safeml.attacks.signs.transform import grid, words
-from safeml.audits.adversarial.measure import CleanSample
 from safeml.audits.gallery import change_panel, panel, to_uint8
+from safeml.audits.measured import CleanSample
 from safeml.audits.physical.measure import SignMeasured
 from safeml.audits.physical.patch import PatchMeasured
 from safeml.audits.weakest import group_recall

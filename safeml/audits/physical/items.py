@@ -9,10 +9,10 @@ import numpy as np
 from safeml.attacks.signs.base import SignOutcome
 from safeml.attacks.signs.box import pixel_boxes
 from safeml.attacks.signs.registry import SIGN_THREATS
-from safeml.audits.adversarial.measure import CleanSample
 from safeml.audits.base import AuditInputs
+from safeml.audits.linearity import measure_linearity, nonlinear_share, probe
+from safeml.audits.measured import CleanSample
 from safeml.audits.physical.measure import SignMeasured, measure_sign
-from safeml.audits.promises import broken, probed, promises
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.data.dataset import ImageDataset
@@ -82,7 +82,7 @@ class SignItems:
         }
 
         def achieved(rows: slice) -> Arrays:
-            part = CleanSample(clean.images[rows], clean.labels[rows], clean.logits[rows], clean.right[rows])
+            part = clean.take(rows)
 
             # The attack gets its own copies: one that writes into its inputs must not move the clean images.
             def attack(batch: int) -> SignOutcome:
@@ -114,16 +114,17 @@ class SignItems:
         parts = {"settings": self.settings.model_dump(mode="json")}
         return SignMeasured(**self.slices.measure(name, columns, parts, form, achieved))
 
-    def broken_promises(self, data: ImageDataset, right: np.ndarray) -> float:
+    def nonlinear_share(self, data: ImageDataset, correct: np.ndarray) -> float:
         """Return the share of images for which a small step gains almost nothing of the gain that the gradient predicts.
 
-        right: bool [N], the images that are classified correctly when clean; others are not used.
+        correct: bool [N], the images that are classified correctly when clean; others are not used.
         """
-        if not right.any():
+        if not correct.any():
             return 0.0
-        part = data.take(probed(np.flatnonzero(right), self.inputs.seed))
+        part = data.take(probe(np.flatnonzero(correct), self.inputs.seed))
         columns = {"images": pixels_of(part), "labels": part.labels, "ids": numbers(part)}
-        return broken(promises(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP))
+        gains = measure_linearity(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP)
+        return nonlinear_share(gains)
 
     def random_views(self) -> np.ndarray:
         """Return bool [N, VIEWS]: the views that are classified correctly; all False where the clean image is misclassified."""

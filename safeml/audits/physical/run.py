@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.attacks.signs.registry import SIGN_THREATS
-from safeml.audits.adversarial.masking import ZERO_SHARE
-from safeml.audits.adversarial.measure import CleanSample
+from safeml.audits.adversarial.checks import ZERO_SHARE
 from safeml.audits.base import AuditInputs
+from safeml.audits.linearity import LEAST_GAIN, MOST_NONLINEAR, PROBE_SIZE
+from safeml.audits.measured import CleanSample, fault_clauses
 from safeml.audits.physical.figures import (
     THREAT_PLOT,
     patch_table,
@@ -20,9 +21,8 @@ from safeml.audits.physical.figures import (
     threat_table,
 )
 from safeml.audits.physical.items import VIEWS, SignItems
-from safeml.audits.physical.measure import SignMeasured, sign_problems
+from safeml.audits.physical.measure import SignMeasured
 from safeml.audits.physical.patch import PatchMeasured, measure_patch
-from safeml.audits.promises import BREAKING, KEPT, PROBED
 from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
@@ -58,14 +58,14 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
 
     # Where the gradient is not usable, a sticker or patch without success proves nothing. The patch is about one class, and the
     # sample may hold few of its images, so the check runs on the images of the patch too.
-    broken = items.broken_promises(sample, items.clean.right) if gradient else 0.0
+    nonlinear = items.nonlinear_share(sample, items.clean.right) if gradient else 0.0
     patched = patch.data if isinstance(patch, PatchMeasured) else None
-    broken_by_patch = items.broken_promises(patched, np.ones(len(patched), bool)) if patched else 0.0
+    nonlinear_patch = items.nonlinear_share(patched, np.ones(len(patched), bool)) if patched else 0.0
     zero = any(gradient_zero(found, items.clean) for found in measured.values())
-    hidden = zero or broken > BREAKING
+    hidden = zero or nonlinear > MOST_NONLINEAR
     metrics = [
         *_accuracies(sample, items.clean, measured, views, hidden),
-        *_patch_metrics(patch, hidden or broken_by_patch > BREAKING),
+        *_patch_metrics(patch, hidden or nonlinear_patch > MOST_NONLINEAR),
     ]
     by_name = {metric.name: metric for metric in metrics}
     worst = by_name["physical_accuracy.worst"]
@@ -78,7 +78,7 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
         metrics=metrics,
         findings=[
             *_findings(sample, settings, measured, patch, gradient),
-            *([] if zero else _shattered(max(broken, broken_by_patch))),
+            *([] if zero else _shattered(max(nonlinear, nonlinear_patch))),
             *items.slices.halved(),
         ],
         figures=[
@@ -231,7 +231,7 @@ def _findings(
     invalid = [
         (SIGN_THREATS[name].title, problem)
         for name, found in measured.items()
-        for problem in sign_problems(found.faults)
+        for problem in fault_clauses(found.faults)
     ]
     if isinstance(patch, PatchMeasured) and patch.problem:
         invalid.append(("Universal patch", f"{patch.problem}, and every image counts as broken"))
@@ -267,11 +267,11 @@ def _findings(
 
 
 def _shattered(share: float) -> list[Finding]:
-    if share <= BREAKING:
+    if share <= MOST_NONLINEAR:
         return []
     message = (
-        f"For {percent(share)} of at most {PROBED} images a small step gains less than {limit_percent(KEPT)} of the gain that its "
-        f"gradient predicts (limit {limit_percent(BREAKING)}). The sticker and the patch cannot follow such a gradient, so their failure does "
+        f"For {percent(share)} of at most {PROBE_SIZE} images a small step gains less than {limit_percent(LEAST_GAIN)} of the gain that its "
+        f"gradient predicts (limit {limit_percent(MOST_NONLINEAR)}). The sticker and the patch cannot follow such a gradient, so their failure does "
         "not show robustness."
     )
     remedy = (

@@ -15,7 +15,7 @@ from safeml.attacks.norms import NORMS
 from safeml.classifiers.base import DifferentiableClassifier
 
 
-def promise_kept(
+def linearity(
     classifier: DifferentiableClassifier,
     images: np.ndarray,
     labels: np.ndarray,
@@ -23,25 +23,27 @@ def promise_kept(
     step: float,
     batch: int,
 ) -> np.ndarray:
-    """Return the gain in margin of one step along the steepest direction, as a share of the gain that the gradient predicts: float32 [N].
+    """Return the gain in margin of one step along the steepest direction, as a share of the gain that the gradient predicts.
 
-    images: float32 [N, H, W, C], 0..1. labels: int [N]. step: length of the step in `norm`, in pixel units.
-    About 1 where the model is nearly linear over the step; 0 where the gradient is zero or not finite.
+    images: float32 [N, H, W, C], 0..1.
+    labels: int [N].
+    step: length of the step in `norm`, in pixel units.
+    Returns float32 [N]: about 1 where the model is nearly linear over the step; 0 where the gradient is zero or not finite.
     """
     import tensorflow as tf
 
-    kept = []
+    shares = []
     for start in range(0, len(images), batch):
         with framework.memory_errors():
             pixels = tf.constant(images[start : start + batch])
-            answers = tf.constant(labels[start : start + batch].astype(np.int32))
+            classes = tf.constant(labels[start : start + batch].astype(np.int32))
             with tf.GradientTape() as tape:
                 tape.watch(pixels)
-                before = margin(classifier.logits(pixels), answers, answers)
+                before = margin(classifier.logits(pixels), classes, classes)
             gradient = tape.gradient(before, pixels, unconnected_gradients="zero")
             moved = tf.clip_by_value(pixels + step * NORMS[norm].normalise(gradient), 0.0, 1.0)
-            said = tf.reduce_sum(gradient * (moved - pixels), axis=[1, 2, 3]).numpy()
-            gained = (margin(classifier.logits(moved), answers, answers) - before).numpy()
-        honest = np.isfinite(said) & np.isfinite(gained) & (said > 0)
-        kept.append(np.divide(gained, said, out=np.zeros_like(said), where=honest))
-    return np.concatenate(kept) if kept else np.zeros(0, np.float32)
+            predicted = tf.reduce_sum(gradient * (moved - pixels), axis=[1, 2, 3]).numpy()
+            gain = (margin(classifier.logits(moved), classes, classes) - before).numpy()
+        usable = np.isfinite(predicted) & np.isfinite(gain) & (predicted > 0)
+        shares.append(np.divide(gain, predicted, out=np.zeros_like(predicted), where=usable))
+    return np.concatenate(shares) if shares else np.zeros(0, np.float32)

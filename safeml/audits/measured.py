@@ -1,0 +1,49 @@
+"""Clean predictions of a sample, and the faults of an attack that an audit finds. Legend: N images, H W C pixels, K classes.
+
+An attack is never trusted: an image that comes back with a fault counts as broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+# Each fault is one bit of a uint8.
+NOT_FINITE, OUTSIDE, BEYOND, OTHER_SHAPE, NO_VERDICT = 1, 2, 4, 8, 16
+FAULTS = {
+    NOT_FINITE: "it returned NaN or infinity",
+    OUTSIDE: "it left the bounds of its threat",
+    BEYOND: "it left the pixel range 0..1",
+    OTHER_SHAPE: "it returned images of another shape or type than the ones it was given",
+    NO_VERDICT: "it returned no verdict for each image",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CleanSample:
+    """The images under attack, and the predictions for them without an attack.
+
+    images: float32 [N, H, W, C], 0..1.
+    labels: int64 [N].
+    logits: float32 [N, K].
+    right: bool [N], classified correctly.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+    right: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> CleanSample:
+        """Return the images in `rows` (int [M], or a slice)."""
+        return CleanSample(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def fault_clauses(faults: np.ndarray) -> list[str]:
+    """Return one clause per fault that occurs. faults: uint8 [N], sums of the keys of `FAULTS`."""
+    return [
+        f"{text} for {int(rows.sum())} of {len(faults)} images, which count as broken"
+        for fault, text in FAULTS.items()
+        if (rows := (faults & fault) > 0).any()
+    ]
