@@ -181,7 +181,7 @@ def lying(change):
 
 LIES = {
     "nan": (lambda images: images * np.float32("nan"), "NaN"),
-    "outside the ball": (lambda images: images + np.float32(1.5), "left the ball"),
+    "outside the ball": (lambda images: images + np.float32(1.5), "left the bounds"),
     "shape": (lambda images: images[:, :4], "a shape or type other than"),
     "dtype": (lambda images: images.astype(np.float64), "a shape or type other than"),
     "fewer images": (lambda images: images[:3], "a shape or type other than"),
@@ -198,7 +198,7 @@ def test_an_attack_that_breaks_its_contract_never_makes_a_model_robust(monkeypat
     found = [finding for finding in result.findings if finding.code == "attack_invalid"]
     assert found
     assert all(finding.severity == "serious" and finding.message.startswith(name) for finding in found)
-    assert any(words in finding.message and "count as attacked" in finding.message for finding in found)
+    assert any(words in finding.message and "count as broken" in finding.message for finding in found)
 
 
 @pytest.mark.parametrize("name", ATTACK_NAMES)

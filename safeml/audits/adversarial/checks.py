@@ -103,7 +103,10 @@ def _outputs_are_deterministic(evidence: Evidence) -> MaskingCheck:
     first, second = evidence.clean.logits, evidence.repeated
     best = np.sort(np.where(np.isfinite(first), first, 0.0), axis=1)[:, -2:]
     scale = np.maximum(np.abs(best).max(axis=1, keepdims=True), 1.0)
-    close = np.abs(second - first) <= 1e-4 * np.maximum(scale, np.abs(first) * FAR_LOGIT)
+    # The difference of equal infinities is NaN, which is not close; the comparison below finds them equal.
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(second - first)
+    close = difference <= 1e-4 * np.maximum(scale, np.abs(first) * FAR_LOGIT)
     same = (close | (np.isnan(second) & np.isnan(first)) | (second == first)).all(axis=1)
     different = float((~same).mean())
     return MaskingCheck(
