@@ -15,7 +15,7 @@ FAULTS = {
     NOT_FINITE: "it returned NaN or infinity",
     OUTSIDE: "it left the bounds of its threat",
     BEYOND: "it left the pixel range 0..1",
-    OTHER_SHAPE: "it returned images of another shape or type than the ones it was given",
+    OTHER_SHAPE: "it returned images of a shape or type other than that of its input",
     NO_VERDICT: "it returned no verdict for each image",
 }
 
