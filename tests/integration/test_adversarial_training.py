@@ -195,7 +195,7 @@ def test_only_better_checkpoints_are_kept_where_that_is_asked_for(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (re.sub(r"\[adversarial\]\n(.+\n){3}", "", ATTACKED), r"with \[adversarial\] only; add the table"),
+        (re.sub(r"\[adversarial\]\n(.+\n){3}", "", ATTACKED), r"requires the table \[adversarial\]; add it"),
         (ATTACKED.replace('"4/255"', "4"), r'epsilon is 4; pixels are 0\.\.1 here, so write "4/255"'),
         (ATTACKED.replace('"4/255"', "0"), r"epsilon is 0; expected a positive number"),
         (ATTACKED.replace('"4/255"', '"4/255"\nstep_size = 2'), r'step_size is 2; .* write "2/255"'),

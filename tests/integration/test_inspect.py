@@ -115,7 +115,7 @@ def test_a_model_at_chance_gets_its_sentence(tmp_path: Path, monkeypatch: pytest
     model.layers[-1].set_weights([np.zeros((3, 4), np.float32), np.array([0, 0, 0, 1], np.float32)])
     done = inspected(tmp_path, model, monkeypatch)
     assert done.exit_code == 3
-    assert "is at chance under all 14 contracts" in done.output
+    assert "no better than chance under all 14 contracts" in done.output
     assert not (tmp_path / "safeml.toml").exists()
 
 
@@ -140,7 +140,7 @@ def test_a_model_of_58_outputs_gets_its_sentence(tmp_path: Path, monkeypatch: py
     done = inspected(tmp_path, keras.Model(inputs, outputs), monkeypatch)
     assert isinstance(done.exception, InputRefused)
     assert done.exception.exit_code == 5
-    assert "gives 58 outputs; the data d have 4 classes" in str(done.exception)
+    assert "the model has 58 outputs, but the data d have 4 classes" in str(done.exception)
     assert not (tmp_path / "safeml.toml").exists()
 
 

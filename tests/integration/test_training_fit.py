@@ -294,7 +294,7 @@ def test_out_of_memory_names_a_batch_that_may_fit(tmp_path: Path, monkeypatch: p
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(keras.Model, "fit", exhausted)
-    with pytest.raises(StageError, match=r"out of memory with batch = 32; .* set batch = 16"):
+    with pytest.raises(StageError, match=r"out of memory with batch = 32; .* such as batch = 16"):
         fit(recipe(), TRAIN, VALID, tmp_path)
 
 

@@ -237,7 +237,7 @@ def test_the_manifest_says_what_was_decided(own: Path, tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "out" / "training.json").read_text())
     (phase,) = manifest["phases"]
     assert (phase["first"], phase["last"]) == (1, 2)
-    assert "10 images a class (few: 500 are many), similar" in phase["note"]
+    assert "10 images per class (few; 500 count as many), similar" in phase["note"]
     assert "own.keras" in phase["note"]
     published = keras.models.load_model(tmp_path / "out" / manifest["chosen"]["file"], compile=False)
     assert all(layer.trainable for layer in published.layers)  # what was frozen says nothing about the model
