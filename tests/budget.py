@@ -16,23 +16,24 @@ ITEM_SECONDS = 15.0
 FILE_SECONDS = 45.0
 SHOWN = 10
 PROPERTY = "cpu_seconds"
-# The files that may cost more, each with its bound in processor seconds and the reason.
+# The files that may cost more, each with its bound in processor seconds and the reason. Bounds are about 1.5 times a whole run on
+# two cores: the same file took 75 and 90 seconds in two runs.
 LARGER: dict[str, tuple[float, str]] = {
     "tests/security/test_load_hostile.py": (150, "each hostile file is loaded in a process with limits"),
-    "tests/fault/test_memory.py": (125, "every attack meets every batch that does not fit"),
-    "tests/fault/test_slices.py": (100, "attacks end and resume at each of their slices"),
+    "tests/fault/test_memory.py": (160, "every attack meets every batch that does not fit"),
+    "tests/fault/test_slices.py": (135, "attacks end and resume at each of their slices"),
     "tests/integration/test_keras_files.py": (65, "files of every kind of layer are written and loaded"),
     "tests/integration/test_masking.py": (
         75,
         "attacks are compiled anew for each network that hides its gradient",
     ),
-    "tests/integration/test_plan.py": (110, "plans and one audit of a perfect model, each in a process"),
-    "tests/integration/test_bad_environment.py": (110, "a training and an audit in an odd environment"),
+    "tests/integration/test_plan.py": (130, "plans and one audit of a perfect model, each in a process"),
+    "tests/integration/test_bad_environment.py": (150, "a training and an audit in an odd environment"),
     "tests/integration/test_durable_audit.py": (
         90,
         "an audit in three processes, and perhaps the session's run",
     ),
-    "tests/integration/test_training_fit.py": (90, "each interrupted training is compiled again"),
+    "tests/integration/test_training_fit.py": (130, "each interrupted training is compiled again"),
     "tests/integration/test_killed_training.py": (90, "a training killed, and perhaps the session's run"),
     "tests/integration/test_pipeline.py": (90, "an ONNX audit and a training, and perhaps the session's run"),
 }
