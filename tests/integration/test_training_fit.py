@@ -214,7 +214,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["flipped", "pickled", "other model"])
+@pytest.mark.parametrize("damage", ["pickled", "other model"])
 def test_a_damaged_state_is_not_used_and_training_begins_anew(
     damage: str, whole: tuple[Any, list[np.ndarray]], interrupted: Path, tmp_path: Path
 ) -> None:
@@ -223,11 +223,7 @@ def test_a_damaged_state_is_not_used_and_training_begins_anew(
 
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     file = tmp_path / state.FILE
-    raw = bytearray(file.read_bytes())
-    if damage == "flipped":
-        raw[len(raw) // 2] ^= 1
-        file.write_bytes(raw)
-    elif damage == "pickled":
+    if damage == "pickled":
         np.save(file.with_suffix(".npy"), np.array([{}], object), allow_pickle=True)
         file.with_suffix(".npy").replace(file)
     else:
@@ -241,7 +237,7 @@ def test_a_damaged_state_is_not_used_and_training_begins_anew(
 
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_state_is_damaged(part: float, tmp_path: Path) -> None:
+def test_a_truncated_state_or_one_with_another_bit_is_damaged(part: float, tmp_path: Path) -> None:
     from safeml.training import state
 
     kept = state.State("key", [{"epoch": 1, "val_loss": 0.5}], [np.arange(1000.0)])
@@ -252,6 +248,11 @@ def test_a_truncated_state_is_damaged(part: float, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.variables[0], kept.variables[0])
     raw = (tmp_path / state.FILE).read_bytes()
     (tmp_path / state.FILE).write_bytes(raw[: int(part * len(raw))])
+    with pytest.raises(state.Damaged):
+        state.load(tmp_path)
+    flipped = bytearray(raw)
+    flipped[min(int(part * len(raw)), len(raw) - 1)] ^= 1
+    (tmp_path / state.FILE).write_bytes(flipped)
     with pytest.raises(state.Damaged):
         state.load(tmp_path)
 
