@@ -127,6 +127,8 @@ def audit(
 def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
     """Return the inputs of a stage beside its settings, and the key of its result."""
     evidence = subject.evidence | {name: _plain(subject.inputs, name) for name in stage.needs}
+    if not stage.run.startswith("safeml."):  # of another package, whose code `subject.evidence` does not hold
+        evidence["stage code"] = provenance.code_of(stage.run)
     key = content_key({**evidence, "stage": stage.name, "settings": settings.model_dump(mode="json")})
     return evidence, key
 

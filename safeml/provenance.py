@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
 from pathlib import Path
+
+from safeml.errors import ConfigError
 
 # Packages and files that plan, decide, display, store or train, and so change no recorded number. All others count as
 # measuring code, including new ones.
@@ -24,6 +27,7 @@ NOT_MEASURING = (
     "verdict_text.py",
     "version.py",
 )
+CODE = (".py", ".so", ".pyd")
 PACKAGES = (
     "numpy",
     "scipy",
@@ -43,6 +47,24 @@ def measuring_code(package: Path = Path(__file__).parent) -> str:
         name = file.relative_to(package)
         if name.parts[0] not in NOT_MEASURING:
             digest.update(f"{name.as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def code_of(function: str) -> str:
+    """Return the sha256 of the package that holds "module:function", or of the module where it is in none.
+
+    For a stage of another package: `measuring_code` does not cover it.
+    """
+    top = function.partition(":")[0].partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        raise ConfigError(f"{function}: the package {top} cannot be found; install it again.")
+    digest = hashlib.sha256()
+    for root in map(Path, spec.submodule_search_locations or ()):
+        for file in sorted(path for path in root.rglob("*") if path.suffix in CODE):
+            digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
+    if spec.submodule_search_locations is None and spec.origin is not None:
+        digest.update(Path(spec.origin).read_bytes())
     return digest.hexdigest()
 
 

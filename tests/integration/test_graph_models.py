@@ -402,3 +402,28 @@ def test_an_onnx_file_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
         load_onnx(path, "m")
     with pytest.raises(Refused, match="MutMal"):
         scan_onnx(path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_signature_that_serves_what_only_training_may_use_is_refused(nested: bool, tmp_path: Path) -> None:
+    """The loader looks at what TensorFlow loaded, whatever function the object graph names as the signature."""
+    import tensorflow as tf
+
+    @tf.function
+    def greyer(images: tf.Tensor) -> tf.Tensor:
+        return tf.image.adjust_saturation(images, 0.5)
+
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = tf.Variable(np.eye(12, 3, dtype=np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2, 2, 3], tf.float32)])
+        def serve(self, images: tf.Tensor) -> tf.Tensor:
+            moved = greyer(images) if nested else tf.image.adjust_saturation(images, 0.5)
+            return tf.reshape(moved, [-1, 12]) @ self.w
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.serve)
+    with pytest.raises(InputRefused, match=r'reaches the operator "AdjustSaturation", .* for inference'):
+        load_saved_model(tmp_path, "m")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import safeml
-from safeml.provenance import NOT_MEASURING, measuring_code
+from safeml.errors import ConfigError
+from safeml.provenance import NOT_MEASURING, code_of, measuring_code
 
 PACKAGE = Path(safeml.__file__).parent
 ROOMS = sorted(
@@ -59,3 +60,47 @@ def test_the_list_names_rooms_that_exist() -> None:
 @pytest.mark.parametrize("room", ["attacks", "audits", "certification", "data", "metrics", "statistics"])
 def test_what_computes_recorded_numbers_is_never_on_the_list(room: str) -> None:
     assert room not in NOT_MEASURING
+
+
+@pytest.mark.parametrize("place", ["other_stage.py", "other_stage/fog.py", "other_stage/native/kernel.so"])
+def test_the_code_of_another_package_is_in_the_key_of_its_stage(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single module, a package, and what it has compiled: each edit gives another key."""
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if place != "other_stage.py":
+        (tmp_path / "other_stage" / "__init__.py").touch()
+    file.write_text("DENSITY = 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_of("other_stage.fog:run")
+    file.write_text("DENSITY = 0.6\n")
+    assert code_of("other_stage.fog:run") != before
+    file.write_text("DENSITY = 0.5\n")
+    assert code_of("other_stage.fog:run") == before
+
+
+def test_a_package_that_is_gone_is_named() -> None:
+    with pytest.raises(ConfigError, match="the package gone_away cannot be found"):
+        code_of("gone_away.fog:run")
+
+
+def test_the_stage_key_holds_the_code_of_another_package_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from safeml import pipeline, provenance
+    from safeml.stages import OWN
+
+    code = {"tests.toy.stage:run": "one"}
+    monkeypatch.setattr(provenance, "code_of", lambda function: code[function])
+    subject = SimpleNamespace(evidence={"code": "x"}, inputs=None)
+    own = replace(next(stage for stage in OWN if not stage.needs))
+    foreign = replace(own, run="tests.toy.stage:run")
+    settings = own.settings()
+    assert "stage code" not in pipeline.stage_key(own, subject, settings)[0]
+    first = pipeline.stage_key(foreign, subject, settings)
+    code["tests.toy.stage:run"] = "two"
+    second = pipeline.stage_key(foreign, subject, settings)
+    assert first[0]["stage code"] == "one"
+    assert first[1] != second[1]
