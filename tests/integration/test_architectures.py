@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from safeml.config.recipe import Recipe
+from tests.opening import open_here
 
 pytestmark = pytest.mark.slow
 
@@ -37,15 +38,13 @@ def test_logits_of_any_number_of_classes(name: str, classes: int) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_a_saved_model_passes_the_scan_and_gives_the_same_logits(name: str, tmp_path: Path) -> None:
-    from safeml.classifiers.load import load_model
     from safeml.settings.model import InputSettings
     from safeml.training.architectures.registry import ARCHITECTURES
 
     model = ARCHITECTURES[name](32, 32, 5, base=16, dropout=0.1, bn_momentum=0.9)
     model.save(tmp_path / "m.keras")
     images = np.random.default_rng(1).random((4, 32, 32, 3), np.float32)
-    opened = load_model(tmp_path / "m.keras")
-    classifier = opened.model.fed(InputSettings(), tuple("abcde"), name)
+    classifier = open_here(tmp_path / "m.keras").fed(InputSettings(), tuple("abcde"), name)
     np.testing.assert_allclose(
         classifier.predict_logits(images), np.asarray(model(images, training=False)), atol=1e-4
     )

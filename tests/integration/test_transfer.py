@@ -18,7 +18,6 @@ from safeml.settings.model import InputSettings
 
 keras = pytest.importorskip("keras")
 
-from safeml.classifiers.load import load_model  # noqa: E402
 from safeml.training.architectures import backbone  # noqa: E402
 from safeml.training.architectures.backbone import transfer  # noqa: E402
 from safeml.training.architectures.flatten import flatten  # noqa: E402
@@ -26,6 +25,7 @@ from safeml.training.architectures.parts import image_input  # noqa: E402
 from safeml.training.architectures.source_model import Opened, check_contract  # noqa: E402
 from safeml.training.fit import fit  # noqa: E402
 from safeml.training.phases import recorded  # noqa: E402
+from tests.opening import open_here  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def test_a_trained_model_is_taken_over_the_safe_way_and_can_be_audited(tmp_path:
     source = trained_source()
     source.save(tmp_path / "own.keras")
     model, phases = transferred({"source": "own.keras", "freeze": "all"}, tmp_path, size=SIZE, dropout=0.3)
-    assert load_model(tmp_path / "own.keras").model.fingerprint in phases[0].note
+    assert open_here(tmp_path / "own.keras").fingerprint in phases[0].note
     images = pixels(SIZE)
     penultimate = keras.Model(source.inputs[0], source.get_layer("logits").input)
     features = keras.Model(model.inputs[0], model.get_layer("logits").input)
@@ -121,9 +121,7 @@ def test_a_trained_model_is_taken_over_the_safe_way_and_can_be_audited(tmp_path:
     drops = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert [layer.rate for layer in drops] == [0.3]
     model.save(tmp_path / "moved.keras")
-    opened = load_model(tmp_path / "moved.keras")
-    assert opened.origin.scan.status == "accepted"
-    classifier = opened.model.fed(InputSettings(), ("a", "b", "c"), "moved")
+    classifier = open_here(tmp_path / "moved.keras").fed(InputSettings(), ("a", "b", "c"), "moved")
     assert np.allclose(classifier.predict_logits(images), np.asarray(model(images)), atol=1e-5)
 
 

@@ -25,10 +25,11 @@ from safeml.limits import LIMITS, MIB
 from safeml.results import ModelScan
 from safeml.sandbox import Kind, Outcome, run_limited
 from safeml.scan import scan as scan_module
-from safeml.scan.scan import Scanned, scan_path, scanned
+from safeml.scan.scan import Scanned, scan_path
 from safeml.scan.sources import Source
 from safeml.settings.model import InputSettings
 from safeml.stages.performance import PerformanceSettings
+from tests.opening import open_here
 from tests.security.bounds import in_process
 from tests.security.hostile import CASES, Case, clean, texts
 from tests.security.hostile.clean import Config, dense, layer, named
@@ -361,13 +362,3 @@ def test_what_the_scan_lets_through_loads_or_is_refused(case: Case, tmp_path: Pa
         return
     images = np.zeros((2, classifier.spec.height, classifier.spec.width, classifier.spec.depth), np.uint8)
     assert np.isfinite(classifier.predict_logits(images)).all()
-
-
-def open_here(path: Path) -> Any:
-    """The model of a scanned copy, loaded in this process: as `load_model`, without the limited child before it."""
-    from safeml.classifiers.opening import open_copy
-
-    with scanned(path) as result:
-        if result.scan.status != "accepted" or result.copy is None:
-            raise InputRefused(f"{path}: {result.scan.reason}")
-        return open_copy(result.scan.format, result.copy, result.architecture, str(path))
