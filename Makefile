@@ -1,10 +1,10 @@
-# make report: from a fresh clone to an HTML safety report. make test: the tests. Only Python 3.11+ and make are needed.
+# make install: the command line. make report: from a fresh clone to an HTML safety report. make test: the tests. Only Python 3.11+ and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: report test fast check nightly bench clean
+.PHONY: install report test fast check nightly bench clean
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'Python 3.11 to 3.13 is needed; set PYTHON=...')"
@@ -12,6 +12,10 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+# The command line alone: `.venv/bin/safeml`, from the locked versions.
+install: $(READY)
+	@echo "$(BIN)/safeml is ready; $(BIN)/safeml doctor shows what it can run."
 
 # Succeeds when the report was made, whatever the verdict; `safeml run` without --exit-zero is the gate.
 report: $(READY)

@@ -4,6 +4,7 @@ SafemlError
     ├── ConfigError          2   a setting, a flag or a settings file is invalid
     ├── StageError           4   a stage could not produce its evidence
     └── InputRefused         5   a model, a data file or a results file is damaged, hostile or invalid
+        └── MissingInput     2   there is no such file
 
 A message is one sentence: where, what was found, what was expected, what to do.
 Any other exception is a defect of safeml and ends in a traceback.
@@ -62,3 +63,9 @@ class InputRefused(SafemlError):
     """An input that is damaged, hostile or invalid."""
 
     exit_code = ExitCode.REFUSED
+
+
+class MissingInput(InputRefused):
+    """An input path that does not exist: a wrong argument, so the exit code is that of usage."""
+
+    exit_code = ExitCode.USAGE

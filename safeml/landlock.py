@@ -31,14 +31,20 @@ TCP_SINCE, SCOPES_SINCE = 4, 6
 BIND_AND_CONNECT, SOCKETS_AND_SIGNALS = 3, 3
 
 
+def supported() -> int:
+    """Return the version of the interface that this system supports, or 0."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION)))
+
+
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     """Restrict file access to `readable` and, for writing, `writable`. Return False if Linux does not support it."""
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION))
+    version = supported()
     if version < 1:
         return False
+    libc = ctypes.CDLL(None, use_errno=True)
     files = FILES_OF.get(version, FILES_NOW)
     attributes = (ctypes.c_uint64 * 3)(
         files,

@@ -10,7 +10,7 @@ from safeml.classifiers.base import DifferentiableClassifier, is_differentiable
 from safeml.classifiers.identity import file_title, model_identity
 from safeml.config.audit import Config
 from safeml.data.place import Place
-from safeml.errors import ConfigError, InputRefused, StageError
+from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
 from safeml.results import ModelIdentity
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
@@ -58,7 +58,7 @@ def check_surrogate(config: Config, place: Place) -> None:
         return
     file = find_model(place.base / settings.surrogate.path).file
     if not file.exists():
-        raise InputRefused(f"{SURROGATE}: {file}: does not exist; expected a model of the same task.")
+        raise MissingInput(f"{SURROGATE}: {file}: does not exist; expected a model of the same task.")
     if file.suffix in ONNX.suffixes:
         raise _no_gradient(file)
 

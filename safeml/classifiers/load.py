@@ -9,7 +9,7 @@ from pathlib import Path
 from safeml import framework
 from safeml.classifiers.base import Model
 from safeml.classifiers.opening import describe, open_copy
-from safeml.errors import InputRefused, StageError
+from safeml.errors import InputRefused, MissingInput, StageError
 from safeml.limits import GIB, LIMITS
 from safeml.results import ModelOrigin
 from safeml.sandbox import Outcome, run_limited
@@ -52,6 +52,8 @@ def load_model(path: Path) -> Opened:
     """
     with scanned(path) as found:
         file, scan = found.source.file, found.scan
+        if not found.source.file.exists():
+            raise MissingInput(f"{scan.path}: {scan.reason}.")
         if scan.status == "refused":
             raise InputRefused(f"{scan.path}: {scan.reason}.")
         if scan.status == "inconclusive" or found.copy is None:

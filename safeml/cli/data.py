@@ -14,6 +14,9 @@ app = typer.Typer(help="Fetch or preview a data set.", no_args_is_help=True, ric
 def fetch(
     name: Annotated[str, typer.Argument(help="The data set: gtsrb.")],
     root: Annotated[Path, typer.Option(help="The destination folder.")] = Path("data"),
+    base_url: Annotated[
+        str | None, typer.Option(help="The folder of the archives on a mirror, http or https.")
+    ] = None,
 ) -> None:
     """Download a data set, verify its checksums and unpack it."""
     from safeml.cli.paths import check_name
@@ -25,7 +28,7 @@ def fetch(
         raise ConfigError(f"{root}: is a file; expected a folder for the data in --root.")
     if name != "gtsrb":
         raise ConfigError(f'"{name}" is not a data set that safeml can fetch; expected gtsrb.')
-    typer.echo(fetch_gtsrb(root))
+    typer.echo(fetch_gtsrb(root, base_url=base_url))
 
 
 @app.command()

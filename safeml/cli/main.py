@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from safeml import interruption
-from safeml.cli import audit, data, inspect, models, plan, results, training
+from safeml.cli import audit, data, doctor, inspect, listing, models, plan, results, training
 from safeml.errors import ExitCode, SafemlError
 
 app = typer.Typer(
@@ -20,25 +20,31 @@ app = typer.Typer(
     "2 usage or configuration, 3 not proven, 4 evidence missing, 5 an input was refused.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (plan, audit, models, inspect, training, results):
+for group in (plan, audit, models, inspect, training, results, listing, doctor):
     group.register(app)
 app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from safeml.version import __version__
+
+        typer.echo(f"safeml {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     os.environ["SAFEML_DEBUG"] = "1" if debug else ""
-    if version:
-        from safeml.version import __version__
-
-        typer.echo(f"safeml {__version__}")
-        raise typer.Exit
 
 
 class _Output(io.TextIOWrapper):
@@ -89,7 +95,7 @@ def main() -> None:
         message = getattr(error, "format_message", None)  # Typer's own errors of usage
         if message is None:
             raise
-        code = _say(_sentence(message()), ExitCode.USAGE)
+        code = _usage(error, message())
     # All output is written; an interrupt while the interpreter exits must not print a traceback.
     interruption.ignore()
     sys.stdout.flush()
@@ -106,6 +112,17 @@ def _command() -> Any:
     if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code
         raise KeyboardInterrupt
     return code
+
+
+def _usage(error: Exception, message: str) -> ExitCode:
+    """Print the help where no command was given, else one sentence.
+
+    Without a command the exit code is that of usage as well: a pipeline that lost its arguments must not pass.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":  # of the copy of Click that Typer holds
+        typer.echo(message)
+        return ExitCode.USAGE
+    return _say(_sentence(message), ExitCode.USAGE)
 
 
 def _sentence(message: str) -> str:

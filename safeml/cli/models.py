@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from safeml.errors import InputRefused, StageError
+from safeml.errors import InputRefused, MissingInput, StageError
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,8 @@ def scan(
         typer.echo(to_json(found), nl=False)
     elif found.status == "accepted":
         show_scan(found)
+    if not os.path.lexists(model):
+        raise MissingInput(f"{model}: there is no such file; expected a trained model.")
     if found.status == "refused":
         raise InputRefused(f"{found.path}: {found.reason}.")
     if found.status == "inconclusive":

@@ -126,18 +126,25 @@ def _download(url: str, archive: str, checksum: str, scratch: Path, progress: bo
     try:
         return Path(pooch.retrieve(url, checksum, fname=archive, path=scratch, downloader=bounded))
     except requests.exceptions.RequestException as error:
-        raise StageError(
-            f"{url}: the download failed ({_reason(error)}); try again, or give another base_url."
-        ) from error
+        raise StageError(_failed(url, error)) from error
     except ValueError as error:
         raise InputRefused(
             f"{url}: does not have the expected checksum {checksum}; the download was deleted."
         ) from error
 
 
-def _reason(error: Any) -> str:
+def _failed(url: str, error: Any) -> str:
+    """Return the sentence of a failed download: the server refused it, or was not reached."""
     status = getattr(error.response, "status_code", None)
-    return f"HTTP status {status}" if status else type(error).__name__
+    if status:
+        return (
+            f"{url}: the server answered with HTTP status {status}; name a mirror of the archives with --base-url, or unpack "
+            "the archives yourself."
+        )
+    return (
+        f"{url}: the server was not reached ({type(error).__name__}); check the network, or name a mirror of the archives "
+        "with --base-url."
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ from safeml.classifiers.base import is_differentiable
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
-from safeml.errors import ConfigError, InputRefused
+from safeml.errors import ConfigError, MissingInput
 from safeml.planning.base import TrainingPlan
 from safeml.planning.best_case import PlanData
 from safeml.planning.probe import timed
@@ -93,7 +93,7 @@ def planned(
         model = trained
     source = find_model(model)
     if not source.file.exists():
-        raise InputRefused(f"{source.file}: does not exist; expected the model under test.")
+        raise MissingInput(f"{source.file}: does not exist; expected the model under test.")
     if timing:
         return _opened(config, place, model, out, profile, progress)
     check_surrogate(config, place)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from safeml.errors import ConfigError, InputRefused, StageError
+from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
 from safeml.results import Record, Run, RunTimes
 
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
@@ -182,6 +182,8 @@ def _read(file: Path, model: type[Any], expected: str) -> Any:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputRefused(f"{file}: {place}: {first['msg']}; expected {expected}.") from None
+    except FileNotFoundError as error:
+        raise MissingInput(f"{file}: there is no such file; expected {expected}.") from error
     except OSError as error:
         raise InputRefused(f"{file}: cannot be read ({error.strerror}); expected {expected}.") from error
     except (ValueError, RecursionError) as error:

@@ -293,12 +293,12 @@ def test_errors_are_those_of_an_audit(oracle: Path, tmp_path: Path) -> None:
     (oracle / "bad.toml").write_text(CONFIG.replace("rendered", "npz") + PROVABLE)
     assert safeml("plan", "--config", oracle / "bad.toml", "--no-probe").returncode == 2
     (tmp_path / "broken.keras").write_bytes(b"no model")
-    for arguments in (
-        ("--model", tmp_path / "broken.keras"),
-        ("--model", tmp_path / "absent.keras", "--no-probe"),
+    for code, arguments in (
+        (5, ("--model", tmp_path / "broken.keras")),
+        (2, ("--model", tmp_path / "absent.keras", "--no-probe")),
     ):
         done = safeml("plan", "--config", oracle / "safeml.toml", *arguments)
-        assert done.returncode == 5
+        assert done.returncode == code
         assert done.stderr.splitlines()[-1].startswith("safeml: ")
         assert "Traceback" not in done.stderr
 

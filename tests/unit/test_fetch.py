@@ -136,8 +136,14 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path, server):
 
 def test_a_truncated_download_leaves_nothing(tmp_path, server):
     server.cut = 10
-    with pytest.raises((StageError, InputRefused), match=r"download failed|expected checksum"):
+    with pytest.raises((StageError, InputRefused), match=r"was not reached|expected checksum"):
         get(tmp_path, server)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_server_that_is_not_reached_is_one_sentence(tmp_path):
+    with pytest.raises(StageError, match=r"was not reached \(\w+\); check the network, or .*--base-url"):
+        fetch_gtsrb(tmp_path, base_url="http://localhost:1/", progress=False)
     assert left_behind(tmp_path) == []
 
 
@@ -145,7 +151,7 @@ def test_an_absent_archive_leaves_nothing_of_its_part(tmp_path, server):
     sums = server.sums()
     del server.files["GTSRB_Final_Test_GT.zip"]
     with pytest.raises(
-        StageError, match=r"GTSRB_Final_Test_GT\.zip: the download failed \(HTTP status 404\)"
+        StageError, match=r"GTSRB_Final_Test_GT\.zip: the server answered with HTTP status 404; .*--base-url"
     ):
         get(tmp_path, server, checksums=sums)
     assert left_behind(tmp_path) == ["train"]
