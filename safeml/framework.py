@@ -31,6 +31,14 @@ def start() -> None:
         os.close(nowhere)
 
 
+def devices() -> list[str]:
+    """Start TensorFlow and return its devices, as "CPU:0" or "GPU:0"."""
+    start()
+    import tensorflow as tf
+
+    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+
+
 @contextmanager
 def deterministic_operations() -> Iterator[None]:
     """Enable deterministic operations within the context.

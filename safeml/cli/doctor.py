@@ -172,19 +172,14 @@ def _package(need: Requirement) -> Check:
 
 def framework() -> Check:
     """Start TensorFlow, and return its devices."""
-    from safeml.framework import start
+    from safeml.framework import devices
 
     remedy = "run `python -m pip install --force-reinstall tensorflow keras`"
     try:
-        start()
-        import tensorflow as tf
-
-        devices = [
-            device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()
-        ]
+        names = devices()
     except Exception as error:  # any exception of a broken installation is the diagnosis
         return Check("TensorFlow starts", "fault", f"{type(error).__name__}: {first_line(error)}", remedy)
-    gpu = any(device.startswith("GPU") for device in devices)
+    gpu = any(name.startswith("GPU") for name in names)
     return Check(
-        "TensorFlow starts", "ok", ", ".join(devices) + ("" if gpu else "; no GPU, so the processor is used")
+        "TensorFlow starts", "ok", ", ".join(names) + ("" if gpu else "; no GPU, so the processor is used")
     )
