@@ -17,13 +17,7 @@ MAX_DOTS_IN_LINE = 100
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read the TOML file at `path` (UTF-8, with or without a byte-order mark, any line ends)."""
-    raw = _read(path)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: is not UTF-8 text (byte 0x{raw[error.start]:02x} at {error.start}); save it as UTF-8."
-        ) from error
+    text = read_text(path)
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS_IN_LINE and not line.lstrip().startswith("#"):
             raise ConfigError(
@@ -40,6 +34,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         if "int_max_str_digits" in str(error):
             reason = "it holds a number with thousands of digits"
         raise ConfigError(f"{path}: is not valid TOML: {reason}.") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of the settings file at `path`. Raises ConfigError if it cannot be read or is not UTF-8."""
+    raw = _read(path)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: is not UTF-8 text (byte 0x{raw[error.start]:02x} at {error.start}); save it as UTF-8."
+        ) from error
 
 
 def _read(path: Path) -> bytes:
