@@ -1,4 +1,4 @@
-"""A confusion matrix as a heat map of row percent. Correct predictions are outlined, so that errors are visible.
+"""A confusion matrix: colour is the percent of the row, the number is the images. Correct predictions are outlined, so that errors are visible.
 
 K row and column classes. A strong colour is a frequent confusion; an empty cell never occurred; a dotted row had no images.
 """
@@ -28,17 +28,17 @@ from safeml.wording import number, percent
 
 HEAD, FOOT = 38.0, 46.0
 LARGEST_CELL, TALLEST = 44.0, 640.0
-NUMBERED = 26.0
 NAMED = 12
-MOST_TITLED = 220
+MOST_TITLED, MOST_NUMBERED = 160, 60
 MOST_DRAWN = 2000
 MOST_CELLS = 400
+SMALL = 9 / 11.5  # the size of class `small` against the text of a chart
 STEPS = (0.02, 0.05, 0.10, 0.20, 0.50)
 FIRST_LEVEL = 2
 
 
 def draw_matrix(matrix: Matrix, width: int) -> Markup:
-    """Draw the matrix `width` px wide; cells carry their row percent where it fits, confusions a title."""
+    """Draw the matrix `width` px wide; cells carry their number of images where it fits, confusions a title."""
     rows, columns = len(matrix.row_labels), len(matrix.column_labels)
     if not rows or not columns:
         return nothing(width, matrix.title)
@@ -50,7 +50,13 @@ def draw_matrix(matrix: Matrix, width: int) -> Markup:
     cell = math.floor(cell) if cell >= 2 else cell  # whole px keep the cells sharp and the file small
     right, bottom = left + cell * columns, HEAD + cell * rows
     every = thinned(max(rows, columns), cell, text_width("00") + 2)
-    parts = [words(0, 12, fit("rows: true, columns: predicted; % of the row", width))]
+    parts = [
+        words(
+            0,
+            12,
+            fit("row: true class · column: predicted class · number: images · colour: % of the row", width),
+        )
+    ]
     for k in range(0, rows, every):
         y = HEAD + cell * (k + 0.5)
         parts.append(words(left - 6, y + 4, names[k], anchor="end", title=shorten(matrix.row_labels[k], 60)))
@@ -132,7 +138,8 @@ def _no_images(matrix: Matrix, left: float, right: float, cell: float) -> list[M
 
 
 def _right_answers(matrix: Matrix, left: float, cell: float) -> list[Markup]:
-    outlines, shares = [], []
+    outlines: list[str] = []
+    counts: list[Markup] = []
     side = cell - 2 if cell > 4 else cell
     for i, name in enumerate(matrix.row_labels):
         total = sum(matrix.values[i])
@@ -140,10 +147,17 @@ def _right_answers(matrix: Matrix, left: float, cell: float) -> list[Markup]:
             x, y = left + cell * j, HEAD + cell * i
             edge = (cell - side) / 2
             outlines.append(f"M{px(x + edge)} {px(y + edge)}h{px(side)}v{px(side)}h{px(-side)}z")
-            if cell >= NUMBERED:
-                share = f"{100 * matrix.values[i][j] / total:.0f}"
-                shares.append(words(x + cell / 2, y + cell / 2 + 4, share, anchor="middle"))
-    return [path("".join(outlines), "right"), *shares] if outlines else []
+            counts += _count(matrix.values[i][j], x, y, cell, "words")
+    return [path("".join(outlines), "right"), *counts] if outlines else []
+
+
+def _count(images: int, x: float, y: float, cell: float, ink: str) -> list[Markup]:
+    """The number of images in the middle of a cell, where it fits."""
+    text = str(images)
+    size = "" if text_width(text) + 3 <= cell else "small"
+    if not images or text_width(text) * SMALL + 2 > cell:
+        return []
+    return [words(x + cell / 2, y + cell / 2 + (3 if size else 4), text, f"{ink} {size}".strip(), "middle")]
 
 
 def _confusions(matrix: Matrix, left: float, cell: float) -> list[Markup]:
@@ -157,10 +171,8 @@ def _confusions(matrix: Matrix, left: float, cell: float) -> list[Markup]:
             rest.setdefault(step, []).append(f"M{px(x)} {px(y)}h{px(side)}v{px(side)}h{px(-side)}z")
             continue
         parts.append(rect(x, y, side, side, f"h{step}", f"{i:02d} as {j:02d}: {count} ({percent(share)})"))
-        if cell >= NUMBERED:
-            ink = "high" if step >= 5 else "value"
-            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
-            parts.append(words(x + cell / 2, y + cell / 2 + 4, text, ink, "middle"))
+        if rank < MOST_NUMBERED:
+            parts += _count(count, x, y, cell, "high" if step >= 5 else "value")
     return parts + [path("".join(squares), f"h{step}") for step, squares in sorted(rest.items())]
 
 
