@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from safeml.audits.balance.near import PICTURED
 from safeml.audits.balance.run import run
 from safeml.audits.base import AuditInputs
+from safeml.audits.gallery import panel
 from safeml.data.dataset import ImageDataset
 from safeml.results import Bars, StageResult
 from safeml.stages.balance import BalanceSettings
@@ -140,6 +142,29 @@ def test_a_slightly_changed_copy_is_a_candidate_and_no_copy(
     result = audit(test_set, replace(train_set, images=images))
     assert metric(result, "shared_duplicates").value == 0
     assert table(result, "near-copies").rows == [["test", "train", 1, 1]]
+    assert result.worst_cases is not None
+    [pair] = result.worst_cases.items
+    assert [picture.label for picture in pair.panels] == ["test #8", "train #4"]
+    assert pair.panels[0].png == panel("", test_set.images[8]).png
+    assert pair.note == "mean difference 0.0 of 255"
+
+
+def test_without_candidates_there_is_no_picture(test_set: ImageDataset, train_set: ImageDataset) -> None:
+    assert audit(test_set, train_set).worst_cases is None
+
+
+def test_the_most_similar_candidates_are_pictured_first(
+    test_set: ImageDataset, train_set: ImageDataset
+) -> None:
+    images = train_set.images.copy()
+    images[:20] = np.clip(
+        test_set.images[:20].astype(int) + np.arange(20, 0, -1)[:, None, None, None], 0, 255
+    )
+    result = audit(test_set, replace(train_set, images=images))
+    assert result.worst_cases is not None
+    shown = [picture.panels[1].label for picture in result.worst_cases.items]
+    assert shown == [f"train #{k}" for k in range(19, 19 - PICTURED, -1)]
+    assert "12 of 20 candidates" in result.worst_cases.caption
 
 
 @pytest.mark.slow

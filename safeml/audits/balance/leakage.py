@@ -5,36 +5,23 @@ Legend: N images. The splits are called test, train and valid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from safeml.data.dataset import ImageDataset
+from safeml.audits.balance.near import HASH_SIZE
+from safeml.audits.balance.split import Split
 from safeml.metrics.duplicates import (
     MAX_COMPARISONS,
-    NEAR_DISTANCE,
     NO_COPY,
-    difference_hash,
     earlier_copies,
     first_copies,
-    near_copies,
     with_another_label,
 )
 from safeml.results import Column, Finding, Metric, Scalar, Table
 from safeml.wording import counted
 
 ROWS = 200
-HASH_SIZE = 9
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A split with its role and the digest of each image (ASCII [N])."""
-
-    role: str
-    data: ImageDataset
-    digests: np.ndarray
 
 
 def leakage_metrics(splits: list[Split]) -> list[Metric]:
@@ -90,40 +77,6 @@ def copies_table(splits: list[Split]) -> Table:
         "other split, the first is listed. "
         "Image: its number in the source.",
     )
-
-
-def near_table(splits: list[Split]) -> tuple[Table, list[str]]:
-    """Count the images with a near duplicate in another split; also return the pairs of splits too large to compare."""
-    sizes = [min(split.data.images.shape[1:3]) for split in splits]
-    hashes = [
-        difference_hash(split.data.images) if size >= HASH_SIZE else None
-        for split, size in zip(splits, sizes, strict=True)
-    ]
-    rows: list[list[Scalar]] = []
-    skipped = []
-    for (one, one_hash), (two, two_hash) in combinations(zip(splits, hashes, strict=True), 2):
-        if one_hash is None or two_hash is None or len(one_hash) * len(two_hash) > MAX_COMPARISONS:
-            skipped.append(f"{one.role} and {two.role}")
-            rows.append([one.role, two.role, None, None])
-            continue
-        near = near_copies(one_hash, two_hash)
-        found = (near != NO_COPY) & (first_copies(one.digests, two.digests) == NO_COPY)
-        same = one.data.labels[found] == two.data.labels[near[found]]
-        rows.append([one.role, two.role, int(found.sum()), int(same.sum())])
-    table = Table(
-        id="near-copies",
-        title="Candidates for near duplicates",
-        columns=[
-            Column(key="split", label="Images of"),
-            Column(key="other", label="near duplicate in"),
-            Column(key="near", label="Candidates", kind="number"),
-            Column(key="same", label="of which same class", kind="number"),
-        ],
-        rows=rows,
-        caption=f"Images whose 64-bit difference hash differs in at most {NEAR_DISTANCE} bits; identical images are excluded. "
-        "Inspect each candidate; the hash is not proof of a copy.",
-    )
-    return table, skipped
 
 
 def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: list[str]) -> list[Finding]:
@@ -212,14 +165,9 @@ def _names(split: Split) -> np.ndarray:
 def _copy_rows(one: Split, two: Split, copies: np.ndarray) -> list[list[Scalar]]:
     rows: list[list[Scalar]] = []
     for index in np.flatnonzero(copies != NO_COPY).tolist():
-        here, there = _shown(one, index), _shown(two, int(copies[index]))
+        here, there = one.place(index), two.place(int(copies[index]))
         rows.append([*here, *there, "agree" if here[-1] == there[-1] else "differ"])
     return rows
-
-
-def _shown(split: Split, index: int) -> list[Scalar]:
-    number = index if split.data.ids is None else int(split.data.ids[index])
-    return [split.role, number, split.data.class_names[int(split.data.labels[index])]]
 
 
 def _uncounted(name: str, title: str, reason: str, where: str) -> Metric:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from safeml.audits.balance.leakage import Split, leakage_metrics
+from safeml.audits.balance.leakage import leakage_metrics
 from safeml.audits.balance.run import split_metrics
+from safeml.audits.balance.split import Split
 from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Perfect
 from safeml.metrics.duplicates import pixel_digests

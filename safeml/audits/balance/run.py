@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 
-from safeml.audits.balance.leakage import Split, copies_table, leakage_findings, leakage_metrics, near_table
+from safeml.audits.balance.leakage import copies_table, leakage_findings, leakage_metrics
+from safeml.audits.balance.near import near_gallery, near_pairs, near_table
+from safeml.audits.balance.split import Split
 from safeml.audits.base import AuditInputs
 from safeml.metrics.balance import class_counts, effective_classes, imbalance_ratio
 from safeml.metrics.duplicates import pixel_digests
@@ -39,7 +41,8 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
         if data is not None:
             splits.append(Split(role, data, pixel_digests(data.images)))
     inputs.progress("digest of every image", len(given), len(given))
-    near, near_skipped = near_table(splits)
+    near = near_pairs(splits)
+    near_skipped = [pair.pair for pair in near if pair.images is None]
     leaks = leakage_metrics(splits)
     metrics = [*leaks, *(metric for split in splits for metric in split_metrics(split))]
     measured = {metric.name: metric for metric in metrics if metric.slice in ("all", "split:test")}
@@ -72,7 +75,8 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
         ],
         metrics=metrics,
         findings=[*leakage_findings(splits, leaks, near_skipped), *_small_findings(splits)],
-        figures=[_bars(splits), _counts_table(splits), copies, near],
+        figures=[_bars(splits), _counts_table(splits), copies, near_table(near)],
+        worst_cases=near_gallery(near),
         meaning=[
             "An image used to train or select the model is not evidence about new images; each copy in the test set "
             "inflates the accuracy.",
