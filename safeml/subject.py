@@ -42,7 +42,7 @@ class Subject:
 def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
     """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused for invalid ones."""
     progress("Reading the data", 0, 1)
-    test = place.data(config.data.test)
+    test = place.test(config.data, config.hazard)
     train_data = place.data(config.data.train) if config.data.train else None
     valid = place.data(config.data.valid) if config.data.valid else None
     for other in (train_data, valid):

@@ -1,14 +1,18 @@
-"""`safeml list`: stages, attacks, metrics and default gates, from the rows that declare them."""
+"""`safeml list`: stages, attacks, metrics and gates from the rows that declare them; families and costs of GTSRB's signs."""
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from safeml.errors import ConfigError
 
 if TYPE_CHECKING:
     from safeml.settings.base import Settings
@@ -23,6 +27,8 @@ class Kind(StrEnum):
     ATTACKS = "attacks"
     METRICS = "metrics"
     GATES = "gates"
+    FAMILIES = "families"
+    COSTS = "costs"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +43,22 @@ def list_rows(
         typer.Option("--config", "-c", help="Use this settings file instead of the default settings."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
 ) -> None:
-    """List the stages, the attacks, the metrics that a gate may read, or the gates."""
+    """List stages, attacks, metrics, gates, or the families and costs of the signs of GTSRB.
+
+    The CSV of families and costs has the format that the settings read.
+    """
     from safeml.cli.show import plain
 
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv were both given; choose one of them.")
     rows = LISTS[kind](config)
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
@@ -126,6 +143,30 @@ def _gates(config: Path | None) -> Table:
     ]
 
 
+def _families(config: Path | None) -> Table:
+    from safeml.data.signs import FAMILY_OF
+
+    return [{"class": name, "family": family} for name, family in FAMILY_OF.items()]
+
+
+def _costs(config: Path | None) -> Table:
+    from safeml.data.signs import CLASS_NAMES
+    from safeml.metrics.hazard import cost_matrix, reason
+
+    costs = cost_matrix(CLASS_NAMES)
+    return [
+        {
+            "true": true,
+            "predicted": predicted,
+            "cost": f"{costs[i, j]:g}",
+            "reason": reason(true, predicted),
+        }
+        for i, true in enumerate(CLASS_NAMES)
+        for j, predicted in enumerate(CLASS_NAMES)
+        if i != j
+    ]
+
+
 def _settings(config: Path | None) -> Settings:
     """Return the tables of the stages: from the settings file, or the defaults."""
     if config is None:
@@ -142,4 +183,6 @@ LISTS: dict[Kind, Callable[[Path | None], Table]] = {
     Kind.ATTACKS: _attacks,
     Kind.METRICS: _metrics,
     Kind.GATES: _gates,
+    Kind.FAMILIES: _families,
+    Kind.COSTS: _costs,
 }

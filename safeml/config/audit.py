@@ -11,6 +11,7 @@ from safeml.config.gate_checks import check_gates
 from safeml.results import Gate
 from safeml.settings.base import PathText, Settings, validated
 from safeml.settings.data import DataRoles, DataSettings
+from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
 from safeml.settings.toml_file import read_toml
 from safeml.stages import StageSettings
@@ -28,6 +29,7 @@ class Config(Settings):
     title: str = "Safety report"
     model: ModelSettings
     data: DataRoles
+    hazard: HazardSettings = HazardSettings()
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
     gates: tuple[Gate, ...] = ()

@@ -27,6 +27,7 @@ class ImageDataset:
     original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
     groups: group column name -> str [N].
     ids: int64 [N]; the number of each image in its source, which a subset preserves.
+    costs: float64 [K, K] in 0..1 or None; the user's cost of predicting class j for class i.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ImageDataset:
     original_size: np.ndarray | None = None
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     ids: np.ndarray | None = None
+    costs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -102,6 +104,8 @@ class ImageDataset:
         for column in sorted(self.groups):
             digest.update(column.encode())
             digest.update("\0".join(map(str, self.groups[column])).encode())
+        if self.costs is not None:
+            digest.update(b"costs" + np.ascontiguousarray(self.costs, dtype="<f8").tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -138,7 +142,8 @@ class ImageDataset:
         numbers = np.array([self.class_names.index(name) for name in names])
         chosen = self.take(np.flatnonzero(np.isin(self.labels, numbers)))
         labels = np.argmax(chosen.labels[:, None] == numbers, axis=1).astype(np.int64)
-        return replace(chosen, labels=labels, class_names=names)
+        costs = None if self.costs is None else self.costs[np.ix_(numbers, numbers)]
+        return replace(chosen, labels=labels, class_names=names, costs=costs)
 
     def sample(self, count: int, seed: int) -> ImageDataset:
         """Draw a simple random sample of `count` images without replacement, in source order.

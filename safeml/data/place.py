@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from safeml.data.class_tables import read_costs, read_families
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
 from safeml.errors import ConfigError, InputRefused
-from safeml.settings.data import DataSettings
+from safeml.settings.data import DataRoles, DataSettings
+from safeml.settings.hazard import HazardSettings
 
 RENDERED_IMAGES = 4300
 
@@ -30,6 +34,26 @@ class Place:
     def data(self, settings: DataSettings) -> ImageDataset:
         """Load the configured data; declared clustering applies if tracks are unknown."""
         return add_pixel_groups(self.plain(settings))
+
+    def test(self, roles: DataRoles, hazard: HazardSettings) -> ImageDataset:
+        """Load the test data, with the families and costs of its classes where they are configured."""
+        data = self.data(roles.test)
+        if roles.families:
+            families = read_families(self.file(roles.families, "data.families"), data.class_names)
+            data = replace(data, groups={**data.groups, "family": np.array(families)[data.labels]})
+        if hazard.costs:
+            data = replace(data, costs=read_costs(self.file(hazard.costs, "hazard.costs"), data.class_names))
+        return data
+
+    def file(self, path: str, key: str) -> Path:
+        """Return the configured file `path`. Raises ConfigError with the setting `key` if there is none."""
+        file = self.root / path
+        if not file.is_file():
+            raise ConfigError(
+                f"{key}: {file} does not exist; relative data paths start at {self.root}, or at the folder in --data-root or "
+                "SAFEML_DATA_ROOT."
+            )
+        return file
 
     def plain(self, settings: DataSettings) -> ImageDataset:
         """Load the data without the columns measured from pixels, which take longer than reading."""

@@ -63,8 +63,12 @@ class DataSettings(Settings):
 
 
 class DataRoles(Settings):
-    """The test data of the verdict, and training and validation data (for leakage)."""
+    """The test data of the verdict, and training and validation data (for leakage).
+
+    families: CSV file with the columns class and family; empty: the families of GTSRB where all classes are its signs.
+    """
 
     test: DataSettings
     train: DataSettings | None = None
     valid: DataSettings | None = None
+    families: PathText = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,8 +22,8 @@ from tests.records import codes, metric
 QUICK = PerformanceSettings(bootstrap=100)
 
 
-def audit(data: ImageDataset, logits: np.ndarray, **arguments: object) -> StageResult:
-    return run(AuditInputs(Answers(logits), data), QUICK, **arguments)
+def audit(data: ImageDataset, logits: np.ndarray) -> StageResult:
+    return run(AuditInputs(Answers(logits), data), QUICK)
 
 
 def figure(result: StageResult, key: str) -> Table | DotPlot | Matrix:
@@ -257,7 +259,9 @@ def test_unknown_classes_cost_their_error_rate_and_an_own_matrix_wins() -> None:
     plain = audit(data, logits)
     assert metric(plain, "hazard_weighted_error").value == metric(plain, "clean_error").value == 0.5
     assert "equal-costs" in codes(plain)
-    own = audit(data, logits, costs=np.array([[0, 1], [0.5, 0]]))
+    assert "every mistake costs 1" in metric(plain, "hazard_weighted_error").title
+    own = audit(replace(data, costs=np.array([[0, 1], [0.5, 0]])), logits)
+    assert metric(own, "hazard_weighted_error").title == "Hazard-weighted error"
     assert metric(own, "hazard_weighted_error").value == pytest.approx(0.25)
     assert "equal-costs" not in codes(own)
 

@@ -42,11 +42,10 @@ from safeml.wording import counted, interval, number, percent, quantity
 SLICE = 1024
 
 
-def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | None = None) -> StageResult:
+def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
     """Measure clean performance on the test images.
 
-    costs: float [K, K] in 0..1, the user's cost of predicting class j for class i, zero on the diagonal; None: the
-    project's rules for GTSRB classes, 1 for every mistake elsewhere.
+    A mistake costs what the test data say, else what the project's rules for GTSRB classes say, else 1.
 
     Raises StageError when the output does not have the shape [N, K], ConfigError for an invalid cost matrix.
     """
@@ -56,7 +55,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
     hits = answers.classes == test.labels
     confusion = confusion_matrix(test.labels, answers.classes, test.classes)
     scores = class_scores(confusion)
-    price = cost_matrix(test.class_names, costs)
+    price, own_costs = cost_matrix(test.class_names, test.costs), test.costs is not None
     metrics = _metrics(inputs, settings, answers, hits, price)
     by_class = [metric for metric in metrics if metric.slice.startswith("class:")]
     measured = {metric.name: metric for metric in metrics if metric.slice == "all"}
@@ -69,18 +68,18 @@ def run(inputs: AuditInputs, settings: PerformanceSettings, costs: np.ndarray | 
         facts=_facts(test, measured, metrics),
         metrics=metrics,
         findings=[
-            *_findings(test, answers, scores, costs is not None),
+            *_findings(test, answers, scores, own_costs),
             *_sign_findings(test, hits),
             *slices.halved(),
         ],
         figures=[
             recall_plot(by_class, clean),
-            confusion_table(test, answers.classes, price, costs is not None),
+            confusion_table(test, answers.classes, price, own_costs),
             class_table(by_class, scores),
             confusion_figure(test.class_names, confusion),
         ],
-        meaning=_meaning(test, measured, costs is not None),
-        worst_cases=worst_mistakes(test, answers, price, costs is not None),
+        meaning=_meaning(test, measured, own_costs),
+        worst_cases=worst_mistakes(test, answers, price, own_costs),
         limits=[
             "One test set: its results may not transfer to other countries, cameras, weather or seasons.",
             "Each image is a crop around one sign; detecting signs in a camera image is not tested.",
@@ -179,7 +178,7 @@ def _metrics(
         proportion_metric("clean_error", "Clean error", ~hits, direction="down", clustering=test.clustering),
         mean_metric(
             "hazard_weighted_error",
-            "Hazard-weighted error",
+            _hazard_title(test),
             each,
             upper=1.0,
             direction="down",
@@ -205,11 +204,21 @@ def _metrics(
             weakest_recall("recall_worst_family", title, test, hits, of_family, LEAST_FAMILY_SIGNS)
         )
     else:
-        reason = "the classes have no known sign families; add a group column `family` to the data"
+        reason = "the classes have no known families; set [data] families"
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
     for where, member in {**of_family, **of_class}.items():
         metrics.append(group_recall(test, hits, member, f"Recall, {where.partition(':')[2]}", where))
     return metrics
+
+
+def _hazard_title(test: ImageDataset) -> str:
+    """Say in the title, which the verdict repeats, where no costs are known and the metric is the error rate."""
+    known = test.costs is not None or has_rules(test.class_names)
+    return (
+        "Hazard-weighted error"
+        if known
+        else "Hazard-weighted error (no costs are known: every mistake costs 1)"
+    )
 
 
 def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
