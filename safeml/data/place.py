@@ -46,12 +46,11 @@ class Place:
         return data
 
     def file(self, path: str, key: str) -> Path:
-        """Return the configured file `path`. Raises ConfigError with the setting `key` if there is none."""
-        file = self.root / path
+        """Return a file that lies beside the settings. Raises ConfigError with the setting `key` if there is none."""
+        file = self.base / path
         if not file.is_file():
             raise ConfigError(
-                f"{key}: {file} does not exist; relative data paths start at {self.root}, or at the folder in --data-root or "
-                "SAFEML_DATA_ROOT."
+                f"{key}: {file} does not exist; expected a CSV file, relative to the folder of the settings."
             )
         return file
 
