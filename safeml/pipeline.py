@@ -30,7 +30,7 @@ from safeml.store.run_folder import forget_verdict, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
 from safeml.surrogate import surrogate_identity
 from safeml.version import __version__
-from safeml.work import Progress, silent
+from safeml.work import Phase, Progress, silent
 
 
 def quick(config: Config, stages: Sequence[Stage[Any]] = STAGES) -> Config:
@@ -85,7 +85,7 @@ def audit(
             for number, stage in enumerate(stages)
         }
         interruption.check()
-        progress("Verdict", len(stages), len(stages))
+        progress(Phase("Verdict"), len(stages), len(stages))
         subject.check_unchanged()
         results = [kept.result for kept, _ in done.values()]
         run = Run(
@@ -145,7 +145,7 @@ def _stage(
         return KeptStage(skipped, 0.0), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
-    subject.inputs.progress(f"{stage.title} (stored)" if kept else stage.title, *number)
+    subject.inputs.progress(Phase(f"{stage.title} (stored)" if kept else stage.title), *number)
     if kept is not None:
         journal.clear(
             stage.name

@@ -19,7 +19,7 @@ from safeml.results import DataIdentity, ModelIdentity
 from safeml.store.files import content_key
 from safeml.surrogate import SURROGATE, open_surrogate, surrogate_identity
 from safeml.version import __version__
-from safeml.work import Progress
+from safeml.work import Phase, Progress
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Subject:
 
 def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
     """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused for invalid ones."""
-    progress("Reading the data", 0, 1)
+    progress(Phase("Reading the data"), 0, 1)
     test = place.test(config.data, config.hazard)
     train_data = place.data(config.data.train) if config.data.train else None
     valid = place.data(config.data.valid) if config.data.valid else None
@@ -52,7 +52,7 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
             )
     from safeml.classifiers.load import load_model
 
-    progress("Opening the model", 0, 1)
+    progress(Phase("Opening the model"), 0, 1)
     opened = load_model(model_path)
     name = config.model.name or file_title(opened.source.file)
     classifier = opened.model.fed(config.model.input, test.class_names, name)

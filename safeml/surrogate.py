@@ -16,7 +16,7 @@ from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
 from safeml.stages import settings_of
 from safeml.stages.adversarial import ADVERSARIAL
-from safeml.work import Progress
+from safeml.work import Phase, Progress
 
 if TYPE_CHECKING:
     from safeml.classifiers.load import Opened
@@ -36,7 +36,7 @@ def open_surrogate(
         return None
     from safeml.classifiers.load import load_model
 
-    progress("Opening the surrogate", 0, 1)
+    progress(Phase("Opening the surrogate"), 0, 1)
     try:
         opened = load_model(place.base / settings.surrogate.path)
         file = opened.source.file

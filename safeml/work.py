@@ -11,6 +11,12 @@ from safeml.sealed import Arrays, Form
 Progress = Callable[[str, int, int], None]
 
 
+class Phase(str):
+    """A step that a user waits for as a whole, such as a stage; the steps that follow it are its parts."""
+
+    __slots__ = ()
+
+
 def silent(step: str, done: int, total: int) -> None:
     """Show nothing: a progress callback. step: in words. done, total: how many of how many."""
 

@@ -122,7 +122,8 @@ def _audit(
 ) -> None:
     """Audit with `settings`, already read from the file `config` and checked."""
     from safeml import pipeline
-    from safeml.cli.show import progress_bar, show_verdict
+    from safeml.cli.progress import progress_bar
+    from safeml.cli.show import show_verdict
     from safeml.data.place import Place
     from safeml.report.write import write_report
 

@@ -52,7 +52,7 @@ def inspect(
     Exit code: 0 proposed, 3 undecided, 5 the model has other classes.
     """
     from safeml.classifiers.load import load_model
-    from safeml.cli.show import progress_bar
+    from safeml.cli.progress import progress_bar
     from safeml.config.audit import data_settings
     from safeml.contracts.decide import inspect_model
     from safeml.data.place import Place

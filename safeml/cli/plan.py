@@ -55,7 +55,7 @@ def plan(
     Exit code: 0 for every plan.
     """
     from safeml.cli.paths import check_name
-    from safeml.cli.show import progress_bar
+    from safeml.cli.progress import progress_bar
     from safeml.config.audit import load_config
     from safeml.data.place import Place
     from safeml.planning.plan import make_plan

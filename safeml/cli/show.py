@@ -1,16 +1,12 @@
-"""Progress and results on the terminal."""
+"""Results on the terminal."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
 from safeml.results import ModelScan, Run
-from safeml.work import Progress
 
 MARKS = {
     "pass": "passed",
@@ -20,40 +16,6 @@ MARKS = {
     "skipped": "missing",
     "waived": "waived",
 }
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Show progress on standard error: a bar on a terminal, else a line per step."""
-    if not sys.stderr.isatty():
-        seen: set[str] = set()
-
-        def line(step: str, done: int, total: int) -> None:
-            if step not in seen:
-                seen.add(step)
-                typer.echo(f"  {step}", err=True)
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, int] = {}
-
-        def bar(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)  # type: ignore[arg-type]
-
-        yield bar
 
 
 def show_verdict(run: Run, folder: Path | None) -> None:
