@@ -525,7 +525,12 @@ def _not_blank(text: str) -> str:
 
 
 class Waiver(Record):
-    """An accepted failed or open gate: its owner, the reason and the last day (ISO, UTC)."""
+    """An accepted failed or open gate.
+
+    owner: who accepts it.
+    reason: why.
+    until: the last day, as YYYY-MM-DD (UTC).
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -537,7 +542,15 @@ class Waiver(Record):
 class Gate(Record):
     """One requirement: the pessimistic end of the metric's interval against a limit.
 
+    id: small letters, digits, dots, hyphens and underscores; unique.
+    title: in the report; by default that of the metric.
     subject: whose metric is read, as in `StageResult`.
+    stage, metric, slice: what is read.
+    op: the model passes where the whole interval is on this side of the threshold; == only for complete counts.
+    threshold: in the unit of the metric.
+    min_n: with fewer images, the gate is not proven.
+    rationale: why this limit; the report states it.
+    owner: who set it.
     """
 
     model_config = ConfigDict(strict=True)  # a limit of "0.9" is no number

@@ -15,7 +15,11 @@ EPSILONS = {"linf": (1e-5, 1.0), "l2": (1e-3, 50.0)}
 
 
 class Threat(Settings):
-    """A threat model: every perturbation of the pixels (0..1) whose norm is at most epsilon."""
+    """A threat model: every perturbation of the pixels (0..1) whose norm is at most epsilon.
+
+    norm: largest change of a pixel (linf), or Euclidean length of the change (l2).
+    epsilon: in pixel units of 0..1, such as "4/255".
+    """
 
     norm: Literal["linf", "l2"]
     epsilon: Epsilon

@@ -18,13 +18,23 @@ from safeml.stages import StageSettings
 
 
 class RunSettings(Settings):
+    """What is the same for every stage.
+
+    seed: of every random choice of the audit.
+    reports: folder of the run folders.
+    responsible: the person who answers for the model; the report names them.
+    """
+
     seed: int = Field(default=7, ge=0, lt=2**32)
     reports: PathText = "reports"
     responsible: str = ""
 
 
 class Config(Settings):
-    """The content of a `safeml.toml`. Its paths are relative to its folder."""
+    """The content of a `safeml.toml`. Its paths are relative to its folder.
+
+    title: of the report.
+    """
 
     title: str = "Safety report"
     model: ModelSettings

@@ -84,8 +84,10 @@ class AdversarialTrainingSettings(Settings):
     """Adversarial training: every step trains on newly attacked images.
 
     method: "fgsm_rs", one step from a random point of the ball, or "pgd", several from there.
-        epsilon: of the ball, in pixel units of 0..1. steps: of PGD.
-        step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
+    norm: of the ball: linf or l2.
+    epsilon: of the ball, in pixel units of 0..1.
+    steps: of PGD.
+    step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
         validation_images, validation_steps: number of validation images attacked by PGD after each epoch, and steps of PGD,
                 for `val_robust_accuracy`, which reveals overfitting to a one-step attack.
     """
@@ -111,6 +113,16 @@ class AdversarialTrainingSettings(Settings):
 class Recipe(Settings):
     """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
 
+    name: small letters, digits and hyphens; it names the output folder and the model.
+    architecture: the network; "backbone" trains on top of the model in [backbone].
+    dropout: share of the activations dropped before the last layer.
+    epochs: passes over the training images.
+    batch: images per step.
+    optimizer: AdamW, Adam or SGD with momentum, of Keras.
+    learning_rate: highest, after the warm-up.
+    label_smoothing: share of each label that is spread over all classes.
+    weight_decay: of AdamW; with the other optimizers it is decoupled as well.
+    seed: of the weights, the order of the images, augmentation and attacks.
     width: channels of the first layer (of a token, for the transformer), from which each architecture derives the others.
     schedule: learning rate after the warm-up of a twentieth of all steps.
     weight_average: momentum of a moving average of the weights, which is validated and saved; 0 for none.

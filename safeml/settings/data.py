@@ -14,6 +14,9 @@ from safeml.settings.errors import found
 class DataSettings(Settings):
     """The source of the images.
 
+    kind: layout of the data; "rendered" draws signs and reads nothing.
+    path: file or folder; none for rendered signs.
+    split: which part of a GTSRB folder.
     frames_per_sign: declared if tracks are unknown; 1 declares independent images.
     images: size of a random sample (of rendered signs: number of images).
     seed: of the sample or the rendering.

@@ -13,6 +13,10 @@ from safeml.settings.base import PathText, Settings
 class InputSettings(Settings):
     """The input contract; missing values are read from the model file if it states them.
 
+    height, width: of the input in pixels; read from the file where it states them.
+    channels: their order, or grey.
+    outputs: what the file returns; by default this is read from its last layer.
+    class_order: the class number of each output, where the model numbers the classes in another order.
     range: the values of pixels 0 and 255, before mean and std.
         mean, std: per channel, in the channel order of the model; the input is (value - mean) / std.
         standardise: each image minus its mean, divided by its standard deviation.
@@ -51,6 +55,8 @@ class SurrogateSettings(Settings):
     """The surrogate model of transfer attacks: a differentiable model file (or the folder of `safeml train`).
 
     It has the classes of the model under test, and a separate input contract.
+
+    path: the file or folder.
     """
 
     path: PathText = Field(min_length=1)
@@ -63,7 +69,12 @@ class SurrogateSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The model under test: a file (or the folder of `safeml train`), or a recipe that `safeml run` trains first."""
+    """The model under test: a file (or the folder of `safeml train`), or a recipe that `safeml run` trains first.
+
+    path: the model; set either this or recipe.
+    recipe: a `recipe.toml`.
+    name: in the report; by default the name of the file.
+    """
 
     path: PathText = ""
     recipe: PathText = ""

@@ -40,10 +40,12 @@ class AdversarialSettings(StageTable):
     fmn_steps: of FMN.
     queries: of Square (AutoAttack spends 5,000).
     batch: images per batch, or "auto" for the fastest on this machine; it changes only speed.
-    breadth: attacks of the Adversarial Robustness Toolbox by name, on breadth_images images, for breadth_seconds each.
-    certify: prove a lower bound where possible, by interval bounds; and by smoothing on smoothed_images images, with noise
-            of smoothing_sigma (pixel units) and smoothing_samples predictions each; 0 images for no smoothing.
-        surrogate: another model of the same task, whose adversarial examples are tried on the model under test, at the threats
+    breadth: attacks of the Adversarial Robustness Toolbox by name.
+    breadth_images, breadth_seconds: number of images for each of these attacks, and its time limit in seconds.
+    certify: prove a lower bound by interval bounds where possible.
+    smoothed_images: number of images certified by randomised smoothing; 0 for none.
+    smoothing_sigma, smoothing_samples: standard deviation of its noise in pixel units of 0..1, and its predictions per image.
+    surrogate: another model of the same task, whose adversarial examples are tried on the model under test, at the threats
             of the full ensemble and with as many steps as PGD; without it, transfer attacks are not tested.
     """
 

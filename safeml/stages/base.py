@@ -22,7 +22,10 @@ Resource = Literal["contract", "origin", "manifest", "surrogate"]
 
 
 class StageTable(Settings):
-    """The settings of every stage."""
+    """The settings of every stage.
+
+    enabled: run the stage; a gate on a stage that does not run is missing evidence.
+    """
 
     enabled: bool = True
 

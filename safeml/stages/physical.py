@@ -33,10 +33,13 @@ class PhysicalSettings(StageTable):
 
     images: number of attacked test images.
     batch: images per gradient batch; it changes only speed.
+    sticker_area, graffiti_area, patch_area: of all stickers, of all strokes, and of the printed patch.
+    sticker_steps, patch_steps: gradient steps.
     sticker_places: positions along each side of the box.
+    shadow_shapes, graffiti_shapes: random shapes tried on each image.
     shadow_factors: share of the light in a shadow.
     rotation_degrees, shift, zoom: largest change each way; the shift as a share of the side, the zoom as a share of the size.
-    *_points: number of values of each on the grid, evenly spaced, with the unchanged one.
+    rotation_points, shift_points, zoom_points: number of values of each on the grid, evenly spaced, with the unchanged one.
     patch_pair: true class and target class of the universal patch.
     """
 
