@@ -31,7 +31,7 @@ from typing import Literal
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
 from safeml.not_gated import not_gated
 from safeml.results import MODEL, Accepted, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
-from safeml.verdict_text import Decided, is_count, stage_words, title_of, verdict_words
+from safeml.verdict_text import Decided, is_count, stage_words, state_at, title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
 # Worst first, as gates are listed.
@@ -354,11 +354,9 @@ def _open_words(gate: Gate, metric: Metric, near: bool, needs: int | None) -> st
         return f"{contains}, and the value is within one standard error of it."
     if needs is None:
         return f"{contains}; no feasible number of additional sign tracks would decide it at this value."
-    value = metric.value or 0.0
-    better = value > gate.threshold if gate.op == ">=" else value < gate.threshold
     return (
         f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds, "
-        f"as {'passed' if better else 'failed'} at this value. {GROWING}"
+        f"as {state_at(gate, metric.value or 0.0)} at this value. {GROWING}"
     )
 
 

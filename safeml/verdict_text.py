@@ -129,6 +129,23 @@ def is_count(metric: Metric | None) -> bool:
     return metric is not None and metric.clustering == "census"
 
 
+def state_at(gate: Gate, value: float) -> str:
+    """Return in which state a gate is decided if its metric keeps this value: passed or failed."""
+    better = value > gate.threshold if gate.op == ">=" else value < gate.threshold
+    return "passed" if better else "failed"
+
+
+def needs_words(result: GateResult) -> str:
+    """Say what more sign tracks would do for an open gate; "" where no number is known."""
+    metric, needs = result.metric, result.needs_signs
+    if not needs or metric is None or metric.value is None:
+        return ""
+    tracks = f"about {counted(needs, 'more sign track')}"
+    if metric.n < result.gate.min_n:
+        return f"{tracks} would give {counted(result.gate.min_n, 'image')}"
+    return f"{tracks} would decide it with even odds, as {state_at(result.gate, metric.value)} at this value"
+
+
 def _margin(result: GateResult) -> str:
     """Say how far the worse end of the interval is from the limit."""
     margin = result.margin or 0.0
