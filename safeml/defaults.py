@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from safeml.results import Gate
+from safeml.results import Accepted, Gate
 from safeml.settings.model import InputSettings
 from safeml.stages import STAGES
+from safeml.stages.alarms import default_accepted
 
 # The default gates of `safeml init`, from the rows of the stages.
 GATES: tuple[Gate, ...] = tuple(gate for stage in STAGES for gate in stage.gates)
+ACCEPTED: tuple[Accepted, ...] = tuple(
+    entry for stage in STAGES for entry in default_accepted(stage, stage.settings())
+)
 
 
 def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
@@ -54,6 +58,12 @@ def new_config(
         '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
     ]
     lines += [_gate_lines(gate) for gate in GATES]
+    if ACCEPTED:
+        lines.append(
+            "# Measured without a limit. An entry without an owner leaves the verdict not proven (exit code 3): name who accepts\n"
+            "# it and why, or replace the entry by a gate."
+        )
+    lines += [_accepted_lines(entry) for entry in ACCEPTED]
     return "\n".join(lines)
 
 
@@ -61,6 +71,11 @@ def _gate_lines(gate: Gate) -> str:
     text = {key: _quoted(getattr(gate, key)) for key in ("id", "title", "stage", "metric", "slice", "op")}
     values = {**text, "threshold": f"{gate.threshold:g}", "rationale": _quoted(gate.rationale)}
     return "\n".join(["[[gates]]", *(f"{key} = {value}" for key, value in values.items())]) + "\n"
+
+
+def _accepted_lines(entry: Accepted) -> str:
+    values = {key: _quoted(getattr(entry, key)) for key in ("stage", "metric", "slice", "reason", "owner")}
+    return "\n".join(["[[accepted]]", *(f"{key} = {value}" for key, value in values.items())]) + "\n"
 
 
 def _quoted(text: str) -> str:

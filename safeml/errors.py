@@ -14,7 +14,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes, which are the verdict. If several apply: 2 over 5 over 4 over 1 over 3."""
+    """Exit codes, which are the verdict. If several apply: 2 over 5 over 1 over 4 over 3."""
 
     PASSED = 0
     FAILED = 1
@@ -29,8 +29,8 @@ class ExitCode(IntEnum):
 PRECEDENCE = (
     ExitCode.USAGE,
     ExitCode.REFUSED,
-    ExitCode.INCOMPLETE,
     ExitCode.FAILED,
+    ExitCode.INCOMPLETE,
     ExitCode.NOT_PROVEN,
     ExitCode.PASSED,
 )

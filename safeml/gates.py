@@ -9,6 +9,10 @@ A gate reads the end of its metric's interval that is worse for the model:
     skipped     the stage was not run
     waived      an owner accepts, until a date, a gate that fails, is not proven or was skipped
 
+What is measured and not gated does not pass in silence: a metric beyond the alarm level of its stage, a serious finding of a
+stage without gates, and an accepted entry without an owner leave the verdict not proven; so does the quick profile, unless
+the user accepts it. A failure is graver than missing evidence, so that missing evidence never hides it.
+
 Doubt never passes. Broken evidence (`error`) cannot be waived, because no owner can accept a number that does not exist;
 a stage that was left out on purpose can. An expired waiver fails its gate, except where the evidence is missing as well,
 which is the graver state. Gates are joined by "and": each is tested at its own level and all must pass, so several gates
@@ -25,8 +29,9 @@ from datetime import date
 from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
-from safeml.results import MODEL, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
-from safeml.verdict_text import stage_words, title_of, verdict_words
+from safeml.not_gated import not_gated
+from safeml.results import MODEL, Accepted, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
+from safeml.verdict_text import Decided, is_count, stage_words, state_at, title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
 # Worst first, as gates are listed.
@@ -45,6 +50,8 @@ VERDICT: dict[ExitCode, Literal["passed", "failed", "not_proven", "incomplete"]]
     ExitCode.NOT_PROVEN: "not_proven",
     ExitCode.INCOMPLETE: "incomplete",
 }
+# Version of the rules of a verdict. Runs recorded by version 1 are still read.
+RULES = 2
 LEAST_LEVEL = 0.95
 # Ends and value are computed apart, so they may disagree by rounding.
 ROUNDING = 1e-9
@@ -54,10 +61,20 @@ GROWING = (
 )
 
 
-def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> Verdict:
+def decide(
+    stages: Sequence[StageResult],
+    gates: Sequence[Gate],
+    today: str,
+    *,
+    accepted: Sequence[Accepted] = (),
+    profile: str = "full",
+    accept_quick: bool = False,
+) -> Verdict:
     """Decide each gate, and the release, from what the stages recorded.
 
     today: ISO date (UTC), against which waivers expire; a waiver holds on its last day.
+    accepted: measurements that an owner accepts without a gate.
+    profile: of the run; what would pass is not proven in another profile than the full one, unless `accept_quick`.
     Raises: ConfigError for no gates, a repeated gate id, a date that does not exist, or a gate that asks a metric for the
     wrong direction.
     """
@@ -68,22 +85,61 @@ def decide(stages: Sequence[StageResult], gates: Sequence[Gate], today: str) -> 
     crashed = sorted(
         (stage for stage in stages if stage.status == "error"), key=lambda stage: (stage.stage, stage.subject)
     )
+    ungated = not_gated(stages, gates, accepted)
     codes = {EXIT_CODE[result.status] for result in results}
     if crashed:
         codes.add(ExitCode.INCOMPLETE)
+    if any(entry.state in ("alarm", "unsigned") for entry in ungated):
+        codes.add(ExitCode.NOT_PROVEN)
+    unproven_profile = profile != "full" and not accept_quick
+    if unproven_profile:
+        codes.add(ExitCode.NOT_PROVEN)
     code = next(code for code in PRECEDENCE if code in codes)
-    sentence, detail = verdict_words(results, stages, crashed)
-    return Verdict(status=VERDICT[code], exit_code=int(code), sentence=sentence, detail=detail, gates=results)
+    sentence, detail = verdict_words(Decided(results, ungated, stages, crashed, code, unproven_profile))
+    return Verdict(
+        status=VERDICT[code],
+        exit_code=int(code),
+        sentence=sentence,
+        detail=detail,
+        gates=results,
+        ungated=ungated,
+        rules=RULES,
+    )
+
+
+def decide_again(
+    run: Run, today: str, gates: Sequence[Gate] | None = None, accepted: Sequence[Accepted] | None = None
+) -> Verdict:
+    """Decide a recorded run by the present rules, with its own gates and accepted entries or with others."""
+    return decide(
+        run.stages,
+        run.gates if gates is None else gates,
+        today,
+        accepted=run.accepted if accepted is None else accepted,
+        profile=run.profile,
+        accept_quick=run.accept_quick,
+    )
 
 
 def follows(run: Run, today: str) -> bool:
-    """Whether the recorded verdict is the one that the recorded evidence and gates give on that day."""
-    again = decide(run.stages, run.gates, today)
-    recorded = run.verdict
+    """Whether the recorded verdict is the one that the recorded evidence and gates give on that day, by the rules of the run."""
+    again, recorded = decide_again(run, today), run.verdict
     states = [(result.gate.id, result.status) for result in recorded.gates]
-    return (recorded.status, recorded.exit_code) == (again.status, again.exit_code) and states == [
-        (result.gate.id, result.status) for result in again.gates
-    ]
+    ungated = [(entry.stage, entry.title, entry.state) for entry in recorded.ungated]
+    if recorded.rules < RULES:  # neither alarms nor profile; missing evidence was graver than a failure
+        codes = {EXIT_CODE[result.status] for result in again.gates}
+        codes |= {ExitCode.INCOMPLETE for stage in run.stages if stage.status == "error"}
+        first = [ExitCode.INCOMPLETE] if ExitCode.INCOMPLETE in codes else []
+        code = next(code for code in (*first, *PRECEDENCE) if code in codes)
+        again = again.model_copy(update={"status": VERDICT[code], "exit_code": int(code), "ungated": []})
+        states, again_states = sorted(states), sorted((r.gate.id, r.status) for r in again.gates)
+    else:
+        again_states = [(result.gate.id, result.status) for result in again.gates]
+    return (
+        (recorded.status, recorded.exit_code) == (again.status, again.exit_code)
+        and states == again_states
+        and ungated == [(entry.stage, entry.title, entry.state) for entry in again.ungated]
+    )
 
 
 def _check(gates: Sequence[Gate]) -> None:
@@ -103,9 +159,11 @@ def _date(text: str, where: str) -> date:
         raise ConfigError(f"{where}: {text!r} is not a date; expected YYYY-MM-DD.") from None
 
 
-def _worst_first(result: GateResult) -> tuple[int, bool, float, str]:
+def _worst_first(result: GateResult) -> tuple[int, bool, bool, float, str]:
+    """Sort by state; a count that holds follows the intervals, because a count of 0 has no margin and is not near its limit."""
     unmeasured = result.margin is None
-    return ORDER.index(result.status), unmeasured, result.margin or 0.0, result.gate.id
+    holds = result.status == "pass" and is_count(result.metric)
+    return ORDER.index(result.status), holds, unmeasured, result.margin or 0.0, result.gate.id
 
 
 def _waive(result: GateResult, today: date) -> GateResult:
@@ -296,11 +354,9 @@ def _open_words(gate: Gate, metric: Metric, near: bool, needs: int | None) -> st
         return f"{contains}, and the value is within one standard error of it."
     if needs is None:
         return f"{contains}; no feasible number of additional sign tracks would decide it at this value."
-    value = metric.value or 0.0
-    better = value > gate.threshold if gate.op == ">=" else value < gate.threshold
     return (
         f"{contains}; about {counted(needs, 'more sign track')} would decide it with even odds, "
-        f"as {'passed' if better else 'failed'} at this value. {GROWING}"
+        f"as {state_at(gate, metric.value or 0.0)} at this value. {GROWING}"
     )
 
 

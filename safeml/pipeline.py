@@ -20,13 +20,15 @@ from safeml.audits.base import AuditInputs
 from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
-from safeml.results import Finding, Resume, Run, RunTimes, StageResult
+from safeml.loosening import limits_of, loosened
+from safeml.results import Finding, Gate, Loosened, Resume, Run, RunTimes, StageResult
 from safeml.stages import STAGES, settings_of
+from safeml.stages.alarms import with_alarms
 from safeml.stages.base import Stage, load
 from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
-from safeml.store.run_folder import forget_verdict, refuse_other_run
+from safeml.store.run_folder import earlier_run, forget_verdict, refuse_other_limits, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
 from safeml.surrogate import surrogate_identity
 from safeml.version import __version__
@@ -55,6 +57,8 @@ def audit(
     progress: Progress = silent,
     *,
     force: bool = False,
+    accept_quick: bool = False,
+    baseline: Run | None = None,
     stages: Sequence[Stage[Any]] = STAGES,
     finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
@@ -62,7 +66,10 @@ def audit(
 
     Returns the run, its times and its folder. Finished work with the same model, data, settings and code is reused. The
     folder is locked until `finish`, which may write into it, has returned.
-    force: write into a folder with another run. Raises ConfigError if the folder is in use or holds another run.
+    force: write into a folder with another run, or with other limits.
+    accept_quick: the user accepts that the quick profile decides; without it such a run does not pass.
+    baseline: an earlier run; gates that are looser than its gates are recorded, as are those of the folder's earlier run.
+    Raises ConfigError if the folder is in use, or holds another run or other limits.
     """
     started = datetime.now(UTC)
     if profile == "quick":
@@ -78,6 +85,7 @@ def audit(
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
         if not force:
             refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint, profile)
+            refuse_other_limits(folder, config.gates)
         sweep(folder)
         journal = Journal(folder)
         done = {
@@ -87,17 +95,30 @@ def audit(
         interruption.check()
         progress(Phase("Verdict"), len(stages), len(stages))
         subject.check_unchanged()
-        results = [kept.result for kept, _ in done.values()]
+        results = [
+            with_alarms(done[stage.name][0].result, stage.alarms(settings_of(config.stages, stage)))
+            for stage in stages
+        ]
         run = Run(
             safeml_version=__version__,
             title=config.title,
             responsible=config.run.responsible,
             profile=profile,
+            accept_quick=accept_quick,
             model=subject.identity,
             data=subject.data,
             stages=results,
             gates=list(config.gates),
-            verdict=deciding.decide(results, config.gates, today=started.date().isoformat()),
+            accepted=list(config.accepted),
+            loosened=_loosened(config.gates, [run for run in (earlier_run(folder), baseline) if run]),
+            verdict=deciding.decide(
+                results,
+                config.gates,
+                today=started.date().isoformat(),
+                accepted=config.accepted,
+                profile=profile,
+                accept_quick=accept_quick,
+            ),
             versions=provenance.versions(),
             configuration=_without_folders(config.model_dump(mode="json")),
             command=list(command),
@@ -122,6 +143,14 @@ def audit(
         keep(folder / "run.json", to_json(times))
         finish(run, times, folder)
     return run, times, folder
+
+
+def _loosened(gates: Sequence[Gate], earlier: Sequence[Run]) -> list[Loosened]:
+    """Return the gates that are looser than those of an earlier run, each once."""
+    changes: list[Loosened] = []
+    for run in earlier:
+        changes += [change for change in loosened(limits_of(run), gates) if change not in changes]
+    return changes
 
 
 def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:

@@ -164,6 +164,38 @@ class Finding(Record):
     evidence: dict[str, Scalar] = {}
 
 
+class Alarm(Record):
+    """A level of a metric beyond which its value may not stay without a gate or an owner.
+
+    metric: name, as in `Metric`.
+    slices: exact names, or with a colon at the end a prefix of names from the data.
+    direction: which way is better.
+    level: the alarm is raised where the value is worse than this level.
+    sentence: what such a value means, for the reader of the verdict.
+    unless: another metric of the stage; where it was measured, its alarm speaks for this one. "" for none.
+    """
+
+    metric: str
+    slices: list[str] = ["all"]
+    direction: Direction = "up"
+    level: Finite
+    sentence: str
+    unless: str = ""
+
+    def reads(self, metric: Metric) -> bool:
+        """Return whether the alarm is about this metric."""
+        return metric.name == self.metric and any(
+            metric.slice.startswith(name) if name.endswith(":") else metric.slice == name
+            for name in self.slices
+        )
+
+    def is_raised_by(self, metric: Metric) -> bool:
+        """Return whether the value of this metric is worse than the level. A metric without a value raises no alarm."""
+        if not self.reads(metric) or metric.value is None:
+            return False
+        return metric.value < self.level if self.direction == "up" else metric.value > self.level
+
+
 class Column(Record):
     key: str
     label: str
@@ -484,6 +516,7 @@ class StageResult(Record):
     """What one stage measured. `status` is about the stage itself, never about a limit.
 
     subject: what was measured, such as "model", "int8", "device" or "baseline".
+    alarms: declared by the stage's row; raised or not is decided from `metrics`.
     """
 
     stage: StageName
@@ -495,6 +528,7 @@ class StageResult(Record):
     on_what: str = ""
     facts: list[Fact] = []
     metrics: list[Metric] = []
+    alarms: list[Alarm] = []
     findings: list[Finding] = []
     figures: list[Figure] = []
     meaning: list[str] = []
@@ -520,7 +554,7 @@ def _as_text(value: Any) -> Any:
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("is blank; a waiver needs an owner and a reason")
+        raise ValueError("is blank; expected a name or a reason")
     return text
 
 
@@ -537,6 +571,23 @@ class Waiver(Record):
     owner: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
     reason: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
     until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), BeforeValidator(_as_text)]
+
+
+class Accepted(Record):
+    """A measurement that its owner accepts without a gate.
+
+    stage, metric, slice: what is accepted; without a metric, all that the stage measures and no gate reads.
+    reason: why no gate reads it.
+    owner: who accepts it; while it is empty, the verdict is not proven.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    stage: StageName
+    metric: str = ""
+    slice: str = "all"
+    reason: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+    owner: Annotated[str, AfterValidator(str.strip)] = ""
 
 
 class Gate(Record):
@@ -584,14 +635,60 @@ class GateResult(Record):
     decided_without_waiver: GateStatus | None = None
 
 
+UngatedState = Literal["alarm", "unsigned", "accepted", "noted"]
+
+
+class Ungated(Record):
+    """What was measured and no gate reads.
+
+    state:
+        alarm     beyond its alarm level, or a serious finding; no owner accepts it, so the verdict is no pass
+        unsigned  an accepted entry without an owner; the verdict is no pass
+        accepted  by the owner of `accepted`
+        noted     neither; it is named beside the verdict
+    title: of the metric, or of the stage.
+    value: in words, with its unit.
+    message: one or two sentences.
+    """
+
+    stage: StageName
+    subject: SubjectName = MODEL
+    state: UngatedState
+    title: str
+    value: str = ""
+    message: str
+    metric: Metric | None = None
+    accepted: Accepted | None = None
+
+
+class Loosened(Record):
+    """A gate of an earlier run that is dropped, has a lower limit or is waived since.
+
+    kind: "lowered" is a limit that more models pass, or a smaller `min_n`.
+    old, new: the gate before and now; new is None for a dropped gate.
+    message: one sentence.
+    """
+
+    kind: Literal["dropped", "lowered", "waived"]
+    old: Gate
+    new: Gate | None = None
+    message: str
+
+
 class Verdict(Record):
-    """The whole decision; gates are sorted worst first."""
+    """The whole decision; gates are sorted worst first.
+
+    ungated: what was measured and no gate reads, worst first.
+    rules: version of the rules of the decision: 1 without alarms, with missing evidence graver than a failure.
+    """
 
     status: Literal["passed", "failed", "not_proven", "incomplete"]
     exit_code: int
     sentence: str
     detail: str = ""
     gates: list[GateResult]
+    ungated: list[Ungated] = []
+    rules: int = 1
 
 
 class ModelScan(Record):
@@ -649,7 +746,11 @@ class DataIdentity(Record):
 class Run(Record):
     """Everything about one run that a second run of the same thing repeats to the byte.
 
-    Times, durations and the machine live in `RunTimes`, in a file of their own.
+    Times, durations and the machine live in `RunTimes`, in a separate file.
+
+    accept_quick: the user accepts that the quick profile decides.
+    accepted: measurements that an owner accepts without a gate.
+    loosened: gates of an earlier run of the folder, or of a baseline, that are looser now.
     """
 
     schema_version: Literal[1] = 1
@@ -657,10 +758,13 @@ class Run(Record):
     title: str = "Safety report"
     responsible: str = ""
     profile: str = "full"
+    accept_quick: bool = False
     model: ModelIdentity
     data: list[DataIdentity]
     stages: list[StageResult]
     gates: list[Gate]
+    accepted: list[Accepted] = []
+    loosened: list[Loosened] = []
     verdict: Verdict
     versions: dict[str, str]
     configuration: dict[str, Any]

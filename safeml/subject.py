@@ -100,12 +100,15 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
 
 
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:
-    """Return the default folder of a run, named by its model and content."""
+    """Return the default folder of a run, named by its model and content.
+
+    Limits are not part of the name: another limit finds the run of the earlier one, so that a looser one is reported.
+    """
     surrogate = surrogate_identity(subject.inputs)
     whole = {
         **subject.evidence,
         "surrogate": surrogate.model_dump(mode="json") if surrogate is not None else None,
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.model_dump(mode="json", exclude={"gates", "accepted"}),
         "profile": profile,
     }
     return reports / f"{_slug(subject.identity.name)}-{profile}-{content_key(whole)[:10]}"

@@ -136,7 +136,9 @@ def run_of(stages: list[StageResult], gates: list[Gate], **fields: Any) -> Run:
         "versions": {"python": "3.11"},
         "configuration": {},
     }
-    return Run(stages=stages, gates=gates, verdict=decide(stages, gates, TODAY), **{**made, **fields})
+    deciding = {key: fields[key] for key in ("accepted", "profile", "accept_quick") if key in fields}
+    verdict = decide(stages, gates, TODAY, **deciding)
+    return Run(stages=stages, gates=gates, verdict=verdict, **{**made, **fields})
 
 
 def run_with(state: str) -> Run:

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
-PROFILE = typer.Option("--profile", help="quick: fewer images, steps and threats; the same stages and gates.")
+PROFILE = typer.Option(
+    "--profile",
+    help="quick: fewer images, steps and threats; the same stages and gates. It passes only with --accept-quick.",
+)
 OUT = typer.Option("--out", "-o", help="The run folder; default: named by model and content.")
-FORCE = typer.Option("--force", help="Replace the results of another run in the folder.")
+FORCE = typer.Option("--force", help="Replace the results of another run, or of other limits, in the folder.")
+ACCEPT_QUICK = typer.Option(
+    "--accept-quick", help="Let the quick profile pass; without it, a quick run that would pass exits with 3."
+)
+BASELINE = typer.Option(
+    "--baseline", help="An earlier run (its folder or results.json); gates that are looser now are named."
+)
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
 )
@@ -68,6 +77,8 @@ def audit(
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
+    accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
+    baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
@@ -79,7 +90,7 @@ def audit(
             f"{config}: model.recipe is set, not model.path; use `safeml run`, which trains the model first."
         )
     path = model or config.parent / settings.model.path
-    _audit(config, settings, path, data_root, profile, out, exit_zero, force)
+    _audit(config, settings, path, data_root, profile, out, exit_zero, accept_quick, baseline, force)
 
 
 def run(
@@ -88,6 +99,8 @@ def run(
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
+    accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
+    baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Train the configured recipe, unless its model exists already, then audit."""
@@ -107,7 +120,7 @@ def run(
         path = train_recipe(prepared, folder)
     else:
         path = config.parent / settings.model.path
-    _audit(config, settings, path, data_root, profile, out, exit_zero, force)
+    _audit(config, settings, path, data_root, profile, out, exit_zero, accept_quick, baseline, force)
 
 
 def _audit(
@@ -118,11 +131,14 @@ def _audit(
     profile: str,
     out: Path | None,
     exit_zero: bool,
+    accept_quick: bool,
+    baseline: Path | None,
     force: bool,
 ) -> None:
     """Audit with `settings`, already read from the file `config` and checked."""
     from safeml import pipeline
     from safeml.cli.progress import progress_bar
+    from safeml.cli.results import recorded
     from safeml.cli.show import show_verdict
     from safeml.data.place import Place
     from safeml.report.write import write_report
@@ -130,6 +146,7 @@ def _audit(
     if data_root is not None:
         check_name(data_root)
     place = Place(config.parent, data_root)
+    earlier = recorded(baseline) if baseline is not None else None
     with tensorflow_needed(), progress_bar() as progress:
         result, _, folder = pipeline.audit(
             settings,
@@ -140,6 +157,8 @@ def _audit(
             shown_command(),
             progress,
             force=force,
+            accept_quick=accept_quick,
+            baseline=earlier,
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
     show_verdict(result, folder)

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from safeml.cli.audit import ACCEPT_QUICK, BASELINE
+from safeml.errors import ConfigError
+
 if TYPE_CHECKING:
+    from safeml.config.audit import Config
     from safeml.results import Run
 
 RESULTS = typer.Argument(help="A results.json or its run folder.")
+CONFIG = typer.Option(
+    "--config",
+    "-c",
+    help="Use the gates and accepted entries of this settings file instead of the recorded ones.",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,24 +33,23 @@ def register(app: typer.Typer) -> None:
 
 def gate(
     results: Annotated[Path, RESULTS],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="Use the gates of this settings file instead of the recorded ones."
-        ),
-    ] = None,
+    config: Annotated[Path | None, CONFIG] = None,
+    accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
+    baseline: Annotated[Path | None, BASELINE] = None,
 ) -> None:
-    """Decide again from recorded evidence. The exit code is the verdict; nothing is written."""
-    from safeml.cli.show import show_verdict
-    from safeml.config.audit import load_config
-    from safeml.gates import decide
+    """Decide again from recorded evidence. The exit code is the verdict; nothing is written.
 
-    configured = load_config(config).gates if config else None
-    run = _recorded(results)
-    gates = run.gates if configured is None else configured
-    verdict = decide(run.stages, gates, today=datetime.now(UTC).date().isoformat())
-    run = run.model_copy(update={"gates": list(gates), "verdict": verdict})
+    With other limits, or today's waivers, the recorded verdict is printed beside the new one.
+    """
+    from safeml.cli.show import plain, show_verdict
+    from safeml.verdict_text import verdict_line
+
+    settings = _configured(config)
+    recorded_run = recorded(results)
+    run = _decided_again(recorded_run, settings, _today(), accept_quick, baseline)
     show_verdict(run, None)
+    if verdict_line(run) != verdict_line(recorded_run) or settings is not None:
+        typer.echo(plain(f"Recorded, and unchanged in {results}: {verdict_line(recorded_run)}"))
     raise typer.Exit(run.verdict.exit_code)
 
 
@@ -49,36 +57,109 @@ def report(
     results: Annotated[Path, RESULTS],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The output folder; default: the folder of the results."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The output folder; default: the folder of the results, with --config a new folder in it.",
+        ),
     ] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
-    """Write the report again from recorded results, without model, data or framework."""
+    """Write the report again from recorded results, without model, data or framework.
+
+    With the limits of another settings file, the report is written beside the recorded verdict, never over it.
+    """
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
     from safeml.gates import follows
     from safeml.report.write import write_report
     from safeml.store.files import atomic_write, make_folder, read_times, to_json
 
-    run = _recorded(results)
+    settings = _configured(config)
+    run = recorded(results)
     if out:
         check_name(out)
     times = read_times(results)
-    day = times.started[:10] if times else datetime.now(UTC).date().isoformat()
+    day = times.started[:10] if times else _today()
     if not follows(run, day):
         raise InputRefused(
             f"{results}: the verdict does not follow from the evidence and gates on {day}, so the file was edited; audit again "
             "or run `safeml gate`."
         )
-    folder = make_folder(out) if out else (results if results.is_dir() else results.parent)
-    if out:
+    here = results if results.is_dir() else results.parent
+    folder = here
+    if settings is not None:
+        run = _decided_again(run, settings, day, False, None)
+        folder = here / f"limits-{_key(run)}"
+    folder = make_folder(out or folder)
+    if folder.resolve() != here.resolve():
+        _refuse_other(folder, run)
         atomic_write(folder / "results.json", to_json(run))
         if times:
             atomic_write(folder / "run.json", to_json(times))
+    elif settings is not None:
+        raise ConfigError(
+            f"{folder}: holds the recorded verdict, which other limits never replace; set another folder with --out."
+        )
     write_report(run, folder, times)
     typer.echo(folder / "index.html")
 
 
-def _recorded(results: Path) -> Run:
+def _refuse_other(folder: Path, run: Run) -> None:
+    """Raise ConfigError if `folder` holds another run, or this one with other limits."""
+    from safeml.store.run_folder import refuse_other_limits, refuse_other_run
+
+    data = run.test_data
+    if data is not None:  # a training alone has no verdict to replace
+        refuse_other_run(folder, run.model.fingerprint, data.fingerprint, run.profile)
+    refuse_other_limits(folder, run.gates)
+
+
+def _configured(config: Path | None) -> Config | None:
+    from safeml.config.audit import load_config
+
+    return load_config(config) if config else None
+
+
+def _decided_again(
+    run: Run, settings: Config | None, day: str, accept_quick: bool, baseline: Path | None
+) -> Run:
+    """Return the run with the verdict of today's rules, by the limits of `settings` or its own.
+
+    Limits that are looser than those of the run, or of the baseline, are recorded.
+    """
+    from safeml.gates import decide_again
+    from safeml.loosening import limits_of, loosened
+
+    gates = run.gates if settings is None else list(settings.gates)
+    accepted = run.accepted if settings is None else list(settings.accepted)
+    changes = loosened(limits_of(run), gates)
+    if baseline is not None:
+        more = loosened(limits_of(recorded(baseline)), gates)
+        changes += [change for change in more if change not in changes]
+    made = run.model_copy(
+        update={
+            "accept_quick": run.accept_quick or accept_quick,
+            "gates": gates,
+            "accepted": accepted,
+            "loosened": changes,
+        }
+    )
+    return made.model_copy(update={"verdict": decide_again(made, day)})
+
+
+def _key(run: Run) -> str:
+    """Return the first digits of a key of the limits of a run."""
+    from safeml.store.files import content_key
+
+    return content_key([entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted)])[:10]
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def recorded(results: Path) -> Run:
     """Read the run at `results`; a pipe or a device, which may never end, is refused before reading."""
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from safeml.results import ModelScan, Run
+from safeml.verdict_text import verdict_line
 
 MARKS = {
     "pass": "passed",
@@ -17,14 +18,21 @@ MARKS = {
     "waived": "waived",
 }
 
+UNGATED = {"alarm": "ALARM", "unsigned": "NOT SIGNED", "accepted": "accepted", "noted": "not gated"}
+
 
 def show_verdict(run: Run, folder: Path | None) -> None:
-    """Print one line per gate, the verdict, and the path of the report."""
-    for result in run.verdict.gates:
-        typer.echo(plain(f"  {MARKS[result.status]:<11} {result.message}"))
+    """Print one line per gate, what no gate reads, looser limits, the verdict, and the path of the report."""
+    lines = [(MARKS[result.status], result.message) for result in run.verdict.gates]
+    lines += [(UNGATED[entry.state], entry.message) for entry in run.verdict.ungated]
+    lines += [("LOOSER", change.message) for change in run.loosened]
+    for mark, message in lines:
+        typer.echo(plain(f"  {mark:<11} {message}"))
     typer.echo("")
-    typer.echo(plain(f"{run.verdict.status.replace('_', ' ').upper()} (exit code {run.verdict.exit_code})"))
+    typer.echo(plain(verdict_line(run)))
     typer.echo(plain(run.verdict.sentence))
+    if run.verdict.detail:
+        typer.echo(plain(run.verdict.detail))
     if folder:
         typer.echo(f"Report: {folder / 'index.html'}")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from safeml.config.gate_checks import check_gates
-from safeml.results import Gate
+from safeml.config.gate_checks import check_accepted, check_gates
+from safeml.results import Accepted, Gate
 from safeml.settings.base import PathText, Settings, validated
 from safeml.settings.data import DataRoles, DataSettings
 from safeml.settings.hazard import HazardSettings
@@ -43,6 +43,7 @@ class Config(Settings):
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
     gates: tuple[Gate, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
 
 def load_config(path: Path) -> Config:
@@ -53,6 +54,7 @@ def load_config(path: Path) -> Config:
 def parse_config(values: dict[str, Any], where: str) -> Config:
     config = validated(Config, values, where)
     check_gates(config.gates, config.stages, where)
+    check_accepted(config.accepted, config.gates, config.stages, where)
     return config
 
 

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from safeml.errors import ConfigError
-from safeml.results import MODEL, Gate
+from safeml.results import MODEL, Accepted, Gate
 from safeml.settings.base import Settings
 from safeml.settings.errors import found, suggest
 from safeml.stages import STAGES, settings_of
@@ -53,6 +53,38 @@ def check_gates(
     _check_together(gates, where)
 
 
+def check_accepted(
+    accepted: Sequence[Accepted],
+    gates: Sequence[Gate],
+    stages: Settings,
+    where: str,
+    rows: Sequence[Stage[Any]] = STAGES,
+) -> None:
+    """Raise ConfigError for the first accepted entry of the settings file `where` that covers nothing, or what a gate reads."""
+    known = [stage.name for stage in rows]
+    records = {stage.name: stage.records(settings_of(stages, stage)) for stage in rows}
+    seen: set[tuple[str, str, str]] = set()
+    for number, entry in enumerate(accepted, 1):
+        here = f"{where}: accepted entry {number}"
+        if entry.stage not in known:
+            raise ConfigError(f"{here} names the stage {found(entry.stage)}{suggest(entry.stage, known)}.")
+        place = (entry.stage, entry.metric, entry.slice)
+        if place in seen:
+            raise ConfigError(f"{here} repeats an earlier one; remove one of them.")
+        seen.add(place)
+        if not entry.metric:
+            if entry.slice != "all":
+                raise ConfigError(
+                    f"{here} has a slice without a metric; set the metric, or remove the slice."
+                )
+            continue
+        _declared(entry, records[entry.stage], f"{here} names")
+        if place in {(gate.stage, gate.metric, gate.slice) for gate in gates}:
+            raise ConfigError(
+                f"{here} accepts {entry.metric}, which a gate reads; remove the entry, or give the gate a waiver."
+            )
+
+
 def _is_date(text: str) -> bool:
     try:
         date.fromisoformat(text)
@@ -63,23 +95,34 @@ def _is_date(text: str) -> bool:
 
 def _row(gate: Gate, rows: tuple[Declared, ...], here: str) -> Declared:
     """Return the declared metric of the gate, by name and slice."""
-    names = [row.name for row in rows]
-    if not names:
-        raise ConfigError(f"{here} reads {found(gate.metric)}; the stage {gate.stage} records no metrics.")
-    if gate.metric not in names:
-        raise ConfigError(
-            f"{here} reads {found(gate.metric)}, which the stage {gate.stage} does not record under these settings"
-            f"{suggest(gate.metric, names)}."
-        )
-    row = rows[names.index(gate.metric)]
+    row = _declared(gate, rows, f"{here} reads")
     if row.weak:
         raise ConfigError(f"{here} reads {found(gate.metric)}, which is {row.weak}.")
-    if not any(_is_slice(gate.slice, pattern) for pattern in row.slices):
+    return row
+
+
+def _declared(entry: Gate | Accepted, rows: tuple[Declared, ...], here: str) -> Declared:
+    """Return the declared metric of an entry, by name and slice. here: begins each sentence."""
+    names = [row.name for row in rows]
+    if not names:
+        raise ConfigError(f"{here} {found(entry.metric)}; the stage {entry.stage} records no metrics.")
+    if entry.metric not in names:
+        raise ConfigError(
+            f"{here} {found(entry.metric)}, which the stage {entry.stage} does not record under these settings"
+            f"{suggest(entry.metric, names)}."
+        )
+    row = rows[names.index(entry.metric)]
+    if not row.weak or isinstance(entry, Accepted):
+        _check_slice(entry, row, here)
+    return row
+
+
+def _check_slice(entry: Gate | Accepted, row: Declared, here: str) -> None:
+    if not any(_is_slice(entry.slice, pattern) for pattern in row.slices):
         known = " or ".join(f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices)
         raise ConfigError(
-            f"{here}: slice is {found(gate.slice)}; {gate.metric} is recorded for the slice {known}."
+            f"{here} {entry.metric}, but slice is {found(entry.slice)}; the metric is recorded for the slice {known}."
         )
-    return row
 
 
 def _is_slice(name: str, pattern: str) -> bool:

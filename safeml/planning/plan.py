@@ -14,7 +14,7 @@ from safeml.audits.slices import numbers
 from safeml.config.audit import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
-from safeml.errors import SafemlError
+from safeml.errors import ExitCode, SafemlError
 from safeml.pipeline import quick
 from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase, correct_model, perfect_of
@@ -28,6 +28,7 @@ from safeml.stages import STAGES, settings_of
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.base import Stage, load
 from safeml.statistics.clusters import clusters_of
+from safeml.wording import counted
 from safeml.work import SURROGATE_GRAPH, Progress, keep_nothing, silent
 
 NOISY = "Times are valid for this machine under its present load; another machine or load takes another time."
@@ -56,6 +57,9 @@ def make_plan(
     today = datetime.now(UTC).date().isoformat()
     best = BestCase(known)
     gates, code = plan_gates(best, config.gates, today)
+    unsettled = _unsettled(config, profile)
+    if unsettled and code == ExitCode.PASSED:
+        code = int(ExitCode.NOT_PROVEN)
     if subject.opened:
         dry = {stage.name: _dry(stage, subject) for stage in STAGES}
         rates = _rates(subject, dry, progress)
@@ -74,7 +78,7 @@ def make_plan(
         model=known.name,
         data=data_identity("test", known.test),
         best_exit_code=code,
-        sentence=plan_words(gates, code),
+        sentence=plan_words(gates, code, unsettled),
         stages=stages,
         gates=gates,
         training=training,
@@ -84,6 +88,17 @@ def make_plan(
         folder=str(subject.folder) if subject.journal is not None else "",
         note=NOISY if rates else "",
     )
+
+
+def _unsettled(config: Config, profile: str) -> list[str]:
+    """Return why no model passes whatever the images prove, each as a clause."""
+    unsigned = sum(not entry.owner for entry in config.accepted)
+    clauses = []
+    if unsigned:
+        clauses.append(f"{counted(unsigned, 'accepted entry names', 'accepted entries name')} no owner")
+    if profile != "full":
+        clauses.append(f"the {profile} profile passes only with --accept-{profile}")
+    return clauses
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
     plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
     sure = [plan.gate for plan in plans if plan.state != "depends"]
-    return plans, decide(stages, sure, today).exit_code if sure else int(ExitCode.PASSED)
+    accepted = best.data.config.accepted
+    return plans, decide(stages, sure, today, accepted=accepted).exit_code if sure else int(ExitCode.PASSED)
 
 
 def _depends(result: GateResult) -> bool:

@@ -16,6 +16,8 @@ CANNOT: tuple[tuple[GateState, str], ...] = (
     ("not_provable", "{} cannot be proven with these images"),
 )
 
+UNGATED_FINDING = "a stage without gates has a serious finding, which no entry in [[accepted]] names"
+
 
 def gate_words(
     state: GateState,
@@ -82,8 +84,8 @@ def _allowed_words(allowed: Allowed | None, metric: Metric, gate: Gate) -> str:
     )
 
 
-def plan_words(gates: Sequence[GatePlan], code: int) -> str:
-    """State the best result that any model can reach in one sentence."""
+def plan_words(gates: Sequence[GatePlan], code: int, unsettled: Sequence[str] = ()) -> str:
+    """State the best result that any model can reach in one sentence. unsettled: clauses that hold for every model."""
     depends = [plan.gate.id for plan in gates if plan.state == "depends"]
     rest = f" Unknown before the audit: {_listed(depends)}." if depends else ""
     if code == ExitCode.PASSED:
@@ -93,7 +95,9 @@ def plan_words(gates: Sequence[GatePlan], code: int) -> str:
         for state, words in CANNOT
         if any(plan.state == state for plan in gates)
     ]
-    why = "; ".join(parts) or "a stage cannot be measured"
+    parts += unsettled
+    serious = code == ExitCode.NOT_PROVEN
+    why = "; ".join(parts) or (UNGATED_FINDING if serious else "a stage cannot be measured")
     return f"Even a perfect model cannot pass: {why}. The best exit code is {code}.{rest}"
 
 

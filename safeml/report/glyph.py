@@ -6,7 +6,8 @@ import math
 
 from markupsafe import Markup
 
-from safeml.results import GateResult
+from safeml.results import GateResult, Metric
+from safeml.verdict_text import is_count
 from safeml.wording import NARROW_SPACE, interval, limit_quantity, number, quantity
 
 WIDTH, HEIGHT, MIDDLE, AXIS, REACH = 248, 38, 124, 15, 112
@@ -33,6 +34,8 @@ def draw_glyph(result: GateResult) -> Markup:
             _limit(),
             _words("not measured"),
         )
+    if is_count(metric):
+        return _count(result, metric, colour)
     low = metric.value if metric.low is None else metric.low
     high = metric.value if metric.high is None else metric.high
     mirrored = -1 if result.gate.op == "<=" or metric.direction == "down" else 1
@@ -61,6 +64,15 @@ def draw_glyph(result: GateResult) -> Markup:
     ends = "" if metric.low is None else f", interval {interval(low, high, limit, metric.unit)}"
     label = f"{quantity(metric.value, metric.unit, limit)}{ends}, limit {limit_quantity(limit, metric.unit)}"
     return _frame(colour, label, *parts)
+
+
+def _count(result: GateResult, metric: Metric, colour: str) -> Markup:
+    """Draw a complete count: its mark on the side of its state, without axis and interval."""
+    state = result.decided_without_waiver or result.status
+    unit, limit = metric.unit, result.gate.threshold
+    words = f"complete count: {quantity(metric.value, unit)}, limit {limit_quantity(limit, unit)}"
+    place = MIDDLE if state == "pass" else MIDDLE - REACH / 2
+    return _frame(colour, words, _limit(), _mark(state, place), _words("no interval"))
 
 
 def _scale(reach: float) -> float:

@@ -8,8 +8,16 @@ from safeml.report import rows
 from safeml.report.figures import draw_card, figure_view
 from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
 from safeml.report.page import render_page
-from safeml.report.states import VERDICT_STATES, counts, stage_gates, stage_state
-from safeml.results import Fact, Metric, Run, RunTimes, StageResult, Table
+from safeml.report.states import (
+    VERDICT_STATES,
+    counts,
+    stage_gates,
+    stage_state,
+    stage_ungated,
+    ungated_counts,
+)
+from safeml.results import Fact, GateResult, Metric, Run, RunTimes, StageResult, Table, Ungated
+from safeml.verdict_text import verdict_line
 from safeml.wording import counted
 
 LEDGER_ROWS = 200
@@ -39,11 +47,15 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
         verdict=state,
         sentence=run.verdict.sentence,
         detail=run.verdict.detail,
-        exit_code=run.verdict.exit_code,
+        line=verdict_line(run),
         gate_count=counted(len(gates), "gate"),
         strip=[{"state": state, "count": count} for state, count in counts(gates)],
         identity=identity(run, times),
         gates=[rows.gate_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in gates],
+        ungated=[
+            rows.ungated_row(entry, titles.get(entry.stage, entry.stage)) for entry in run.verdict.ungated
+        ],
+        loosened=rows.loosened_table(run.loosened) if run.loosened else None,
         not_tested=_not_tested(run),
         cards=[_card(run, stage) for stage in run.stages],
         manifest=manifest(run, times),
@@ -56,7 +68,8 @@ def render_stage(
 ) -> str:
     """The page of one stage, in seven fixed blocks; `alone`: there is no index to link to."""
     gates = stage_gates(run, stage)
-    state = stage_state(stage, gates)
+    ungated = stage_ungated(run, stage)
+    state = stage_state(run, stage)
     read = {(result.gate.metric, result.gate.slice) for result in gates}
     whole = [
         metric
@@ -75,7 +88,7 @@ def render_stage(
         page_title=stage.title,
         word=state.word,
         verdict=state,
-        sentence=_stage_sentence(stage, gates),
+        sentence=_stage_sentence(stage, gates, ungated),
         gate_count=counted(len(gates), "gate") if gates else "No gate reads this stage",
         gates=[rows.gate_row(result, stage.title) for result in gates],
         facts=stage.facts,
@@ -89,6 +102,7 @@ def render_stage(
         if slices
         else None,
         findings=rows.finding_rows(stage),
+        next_steps=rows.next_steps(stage),
         figures=[*map(figure_view, stage.figures), *([_ledger(stage.ledger)] if stage.ledger else [])],
         meaning=stage.meaning,
         limits=stage.limits,
@@ -120,30 +134,34 @@ def _not_tested(run: Run) -> list[Fact]:
 
 
 def _card(run: Run, stage: StageResult) -> dict[str, Any]:
-    gates = stage_gates(run, stage)
+    gates, ungated = stage_gates(run, stage), stage_ungated(run, stage)
+    state = stage_state(run, stage)
     figure = None
     if stage.card is not None:
         figure = next((f for f in stage.figures if f.id == stage.card.figure_id), None)
-    words = ", ".join(f"{count} {state.word}" for state, count in counts(gates))
+    words = ", ".join(f"{count} {found.word}" for found, count in (*counts(gates), *ungated_counts(ungated)))
     return {
         "href": f"{stage.stage}.html",
         "title": stage.title,
-        "state": stage_state(stage, gates),
+        "state": state,
         "picture": draw_card(figure),
-        "headline": stage.card.headline if stage.card else stage_state(stage, gates).word,
+        "headline": stage.card.headline if stage.card else state.word,
         "text": stage.card.text if stage.card else stage.reason,
         "foot": words or "no gate",
     }
 
 
-def _stage_sentence(stage: StageResult, gates: list[Any]) -> str:
+def _stage_sentence(stage: StageResult, gates: list[GateResult], ungated: list[Ungated]) -> str:
+    """Say what decides the state of the stage."""
     if stage.status == "error":
         return f"This stage failed, and its evidence is missing: {stage.reason}"
     if stage.status == "skipped":
         return f"This stage was not run: {stage.reason}"
-    if not gates:
-        return "No gate reads this stage: its numbers do not affect the verdict."
-    return str(gates[0].message)
+    if gates and gates[0].status not in ("pass", "waived"):
+        return gates[0].message
+    if ungated and (ungated[0].state in ("alarm", "unsigned") or not gates):
+        return ungated[0].message
+    return gates[0].message if gates else "No gate reads this stage: its numbers do not affect the verdict."
 
 
 def _ledger(ledger: Table) -> dict[str, Any]:

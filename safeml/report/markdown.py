@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from safeml.report.rows import gate_row
-from safeml.report.states import VERDICT_STATES
+from safeml.report.states import LOOSER, UNGATED_STATES
 from safeml.report.text import LONGEST_NAME, LONGEST_TEXT, short_hash, visible
 from safeml.results import GateResult, Run
+from safeml.verdict_text import verdict_line
 from safeml.wording import number
 
 # GitHub links mentions, issue numbers and addresses after it has undone every escape and entity: only a character
@@ -22,7 +23,7 @@ SPECIAL = re.compile(
 
 
 def summary(run: Run) -> str:
-    """Verdict, sentence, gates worst first, and what was not tested; every user's string escaped."""
+    """Return verdict, sentence, gates worst first, what no gate reads, looser limits, and what was not tested; every user's string escaped."""
     titles = {stage.stage: stage.title for stage in run.stages}
     test = run.test_data
     data = (
@@ -31,18 +32,29 @@ def summary(run: Run) -> str:
         else "no test data recorded"
     )
     lines = [
-        f"## {_escape(run.title)}: {VERDICT_STATES[run.verdict.status].word.upper()} (exit code {run.verdict.exit_code})",
+        f"## {_escape(run.title)}: {_escape(verdict_line(run))}",
         "",
         _escape(run.verdict.sentence, LONGEST_TEXT),
         "",
         *([_escape(run.verdict.detail, LONGEST_TEXT), ""] if run.verdict.detail else []),
         f"Model {_escape(run.model.name)} ({_escape(short_hash(run.model.fingerprint))}), {data}, "
-        f"{_escape(run.profile)} profile, safeml {_escape(run.safeml_version)}.",
+        f"safeml {_escape(run.safeml_version)}.",
         "",
         "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
         "|---|---|---:|---:|---:|---:|---:|",
         *(_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in run.verdict.gates),
     ]
+    for heading, entries in (
+        ("Measured, not gated", [(UNGATED_STATES[e.state].word, e.message) for e in run.verdict.ungated]),
+        ("Looser limits", [(LOOSER.word, change.message) for change in run.loosened]),
+    ):
+        if entries:
+            lines += [
+                "",
+                f"{heading}:",
+                "",
+                *(f"- {word}: {_escape(text, LONGEST_TEXT)}" for word, text in entries),
+            ]
     untested = [fact.label for stage in run.stages for fact in stage.not_tested]
     untested += [stage.title for stage in run.stages if stage.status != "ok"]
     if untested:

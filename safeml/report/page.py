@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from safeml.report.states import stage_gates, stage_state
+from safeml.report.states import stage_state
 from safeml.report.text import LONGEST_TEXT, short_hash, visible, when
 from safeml.results import Run, RunTimes, StageResult
 from safeml.wording import NARROW_SPACE
@@ -90,7 +90,7 @@ def _style() -> str:
 
 
 def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
-    state = stage_state(stage, stage_gates(run, stage))
+    state = stage_state(run, stage)
     return {
         "href": f"{stage.stage}.html",
         "title": stage.title,

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.report.glyph import draw_glyph
-from safeml.report.states import FINDING_STATES, GATE_STATES
+from safeml.report.states import FINDING_STATES, GATE_STATES, UNGATED_STATES
 from safeml.report.text import cell, head
-from safeml.results import Gallery, GateResult, Metric, Panel, Scalar, StageResult, Strip, Table
-from safeml.verdict_text import title_of
+from safeml.results import (
+    Gallery,
+    GateResult,
+    Loosened,
+    Metric,
+    Panel,
+    Scalar,
+    StageResult,
+    Strip,
+    Table,
+    Ungated,
+)
+from safeml.verdict_text import needs_words, title_of
 from safeml.wording import NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
 
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
@@ -33,7 +44,35 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
         "glyph": draw_glyph(result),
         "n": number(metric.n) if metric else "–",
         "signs": counted(round(metric.signs), "sign track") if metric and metric.signs else "",
-        "needs": f"needs {number(result.needs_signs)} more sign tracks" if result.needs_signs else "",
+        "needs": needs_words(result),
+    }
+
+
+def ungated_row(entry: Ungated, stage_title: str) -> dict[str, Any]:
+    """One row of the table of what no gate reads."""
+    metric = entry.metric
+    return {
+        "state": UNGATED_STATES[entry.state],
+        "title": entry.title,
+        "stage": stage_title,
+        "id": metric.name if metric else "",
+        "value": entry.value,
+        "interval": _interval(metric) if metric and metric.value is not None else "",
+        "message": entry.message,
+        "n": number(metric.n) if metric else "",
+    }
+
+
+def loosened_table(changes: list[Loosened]) -> dict[str, Any]:
+    """Gates that were dropped, lowered or waived since an earlier run, with the old and the new limit."""
+    return {
+        "heads": [head("Change"), head("Gate"), head("Old and new limit")],
+        "rows": [
+            [cell(change.kind), cell(title_of(change.old), sub=change.old.id), cell(change.message)]
+            for change in changes
+        ],
+        "caption": "",
+        "css": "",
     }
 
 
@@ -170,6 +209,11 @@ def _panel(panel: Panel, pixels: int = 0) -> dict[str, Any]:
 
 def _confidence(value: float | None) -> str:
     return "" if value is None else f" {value:.2f}"
+
+
+def next_steps(stage: StageResult) -> list[str]:
+    """The remedies of the findings, the serious ones first, each once."""
+    return list(dict.fromkeys(row["remedy"] for row in finding_rows(stage) if row["remedy"]))
 
 
 def finding_rows(stage: StageResult) -> list[dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from safeml.results import GateResult, Run, StageResult
+from safeml.results import GateResult, Run, StageResult, Ungated
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ FINDING_STATES = {
     "warning": State("warning", "unsure", "i-unsure"),
     "serious": State("serious", "fail", "i-fail"),
 }
+UNGATED_STATES = {
+    "alarm": State("alarm", "unsure", "i-unsure"),
+    "unsigned": State("not signed", "unsure", "i-unsure"),
+    "accepted": State("accepted", "none", "i-waived"),
+    "noted": State("not gated", "none", "i-info"),
+}
+LOOSER = State("looser", "unsure", "i-unsure")
 CRASHED = State("error", "error", "i-error")
 SKIPPED = State("not run", "none", "i-none")
 NO_GATE = State("no gate", "none", "i-info")
@@ -48,19 +56,31 @@ def stage_gates(run: Run, stage: StageResult) -> list[GateResult]:
     ]
 
 
-def stage_state(stage: StageResult, gates: Sequence[GateResult]) -> State:
-    """A crashed or skipped stage says so; else the state of its worst gate; without gates, that there is none."""
+def stage_ungated(run: Run, stage: StageResult) -> list[Ungated]:
+    """Return what no gate reads of this stage, worst first as in the verdict."""
+    return [
+        entry for entry in run.verdict.ungated if (entry.subject, entry.stage) == (stage.subject, stage.stage)
+    ]
+
+
+def stage_state(run: Run, stage: StageResult) -> State:
+    """Return the state of a stage: crashed or skipped, else that of its worst gate or of what no gate reads, else no gate."""
     if stage.status == "error":
         return CRASHED
     if stage.status == "skipped":
         return SKIPPED
+    gates, ungated = stage_gates(run, stage), stage_ungated(run, stage)
+    settled = not gates or gates[0].status in ("pass", "waived")
+    if settled and ungated and (ungated[0].state in ("alarm", "unsigned") or not gates):
+        return UNGATED_STATES[ungated[0].state]
     return GATE_STATES[gates[0].status] if gates else NO_GATE
 
 
 def counts(gates: Sequence[GateResult]) -> list[tuple[State, int]]:
     """How many gates are in each state, in the order in which they stand."""
-    found: dict[State, int] = {}
-    for result in gates:
-        state = GATE_STATES[result.status]
-        found[state] = found.get(state, 0) + 1
-    return list(found.items())
+    return list(Counter(GATE_STATES[result.status] for result in gates).items())
+
+
+def ungated_counts(ungated: Sequence[Ungated]) -> list[tuple[State, int]]:
+    """How many measurements without a gate are in each state, in the order in which they stand."""
+    return list(Counter(UNGATED_STATES[entry.state] for entry in ungated).items())

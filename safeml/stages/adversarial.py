@@ -9,11 +9,11 @@ from pydantic import AfterValidator, Field, model_validator
 from safeml.attacks.art.registry import art_attack
 from safeml.attacks.rows import ATTACK_NAMES, ENSEMBLE, FEWEST, ROWS
 from safeml.errors import ConfigError
-from safeml.results import Finite, Gate
+from safeml.results import Alarm, Finite, Gate
 from safeml.settings.errors import suggest
 from safeml.settings.model import SurrogateSettings
-from safeml.stages.base import NO_AUTHORITY, Declared, Stage, StageTable, at_most, count
-from safeml.threats import Threat, outside_range
+from safeml.stages.base import HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most, count
+from safeml.threats import Threat, outside_range, threat_words
 
 MAIN_THREAT = "linf_4"
 
@@ -115,32 +115,62 @@ class AdversarialSettings(StageTable):
 
 ALONE = "the result of a single attack; use the worst case, {}"
 PARTLY = 'attacked by only a part of the ensemble; add "{}" to full_ensemble in [stages.adversarial]'
+BOUND = "a lower bound, far below the measured accuracy of ordinary networks"
 COPY = "the success of one surrogate, which may be weak; use the worst case, {}"
 
 
 def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
     """Declare a metric for each threat, and for each attack that runs at it; the success rate at the main threat only."""
     weak, main = _weak_attacks(settings), settings.main.label
+    alarmed = _alarmed(settings)
     rows = [
-        Declared("clean_accuracy_attacked_sample"),
-        Declared(f"attack_success_rate.{main}", "down", weak=weak),
+        Declared("clean_accuracy_attacked_sample", context="clean_accuracy has all images"),
+        Declared(
+            f"attack_success_rate.{main}",
+            "down",
+            weak=weak,
+            context=f"robust_accuracy.{main} has the same attacks",
+        ),
     ]
     if settings.surrogate is not None:
         copy = COPY.format(f"robust_accuracy.{main}")
-        rows.append(Declared(f"transfer_success.{main}", "down", weak=copy))
+        rows.append(Declared(f"transfer_success.{main}", "down", weak=copy, context=copy))
     for threat in settings.threats:
         name = f"robust_accuracy.{threat.label}"
-        rows.append(Declared(name, weak=weak if settings.is_full(threat) else PARTLY.format(threat.label)))
+        weaker = weak if settings.is_full(threat) else PARTLY.format(threat.label)
+        context = "" if threat in alarmed else "another threat of its norm speaks for it"
+        rows.append(Declared(name, weak=weaker, context=context))
         rows += [
-            Declared(f"{name}.{attack}", weak=ALONE.format(name))
+            Declared(f"{name}.{attack}", weak=ALONE.format(name), context=ALONE.format(name))
             for attack in settings.attacks
             if ROWS[attack].every_threat or settings.is_full(threat)
         ]
         if settings.certify and threat.norm == "linf":
-            rows.append(Declared(f"certified_accuracy.{threat.label}"))
+            rows.append(Declared(f"certified_accuracy.{threat.label}", context=BOUND))
         if settings.smoothed_images and threat.norm == "l2":
-            rows.append(Declared(f"smoothed_accuracy.{threat.label}"))
+            rows.append(Declared(f"smoothed_accuracy.{threat.label}", context=BOUND))
     return (*rows, count("masking_flags", weak=weak))
+
+
+def _alarmed(settings: AdversarialSettings) -> list[Threat]:
+    """Return the main threat, and the smallest epsilon of each other norm: robust accuracy falls as epsilon grows."""
+    others = {threat.norm for threat in settings.threats} - {settings.main.norm}
+    smallest = [
+        min((threat for threat in settings.threats if threat.norm == norm), key=lambda threat: threat.epsilon)
+        for norm in sorted(others)
+    ]
+    return [settings.main, *smallest]
+
+
+def _alarms(settings: AdversarialSettings) -> tuple[Alarm, ...]:
+    return tuple(
+        Alarm(
+            metric=f"robust_accuracy.{threat.label}",
+            level=HALF,
+            sentence=f"Attacks within {threat_words(threat)} change most predictions.",
+        )
+        for threat in _alarmed(settings)
+    )
 
 
 def _weak_attacks(settings: AdversarialSettings) -> str:
@@ -208,6 +238,7 @@ ADVERSARIAL = Stage(
             rationale="A model that hides its gradient looks robust and is not (Carlini et al., 2019).",
         ),
     ),
+    alarms=_alarms,
     quick=_quick,
     images=lambda settings: settings.images,
     needs=("surrogate",),

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import math
 
-from safeml.results import Gate
+from safeml.results import Alarm, Gate
 from safeml.stages.base import Declared, Stage, StageTable, count
 
 SPLITS = ("split:test", "split:train", "split:valid")
 SHARED = ("all", "split:train", "split:valid")
+OF_THE_DATA = "it describes the data and not the model"
+# The default gates read the training split; what is beyond it is shared with the validation split.
+ALARMS = (
+    Alarm(
+        metric="shared_duplicates",
+        direction="down",
+        level=0,
+        sentence="Test images are also in another split, on which the model was trained or its checkpoint chosen.",
+    ),
+    Alarm(
+        metric="shared_tracks",
+        direction="down",
+        level=0,
+        sentence="Test images show signs of another split, on which the model was trained or its checkpoint chosen.",
+    ),
+)
 
 
 class BalanceSettings(StageTable):
@@ -22,10 +38,10 @@ BALANCE = Stage(
     settings=BalanceSettings,
     run="safeml.audits.balance.run:run",
     records=lambda settings: (
-        Declared("imbalance_ratio", "down", 1.0, math.inf, SPLITS, counted=True),
-        Declared("effective_classes", "up", 0.0, math.inf, SPLITS, counted=True),
-        count("small_classes", SPLITS),
-        count("test_duplicates"),
+        Declared("imbalance_ratio", "down", 1.0, math.inf, SPLITS, counted=True, context=OF_THE_DATA),
+        Declared("effective_classes", "up", 0.0, math.inf, SPLITS, counted=True, context=OF_THE_DATA),
+        count("small_classes", SPLITS, context=OF_THE_DATA),
+        count("test_duplicates", context=OF_THE_DATA),
         count("shared_duplicates", SHARED),
         count("shared_tracks", SHARED),
     ),
@@ -52,5 +68,6 @@ BALANCE = Stage(
             "Remove this gate if the data have no track ids.",
         ),
     ),
+    alarms=lambda settings: ALARMS,
     perfect="safeml.audits.balance.perfect:PERFECT",
 )

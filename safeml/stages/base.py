@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
 
-from safeml.results import Gate
+from safeml.results import Alarm, Gate
 from safeml.settings.base import Settings
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
 # A slice name that ends with a colon is a prefix of names from the data.
 CLASSES, FAMILIES = "class:", "family:"
+# An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
+HALF = 0.5
 Head = Literal["classification", "regression"]
 Resource = Literal["contract", "origin", "manifest", "surrogate"]
 
@@ -41,6 +43,7 @@ class Declared:
     counted: a complete count, whose value can decide an equality.
     whole: a whole number.
     weak: why no gate may read it under these settings; "" if one may.
+    context: why neither a gate of `safeml init` nor an alarm reads it, such as the metric that speaks for it; "" if one does.
     weakest_of: the prefix of the slices whose worst value it is, or "".
     least_signs: smaller slices are left out of the worst, unless all are smaller.
     """
@@ -53,6 +56,7 @@ class Declared:
     counted: bool = False
     whole: bool = False
     weak: str = ""
+    context: str = ""
     weakest_of: str = ""
     least_signs: int = 0
 
@@ -62,9 +66,9 @@ class Declared:
         return self.high == 1.0
 
 
-def count(name: str, slices: tuple[str, ...] = ("all",), weak: str = "") -> Declared:
+def count(name: str, slices: tuple[str, ...] = ("all",), weak: str = "", context: str = "") -> Declared:
     """Declare a complete count; lower is better."""
-    return Declared(name, "down", 0.0, math.inf, slices, counted=True, whole=True, weak=weak)
+    return Declared(name, "down", 0.0, math.inf, slices, counted=True, whole=True, weak=weak, context=context)
 
 
 S = TypeVar("S", bound=StageTable)
@@ -81,6 +85,8 @@ class Stage(Generic[S]):
         run: "module:function", (inputs, settings) -> `StageResult`, imported when it runs.
         records: settings -> the metrics that a gate may read.
         gates: written by `safeml init`.
+        alarms: settings -> the levels beyond which a metric may not stay without a gate or an owner. For a stage without
+                default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
         quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
         images: settings -> number of test images measured; None for all of them, 0 for none.
         needs: resources beside model and test data. Its result is reused only while they are unchanged.
@@ -96,6 +102,7 @@ class Stage(Generic[S]):
     run: str
     records: Callable[[S], tuple[Declared, ...]]
     gates: tuple[Gate, ...] = ()
+    alarms: Callable[[S], tuple[Alarm, ...]] = lambda settings: ()
     quick: Callable[[S, frozenset[str]], S] = lambda settings, gated: settings
     images: Callable[[S], int | None] = lambda settings: None
     needs: tuple[Resource, ...] = ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from safeml.results import Gate
-from safeml.stages.base import CLASSES, FAMILIES, NO_AUTHORITY, Declared, Stage, StageTable, at_most
+from safeml.results import Alarm, Gate
+from safeml.stages.base import CLASSES, FAMILIES, HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
 
 # The fewest sign tracks whose lower end reaches the default limit of 0.90 if all are classified correctly: 0.025^(1/36) = 0.903.
 LEAST_FAMILY_SIGNS = 36
@@ -22,14 +22,22 @@ class PerformanceSettings(StageTable):
 
 RECORDS = (
     Declared("clean_accuracy"),
-    Declared("accuracy_by_sign"),
-    Declared("clean_error", "down"),
+    Declared("accuracy_by_sign", context="the same images as clean_accuracy"),
+    Declared("clean_error", "down", context="1 minus clean_accuracy"),
     Declared("hazard_weighted_error", "down"),
-    Declared("macro_recall"),
-    Declared("macro_f1"),
+    Declared("macro_recall", context="recall_worst_class has the weakest of its classes"),
+    Declared("macro_f1", context="recall_worst_class has the weakest of its classes"),
     Declared("recall_worst_class", weakest_of=CLASSES),
     Declared("recall_worst_family", weakest_of=FAMILIES, least_signs=LEAST_FAMILY_SIGNS),
-    Declared("recall", slices=(CLASSES, FAMILIES)),
+    Declared("recall", slices=(CLASSES, FAMILIES), context="recall_worst_class has the weakest class"),
+)
+
+ALARMS = (
+    Alarm(
+        metric="recall_worst_class",
+        level=HALF,
+        sentence="The model does not recognise most images of its weakest class.",
+    ),
 )
 
 GATES = (
@@ -73,6 +81,7 @@ PERFORMANCE = Stage(
     run="safeml.audits.performance.run:run",
     records=lambda settings: RECORDS,
     gates=GATES,
+    alarms=lambda settings: ALARMS,
     quick=lambda settings, gated: at_most(settings, bootstrap=200),
     perfect="safeml.audits.performance.perfect:PERFECT",
 )

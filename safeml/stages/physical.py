@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from safeml.stages.base import Declared, Stage, StageTable, at_most
+from safeml.results import Alarm
+from safeml.stages.base import HALF, Declared, Stage, StageTable, at_most
 
 MOST_POINTS = 5000
 MOST_CANDIDATES = 5000
@@ -103,13 +104,48 @@ UNMOVED = "measured without any transformation; set more points and larger range
 def _records(settings: PhysicalSettings) -> tuple[Declared, ...]:
     moves = settings.grid_points > 1
     return (
-        Declared("clean_accuracy_physical_sample"),
+        Declared("clean_accuracy_physical_sample", context="clean_accuracy has all images"),
         *(
             Declared(f"physical_accuracy.{threat}", weak=UNMOVED if threat in MOVED and not moves else "")
             for threat in THREATS
         ),
         Declared("universal_patch_success", "down"),
-        Declared("universal_patch_success.random", "down"),
+        Declared(
+            "universal_patch_success.random", "down", context="universal_patch_success has the trained patch"
+        ),
+    )
+
+
+WORST, PATCH = "physical_accuracy.worst", "universal_patch_success"
+MEANINGS = {
+    "worst": "A sticker, a shadow, graffiti or another view changes the prediction of most traffic signs.",
+    "sticker": "One sticker changes the prediction of most traffic signs.",
+    "shadow": "A shadow changes the prediction of most traffic signs.",
+    "graffiti": "Graffiti changes the prediction of most traffic signs.",
+    "transform": "A small rotation, shift or zoom changes the prediction of most traffic signs.",
+    "random_view": "A random small rotation, shift or zoom changes most predictions.",
+}
+
+
+def _alarms(settings: PhysicalSettings) -> tuple[Alarm, ...]:
+    """Declare an alarm for the worst threat, for each threat where the worst is not measured, and for the patch."""
+    true, target = settings.patch_pair
+    return (
+        *(
+            Alarm(
+                metric=f"physical_accuracy.{threat}",
+                level=HALF,
+                sentence=sentence,
+                unless="" if threat == "worst" else WORST,
+            )
+            for threat, sentence in MEANINGS.items()
+        ),
+        Alarm(
+            metric=PATCH,
+            direction="down",
+            level=HALF,
+            sentence=f'One printed patch turns most signs "{true}" into "{target}".',
+        ),
     )
 
 
@@ -121,6 +157,7 @@ PHYSICAL = Stage(
     settings=PhysicalSettings,
     run="safeml.audits.physical.run:run",
     records=_records,
+    alarms=_alarms,
     quick=lambda settings, gated: at_most(
         settings, images=64, sticker_steps=20, patch_steps=60, shift_points=3, rotation_points=3
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from safeml.stages.base import Declared, Stage, StageTable
 
+FINDINGS = "the findings of the stage judge the training; a serious one prevents a pass"
+
 
 class TrainingSettings(StageTable):
     """Settings of the stage; it has none beside `enabled`."""
@@ -16,8 +18,8 @@ TRAINING = Stage(
     settings=TrainingSettings,
     run="safeml.audits.training.run:run",
     records=lambda settings: (
-        Declared("validation_accuracy_chosen"),
-        Declared("train_validation_gap", "down", -1.0),
+        Declared("validation_accuracy_chosen", context=FINDINGS),
+        Declared("train_validation_gap", "down", -1.0, context=FINDINGS),
     ),
     images=lambda settings: 0,
     needs=("manifest",),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from safeml.errors import ConfigError, InputRefused
+from safeml.loosening import loosened, same_limits
+from safeml.results import Gate, Run
 from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
 # The footer of every index page of safeml.
@@ -33,6 +36,27 @@ def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
     for stage in sorted((folder / "stages").glob("*.json")):
         if _model_of(stage) not in ("", model):
             raise ConfigError(f"{folder}: holds an unfinished run of another model; {REMEDY}")
+
+
+def refuse_other_limits(folder: Path, gates: Sequence[Gate]) -> None:
+    """Raise ConfigError if `folder` holds a run that was decided by other limits."""
+    run = earlier_run(folder)
+    if run is None or same_limits(run.gates, gates):
+        return
+    changes = loosened(run.gates, gates)
+    what = f" {changes[0].message}" if changes else ""
+    raise ConfigError(
+        f"{folder}: holds the verdict of other limits, which this run would replace.{what} Set another folder with --out, or "
+        "replace it with --force; looser limits are named in the report."
+    )
+
+
+def earlier_run(folder: Path) -> Run | None:
+    """Return the run that `folder` holds, or None if there is none that can be read."""
+    try:
+        return read_run(folder) if (folder / "results.json").exists() else None
+    except InputRefused:
+        return None
 
 
 def forget_verdict(folder: Path) -> None:

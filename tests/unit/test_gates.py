@@ -151,7 +151,9 @@ def test_a_crashed_stage_that_no_gate_reads_leaves_the_verdict_incomplete():
     assert (verdict.status, verdict.exit_code, verdict.gates[0].status) == ("incomplete", 4, "pass")
     assert verdict.sentence == "The stage ood failed, so the evidence is incomplete: out of memory."
     failed = decide([stage(metric()), crashed], [gate(0.95)], TODAY)
-    assert (failed.status, failed.exit_code) == ("incomplete", 4)
+    assert (failed.status, failed.exit_code) == ("failed", 1)
+    assert failed.sentence.endswith("And evidence is missing.")
+    assert "Evidence is missing, so other gates may fail as well." in failed.detail
     assert "no gate reads: Ood" in failed.detail
 
 
@@ -166,7 +168,7 @@ def test_a_skipped_stage_that_no_gate_reads_is_named_and_passes():
 )
 def test_the_graver_exit_code_wins(first, second):
     gravest = {"pass": 0, "waived fail": 0, "open": 3, "fail": 1, "undefined": 4}
-    rank = [0, 3, 1, 4]
+    rank = [0, 3, 4, 1]
     stages, gates = [], []
     for name in (first, second):
         found, asked = STATES[name]
@@ -235,8 +237,12 @@ def test_the_detail_lists_the_other_gates_by_state():
     ]
     gates += [gate(stage="ood", id="e", title="E"), gate(0.99, id="f", title="F", waiver=waiver())]
     verdict = decide([stage(metric())], gates, TODAY)
-    assert verdict.sentence.startswith("acc (night) is not measured")
-    assert verdict.detail == "Failed: A. Not proven: B. Not measured: E. Waived: F."
+    assert verdict.sentence.startswith("A: 90.0")
+    assert verdict.sentence.endswith(". And evidence is missing.")
+    assert verdict.detail == (
+        "Evidence is missing, so other gates may fail as well. Without usable evidence: acc (night). Not proven: B. "
+        "Not measured: E. Waived: F."
+    )
 
 
 def test_a_pass_names_its_scope_and_its_nearest_gate():
@@ -247,7 +253,8 @@ def test_a_pass_names_its_scope_and_its_nearest_gate():
     ]
     verdict = decide([stage(metric(), on_what="600 clean images.")], gates, TODAY)
     assert verdict.sentence.startswith("2 gates pass and 1 waived; nearest to its limit: Near: 90.0")
-    assert verdict.detail == "Waived: Late. This holds for what was tested: Clean (600 clean images)."
+    assert verdict.sentence.endswith("The margin of its interval is 1.0 percentage points.")
+    assert verdict.detail == "Waived: Late. This holds for the gated stages: Clean (600 clean images)."
 
 
 def test_waivers_alone_are_not_called_a_pass_on_evidence():
@@ -351,13 +358,27 @@ def test_a_limit_in_percent_by_mistake_is_a_configuration_error() -> None:
         decide([stage(metric())], [gate(threshold=95.0)], TODAY)
 
 
-def test_the_sentence_of_an_incomplete_verdict_names_the_missing_evidence() -> None:
+def test_a_failure_is_graver_than_missing_evidence_and_names_it() -> None:
     gates = [gate(0.99), gate(id="gone", metric="nothing")]
     verdict = decide([stage(metric())], gates, TODAY)
-    assert (verdict.status, verdict.exit_code) == ("incomplete", 4)
-    assert verdict.gates[0].status == "fail"
-    assert "nothing" in verdict.sentence
-    assert "Failed: Accuracy" in verdict.detail
+    assert (verdict.status, verdict.exit_code) == ("failed", 1)
+    assert verdict.sentence.startswith("Accuracy: 90.0")
+    assert verdict.sentence.endswith("And evidence is missing.")
+    assert "Without usable evidence: nothing." in verdict.detail
+    alone = decide([stage(metric())], [gate(0.8), gates[1]], TODAY)
+    assert (alone.status, alone.exit_code) == ("incomplete", 4)
+    assert "nothing" in alone.sentence
+
+
+def test_a_count_that_holds_is_never_the_nearest_to_its_limit() -> None:
+    none = metric(0.0, 0.0, 0.0, name="count", unit="count", clustering="census", direction="down")
+    gates = [gate(0, "==", id="a", metric="count"), gate(0.8, id="b")]
+    verdict = decide([stage(metric(), none)], gates, TODAY)
+    assert [result.gate.id for result in verdict.gates] == ["b", "a"]
+    assert "nearest to its limit: Accuracy: 90.0" in verdict.sentence
+    assert verdict.sentence.endswith("The margin of its interval is 8.0 percentage points.")
+    only_counts = decide([stage(none)], gates[:1], TODAY)
+    assert only_counts.sentence.startswith("1 gate passes, on complete counts: Accuracy: 0;")
 
 
 GOOD, POOR = metric(0.99, 0.98, 1.0), metric(0.5, 0.4, 0.6)

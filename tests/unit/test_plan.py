@@ -208,7 +208,8 @@ def test_a_disabled_stage_leaves_its_gates_missing() -> None:
 
 def test_a_model_without_a_gradient_leaves_its_attacks_missing() -> None:
     [gate], code = planned(images(100), ACCURACY, gradient=False)
-    assert (gate.state, code) == ("provable", 0)  # no gate reads the stage, which says itself what it lacks
+    assert (gate.state, code) == ("provable", 3)  # no gate reads the stage, whose finding says what it lacks
+    assert "without gates has a serious finding" in plan_words([gate], code)
     [gate], code = planned(images(100), ROBUST, gradient=False)
     assert (gate.state, code) == ("missing", 4)
 

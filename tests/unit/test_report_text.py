@@ -48,7 +48,7 @@ def test_markdown_shows_every_text_as_it_is(text: str) -> None:
     assert {child.type for token in inlines for child in token.children or []} == {"text"}
     rendered = ["".join(child.content for child in token.children or []) for token in inlines]
     plain = [line.replace(ZERO_WIDTH, "") for line in rendered]
-    assert plain[0] == f"{shown(text)}: FAILED (exit code 1)"
+    assert plain[0] == f"{shown(text)}: {shown(f'FAILED (exit code 1), {text} profile')}"
     assert plain[1] == shown(run.verdict.sentence, LONGEST_TEXT)
     assert plain[-7:-5] == ["failed", f"{shown(text)} (the-gate)".strip()]
     assert len(plain) == 3 + 7 + 7  # heading, sentence and identity; the table's head; its one row

@@ -1,0 +1,316 @@
+"""What is measured and not gated is in every view, and beyond its alarm level the verdict is no pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from safeml.cli.show import show_verdict
+from safeml.gates import decide, follows
+from safeml.not_gated import ALARM_FINDING
+from safeml.report.write import write_report
+from safeml.results import Accepted, Alarm, Card, Finding, Gate, Metric, Run, StageResult, Ungated, Verdict
+from safeml.stages import STAGES, StageSettings, settings_of
+from safeml.stages.alarms import NO_LIMIT, default_accepted, with_alarms
+from safeml.stages.physical import PATCH, PHYSICAL, WORST, PhysicalSettings
+from tests.sample_run import TODAY, gate, metric, run_of, stage
+
+CLEAN = stage("performance", metrics=[metric("clean_accuracy")])
+GATE = gate("clean", "clean_accuracy")
+
+
+def physical(worst: float | None = 0.0, patch: float | None = 0.984, **fields: object) -> StageResult:
+    """A result of the stage physical, with the alarms of its row."""
+    metrics = [
+        metric(WORST, worst, 0.0, title="Accuracy under the worst threat to the sign"),
+        metric("physical_accuracy.shadow", 0.2, 0.1, title="Accuracy under threat: shadow"),
+        metric(PATCH, patch, 0.0, title="Success of the universal patch", direction="down"),
+    ]
+    result = StageResult(stage="physical", title="Physical threats", metrics=metrics, **fields)  # type: ignore[arg-type]
+    return with_alarms(result, PHYSICAL.alarms(PhysicalSettings()))
+
+
+def accept(name: str = "", owner: str = "A. Owner", stage: str = "physical") -> Accepted:
+    return Accepted(stage=stage, metric=name, reason="Prints are out of scope", owner=owner)
+
+
+def verdict(found: StageResult, *accepted: Accepted, more: tuple[Gate, ...] = ()) -> Verdict:
+    return decide([CLEAN, found], [GATE, *more], TODAY, accepted=accepted)
+
+
+def entry(decided: Verdict, name: str) -> Ungated:
+    [one] = [one for one in decided.ungated if one.metric is not None and one.metric.name == name]
+    return one
+
+
+def views(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """The run as each reader sees it."""
+    write_report(run, folder, None)
+    show_verdict(run, None)
+    names = {"html": "index.html", "junit": "junit.xml", "markdown": "summary.md"}
+    texts = {view: (folder / name).read_text() for view, name in names.items()}
+    return {**texts, "terminal": capsys.readouterr().out, "sentence": run.verdict.sentence}
+
+
+def test_a_sticker_that_leaves_nothing_and_a_patch_are_in_every_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clean gate passes, stickers leave 0.0 %, and one patch turns 98.4 % of Stop signs into a speed limit."""
+    run = run_of([CLEAN, physical()], [GATE])
+    assert (run.verdict.status, run.verdict.exit_code) == ("not_proven", 3)
+    assert [(one.state, one.title) for one in run.verdict.ungated] == [
+        ("alarm", "Accuracy under the worst threat to the sign"),
+        ("alarm", "Success of the universal patch"),
+    ]
+    shown = views(run, tmp_path, capsys)
+    assert "0.0" in shown.pop("sentence")
+    for view, text in shown.items():
+        text = text.replace("\u202f", " ").replace("\\", "")
+        for words in ("worst threat to the sign: 0.0 %", "universal patch: 98.4 %", "no gate reads it"):
+            assert words in text, (view, words)
+        assert "One printed patch turns most signs" in text, view
+        assert "Speed limit (30km/h)" in text, view
+    assert "NOT PROVEN (exit code 3), full profile" in shown["terminal"]
+    root = ET.fromstring(shown["junit"])
+    failures = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
+    assert failures == [f"not gated: {WORST}", f"not gated: {PATCH}"]
+    page = (tmp_path / "physical.html").read_text()
+    assert "below the alarm level of 50\u202f%" in page
+    assert "What to do next" in page
+    assert "v-unsure" in page
+
+
+def test_nothing_stands_above_the_findings_of_a_quiet_stage(tmp_path: Path) -> None:
+    write_report(run_of([CLEAN], [GATE]), tmp_path, None)
+    page = (tmp_path / "performance.html").read_text()
+    assert "No finding" not in page
+    assert "What to do next" not in page
+
+
+ALARM, UNSIGNED, SIGNED, NOTED = "alarm", "unsigned", "accepted", "noted"
+OWNED, EMPTY = accept(), accept(owner="")
+
+
+@pytest.mark.parametrize(
+    ("worst", "accepted", "gated", "clean", "states", "code"),
+    [
+        (0.0, (), None, "pass", {WORST: ALARM}, 3),
+        (0.499, (), None, "pass", {WORST: ALARM}, 3),
+        (0.5, (), None, "pass", {WORST: NOTED}, 0),
+        (0.9, (), None, "pass", {WORST: NOTED}, 0),
+        (0.0, (OWNED,), None, "pass", {WORST: SIGNED}, 0),
+        (0.0, (accept(WORST),), None, "pass", {WORST: SIGNED}, 0),
+        (0.0, (accept("universal_patch_success"),), None, "pass", {WORST: ALARM}, 3),
+        (0.0, (EMPTY,), None, "pass", {WORST: UNSIGNED}, 3),
+        (0.9, (EMPTY,), None, "pass", {WORST: UNSIGNED}, 3),
+        (0.9, (accept(owner="  "),), None, "pass", {WORST: UNSIGNED}, 3),
+        (0.0, (EMPTY, accept(WORST)), None, "pass", {WORST: SIGNED}, 3),  # the patch is unsigned
+        (None, (), None, "pass", {WORST: NOTED, "physical_accuracy.shadow": ALARM}, 3),
+        (0.0, (), 0.5, "pass", {}, 1),
+        (0.9, (), 0.5, "pass", {}, 0),
+        (0.0, (), None, "fail", {WORST: ALARM}, 1),
+        (0.0, (), None, "missing", {WORST: ALARM}, 4),
+        (0.0, (), None, "failed and missing", {WORST: ALARM}, 1),
+        (0.0, (OWNED,), None, "failed and missing", {WORST: SIGNED}, 1),
+        (0.9, (), None, "open", {WORST: NOTED}, 3),
+    ],
+)
+def test_the_truth_table_with_alarms_and_accepted_entries(
+    worst: float | None,
+    accepted: tuple[Accepted, ...],
+    gated: float | None,
+    clean: str,
+    states: dict[str, str],
+    code: int,
+) -> None:
+    gates = {
+        "pass": [GATE],
+        "fail": [gate("clean", "clean_accuracy", threshold=0.99)],
+        "open": [gate("clean", "clean_accuracy", threshold=0.97)],
+        "missing": [GATE, gate("gone", "nothing")],
+        "failed and missing": [gate("clean", "clean_accuracy", threshold=0.99), gate("gone", "nothing")],
+    }[clean]
+    if gated is not None:
+        gates = [*gates, gate("worst", WORST, "physical", threshold=gated)]
+    made = decide([CLEAN, physical(worst, patch=0.1)], gates, TODAY, accepted=accepted)
+    found = {one.metric.name: one.state for one in made.ungated if one.metric is not None}
+    assert {name: state for name, state in found.items() if name != PATCH} == states
+    assert made.exit_code == code
+    assert made.status == {0: "passed", 1: "failed", 3: "not_proven", 4: "incomplete"}[code]
+    assert ("And evidence is missing." in made.sentence) == (clean == "failed and missing")
+
+
+def test_an_owner_is_named_in_the_verdict_line_with_the_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run_of([CLEAN, physical()], [GATE], accepted=[accept()])
+    assert made.verdict.status == "passed"
+    assert made.verdict.sentence.endswith(
+        "Accepted without a gate by A. Owner: Accuracy under the worst threat to the sign 0.0\u202f%; "
+        "Success of the universal patch 98.4\u202f%."
+    )
+    for view, text in views(made, tmp_path, capsys).items():
+        assert "A. Owner" in text, view
+        assert view == "sentence" or "Prints are out of scope" in text, view
+    assert '"failure' not in (tmp_path / "junit.xml").read_text()
+
+
+def test_an_entry_without_an_owner_is_not_proven_even_where_nothing_was_measured() -> None:
+    off = stage("physical", status="skipped", reason="off")
+    assert verdict(off).exit_code == 0
+    made = verdict(off, EMPTY)
+    assert made.exit_code == 3
+    assert "its entry in [[accepted]] names no owner" in made.sentence
+
+
+def test_what_no_gate_reads_is_listed_worst_first_in_the_detail_of_every_verdict() -> None:
+    for more in ((), (gate("fails", "clean_accuracy", threshold=0.99),)):
+        detail = verdict(physical(0.6, patch=0.45), more=more).detail
+        assert detail.endswith(
+            "Not gated: Success of the universal patch 45.0\u202f%; Accuracy under the worst threat to the sign 60.0\u202f%."
+        )
+
+
+def test_the_scope_of_a_pass_names_gated_stages_only() -> None:
+    quiet = StageResult(
+        stage="toy", title="Toy", metrics=[metric("toy")], card=Card(headline="97.0 %", text="toy")
+    )
+    made = verdict(quiet)
+    assert made.detail == "This holds for the gated stages: Performance. Not gated: Toy 97.0 %."
+    assert [one.state for one in made.ungated] == ["noted"]
+
+
+def test_a_serious_finding_of_a_stage_without_gates_needs_an_owner() -> None:
+    doubt = Finding(code="train-on-test", severity="serious", message="The model was trained on test images.")
+    found = stage("training", findings=[doubt])
+    made = verdict(found)
+    assert made.exit_code == 3
+    assert doubt.message in made.sentence
+    assert verdict(found, accept(stage="training")).exit_code == 0
+    mild = doubt.model_copy(update={"severity": "warning"})
+    assert verdict(stage("training", findings=[mild])).exit_code == 0
+    read = (gate("read", "gap", "training", threshold=0.5),)
+    gated = stage("training", findings=[doubt], metrics=[metric("gap")])
+    assert verdict(gated, more=read).exit_code == 0  # its gate is the owner's judgement
+
+
+def test_an_alarm_reads_slices_by_name_or_prefix() -> None:
+    alarm = Alarm(metric="recall", slices=["class:"], level=0.5, sentence="Weak.")
+    low = metric("recall", 0.2, slice="class:Stop")
+    assert alarm.is_raised_by(low)
+    assert not alarm.is_raised_by(metric("recall", 0.2))
+    assert not alarm.is_raised_by(metric("other", 0.2, slice="class:Stop"))
+    assert not alarm.is_raised_by(metric("recall", None, slice="class:Stop"))
+    found = with_alarms(stage("performance", metrics=[metric("clean_accuracy"), low]), [alarm])
+    assert [finding.code for finding in found.findings] == [ALARM_FINDING]
+    made = decide([found], [GATE], TODAY)
+    assert (made.exit_code, entry(made, "recall").title) == (3, "The recall (class:Stop)")
+
+
+def test_a_stage_that_did_not_run_raises_no_alarm() -> None:
+    crashed = stage("physical", status="error", reason="it broke")
+    assert with_alarms(crashed, PHYSICAL.alarms(PhysicalSettings())) == crashed
+
+
+def test_a_verdict_whose_alarms_were_removed_is_forged() -> None:
+    run = run_of([CLEAN, physical()], [GATE])
+    assert follows(run, TODAY)
+    for update in ({"ungated": []}, {"status": "passed", "exit_code": 0}):
+        assert not follows(run.model_copy(update={"verdict": run.verdict.model_copy(update=update)}), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("gates", "status", "code"),
+    [
+        ([GATE], "passed", 0),
+        ([gate("clean", "clean_accuracy", threshold=0.99), gate("gone", "nothing")], "incomplete", 4),
+    ],
+)
+def test_a_run_of_the_first_rules_is_still_read_and_its_forgery_found(
+    gates: list[Gate], status: str, code: int
+) -> None:
+    """Such a run has no alarms, a quick pass is a pass, and missing evidence was graver than a failure."""
+    new = run_of([CLEAN, physical().model_copy(update={"alarms": []})], gates, profile="quick")
+    recorded = {"status": status, "exit_code": code, "ungated": [], "rules": 1}
+    old = new.model_copy(update={"verdict": new.verdict.model_copy(update=recorded)})
+    assert follows(old, TODAY)
+    forged = old.verdict.model_copy(update={"status": "passed", "exit_code": 0})
+    assert follows(old.model_copy(update={"verdict": forged}), TODAY) == (code == 0)
+
+
+def test_every_metric_is_gated_by_default_or_has_an_alarm_or_a_reason() -> None:
+    for row in STAGES:
+        settings = settings_of(StageSettings(), row)
+        gated = {found.metric for found in row.gates}
+        alarmed = {alarm.metric for alarm in row.alarms(settings)}
+        names = {record.name for record in row.records(settings)}
+        assert alarmed <= names, row.name
+        for record in row.records(settings):
+            speaks = record.name in gated or record.name in alarmed
+            assert speaks or record.context, f"{row.name}: {record.name} is silent"
+        assert not names or gated or alarmed or all(r.context for r in row.records(settings)), row.name
+
+
+def test_an_alarm_has_the_direction_of_its_metric_and_names_a_metric_that_replaces_it() -> None:
+    for row in STAGES:
+        settings = settings_of(StageSettings(), row)
+        declared = {record.name: record for record in row.records(settings)}
+        for alarm in row.alarms(settings):
+            record = declared[alarm.metric]
+            assert alarm.direction == record.direction
+            assert record.low <= alarm.level <= record.high
+            assert set(alarm.slices) <= set(record.slices)
+            assert not alarm.unless or alarm.unless in declared
+            assert alarm.sentence.endswith(".")
+
+
+def test_the_alarms_follow_the_settings() -> None:
+    row = next(row for row in STAGES if row.name == "adversarial")
+    settings = row.settings.model_validate(
+        {"threats": [{"norm": "l2", "epsilon": 0.5}, {"norm": "linf", "epsilon": "2/255"}]}
+    )
+    names = [alarm.metric for alarm in row.alarms(settings)]
+    assert names == ["robust_accuracy.l2_0.5", "robust_accuracy.linf_2"]
+    patch = PHYSICAL.alarms(PhysicalSettings(patch_pair=("Yield", "Stop")))[-1]
+    assert '"Yield" into "Stop"' in patch.sentence
+
+
+def test_the_product_signs_for_no_user() -> None:
+    entries = [one for row in STAGES for one in default_accepted(row, row.settings())]
+    assert [(one.stage, one.metric, one.owner, one.reason) for one in entries] == [
+        ("physical", WORST, "", NO_LIMIT),
+        ("physical", PATCH, "", NO_LIMIT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "accepted", "code"), [("full", False, 0), ("quick", False, 3), ("quick", True, 0)]
+)
+def test_a_quick_run_passes_only_where_the_user_accepts_it(
+    profile: str, accepted: bool, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of([CLEAN], [GATE], profile=profile, accept_quick=accepted)
+    assert run.verdict.exit_code == code
+    for view, text in views(run, tmp_path, capsys).items():
+        if view != "sentence":
+            assert f"(exit code {code}), {profile} profile" in text, view
+    root = ET.parse(tmp_path / "junit.xml").getroot()
+    assert (root.get("failures") != "0") == (code != 0)
+    assert ("--accept-quick" in run.verdict.sentence) == (code == 3)
+    failing = run_of([CLEAN], [gate("clean", "clean_accuracy", threshold=0.99)], profile=profile)
+    assert failing.verdict.exit_code == 1
+
+
+def undefined(name: str, reason: str) -> Metric:
+    return Metric.undefined(name, name, reason)
+
+
+def test_an_unmeasured_metric_with_an_alarm_says_that_it_is_not_measured() -> None:
+    found = StageResult(
+        stage="physical", title="P", metrics=[undefined(PATCH, "the model gives no gradient")]
+    )
+    made = verdict(with_alarms(found, PHYSICAL.alarms(PhysicalSettings())))
+    assert made.exit_code == 0
+    assert f"Not gated: {PATCH} not measured (the model gives no gradient)." in made.detail
