@@ -380,12 +380,12 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "preview without a path": (("data", "preview", "npz"), 2, "path is missing"),
     "preview as text": (("data", "preview", "rendered", "--out", "x.txt"), 2, ".png"),
     "preview into nothing": (("data", "preview", "rendered", "--out", "absent/x.png"), 2, "not a folder"),
-    "gate of nothing": (("gate", "absent"), 5, "absent: cannot be read"),
+    "gate of nothing": (("gate", "absent"), 2, "absent: there is no such file"),
     "gate of settings": (("gate", "safeml.toml"), 5, "not valid JSON"),
     "gate of 300 letters": (("gate", LONG), 2, "255 between slashes"),
-    "report of nothing": (("report", "absent"), 5, "absent: cannot be read"),
+    "report of nothing": (("report", "absent"), 2, "absent: there is no such file"),
     "train into 300 letters": (("train", "recipe.toml", "--out", LONG), 2, "255 between slashes"),
-    "scan nothing": (("scan", "absent"), 5, "no such file"),
+    "scan nothing": (("scan", "absent"), 2, "no such file"),
     "scan a pipe": (("scan", "pipe"), 5, "not a regular file"),
 }
 
