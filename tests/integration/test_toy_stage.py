@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -87,11 +88,33 @@ def test_init_writes_its_gate(project: Path) -> None:
     [gate] = [gate for gate in written if gate["stage"] == TOY.name]
     assert gate["id"] == TOY.gates[0].id
     assert gate["threshold"] == TOY.gates[0].threshold
+    accepted = tomllib.loads((project / "new.toml").read_text())["accepted"]
+    assert {entry["stage"] for entry in accepted} == {"physical"}
+    assert {entry["owner"] for entry in accepted} == {""}
 
 
 def test_the_quick_profile_takes_its_quick_form(project: Path) -> None:
     assert finish(project, "quick", "--profile", "quick").returncode == 1
     assert toy_result(read_run(project / "quick")).provenance.settings["images"] == 4
+
+
+def test_another_limit_needs_force_and_stays_named(project: Path) -> None:
+    folder = project / "limits"
+    shutil.copytree(project / "run", folder)
+    loose = project / "loose.toml"
+    loose.write_text((project / "safeml.toml").read_text().replace("threshold = 0.5", "threshold = 0.4"))
+    before = (folder / "results.json").read_bytes()
+    paths = ["audit", "--config", loose, "--out", folder]
+    refused = toy(*paths)
+    assert refused.returncode == 2
+    assert "was lowered: >= 0.5 before, >= 0.4 now" in refused.stderr
+    assert (folder / "results.json").read_bytes() == before
+    for more in (["--force"], []):  # the second run is compared with the first limit as well
+        done = toy(*paths, *more)
+        assert done.returncode == 1, done.stderr
+        assert "LOOSER      Gate dimmed (dimmed_accuracy) was lowered: >= 0.5 before" in done.stdout
+        assert [change.kind for change in read_run(folder).loosened] == ["lowered"]
+    assert "Looser limits" in (folder / "index.html").read_text()
 
 
 def test_the_table_of_stages_names_it() -> None:
