@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,6 +59,7 @@ def audit(
     force: bool = False,
     accept_quick: bool = False,
     baseline: Run | None = None,
+    only: Collection[str] = (),
     stages: Sequence[Stage[Any]] = STAGES,
     finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
@@ -69,6 +70,7 @@ def audit(
     force: write into a folder with another run, or with other limits.
     accept_quick: the user accepts that the quick profile decides; without it such a run does not pass.
     baseline: an earlier run; gates that are looser than its gates are recorded, as are those of the folder's earlier run.
+    only: the stages to measure, () for all; the others are read from the folder, or skipped.
     Raises ConfigError if the folder is in use, or holds another run or other limits.
     """
     started = datetime.now(UTC)
@@ -89,7 +91,9 @@ def audit(
         sweep(folder)
         journal = Journal(folder)
         done = {
-            stage.name: _stage(stage, subject, config, journal, (number, len(stages)))
+            stage.name: _stage(
+                stage, subject, config, journal, (number, len(stages)), not only or stage.name in only
+            )
             for number, stage in enumerate(stages)
         }
         interruption.check()
@@ -163,17 +167,24 @@ def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple
 
 
 def _stage(
-    stage: Stage[Any], subject: Subject, config: Config, journal: Journal, number: tuple[int, int]
+    stage: Stage[Any],
+    subject: Subject,
+    config: Config,
+    journal: Journal,
+    number: tuple[int, int],
+    measured: bool,
 ) -> tuple[KeptStage, bool]:
-    """Return the stored stage, or measure and store it; and whether it was stored."""
+    """Return the stored stage, or measure and store it where `measured`; and whether it was stored."""
     interruption.check()
     settings = settings_of(config.stages, stage)
     if not settings.enabled:
-        reason = f"[stages.{stage.name}] enabled = false in the configuration"
-        skipped = StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
-        return KeptStage(skipped, 0.0), False
+        return _skipped(stage, f"[stages.{stage.name}] enabled = false in the configuration"), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
+    if kept is None and not measured:
+        return _skipped(
+            stage, "it is not among the stages of --only, and the folder holds no result of it"
+        ), False
     subject.inputs.progress(Phase(f"{stage.title} (stored)" if kept else stage.title), *number)
     if kept is not None:
         journal.clear(
@@ -189,6 +200,10 @@ def _stage(
     if result.status != "error":
         journal.keep_stage(result, key, seconds)
     return KeptStage(result, seconds), False
+
+
+def _skipped(stage: Stage[Any], reason: str) -> KeptStage:
+    return KeptStage(StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason), 0.0)
 
 
 def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Path) -> StageResult:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from safeml.cli.needs import tensorflow_needed
+from safeml.cli.outputs import GITHUB, JSON, SARIF, check_outputs, publish
 from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError
+from safeml.settings.errors import suggest
 
 if TYPE_CHECKING:
     from safeml.config.audit import Config
@@ -27,6 +30,10 @@ ACCEPT_QUICK = typer.Option(
 )
 BASELINE = typer.Option(
     "--baseline", help="An earlier run (its folder or results.json); gates that are looser now are named."
+)
+ONLY = typer.Option(
+    "--only",
+    help="Measure only this stage; may be repeated. Other stages are read from the run folder, or are missing evidence.",
 )
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
@@ -76,10 +83,14 @@ def audit(
     data_root: Annotated[Path | None, DATA_ROOT] = None,
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
+    only: Annotated[list[str] | None, ONLY] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    as_json: Annotated[bool, JSON] = False,
+    github: Annotated[bool, GITHUB] = False,
+    sarif: Annotated[Path | None, SARIF] = None,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
     from safeml.config.audit import load_config
@@ -90,7 +101,8 @@ def audit(
             f"{config}: model.recipe is set, not model.path; use `safeml run`, which trains the model first."
         )
     path = model or config.parent / settings.model.path
-    _audit(config, settings, path, data_root, profile, out, exit_zero, accept_quick, baseline, force)
+    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    _audit(config, settings, path, options, as_json, github, sarif)
 
 
 def run(
@@ -98,68 +110,98 @@ def run(
     data_root: Annotated[Path | None, DATA_ROOT] = None,
     profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
+    only: Annotated[list[str] | None, ONLY] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    as_json: Annotated[bool, JSON] = False,
+    github: Annotated[bool, GITHUB] = False,
+    sarif: Annotated[Path | None, SARIF] = None,
 ) -> None:
     """Train the configured recipe, unless its model exists already, then audit."""
     from safeml.config.audit import load_config
 
     settings = load_config(config)
+    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    options.check(sarif)  # before hours of training
     if settings.model.recipe:
         from safeml.cli.training import prepared_recipe, train_recipe
         from safeml.data.place import Place
         from safeml.recipes import trained_folder
         from safeml.surrogate import check_surrogate
 
-        check_surrogate(settings, Place(config.parent, data_root))  # before hours of training
+        check_surrogate(settings, Place(config.parent, data_root))
         recipe = config.parent / settings.model.recipe
         prepared = prepared_recipe(recipe, data_root)
         folder = trained_folder(config.parent / settings.run.reports, prepared)
         path = train_recipe(prepared, folder)
     else:
         path = config.parent / settings.model.path
-    _audit(config, settings, path, data_root, profile, out, exit_zero, accept_quick, baseline, force)
+    _audit(config, settings, path, options, as_json, github, sarif)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of an audit, as on the command line."""
+
+    data_root: Path | None
+    profile: str
+    out: Path | None
+    only: tuple[str, ...]
+    exit_zero: bool
+    accept_quick: bool
+    baseline: Path | None
+    force: bool
+
+    def check(self, sarif: Path | None) -> None:
+        """Raise ConfigError for an unknown stage or a file that cannot be written."""
+        from safeml.stages import STAGES
+
+        names = [stage.name for stage in STAGES]
+        for name in self.only:
+            if name not in names:
+                raise ConfigError(
+                    f'--only: there is no stage "{name}"{suggest(name, names)}; `safeml list stages` lists them.'
+                )
+        if self.data_root is not None:
+            check_name(self.data_root)
+        check_outputs(sarif)
 
 
 def _audit(
     config: Path,
     settings: Config,
     model: Path,
-    data_root: Path | None,
-    profile: str,
-    out: Path | None,
-    exit_zero: bool,
-    accept_quick: bool,
-    baseline: Path | None,
-    force: bool,
+    options: Options,
+    as_json: bool,
+    github: bool,
+    sarif: Path | None,
 ) -> None:
     """Audit with `settings`, already read from the file `config` and checked."""
     from safeml import pipeline
     from safeml.cli.progress import progress_bar
     from safeml.cli.results import recorded
-    from safeml.cli.show import show_verdict
     from safeml.data.place import Place
     from safeml.report.write import write_report
 
-    if data_root is not None:
-        check_name(data_root)
-    place = Place(config.parent, data_root)
-    earlier = recorded(baseline) if baseline is not None else None
+    options.check(sarif)
+    place = Place(config.parent, options.data_root)
+    earlier = recorded(options.baseline) if options.baseline is not None else None
     with tensorflow_needed(), progress_bar() as progress:
         result, _, folder = pipeline.audit(
             settings,
             place,
             model,
-            out,
-            profile,
+            options.out,
+            options.profile,
             shown_command(),
             progress,
-            force=force,
-            accept_quick=accept_quick,
+            force=options.force,
+            accept_quick=options.accept_quick,
             baseline=earlier,
+            only=options.only,
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
-    show_verdict(result, folder)
-    raise typer.Exit(0 if exit_zero else result.verdict.exit_code)
+    publish(result, folder, config, as_json, github, sarif)
+    raise typer.Exit(0 if options.exit_zero else result.verdict.exit_code)

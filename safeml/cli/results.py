@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from safeml.cli.audit import ACCEPT_QUICK, BASELINE
+from safeml.cli.outputs import GITHUB, JSON, JUNIT, SARIF, check_outputs, publish
 from safeml.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,20 +37,25 @@ def gate(
     config: Annotated[Path | None, CONFIG] = None,
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
+    as_json: Annotated[bool, JSON] = False,
+    github: Annotated[bool, GITHUB] = False,
+    sarif: Annotated[Path | None, SARIF] = None,
+    junit: Annotated[Path | None, JUNIT] = None,
 ) -> None:
-    """Decide again from recorded evidence. The exit code is the verdict; nothing is written.
+    """Decide again from recorded evidence. The exit code is the verdict; only the requested files are written.
 
     With other limits, or today's waivers, the recorded verdict is printed beside the new one.
     """
-    from safeml.cli.show import plain, show_verdict
+    from safeml.cli.show import plain
     from safeml.verdict_text import verdict_line
 
+    check_outputs(sarif, junit)
     settings = _configured(config)
     recorded_run = recorded(results)
     run = _decided_again(recorded_run, settings, _today(), accept_quick, baseline)
-    show_verdict(run, None)
+    publish(run, None, config, as_json, github, sarif, junit)
     if verdict_line(run) != verdict_line(recorded_run) or settings is not None:
-        typer.echo(plain(f"Recorded, and unchanged in {results}: {verdict_line(recorded_run)}"))
+        typer.echo(plain(f"Recorded, and unchanged in {results}: {verdict_line(recorded_run)}"), err=as_json)
     raise typer.Exit(run.verdict.exit_code)
 
 

@@ -45,6 +45,25 @@ def test_a_run_measures_it_last_and_records_its_settings(project: Path) -> None:
     assert (project / "run" / "stages" / "toy.json").is_file()
 
 
+def test_only_one_stage_is_measured_and_the_others_are_missing_evidence(project: Path) -> None:
+    out = project / "only"
+    done = toy("run", "--config", project / "safeml.toml", "--only", "toy", "--out", out)
+    run = read_run(out)
+    states = {stage.stage: stage.status for stage in run.stages}
+    assert states.pop("toy") == "ok"
+    assert set(states.values()) == {"skipped"}
+    reasons = {stage.stage: stage.reason for stage in run.stages}
+    assert "--only" in reasons["performance"]
+    assert done.returncode == run.verdict.exit_code != 0
+    again = toy("run", "--config", project / "safeml.toml", "--only", "performance", "--out", out)
+    states = {stage.stage: stage.status for stage in read_run(out).stages}
+    assert (states["toy"], states["performance"], states["balance"]) == ("ok", "ok", "skipped")
+    assert "Toy" in again.stderr or TOY.title in again.stderr
+    slip = toy("audit", "--config", project / "safeml.toml", "--only", "toys")
+    assert slip.returncode == 2
+    assert 'did you mean "toy"' in slip.stderr
+
+
 def test_its_gate_decides(project: Path) -> None:
     gates = {result.gate.id: result for result in read_run(project / "run").verdict.gates}
     assert gates["dimmed"].status == "pass"

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from safeml.cli.main import app
+from safeml.cli.outputs import STEP_SUMMARY
 from safeml.errors import ConfigError
 from safeml.report.github import workflow_commands
 from safeml.report.sarif import LEVELS, VERDICT_RULE, sarif
 from safeml.results import Run
 from safeml.settings.lines import threshold_lines
+from safeml.store.files import atomic_write, to_json
 from tests.sample_run import CASES, hostile_run, run_with, sample_run
 
 SETTINGS = """\
@@ -102,3 +107,48 @@ def test_no_text_of_a_user_starts_another_command(made: Run) -> None:
     results = json.loads(sarif(made, "safeml.toml", {}))["runs"][0]["results"]
     assert len(results) == len(lines)
     assert not any(unicodedata.category(c) == "Cc" for entry in results for c in entry["message"]["text"])
+
+
+def gate(folder: Path, *options: object) -> Result:
+    return CliRunner().invoke(app, ["gate", str(folder), *map(str, options)])
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> Path:
+    """A run folder with one failed gate."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    atomic_write(folder / "results.json", to_json(run_with("fail")))
+    return folder
+
+
+def test_json_is_all_of_standard_output(failed: Path) -> None:
+    done = gate(failed, "--json")
+    assert done.exit_code == 1
+    assert Run.model_validate_json(done.stdout).verdict.exit_code == 1
+
+
+def test_every_output_of_one_call(failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv(STEP_SUMMARY, str(summary))
+    monkeypatch.chdir(tmp_path)
+    done = gate("run", "--github", "--sarif", "out.sarif", "--junit", "out.xml")  # type: ignore[arg-type]
+    assert done.exit_code == 1
+    assert "::error file=results.json,line=1," in done.stdout
+    assert summary.read_text().startswith("before\n## ")
+    assert json.loads(Path("out.sarif").read_text())["runs"][0]["results"][0]["ruleId"] == VERDICT_RULE
+    assert ET.parse("out.xml").getroot().get("failures") == "1"
+
+
+def test_no_summary_is_written_elsewhere(failed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(STEP_SUMMARY, raising=False)
+    assert gate(failed, "--github").exit_code == 1
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_printed(
+    failed: Path, tmp_path: Path
+) -> None:
+    done = gate(failed, "--sarif", tmp_path / "absent" / "out.sarif")
+    assert isinstance(done.exception, ConfigError)
+    assert done.stdout == ""
