@@ -10,7 +10,7 @@ from pydantic import Field
 from safeml.config.gate_checks import check_gates
 from safeml.results import Gate
 from safeml.settings.base import PathText, Settings, validated
-from safeml.settings.data import DataRoles, DataSettings
+from safeml.settings.data import DataRoles
 from safeml.settings.model import ModelSettings
 from safeml.settings.toml_file import read_toml
 from safeml.stages import StageSettings
@@ -42,8 +42,3 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
     config = validated(Config, values, where)
     check_gates(config.gates, config.stages, where)
     return config
-
-
-def data_settings(where: str, **values: Any) -> DataSettings:
-    """Make data settings from the command line, given at the flag or argument `where`."""
-    return validated(DataSettings, {key: value for key, value in values.items() if value is not None}, where)
