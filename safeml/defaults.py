@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -31,11 +32,13 @@ def new_config(
     frames_per_sign: float | None,
     kind: str = "",
     contract: InputSettings | None = None,
+    data_keys: Mapping[str, object] | None = None,
 ) -> str:
     """Return the text of a new `safeml.toml`: model, test data and default gates.
 
     kind: of the data, if their path does not show it.
     contract: result of `safeml inspect`.
+    data_keys: further keys of [data.test], such as label_order.
     """
     quote = _quoted
     kind = kind or data_kind(data)
@@ -43,6 +46,9 @@ def new_config(
         f"frames_per_sign = {frames_per_sign:g}"
         if frames_per_sign is not None
         else "# frames_per_sign = 1   # needed if the data have no track ids; when unsure, the frames of the largest track; 1 declares independent images"
+    )
+    frames += "".join(
+        f"\n{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in (data_keys or {}).items()
     )
     lines = [
         "# Paths are relative to the folder of this file. Adapt every limit below; the report shows it.",

@@ -734,6 +734,8 @@ class ModelIdentity(Record):
 
 
 class DataIdentity(Record):
+    """The data of a role. notes: what is read differently from Keras, or left out, one sentence each."""
+
     role: Literal["test", "train", "valid"]
     name: str
     fingerprint: str
@@ -741,6 +743,7 @@ class DataIdentity(Record):
     classes: int
     signs: Finite | None = None
     clustering: str = "unknown"
+    notes: list[str] = []
 
 
 class Run(Record):

@@ -20,7 +20,14 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
     """
     where = model.where
     if model.outputs != classes:
-        raise InputRefused(f"{where}: gives {model.outputs} outputs; the data have {classes} classes.")
+        remedy = (
+            "If the model was trained on some of these classes, list them in data.test.classes in the order of its outputs."
+            if model.outputs < classes
+            else "If the data lack some of its classes, list all of them in data.test.class_names or class_table."
+        )
+        raise InputRefused(
+            f"{where}: gives {model.outputs} outputs; the data have {classes} classes. {remedy}"
+        )
     height, width, depth = model.input_shape
     wanted = 1 if settings.channels == "grey" else 3
     if depth not in (None, wanted):

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from safeml.cli.data_options import (
+    ClassesOption,
+    ClassTableOption,
+    DecodeOption,
+    LabelOrderOption,
+    data_keys,
+)
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.outputs import GITHUB, JSON, SARIF, check_outputs, publish
 from safeml.cli.paths import check_name, check_room, from_folder, shown_command
@@ -64,6 +71,10 @@ def init(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    label_order: LabelOrderOption = None,
+    class_table: ClassTableOption = None,
+    classes: ClassesOption = None,
+    decode: DecodeOption = None,
 ) -> None:
     """Write a settings file with the default gates, for you to edit."""
     from safeml.defaults import data_kind, new_config
@@ -71,7 +82,10 @@ def init(
 
     check_room(out, force)
     model_path, data_path = from_folder(model, out.parent), from_folder(data, out.parent)
-    atomic_write(out, new_config(model_path, data_path, frames_per_sign, data_kind(data)))
+    keys = data_keys(label_order, class_table, classes, decode)
+    if class_table is not None:
+        keys["class_table"] = from_folder(str(class_table), out.parent)
+    atomic_write(out, new_config(model_path, data_path, frames_per_sign, data_kind(data), data_keys=keys))
     typer.echo(f"{out} written. Next: safeml audit --config {out}")
 
 

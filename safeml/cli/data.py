@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from safeml.cli.data_options import (
+    ClassesOption,
+    ClassTableOption,
+    DecodeOption,
+    LabelOrderOption,
+    data_keys,
+)
+
 app = typer.Typer(help="Fetch or preview a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -40,14 +48,19 @@ def preview(
     ),
     images: Annotated[int, typer.Option(min=1, max=2000, help="Number of images.")] = 172,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random sample.")] = 0,
+    label_order: LabelOrderOption = None,
+    class_table: ClassTableOption = None,
+    classes: ClassesOption = None,
+    decode: DecodeOption = None,
 ) -> None:
-    """Write a contact sheet of sample images, in class order."""
+    """Write a contact sheet of sample images, in class order, and print the number of images and the classes."""
     import io
 
     import numpy as np
 
     from safeml.cli.paths import check_name, check_room
-    from safeml.config.audit import data_settings
+    from safeml.cli.show import plain
+    from safeml.config.data import data_settings
     from safeml.data.contact_sheet import contact_sheet
     from safeml.data.place import Place
     from safeml.errors import ConfigError
@@ -60,8 +73,12 @@ def preview(
     check_room(out, force=True)
     if path:
         check_name(path)
-    settings = data_settings(f"data preview {kind}", kind=kind, path=path, seed=seed)
+    keys = data_keys(label_order, class_table, classes, decode)
+    settings = data_settings(f"data preview {kind}", kind=kind, path=path, seed=seed, **keys)
     data = Place(Path(), Path()).data(settings)
+    shown = "; ".join(f"{label} {name}" for label, name in enumerate(data.class_names[:6]))
+    more = "; ..." if data.classes > 6 else ""
+    typer.echo(plain(f"{data.name}: {len(data):,} images, {data.classes} classes ({shown}{more})"), err=True)
     chosen = data.sample(images, seed)
     order = np.argsort(chosen.labels, kind="stable")
     picture = io.BytesIO()

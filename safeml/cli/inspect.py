@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from safeml.cli.data_options import (
+    ClassesOption,
+    ClassTableOption,
+    DecodeOption,
+    LabelOrderOption,
+    data_keys,
+)
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError, ExitCode, InputRefused
@@ -16,7 +23,8 @@ if TYPE_CHECKING:
     from safeml.contracts.records import Outcome
     from safeml.settings.data import DataSettings
 
-ROWS, WIDTH = 8, 110
+ROWS = 8
+PIPED_WIDTH = 400  # wider than any table, so that nothing is cut where there is no terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +54,10 @@ def inspect(
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the report page.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random sample.")] = 7,
+    label_order: LabelOrderOption = None,
+    class_table: ClassTableOption = None,
+    classes: ClassesOption = None,
+    decode: DecodeOption = None,
 ) -> None:
     """Determine the input contract (channels, range, class order) of a model, and write settings with it.
 
@@ -53,7 +65,7 @@ def inspect(
     """
     from safeml.classifiers.load import load_model
     from safeml.cli.progress import progress_bar
-    from safeml.config.audit import data_settings
+    from safeml.config.data import data_settings
     from safeml.contracts.decide import inspect_model
     from safeml.data.place import Place
     from safeml.defaults import data_kind
@@ -67,7 +79,10 @@ def inspect(
         check_name(report)
         if report.exists() and not report.is_dir():
             raise ConfigError(f"{report}: is a file; expected a folder for the page in --report.")
-    settings = data_settings("--data", kind=data_kind(data), path=data, frames_per_sign=frames_per_sign)
+    keys = data_keys(label_order, class_table, classes, decode)
+    settings = data_settings(
+        "--data", kind=data_kind(data), path=data, frames_per_sign=frames_per_sign, **keys
+    )
     labelled = Place(Path(), Path()).data(settings)
     with tensorflow_needed():
         opened = load_model(model)
@@ -103,7 +118,10 @@ def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None
     key = contract_key(outcome.winner.settings, outcome.pixels_fingerprint, outcome.model_fingerprint)
     contract = outcome.winner.settings.model_copy(update={"chosen_on": key})
     model_path, data_path = from_folder(str(model), out.parent), from_folder(data.path, out.parent)
-    atomic_write(out, new_config(model_path, data_path, data.frames_per_sign, data.kind, contract))
+    keys = data.model_dump(include={"label_order", "class_table", "classes", "decode"}, exclude_defaults=True)
+    if data.class_table:
+        keys["class_table"] = from_folder(data.class_table, out.parent)
+    atomic_write(out, new_config(model_path, data_path, data.frames_per_sign, data.kind, contract, keys))
 
 
 def _show(outcome: Outcome) -> None:
@@ -116,7 +134,7 @@ def _show(outcome: Outcome) -> None:
 
     if outcome.tried:
         table = Table(box=None, pad_edge=False)
-        table.add_column("contract", no_wrap=True)
+        table.add_column("contract", overflow="fold")
         for head in ("accuracy", "95 % interval", "images", "loss relative to the best"):
             table.add_column(head, justify="right", no_wrap=True)
         for entry in outcome.tried[:ROWS]:
@@ -129,7 +147,8 @@ def _show(outcome: Outcome) -> None:
                 f"{percent(lost.value)} ({interval(lost.low, lost.high)})" if lost else "",
             )
         console = Console(markup=False, highlight=False)
-        console.width = max(console.width, WIDTH)
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH
         console.print(table)
         more = len(outcome.tried) - ROWS
         if more > 0:

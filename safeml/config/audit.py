@@ -10,7 +10,7 @@ from pydantic import Field
 from safeml.config.gate_checks import check_accepted, check_gates
 from safeml.results import Accepted, Gate
 from safeml.settings.base import PathText, Settings, validated
-from safeml.settings.data import DataRoles, DataSettings
+from safeml.settings.data import DataRoles
 from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
 from safeml.settings.toml_file import read_toml
@@ -56,8 +56,3 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
     check_gates(config.gates, config.stages, where)
     check_accepted(config.accepted, config.gates, config.stages, where)
     return config
-
-
-def data_settings(where: str, **values: Any) -> DataSettings:
-    """Make data settings from the command line, given at the flag or argument `where`."""
-    return validated(DataSettings, {key: value for key, value in values.items() if value is not None}, where)

@@ -74,9 +74,25 @@ def _unproven(lost: Metric) -> str:
 
 def wrong_classes(where: str, outputs: int, data: ImageDataset) -> str:
     """State that the model has another number of classes."""
+    return f"{where}: the model has {outputs} outputs, but the data {data.name} have {data.classes} classes. {_remedy(outputs, data)}"
+
+
+def _remedy(outputs: int, data: ImageDataset) -> str:
+    """State which setting makes the classes of the data those of the model, if one can."""
+    present = len(set(data.labels.tolist()))
+    if outputs == present < data.classes:
+        return (
+            f"Only {present} classes have images: if the model has exactly these, set label_order (--label-order), or list "
+            "them in classes (--classes) in the order of the outputs."
+        )
+    if outputs < data.classes:
+        return (
+            f"If the model was trained on {outputs} of these classes, list them in the order of its outputs in "
+            "data.test.classes (--classes, such as 0-18,20-42); the images of other classes are then left out and counted."
+        )
     return (
-        f"{where}: the model has {outputs} outputs, but the data {data.name} have {data.classes} classes. Supply data of "
-        "the classes in training."
+        "If the data lack some classes of the model, list all its classes in class_names or in a table (--class-table), else "
+        "supply data of the classes in training."
     )
 
 
@@ -122,7 +138,7 @@ def swapped(found: Permutation, given: tuple[int, ...] | None) -> str:
 
 def notes(model: Model, data: ImageDataset, was_tried: bool) -> tuple[str, ...]:
     """Return notes on the measurement that apply to every outcome."""
-    found = [STANDING]
+    found = [STANDING, *data.notes]
     if not was_tried:
         return tuple(found)
     height, width, depth = model.input_shape

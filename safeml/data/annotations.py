@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,17 @@ import numpy as np
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS, Limits
 
+# Words for one thing in public tables, as `plain_name` writes them. They are proposed, never taken.
+_SYNONYMS = (
+    ("classid", "class", "label", "labels", "id", "target", "y"),
+    ("path", "filename", "file", "image", "imagepath", "filepath", "img"),
+    ("width", "w"),
+    ("height", "h"),
+    ("roix1", "xmin", "x1"),
+    ("roiy1", "ymin", "y1"),
+    ("roix2", "xmax", "x2"),
+    ("roiy2", "ymax", "y2"),
+)
 BOX_COLUMNS = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 
 
@@ -43,7 +55,7 @@ class Row:
 
 
 def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) -> list[Row]:
-    """Read the rows of a CSV file with a header, separated by `;` or `,` (as in the header).
+    """Read the rows of a CSV file with a header, separated by `;`, tab or `,` (the first of these in the header).
 
     A byte-order mark and any line ending are accepted; empty lines are skipped.
 
@@ -62,16 +74,19 @@ def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) ->
     except UnicodeDecodeError as error:
         raise InputRefused(f"{path}: is not UTF-8 text; save it as UTF-8 CSV.") from error
     first_line = text.split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=";" if ";" in first_line else ",", strict=True
-    )
+    separator = next((mark for mark in ";\t" if mark in first_line), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[Row] = []
     try:
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in required if name not in header]
         if missing or len(set(header)) != len(header):
             problem = f"has no column {missing[0]}" if missing else "names a column twice"
-            raise InputRefused(f"{path}:1: {problem}; expected a header with {', '.join(required)}.")
+            near = _similar(missing[0], header) if missing else ""
+            hint = f' (did you mean "{near}"? Rename it)' if near else ""
+            raise InputRefused(
+                f"{path}:1: {problem}{hint}; expected a header with {', '.join(required) or 'a name for each column'}."
+            )
         for cells in reader:
             if not cells:
                 continue
@@ -88,20 +103,18 @@ def read_rows(path: Path, required: tuple[str, ...], limits: Limits = LIMITS) ->
     return rows
 
 
-def read_class_names(path: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
-    """Read K class names from a CSV file with the columns ClassId and SignName, with each id of 0..K-1 once."""
-    rows = read_rows(path, ("ClassId", "SignName"))
-    if len(rows) > limits.classes:
-        raise InputRefused(f"{path}: has {len(rows):,} classes; the limit is {limits.classes:,}.")
-    names: dict[int, str] = {}
-    for row in rows:
-        label = row.class_id(len(rows))
-        if label in names:
-            raise InputRefused(
-                f"{row.where}: class id {label} occurs twice; expected each id of 0-{len(rows) - 1} once."
-            )
-        names[label] = row.cells["SignName"].strip()
-    return tuple(names[label] for label in range(len(rows)))
+def plain_name(name: str) -> str:
+    """Return a column name without case and separators: "Class_ID" and "classId" are "classid"."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _similar(wanted: str, header: list[str]) -> str:
+    """Return the column in `header` that may be meant by `wanted`, or ""."""
+    plain = {plain_name(name): name for name in header}
+    synonyms = next((group for group in _SYNONYMS if plain_name(wanted) in group), ())
+    meant = next((plain[word] for word in (plain_name(wanted), *synonyms) if word in plain), "")
+    near = difflib.get_close_matches(plain_name(wanted), plain, n=1)
+    return meant or (plain[near[0]] if near else "")
 
 
 def track_numbers(labels: np.ndarray, tracks: np.ndarray, source: str, limits: Limits = LIMITS) -> np.ndarray:

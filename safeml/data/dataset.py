@@ -28,6 +28,7 @@ class ImageDataset:
     groups: group column name -> str [N].
     ids: int64 [N]; the number of each image in its source, which a subset preserves.
     costs: float64 [K, K] in 0..1 or None; the user's cost of predicting class j for class i.
+    notes: what a reader must know of how the files were read, one sentence each, with counts.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ImageDataset:
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     ids: np.ndarray | None = None
     costs: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -132,18 +134,51 @@ class ImageDataset:
             ids=pick(self.ids),
         )
 
-    def only(self, names: tuple[str, ...]) -> ImageDataset:
-        """Return the images of the classes `names`, renumbered in that order. Raises ConfigError for an unknown name."""
-        unknown = [name for name in names if name not in self.class_names]
-        if unknown:
+    def only(self, classes: tuple[str | int, ...]) -> ImageDataset:
+        """Return the images of `classes` (names or class ids), renumbered in that order; a note counts the others.
+
+        Raises:
+            ConfigError: an unknown class, or one that occurs twice.
+        """
+        numbers = [self._class_id(entry) for entry in classes]
+        if len(set(numbers)) < len(numbers):
+            twice = next(number for number in numbers if numbers.count(number) > 1)
             raise ConfigError(
-                f'{self.name}: there is no class called "{unknown[0]}"{suggest(unknown[0], list(self.class_names))}.'
+                f'{self.name}: classes names "{self.class_names[twice]}" twice; expected each once.'
             )
-        numbers = np.array([self.class_names.index(name) for name in names])
         chosen = self.take(np.flatnonzero(np.isin(self.labels, numbers)))
-        labels = np.argmax(chosen.labels[:, None] == numbers, axis=1).astype(np.int64)
+        labels = np.argmax(chosen.labels[:, None] == np.array(numbers), axis=1).astype(np.int64)
+        others = [name for number, name in enumerate(self.class_names) if number not in numbers]
+        notes = self.notes
+        if others:
+            shown = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+            notes = (
+                *notes,
+                f"{len(self) - len(chosen):,} of {len(self):,} images are not used, because their classes are left out of "
+                f"the setting classes ({len(others)} of {self.classes}): {shown}.",
+            )
         costs = None if self.costs is None else self.costs[np.ix_(numbers, numbers)]
-        return replace(chosen, labels=labels, class_names=names, costs=costs)
+        return replace(
+            chosen,
+            labels=labels,
+            costs=costs,
+            class_names=tuple(self.class_names[number] for number in numbers),
+            notes=notes,
+        )
+
+    def _class_id(self, entry: str | int) -> int:
+        """Return the class id of a name or an id."""
+        if isinstance(entry, int):
+            if entry >= self.classes:
+                raise ConfigError(
+                    f"{self.name}: classes has the id {entry}; with {self.classes} classes, ids are 0-{self.classes - 1}."
+                )
+            return entry
+        if entry not in self.class_names:
+            raise ConfigError(
+                f'{self.name}: there is no class called "{entry}"{suggest(entry, list(self.class_names))}.'
+            )
+        return self.class_names.index(entry)
 
     def sample(self, count: int, seed: int) -> ImageDataset:
         """Draw a simple random sample of `count` images without replacement, in source order.

@@ -2,7 +2,8 @@
 
     official   [GTSRB/]Final_Training/Images/000CC/TTTTT_FFFFF.ppm and GT-000CC.csv  (track T, frame F of class C)
                [GTSRB/]Final_Test/Images/NNNNN.ppm, with GT-final_test.csv beside them or up to three folders above
-    Kaggle     Train.csv and Test.csv, whose column Path names PNG files; training files are CC_TTTTT_FFFFF.png
+    Kaggle     Train.csv and Test.csv, whose column Path names PNG files; training files are CC_TTTTT_FFFFF.png;
+               the columns of sizes and boxes may be missing
 
 J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel, "Man vs. computer: Benchmarking machine learning algorithms for traffic
 sign recognition", Neural Networks 32 (2012). Tracks of the test images are not published.
@@ -19,12 +20,13 @@ import numpy as np
 
 from safeml.data.annotations import BOX_COLUMNS, Row, read_rows, scale_boxes, track_numbers
 from safeml.data.dataset import ImageDataset
-from safeml.data.images import read_pixels, resolve_inside
+from safeml.data.images import Decode, read_pixels, resolve_inside
 from safeml.data.signs import CLASS_NAMES
 from safeml.data.splits import split_by_track
 from safeml.errors import ConfigError, InputRefused
 
-COLUMNS = ("Width", "Height", *BOX_COLUMNS, "ClassId")
+SIZE_COLUMNS = ("Width", "Height")
+COLUMNS = (*SIZE_COLUMNS, *BOX_COLUMNS, "ClassId")
 TEST_LABELS = "GT-final_test.csv"
 UNLABELLED = "GT-final_test.test.csv"
 _TRACK = re.compile(r"(?:\d+_)?(\d{5})_(\d{5})\.\w+", re.ASCII)
@@ -46,6 +48,7 @@ def load(
     size: int = 32,
     frames_per_sign: float | None = None,
     valid_fraction: float = 0.0,
+    decode: Decode = "upright",
 ) -> ImageDataset:
     """Load the training or test set of GTSRB under the folder `path`; the layout is detected.
 
@@ -55,9 +58,10 @@ def load(
         size: height and width to which each whole image is resized (Pillow, bilinear).
         frames_per_sign: the declared mean number of frames of one sign; only the test set, without tracks, needs it.
         valid_fraction: share of the training tracks of each class, 0..1, in "valid" and not in "train".
+        decode: "upright", or "keras" to ignore EXIF orientation and transparency.
 
     Returns:
-        uint8 RGB images with labels, boxes and original sizes; "train" and "valid" with tracks. The ids of official
+        uint8 RGB images with labels, original sizes, and boxes where the table has them; "train" and "valid" with tracks. The ids of official
         test images are their file numbers.
 
     Raises:
@@ -75,40 +79,72 @@ def load(
         )
     if not 1 <= size <= 4096:
         raise ConfigError(f"gtsrb: size is {size}; expected 1 to 4096 pixels.")
-    dataset = _read(root, _find(root, split), split == "test", size, frames_per_sign)
+    dataset = _read(root, _find(root, split), split == "test", size, frames_per_sign, decode)
     if split == "test" or valid_fraction == 0:
         return dataset
     return split_by_track(dataset, {"train": 1 - valid_fraction, "valid": valid_fraction}, _VALID_SEED)[split]
 
 
 def _read(
-    root: Path, listed: Sequence[_Listed], test: bool, size: int, frames_per_sign: float | None
+    root: Path,
+    listed: Sequence[_Listed],
+    test: bool,
+    size: int,
+    frames_per_sign: float | None,
+    decode: Decode,
 ) -> ImageDataset:
     _refuse_unlisted(listed)
     labels = np.array([item.row.class_id(len(CLASS_NAMES)) for item in listed], np.int64)
-    stated = np.array([[item.row.integer("Height"), item.row.integer("Width")] for item in listed], np.int32)
-    boxes = np.array([[item.row.integer(column) for column in BOX_COLUMNS] for item in listed], np.int64)
     tracks = None if test else track_numbers(labels, np.array([_track(item) for item in listed]), str(root))
-    images, original_size = read_pixels([item.path for item in listed], size)
-    differ = (stated != original_size).any(axis=1)
-    if differ.any():
-        index = int(np.flatnonzero(differ)[0])
-        high, wide = original_size[index]
-        raise InputRefused(
-            f"{listed[index].row.where}: says {stated[index, 1]} x {stated[index, 0]} pixels, but {listed[index].path.name} "
-            f"has {wide} x {high}; expected the original images, because boxes are in their pixels."
-        )
+    edges = _integers(listed, BOX_COLUMNS)
+    pixels = read_pixels([item.path for item in listed], size, decode)
+    _check_sizes(listed, pixels.original_size)
+    boxes = None if edges is None else scale_boxes(edges, pixels.original_size, size, size, str(root))
     return ImageDataset(
         name=f"gtsrb {'test' if test else 'train'}",
-        images=images,
+        images=pixels.images,
         labels=labels,
         class_names=CLASS_NAMES,
         tracks=tracks,
         frames_per_sign=frames_per_sign,
-        boxes=scale_boxes(boxes, original_size, size, size, str(root)),
-        original_size=original_size,
+        boxes=boxes,
+        original_size=pixels.original_size,
         ids=_file_numbers(listed) if test else None,
+        notes=pixels.notes,
     )
+
+
+def _integers(listed: Sequence[_Listed], columns: tuple[str, ...]) -> np.ndarray | None:
+    """Return int64 [N, len(columns)], or None if the tables have none of the columns.
+
+    Raises:
+        InputRefused: some of the columns are missing, or the tables differ in them.
+    """
+    for item in listed:
+        present = [column for column in columns if column in item.row.cells]
+        if present and len(present) < len(columns):
+            missing = next(column for column in columns if column not in present)
+            raise InputRefused(
+                f"{item.row.where}: has the column {present[0]} but not {missing}; expected all of {', '.join(columns)}, or none."
+            )
+    if columns[0] not in listed[0].row.cells:
+        return None
+    return np.array([[item.row.integer(column) for column in columns] for item in listed], np.int64)
+
+
+def _check_sizes(listed: Sequence[_Listed], original_size: np.ndarray) -> None:
+    """Raise InputRefused where an image has another size than its table states: boxes are in pixels of the original."""
+    stated = _integers(listed, SIZE_COLUMNS)
+    if stated is None:
+        return
+    differ = (stated != original_size[:, ::-1]).any(axis=1)
+    if differ.any():
+        index = int(np.flatnonzero(differ)[0])
+        high, wide = original_size[index]
+        raise InputRefused(
+            f"{listed[index].row.where}: says {stated[index, 0]} x {stated[index, 1]} pixels, but {listed[index].path.name} "
+            f"has {wide} x {high}; expected the original images, because boxes are in their pixels."
+        )
 
 
 def _find(root: Path, split: str) -> list[_Listed]:
@@ -119,7 +155,7 @@ def _find(root: Path, split: str) -> list[_Listed]:
         if kaggle.is_file():
             return [
                 _Listed(resolve_inside(base, row.cells["Path"]), row)
-                for row in read_rows(kaggle, (*COLUMNS, "Path"))
+                for row in read_rows(kaggle, ("ClassId", "Path"))
             ]
         folder = base / ("Final_Test" if part == "test" else "Final_Training") / "Images"
         if folder.is_dir():

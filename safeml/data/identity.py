@@ -26,4 +26,5 @@ def data_identity(role: Role, data: ImageDataset) -> DataIdentity:
         classes=data.classes,
         signs=signs,
         clustering=clustering,
+        notes=list(data.notes),
     )

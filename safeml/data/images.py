@@ -9,6 +9,9 @@ Conversion to 8-bit RGB:
     any transparency           composited over mid-grey (128), so that neither hidden pixels nor a bright or dark ground show
     CMYK, YCbCr, Lab           Pillow's conversion, without the colour profile
     floating point             refused: its range is not declared
+
+An EXIF orientation is applied. Keras (`load_img`, `image_dataset_from_directory`) ignores orientation and transparency, so
+either is counted and reported, and decode = "keras" reads such files as Keras does.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -28,6 +34,9 @@ from safeml.limits import LIMITS, Limits
 # Decoders by content, not by file name; Pillow's other decoders, about forty, are attack surface.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP")
 _GROUND = (128, 128, 128, 255)
+Decode = Literal["upright", "keras"]
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_TURNED, _TRANSPARENT = "turned", "transparent"
 # Errors of Pillow's decoders on damaged files.
 _DAMAGED = (
     OSError,
@@ -40,6 +49,20 @@ _DAMAGED = (
     struct.error,
     zlib.error,
 )
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded image files.
+
+    images: uint8 [N, size, size, 3], RGB, 0..255.
+    original_size: int32 [N, 2]; height and width before resizing.
+    notes: one sentence per way in which files are read differently from Keras, with the number of images.
+    """
+
+    images: np.ndarray
+    original_size: np.ndarray
+    notes: tuple[str, ...]
 
 
 def resolve_inside(root: Path, name: str) -> Path:
@@ -58,8 +81,17 @@ def resolve_inside(root: Path, name: str) -> Path:
     return target
 
 
-def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
-    """Read the image file at `path` as 8-bit RGB, rotated by its EXIF orientation.
+def read_image(
+    path: Path,
+    limits: Limits = LIMITS,
+    decode: Decode = "upright",
+    seen: Counter[str] | None = None,
+) -> Image.Image:
+    """Read the image file at `path` as 8-bit RGB.
+
+    Args:
+        decode: "upright" applies the EXIF orientation and composites transparency over mid-grey; "keras" ignores both.
+        seen: counts the images that have an orientation or transparent pixels.
 
     Raises:
         InputRefused: not a regular file, too large (file or pixels), not PNG, JPEG, PPM, BMP or WebP by content,
@@ -82,7 +114,10 @@ def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
                     )
                 if getattr(image, "n_frames", 1) != 1:
                     raise InputRefused(f"{path}: has more than one frame; expected a still image.")
-                return _to_rgb(ImageOps.exif_transpose(image), path)
+                counts = Counter() if seen is None else seen
+                counts[_TURNED] += image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+                turned = ImageOps.exif_transpose(image) if decode == "upright" else image
+                return _to_rgb(turned, path, decode, counts)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputRefused(
             f"{path}: declares too many pixels; the limit is {limits.image_pixels:,} pixels."
@@ -97,11 +132,8 @@ def read_image(path: Path, limits: Limits = LIMITS) -> Image.Image:
         ) from error
 
 
-def read_pixels(paths: Sequence[Path], size: int) -> tuple[np.ndarray, np.ndarray]:
+def read_pixels(paths: Sequence[Path], size: int, decode: Decode = "upright") -> Pixels:
     """Read all images at `paths`, each resized as a whole to size x size (Pillow, bilinear).
-
-    Returns:
-        uint8 [N, size, size, 3] RGB, and int32 [N, 2] with height and width before resizing.
 
     Raises:
         InputRefused: there are more images than the limits allow, or one of them is refused by `read_image`.
@@ -109,11 +141,29 @@ def read_pixels(paths: Sequence[Path], size: int) -> tuple[np.ndarray, np.ndarra
     check_room(len(paths), size)
     pixels = np.empty((len(paths), size, size, 3), np.uint8)
     original_size = np.empty((len(paths), 2), np.int32)
+    seen: Counter[str] = Counter()
     for index, path in enumerate(paths):
-        image = read_image(path)
+        image = read_image(path, decode=decode, seen=seen)
         original_size[index] = image.height, image.width
         pixels[index] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels, original_size
+    return Pixels(pixels, original_size, _notes(seen, len(paths), decode))
+
+
+def _notes(seen: Counter[str], images: int, decode: Decode) -> tuple[str, ...]:
+    """Return one sentence for orientation and one for transparency, where any image has it."""
+    upright = decode == "upright"
+    words = {
+        _TURNED: ("have an EXIF orientation", "were turned upright", "leaves them as they are stored"),
+        _TRANSPARENT: ("have transparent pixels", "were composited over mid-grey", "drops the transparency"),
+    }
+    return tuple(
+        f"{seen[kind]:,} of {images:,} images {have} and {done}; Keras {otherwise}. If the model was trained on files read by "
+        'Keras, set decode = "keras".'
+        if upright
+        else f'{seen[kind]:,} of {images:,} images {have}, which decode = "keras" ignores, as Keras does.'
+        for kind, (have, done, otherwise) in words.items()
+        if seen[kind]
+    )
 
 
 def check_room(images: int, size: int, limits: Limits = LIMITS) -> None:
@@ -125,7 +175,7 @@ def check_room(images: int, size: int, limits: Limits = LIMITS) -> None:
         )
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_rgb(image: Image.Image, path: Path, decode: Decode, seen: Counter[str]) -> Image.Image:
     """Convert to 8-bit RGB by the rules at the top of this file."""
     if image.mode == "F":
         raise InputRefused(f"{path}: has floating-point pixels of undeclared range; expected 8 or 16 bits.")
@@ -135,6 +185,9 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
             raise InputRefused(f"{path}: has pixels outside 0..65535; expected 8 or 16 bits.")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        opaque = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", opaque.size, _GROUND), opaque).convert("RGB")
+        layered = image.convert("RGBA")
+        seen[_TRANSPARENT] += layered.getextrema()[3][0] < 255
+        if decode == "upright":
+            return Image.alpha_composite(Image.new("RGBA", layered.size, _GROUND), layered).convert("RGB")
+        return (layered if image.mode in ("La", "RGBa") else image).convert("RGB")
     return image.convert("RGB")

@@ -26,13 +26,13 @@ from typing import IO
 
 import numpy as np
 
-from safeml.data.annotations import read_class_names, scale_boxes, track_numbers
+from safeml.data.annotations import scale_boxes, track_numbers
+from safeml.data.classes import Known, LabelOrder, known_classes, numbered_classes
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused
 from safeml.limits import LIMITS, Limits
 
 KEYS = ("images", "labels", "track_id", "roi", "width", "height", "file_index", "class_names")
-LABEL_FILE = "labels.csv"
 # Errors of zipfile, zlib and numpy's header parser on damaged files.
 _DAMAGED = (
     OSError,
@@ -62,17 +62,22 @@ class _Header:
 def load(
     path: str | Path,
     name: str | None = None,
-    class_names: tuple[str, ...] | None = None,
+    class_names: tuple[str, ...] = (),
     frames_per_sign: float | None = None,
+    class_table: str | Path = "",
+    label_order: LabelOrder = "ids",
 ) -> ImageDataset:
     """Load the images in the .npz file at `path`.
 
-    Class names are `class_names`, else those in the file, else those of a labels.csv (ClassId,SignName) beside it, else
-    "class 0" to the highest label.
+    Class names are `class_names`, else those of the CSV file `class_table`, else those in the file, else those of a
+    labels.csv (ClassId,SignName) beside it, else "class 0" to the highest label.
 
-        Raises:
-            ConfigError: there is no such file.
-            InputRefused: the file is damaged, too large, or its arrays differ from the table above.
+    Args:
+        label_order: how labels become classes 0..K-1 (see `safeml.data.classes`); by default, each label is the class id.
+
+    Raises:
+        ConfigError: there is no such file, or the class names do not fit the labels.
+        InputRefused: the file is damaged, too large, or its arrays differ from the table above.
     """
     file = Path(path)
     if not file.is_file():
@@ -101,16 +106,24 @@ def load(
     boxes = None
     if original_size is not None and "roi" in arrays and images.ndim == 4:
         boxes = scale_boxes(arrays["roi"], original_size, images.shape[1], images.shape[2], str(file))
+    known = _known(file, arrays, class_names, class_table)
+    numbers = set(labels.tolist())
+    if not numbers or min(numbers) < 0:
+        raise InputRefused(
+            f"{file}: has {f'class id {min(numbers)}' if numbers else 'no rows'}; expected class ids of at least 0."
+        )
+    names, class_of = numbered_classes(numbers, known, label_order, str(file), "label")
     return ImageDataset(
         name=name or file.stem,
         images=images,
-        labels=labels.astype(np.int64),
-        class_names=class_names or _names(file, arrays),
+        labels=np.array([class_of[label] for label in labels.tolist()], np.int64),
+        class_names=names,
         tracks=track_numbers(labels, arrays["track_id"], str(file)) if "track_id" in arrays else None,
         frames_per_sign=frames_per_sign,
         boxes=boxes,
         original_size=original_size,
         ids=arrays["file_index"].astype(np.int64) if "file_index" in arrays else None,
+        notes=known.notes,
     )
 
 
@@ -201,17 +214,13 @@ def _check_integers(file: Path, key: str, values: np.ndarray, shape: tuple[int, 
         )
 
 
-def _names(file: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    if "class_names" in arrays:
-        names = arrays["class_names"]
-        if names.dtype.kind != "U" or names.ndim != 1:
-            raise InputRefused(
-                f"{file}: class_names is {names.dtype} {list(names.shape)}; expected text [K]."
-            )
-        return tuple(str(name) for name in names)
-    if (file.parent / LABEL_FILE).is_file():
-        return read_class_names(file.parent / LABEL_FILE)
-    highest = int(arrays["labels"].max()) if arrays["labels"].size else 0
-    if highest >= LIMITS.classes:
-        raise InputRefused(f"{file}: has class id {highest:,}; the limit is {LIMITS.classes:,} classes.")
-    return tuple(f"class {label}" for label in range(highest + 1))
+def _known(
+    file: Path, arrays: dict[str, np.ndarray], class_names: tuple[str, ...], class_table: str | Path
+) -> Known:
+    """Return the class names of the settings, of the file or of the labels.csv beside it."""
+    if "class_names" not in arrays or class_names or class_table:
+        return known_classes(file.parent, class_names, class_table)
+    names = arrays["class_names"]
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise InputRefused(f"{file}: class_names is {names.dtype} {list(names.shape)}; expected text [K].")
+    return Known(dict(enumerate(map(str, names))), "class_names")

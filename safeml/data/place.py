@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from safeml.settings.data import DataRoles, DataSettings
 from safeml.settings.hazard import HazardSettings
 
 RENDERED_IMAGES = 4300
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,29 @@ class Place:
         return file
 
     def plain(self, settings: DataSettings) -> ImageDataset:
-        """Load the data without the columns measured from pixels, which take longer than reading."""
+        """Load the data without the columns measured from pixels, which take longer than reading.
+
+        What is read differently from Keras, or left out, is logged as a warning.
+        """
+        classes: dict[str, Any] = {"class_names": settings.class_names}
+        if settings.class_table:
+            classes["class_table"] = self.root / settings.class_table
+        if settings.label_order is not None:
+            classes["label_order"] = settings.label_order
         by_kind: dict[str, dict[str, Any]] = {
-            "npz": {},
+            "npz": classes,
             "gtsrb": {
                 "split": settings.split,
                 "size": settings.size,
                 "valid_fraction": settings.valid_fraction,
+                "decode": settings.decode,
             },
-            "folder": {"size": settings.size},
+            "folder": {
+                "size": settings.size,
+                "decode": settings.decode,
+                "max_refused": settings.max_refused,
+                **classes,
+            },
             "rendered": {
                 "images": settings.images or RENDERED_IMAGES,
                 "seed": settings.seed,
@@ -85,4 +101,6 @@ class Place:
             data = replace(data, frames_per_sign=settings.frames_per_sign)
         if settings.images is not None and settings.kind != "rendered":
             data = data.sample(settings.images, settings.seed)
+        for note in data.notes:
+            _log.warning("%s: %s", data.name, note)
         return data

@@ -58,7 +58,9 @@ def manifest(run: Run, times: RunTimes | None) -> list[Fact]:
         Fact(
             label=f"Data, {entry.role}",
             value=short_hash(entry.fingerprint),
-            detail=f"{entry.name}, {number(entry.images)} images",
+            detail=" ".join([f"{entry.name}, {number(entry.images)} images.", *entry.notes])
+            if entry.notes
+            else f"{entry.name}, {number(entry.images)} images",
         )
         for entry in run.data
     ]

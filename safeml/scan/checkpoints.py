@@ -1,41 +1,38 @@
 """Which checkpoint of a folder is the model: the best by the metric that training recorded at full precision.
 
 `keras.callbacks.ModelCheckpoint` rounds the metric into the file's name ("{epoch:02d}-{val_accuracy:.2f}.keras"), so names tie
-where models differ. A record of the epochs decides: the file of `keras.callbacks.CSVLogger`, or `history.history` as JSON, in
-the folder or in its parent. CSVLogger counts epochs from 0 and ModelCheckpoint from 1.
+where models differ. A record of the epochs, in the folder or in its parent, decides (see `training_records`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-import math
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safeml.errors import InputRefused
-from safeml.limits import LIMITS
-from safeml.scan.base import Refused
-from safeml.scan.strict_json import parse
+from safeml.scan.training_records import ENDINGS, Record, read_record
 
 MODELS = (".weights.h5", ".keras", ".h5", ".hdf5", ".onnx")
 FILES = 10_000
-EPOCHS = 10_000
 TABLES = 100
-HEAD_BYTES = 16 * 1024
-# Of validation only: training metrics reward what was learned by heart. The first that a record has is taken.
+# Of validation only: training metrics reward memorised images. The first that a record has is taken.
 HIGHER = ("val_accuracy", "val_acc", "val_sparse_categorical_accuracy", "val_categorical_accuracy")
 METRICS = (*HIGHER, "val_loss")
+# Other metrics whose better direction their name states, as "val_f1_score" or "val_auc_1".
+UPWARDS = re.compile(
+    r"acc|accuracy|auc|precision|recall|f1|f2|fbeta|dice|iou|kappa|mcc|map|sensitivity|specificity"
+)
+DOWNWARDS = re.compile(r"loss|error|err|mse|mae|rmse|mape|crossentropy|nll|brier|ece|divergence")
+# Files in which programs keep a history, and which are not read.
+UNREAD = (".pkl", ".pickle", ".npy", ".npz", ".joblib")
 # A number in a file's name: "07" and "0.98" in "weights.07-0.98", "9.8e-01" in "model_3_9.8e-01".
 NUMBER = re.compile(r"(?<!\d)(?<!\d\.)\d+(?:\.\d+(?:[eE][+-]?\d+)?)?")
 NAMED_EPOCH = re.compile(r"(?<![a-z])(?:epoch|ep|e)[-_.= ]*(\d{1,7})(?!\d|\.\d)", re.IGNORECASE)
 VERSION = re.compile(r"(?:^|[^a-z])v$", re.IGNORECASE)
-REMEDY = "so give one file, or put the CSVLogger file beside them"
+REMEDY = "so give one file, or put the CSVLogger file or the history (CSV or JSON) beside them"
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,6 @@ class Checkpoint:
 
     path: Path
     reason: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """What training wrote down: the metrics of each epoch, counted from 1 as in the names of files."""
-
-    path: Path
-    epochs: dict[int, dict[str, float]]
 
 
 def choose(folder: Path) -> Checkpoint:
@@ -70,13 +59,10 @@ def choose(folder: Path) -> Checkpoint:
     record = _record(folder, names)
     if record is None:
         raise InputRefused(
-            f"{folder}: holds {len(models)} checkpoints and no record of their metrics; file names round, {REMEDY}."
+            f"{folder}: holds {len(models)} checkpoints and no record of their metrics{_unread(names)}; file names round, "
+            f"{REMEDY}."
         )
-    metric = next((name for name in METRICS if any(name in row for row in record.epochs.values())), None)
-    if metric is None:
-        raise InputRefused(
-            f"{record.path}: records no validation metric; expected val_accuracy or val_loss, {REMEDY}."
-        )
+    metric = _metric(record, models)
     epochs = _assigned(folder, models, record, metric)
     written = _check_names(epochs, record, metric)
     if min(record.epochs) == 2 and not written:
@@ -84,7 +70,7 @@ def choose(folder: Path) -> Checkpoint:
             f"{record.path}: starts with epoch 1, which is the second one of CSVLogger or the first one of another record, "
             "and no file name holds a metric to tell; give one file."
         )
-    sign = 1 if metric in HIGHER else -1
+    sign = _direction(metric)
     recorded = {epoch: sign * row[metric] for epoch, row in record.epochs.items() if metric in row}
     best = max(epochs, key=lambda epoch: (recorded[epoch], -epoch))
     rounds = f"; the name rounds it to {written[best]}" if best in written else ""
@@ -95,6 +81,74 @@ def choose(folder: Path) -> Checkpoint:
         f"epoch {best} of {max(record.epochs)}, {metric} {record.epochs[best][metric]:.10g} "
         f"as recorded in {record.path.name}{rounds}{gone}",
     )
+
+
+def _metric(record: Record, models: list[Path]) -> str:
+    """Return the metric to rank by: one that the file names hold, else validation accuracy, validation loss, or the only other.
+
+    Raises InputRefused where the record has no validation metric, or none whose better direction is known.
+    """
+    validated = [name for name in record.metrics if name.startswith("val_")]
+    others = [name for name in validated if name not in METRICS and _direction(name)]
+    usual = [name for name in METRICS if name in validated]
+    named = [name for name in validated if _in_names(name, record, models)]
+    monitored = [name for name in named if name in others]
+    if len(named) == 1 and monitored:
+        return monitored[0]
+    if usual:
+        return usual[0]
+    if len(others) == 1:
+        return others[0]
+    shown = ", ".join((validated or list(record.metrics))[:8])
+    if not validated:
+        also = f" ({shown} only)" if shown else ""
+        raise InputRefused(
+            f"{record.path}: records no validation metric{also}; expected val_accuracy or val_loss, {REMEDY}."
+        )
+    problem = (
+        f"{len(others)} of them can rank checkpoints"
+        if others
+        else "whether higher or lower is better is not known"
+    )
+    raise InputRefused(
+        f"{record.path}: records the validation metrics {shown}; {problem}. Expected val_accuracy, val_loss, or one other "
+        f"accuracy, F1, AUC, recall, precision or error, {REMEDY}."
+    )
+
+
+def _direction(metric: str) -> int:
+    """Return 1 if a higher value of `metric` is better, -1 if a lower one is, and 0 if its name states neither."""
+    words = re.sub(r"_\d+$", "", metric.removeprefix("val_")).lower().split("_")
+    up = any(UPWARDS.fullmatch(word) for word in words)
+    down = any(DOWNWARDS.fullmatch(word) for word in words)
+    return up - down
+
+
+def _in_names(metric: str, record: Record, models: list[Path]) -> bool:
+    """Return whether each file name holds `metric`, rounded, at one place."""
+    places: set[int] | None = None
+    for path in models:
+        value = record.epochs.get(_epoch(_stem(path)) or 0, {}).get(metric)
+        texts = _decimals(_stem(path))
+        agreeing = {
+            place for place, text in enumerate(texts) if value is not None and _rounds_to(value, text)
+        }
+        places = agreeing if places is None else places & agreeing
+    return bool(places)
+
+
+def _unread(names: list[Path]) -> str:
+    """Return a clause on a file that may be a history and is not read, or ""."""
+    words = ("hist", "log", "metric", "train")
+    file = next(
+        (
+            path
+            for path in names
+            if path.suffix in UNREAD and any(word in path.name.lower() for word in words)
+        ),
+        None,
+    )
+    return "" if file is None else f" ({file.name} is not read; save history.history as JSON or CSV)"
 
 
 def _assigned(folder: Path, models: list[Path], record: Record, metric: str) -> dict[int, Path]:
@@ -204,137 +258,16 @@ def _rounds_to(value: float, text: str) -> bool:
 def _record(folder: Path, names: list[Path]) -> Record | None:
     """The record of the training in the folder, else in its parent; None where there is none. Raises where there are two."""
     for files in (names, _listed(folder.absolute().parent)):
-        tables = [path for path in files if path.suffix in (".csv", ".log", ".json")]
+        tables = [path for path in files if path.suffix in ENDINGS]
         if len(tables) > TABLES:
             raise InputRefused(
                 f"{tables[0].parent}: holds {len(tables)} files that may record metrics; at most {TABLES} are read, {REMEDY}."
             )
-        found = [record for path in tables if (record := _read(path)) is not None]
-        if len(found) > 1:
+        found = [record for path in tables if (record := read_record(path)) is not None]
+        if len(found) > 1 and not all(found[0].agrees(other) for other in found[1:]):
             raise InputRefused(
                 f"{folder}: {found[0].path.name} and {found[1].path.name} both record metrics; leave the one of these checkpoints."
             )
         if found:
             return found[0]
     return None
-
-
-def _read(path: Path) -> Record | None:
-    """The record in a file, or None where the file is something else. Epochs are renumbered from 1."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-            if path.suffix != ".json" and _header(head) is None:
-                return None
-            raw = head + stream.read(LIMITS.record_bytes + 1 - len(head))
-    except OSError as error:
-        raise InputRefused(f"{path}: cannot be read ({error.strerror}).") from error
-    if len(raw) > LIMITS.record_bytes:
-        raise InputRefused(
-            f"{path}: is larger than {LIMITS.record_bytes:,} bytes; expected a record of epochs."
-        )
-    rows = _json_rows(path, raw) if path.suffix == ".json" else _csv_rows(path, raw)
-    if rows is None:
-        return None
-    if not rows:
-        raise InputRefused(f"{path}: records no epoch; expected one row for each.")
-    return Record(path, {epoch: _numbers(row) for epoch, row in rows.items()})
-
-
-def _header(head: bytes) -> tuple[str, list[str]] | None:
-    """The separator and the columns of a CSVLogger file, or None where its first line is of something else."""
-    first = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
-    separator = ";" if ";" in first else ","
-    columns = [name.strip() for name in first.split(separator)]
-    is_record = "epoch" in columns and any(name.startswith("val_") or name == "loss" for name in columns)
-    return (separator, columns) if is_record else None
-
-
-def _csv_rows(path: Path, raw: bytes) -> dict[int, dict[str, Any]] | None:
-    """The rows of a CSVLogger file by epoch. CSVLogger counts from 0, and a second run may be appended to the first."""
-    found = _header(raw[:HEAD_BYTES])
-    if found is None:
-        return None
-    separator, header = found
-    try:
-        reader = csv.reader(
-            io.StringIO(raw.decode("utf-8-sig"), newline=""), delimiter=separator, strict=True
-        )
-        next(reader)
-        return _judged(path, header, ((reader.line_num, cells) for cells in reader if cells))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputRefused(
-            f"{path}: is not the text that CSVLogger writes; save the record again."
-        ) from error
-
-
-def _judged(
-    path: Path, header: list[str], table: Iterator[tuple[int, list[str]]]
-) -> dict[int, dict[str, Any]]:
-    """Row by row, so that a record that is none is left at its first fault."""
-    rows: dict[int, dict[str, Any]] = {}
-    for line, cells in table:
-        if cells == header:
-            raise InputRefused(
-                f"{path}:{line}: starts a second run; leave the run of these checkpoints alone in it."
-            )
-        if len(cells) != len(header):
-            raise InputRefused(f"{path}:{line}: has {len(cells)} cells; the header has {len(header)}.")
-        row: dict[str, Any] = dict(zip(header, cells, strict=True))
-        text = row.pop("epoch").strip()
-        if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) < EPOCHS):
-            raise InputRefused(
-                f"{path}:{line}: epoch is {text[:20] or 'empty'}; expected a whole number from 0."
-            )
-        if int(text) + 1 in rows:
-            raise InputRefused(
-                f"{path}:{line}: records epoch {text} a second time, as appended runs do; leave the run of these checkpoints alone in it."
-            )
-        rows[int(text) + 1] = row
-    return rows
-
-
-def _json_rows(path: Path, raw: bytes) -> dict[int, dict[str, Any]] | None:
-    """`history.history` as JSON: an object of lists of one length, or a list of objects in the order of the epochs."""
-    try:
-        value = parse(raw, "it")
-    except Refused as refusal:
-        if b'"val_' not in raw:
-            return None  # an architecture is JSON too, and judged elsewhere
-        raise InputRefused(f"{path}: {refusal}; expected history.history as JSON.") from refusal
-    if isinstance(value, dict) and isinstance(value.get("epochs"), list):
-        value = value["epochs"]  # the manifest of `safeml train`
-    if isinstance(value, dict) and any(str(key).startswith("val_") for key in value):
-        lists = {key: entry for key, entry in value.items() if isinstance(entry, list)}
-        lengths = {len(entry) for key, entry in lists.items() if key != "epoch"}
-        if len(lengths) != 1 or len(lists) != len(value):
-            raise InputRefused(
-                f"{path}: its metrics are not lists of one length; expected history.history as JSON."
-            )
-        value = [dict(zip(lists, row, strict=False)) for row in zip(*lists.values(), strict=False)]
-    if not (isinstance(value, list) and value and all(isinstance(row, dict) for row in value)):
-        return None
-    if not any(str(key).startswith("val_") for key in value[0]):
-        return None
-    rows = {}
-    for index, row in enumerate(value, start=1):
-        stated = row.get("epoch", index)
-        if stated not in (index, index - 1):
-            raise InputRefused(
-                f"{path}: its entry {index} is of another epoch; expected the epochs in order."
-            )
-        rows[index] = {key: entry for key, entry in row.items() if key != "epoch"}
-    return rows
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    """The metrics of one epoch that are finite numbers. CSVLogger writes NA where an epoch has none."""
-    values = {}
-    for name, entry in row.items():
-        try:
-            value = float(entry) if isinstance(entry, str | int | float) else math.nan
-        except (ValueError, OverflowError):
-            value = math.nan
-        if math.isfinite(value):
-            values[name] = value
-    return values

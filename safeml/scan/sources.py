@@ -11,7 +11,7 @@ from typing import Any
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS
 from safeml.scan.base import Refused
-from safeml.scan.checkpoints import choose
+from safeml.scan.checkpoints import MODELS, choose
 from safeml.scan.strict_json import parse
 
 MANIFEST = "training.json"
@@ -60,7 +60,7 @@ def find_model(path: Path) -> Source:
     manifest = read_manifest(path)
     if manifest is not None and "chosen" in manifest:
         return Source(_chosen(path, manifest), "the checkpoint that training.json names", manifest=manifest)
-    inner = _of_mlflow(path)
+    inner = _of_mlflow(_mlflow_folder(path))
     if inner is not None:
         return Source(inner, "the model of the MLflow folder")
     for index in sorted(path.glob("*.index"))[:1]:
@@ -80,6 +80,28 @@ def _refuse_tensorflow_checkpoint(path: Path) -> None:
         f'model.load_weights("{prefix.name}") in the program that made it, save the whole model, '
         'model.save("model.h5"), and give that file.'
     )
+
+
+def _mlflow_folder(folder: Path) -> Path:
+    """Return the folder of the one MLflow model in the folder of a run or of its artifacts, else `folder` itself."""
+    if os.path.isfile(folder / "MLmodel"):
+        return folder
+    try:
+        if any(path.name.endswith(MODELS) for path in folder.iterdir()):
+            return folder
+        places = [
+            place
+            for pattern in ("*/MLmodel", "artifacts/*/MLmodel")
+            for place in sorted(folder.glob(pattern))
+        ]
+    except OSError:
+        return folder  # `choose` says that it cannot be listed
+    if len(places) > 1:
+        names = " and ".join(str(place.parent.relative_to(folder)) for place in places[:2])
+        raise InputRefused(
+            f"{folder}: holds {len(places)} MLflow models, such as {names}; give the folder of one."
+        )
+    return places[0].parent if places else folder
 
 
 def _of_mlflow(folder: Path) -> Path | None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from safeml.results import Finite
 from safeml.settings.base import PathText, Settings
 from safeml.settings.errors import found
+
+# The keys that only some kinds of data read.
+KINDS_OF: dict[str, tuple[str, ...]] = {
+    "valid_fraction": ("gtsrb",),
+    "class_names": ("folder", "npz"),
+    "class_table": ("folder", "npz"),
+    "label_order": ("folder", "npz"),
+    "decode": ("folder", "gtsrb"),
+    "max_refused": ("folder",),
+}
 
 
 class DataSettings(Settings):
@@ -22,7 +32,12 @@ class DataSettings(Settings):
     seed: of the sample or the rendering.
     size: pixels per side after resizing.
     valid_fraction: splits the official GTSRB training signs, whole, into train and valid.
-    classes: names of the classes to use, in the order of their new ids; empty for all.
+    classes: names or class ids of the classes to use, in the order of the model's outputs; empty for all.
+    class_names: the name of each class, in the order of the model's outputs.
+    class_table: a CSV file with the columns ClassId and SignName, instead of class_names.
+    label_order: how numbers (folder names, labels) become classes: "ids", or sorted as "numbers" or as "text".
+    decode: "upright" applies EXIF orientation and composites transparency; "keras" ignores both, as Keras does.
+    max_refused: number of unreadable files that may be skipped.
     """
 
     kind: Literal["npz", "gtsrb", "folder", "rendered"]
@@ -33,7 +48,12 @@ class DataSettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)
     size: int = Field(default=32, ge=16, le=512)
     valid_fraction: Finite = Field(default=0.0, ge=0, lt=1)
-    classes: tuple[str, ...] = ()
+    classes: tuple[str | Annotated[int, Field(ge=0)], ...] = ()
+    class_names: tuple[str, ...] = ()
+    class_table: PathText = ""
+    label_order: Literal["ids", "numbers", "text"] | None = None
+    decode: Literal["upright", "keras"] = "upright"
+    max_refused: int = Field(default=0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Self:
@@ -44,11 +64,16 @@ class DataSettings(Settings):
             )
         if self.kind != "rendered" and not self.path:
             raise ValueError(f'path is missing; data of kind "{self.kind}" need one')
-        if self.kind != "gtsrb" and self.valid_fraction:
-            raise ValueError(
-                f'valid_fraction is {self.valid_fraction:g}, but only kind = "gtsrb" supports it; '
-                f'remove it for data of kind "{self.kind}"'
-            )
+        for key, kinds in KINDS_OF.items():
+            value = getattr(self, key)
+            if self.kind not in kinds and value != type(self).model_fields[key].default:
+                supporting = " or ".join(f'"{kind}"' for kind in kinds)
+                raise ValueError(
+                    f"{key} is {found(value)}, but only kind = {supporting} supports it; "
+                    f'remove it for data of kind "{self.kind}"'
+                )
+        if self.class_names and self.class_table:
+            raise ValueError("class_names and class_table both name the classes; set one of them")
         if self.kind == "gtsrb" and self.split == "valid" and not self.valid_fraction:
             raise ValueError(
                 'split is "valid", which GTSRB does not publish; set valid_fraction to take it from the training signs'

@@ -29,6 +29,11 @@ OTHER_VALUES: dict[str, Any] = {
     "size": 64,
     "valid_fraction": 0.25,
     "classes": ("Stop", "Yield"),
+    "class_names": ("Stop", "Yield"),
+    "class_table": "names.csv",
+    "label_order": "text",
+    "decode": "keras",
+    "max_refused": 3,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from safeml.errors import InputRefused
@@ -121,6 +122,101 @@ def test_loss_is_the_smaller_the_better_and_accuracy_goes_first(tmp_path: Path) 
     assert choose(folder).path.name == "3.keras"
 
 
+HISTORY = {
+    "loss": [0.9, 0.5, 0.4, 0.3],
+    "accuracy": [0.6, 0.7, 0.8, 0.9],
+    "val_loss": [0.5] * 4,
+    "val_accuracy": VALUES,
+}
+
+
+@pytest.mark.parametrize(
+    "style", ["csv", "csv without index", "tsv", "columns", "records", "index", "split", "table"]
+)
+def test_a_history_that_pandas_wrote_is_a_record_of_its_rows(tmp_path: Path, style: str) -> None:
+    frame = pd.DataFrame({name: list(values) for name, values in HISTORY.items()})
+    folder = checkpoints(tmp_path / "ckpt")
+    if style in ("csv", "tsv", "csv without index"):
+        file = folder / ("history.tsv" if style == "tsv" else "history.csv")
+        frame.to_csv(file, index=style != "csv without index", sep="\t" if style == "tsv" else ",")
+    else:
+        file = folder / "history.json"
+        frame.to_json(file, orient=style)  # type: ignore[call-overload]
+    found = choose(folder)
+    assert found.path.name == "03-0.98.keras"
+    assert f"epoch 3 of 4, val_accuracy 0.98493 as recorded in {file.name}" in found.reason
+
+
+def test_a_column_of_epochs_beside_the_index_of_pandas_counts_the_epochs(tmp_path: Path) -> None:
+    """The tutorial of TensorFlow: hist = DataFrame(history.history); hist["epoch"] = history.epoch."""
+    folder = checkpoints(tmp_path / "ckpt")
+    frame = pd.DataFrame({name: list(values) for name, values in HISTORY.items()})
+    frame["epoch"] = range(4)
+    frame.to_csv(folder / "history.csv")
+    frame.drop(columns="epoch").to_json(folder / "history.json")  # the same history twice
+    assert choose(folder).path.name == "03-0.98.keras"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (",loss,val_loss\n0,1,0.5\n2,1,0.6\n", "history.csv:3: is row 2 of the table, expected 1"),
+        ("run,val_accuracy\na,0.5\nb,0.6\n", "no record of their metrics"),
+        ("loss,val_loss\n1,0.5\n", "is of epoch 2 by its name"),
+    ],
+)
+def test_a_table_that_is_no_whole_history_is_not_guessed(tmp_path: Path, text: str, part: str) -> None:
+    folder = checkpoints(tmp_path / "ckpt", "{0}.keras")
+    (folder / "history.csv").write_text(text)
+    refused(folder, part)
+
+
+@pytest.mark.parametrize("separator", ["\t", "|"])
+def test_other_separators_of_csvlogger(tmp_path: Path, separator: str) -> None:
+    folder = checkpoints(tmp_path / "ckpt")
+    csv_log(folder / "training.log", separator=separator)
+    assert choose(folder).path.name == "03-0.98.keras"
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        ("val_f1_score", 3),
+        ("val_auc_1", 3),
+        ("val_top_k_categorical_accuracy", 3),
+        ("val_mean_absolute_error", 1),
+    ],
+)
+def test_the_only_other_metric_ranks_in_its_direction(tmp_path: Path, metric: str, best: int) -> None:
+    folder = checkpoints(tmp_path / "ckpt", "{0}.keras")
+    csv_log(folder / "log.csv", name=metric)
+    assert choose(folder).path.name == f"{best}.keras"
+    assert metric in choose(folder).reason
+
+
+def test_the_metric_in_the_file_names_is_the_monitored_one(tmp_path: Path) -> None:
+    folder = checkpoints(tmp_path / "ckpt")
+    rows = "".join(f"{i},{0.1 * i},0.2,{value}\n" for i, value in enumerate(VALUES))
+    (folder / "log.csv").write_text(f"epoch,val_loss,val_auc,val_f1_score\n{rows}")
+    assert choose(folder).path.name == "03-0.98.keras"
+    for file in folder.glob("*.keras"):
+        file.rename(folder / f"{file.name[:2]}.keras")
+    assert choose(folder).path.name == "01.keras"  # no name holds a metric: val_loss goes first
+
+
+@pytest.mark.parametrize("metrics", ["val_gain", "val_gain,val_bonus"])
+def test_metrics_of_unknown_direction_are_named(tmp_path: Path, metrics: str) -> None:
+    folder = checkpoints(tmp_path / "ckpt", "{0}.keras")
+    rows = "".join(f"{i}{',0.5' * len(metrics.split(','))}\n" for i in range(4))
+    (folder / "log.csv").write_text(f"epoch,{metrics}\n{rows}")
+    refused(
+        folder,
+        f"records the validation metrics {metrics.replace(',', ', ')}; whether higher or lower is better",
+    )
+    (folder / "log.csv").write_text("epoch,val_auc,val_f1\n" + "".join(f"{i},0.1,0.2\n" for i in range(4)))
+    refused(folder, "records the validation metrics val_auc, val_f1; 2 of them can rank")
+
+
 def test_of_equals_the_earliest(tmp_path: Path) -> None:
     folder = checkpoints(tmp_path / "ckpt", "{0}.keras")
     (folder / "log.csv").write_text("epoch,val_accuracy\n0,0.5\n1,0.9\n2,0.9\n3,0.9\n")
@@ -147,7 +243,14 @@ def refused(folder: Path, *parts: str) -> None:
 def test_no_record_is_no_choice(tmp_path: Path) -> None:
     folder = checkpoints(tmp_path / "ckpt")
     refused(
-        folder, "ckpt: holds 4 checkpoints and no record of their metrics", "put the CSVLogger file beside"
+        folder,
+        "ckpt: holds 4 checkpoints and no record of their metrics",
+        "put the CSVLogger file or the history",
+    )
+    (folder / "train_history.pkl").touch()
+    refused(
+        folder,
+        "no record of their metrics (train_history.pkl is not read; save history.history as JSON or CSV)",
     )
     refused(tmp_path, "holds no model file")
 
@@ -155,7 +258,7 @@ def test_no_record_is_no_choice(tmp_path: Path) -> None:
 def test_training_metrics_are_no_record(tmp_path: Path) -> None:
     folder = checkpoints(tmp_path / "ckpt")
     (folder / "log.csv").write_text("epoch,accuracy,loss\n0,0.9,0.1\n1,0.9,0.1\n2,0.9,0.1\n3,0.9,0.1\n")
-    refused(folder, "log.csv: records no validation metric")
+    refused(folder, "log.csv: records no validation metric (accuracy, loss only)")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +270,7 @@ def test_training_metrics_are_no_record(tmp_path: Path) -> None:
         ("epoch,val_accuracy\n-1,0.5\n", "log.csv:2: epoch is -1"),
         ("epoch,val_accuracy\n", "log.csv: records no epoch"),
         ("epoch,val_accuracy\n0,nan\n1,0.5\n2,0.5\n3,0.5\n", "records no finite val_accuracy"),
-        ('epoch,val_accuracy\n0,"0.5\n', "is not the text that CSVLogger writes"),
+        ('epoch,val_accuracy\n0,"0.5\n', "is not valid CSV"),
         ("epoch,val_accuracy\n0,good\n", "records no validation metric"),
         ("epoch,val_accuracy\n0,0.75\n1,0.98\n", "is of epoch 3 by its name"),
     ],
@@ -223,7 +326,7 @@ def test_files_without_an_epoch_or_with_the_same_are_refused(tmp_path: Path) -> 
 def test_two_records_are_one_too_many(tmp_path: Path) -> None:
     folder = checkpoints(tmp_path / "ckpt")
     csv_log(folder / "a.csv")
-    csv_log(folder / "b.csv")
+    csv_log(folder / "b.csv", name="val_acc")
     refused(folder, "a.csv and b.csv both record metrics")
 
 

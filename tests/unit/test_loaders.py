@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from safeml.data import folder, gtsrb, npz
-from safeml.data.annotations import read_class_names, read_rows, scale_boxes, track_numbers
+from safeml.data.annotations import read_rows, scale_boxes, track_numbers
+from safeml.data.classes import read_class_table
 from safeml.data.images import read_image, read_pixels, resolve_inside
 from safeml.data.load import LOADERS, load_dataset, options_of
 from safeml.data.signs import CLASS_NAMES, CRITICAL_CLASSES, FAMILIES, families
@@ -104,7 +105,7 @@ def test_sign_facts_cover_the_43_classes():
 
 
 def test_class_names_equal_the_published_list():
-    assert read_class_names(shared("gtsrb") / "labels.csv") == CLASS_NAMES
+    assert tuple(read_class_table(shared("gtsrb") / "labels.csv").values()) == CLASS_NAMES
 
 
 # --- CSV
@@ -149,15 +150,19 @@ def test_a_cell_that_is_no_whole_number_is_refused(tmp_path, cell):
         row.integer("a")
 
 
-def test_class_names_must_number_the_classes_once(tmp_path):
+def test_a_class_table_gives_each_id_once(tmp_path):
     (tmp_path / "a.csv").write_text("ClassId,SignName\n1,b\n0,a\n")
-    assert read_class_names(tmp_path / "a.csv") == ("a", "b")
+    assert read_class_table(tmp_path / "a.csv") == {0: "a", 1: "b"}
+    (tmp_path / "a.csv").write_text("class_id\tName\tcolour\n2\tb\tred\n1\ta\tblue\n")
+    assert list(read_class_table(tmp_path / "a.csv").items()) == [(1, "a"), (2, "b")]
     (tmp_path / "a.csv").write_text("ClassId,SignName\n0,b\n0,a\n")
     with pytest.raises(InputRefused, match="occurs twice"):
-        read_class_names(tmp_path / "a.csv")
-    (tmp_path / "a.csv").write_text("ClassId,SignName\n0,b\n2,a\n")
-    with pytest.raises(InputRefused, match=r"a\.csv:3: class id 2 is out of range"):
-        read_class_names(tmp_path / "a.csv")
+        read_class_table(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("filename,label\n0.png,0\n")
+    with pytest.raises(
+        InputRefused, match=r"a\.csv:1: has the columns filename, label; expected one column ClassId"
+    ):
+        read_class_table(tmp_path / "a.csv")
 
 
 def test_boxes_scale_with_their_images():
@@ -529,7 +534,7 @@ def test_folder_class_names_give_the_order_of_the_outputs(tmp_path):
 
 def test_numbered_folders_with_a_gap_are_not_renumbered(tmp_path):
     root = class_folders(tmp_path, ("0", "2"))
-    with pytest.raises(ConfigError, match="folder 2 is out of range for 2 classes"):
+    with pytest.raises(ConfigError, match=r"has 2 folders, folders 0 to 2; set label_order"):
         folder.load(root)
     (root / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n")
     assert folder.load(root).labels.tolist() == [0, 0, 2, 2]

@@ -148,3 +148,16 @@ def test_the_model_of_an_mlflow_folder_is_opened(tmp_path: Path) -> None:
     (tmp_path / "data" / "model.keras").touch()
     with pytest.raises(InputRefused, match="2 models"):
         find_model(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["model", "artifacts/model"])
+def test_the_run_folder_of_mlflow_holds_its_model(tmp_path: Path, inner: str) -> None:
+    folder = tmp_path / inner
+    (folder / "data").mkdir(parents=True)
+    for file in ("MLmodel", "data/model.keras"):
+        (folder / file).touch()
+    assert find_model(tmp_path).file == folder / "data" / "model.keras"
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "MLmodel").touch()
+    with pytest.raises(InputRefused, match=r"holds 2 MLflow models, such as .*model and .*other"):
+        find_model(tmp_path)

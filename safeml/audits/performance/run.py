@@ -345,8 +345,8 @@ def _findings(
 
 
 def _sign_findings(test: ImageDataset, hits: np.ndarray) -> list[Finding]:
-    """Report sign families that no gate tests, and sign tracks of very unequal length."""
-    findings = []
+    """Report how the images were read, sign families that no gate tests, and sign tracks of very unequal length."""
+    findings = [Finding(code="data-read", severity="warning", message=note) for note in test.notes]
     families_of = _family_members(test)
     untested = untested_groups(test, hits, families_of, LEAST_FAMILY_SIGNS) if families_of else {}
     if untested:

@@ -91,6 +91,8 @@ PROPORTIONS = (
 LEFT_OUT_OF_DATA = {
     "frames_per_sign": "describes the images and selects none; the manifest counts the signs",
     "size": "the image size equals the input size of the model",
+    "class_names": "names of the classes, which the images of a class do not depend on",
+    "class_table": "names of the classes, which the images of a class do not depend on",
 }
 NONE_AT_ZERO = (*PROPORTIONS, "weight_decay", "weight_average", "early_stopping", "augment.rotation_degrees", "augment.blur_sigma")  # fmt: skip
 
@@ -162,6 +164,12 @@ def _source(data: Mapping[str, Any]) -> str:
         parts.append(f"seed {data['seed']}")
     if data.get("classes"):
         parts.append(f"{len(data['classes'])} classes")
+    if data.get("label_order"):
+        parts.append(f"label_order {data['label_order']}")
+    if data.get("decode", "upright") != "upright":
+        parts.append(f"decode {data['decode']}")
+    if data.get("max_refused"):
+        parts.append(f"up to {data['max_refused']:,} unreadable files skipped")
     return ", ".join(parts)
 
 
