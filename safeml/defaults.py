@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,12 +33,21 @@ def new_config(
     kind: str = "",
     contract: InputSettings | None = None,
     data_keys: Mapping[str, object] | None = None,
+    train: str = "",
+    valid: str = "",
+    families: str = "",
+    costs: str = "",
+    gates: Sequence[Gate] | None = None,
+    accepted: Sequence[Accepted] | None = None,
 ) -> str:
-    """Return the text of a new `safeml.toml`: model, test data and default gates.
+    """Return the text of a new `safeml.toml`: model, data, gates and accepted entries.
 
     kind: of the data, if their path does not show it.
     contract: result of `safeml inspect`.
     data_keys: further keys of [data.test], such as label_order.
+    train, valid: paths of the training and validation data.
+    families, costs: paths of the tables of the classes.
+    gates, accepted: by default those of the stages.
     """
     quote = _quoted
     kind = kind or data_kind(data)
@@ -55,22 +64,38 @@ def new_config(
         f"[model]\npath = {quote(model)}\n",
         "[model.input]           # the input contract; an incorrect value lowers accuracy without an error: use `safeml inspect`",
         _input_lines(contract or InputSettings()),
+        *([f"[data]\nfamilies = {quote(families)}\n"] if families else []),
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
-        "# [data.train]          # training data; without it, leakage is not measured and its gates are missing",
-        f'# kind = "{kind}"\n# path = "..."\n# split = "train"\n',
+        _split_lines("train", train, kind, data_keys),
+        _split_lines("valid", valid, kind, data_keys),
+        *([f"[hazard]\ncosts = {quote(costs)}\n"] if costs else []),
         '[run]\nseed = 7\nreports = "reports"\nresponsible = ""\n',
         '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # all attacks run here; a gate may read only these\n',
         "# [stages.adversarial.surrogate]   # another model of these classes; without it, transfer attacks are not tested\n"
         '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
     ]
-    lines += [_gate_lines(gate) for gate in GATES]
-    if ACCEPTED:
+    lines += [_gate_lines(gate) for gate in (GATES if gates is None else gates)]
+    entries = ACCEPTED if accepted is None else accepted
+    if entries:
         lines.append(
             "# Measured without a limit. An entry without an owner leaves the verdict not proven (exit code 3): name who accepts\n"
             "# it and why, or replace the entry by a gate."
         )
-    lines += [_accepted_lines(entry) for entry in ACCEPTED]
+    lines += [_accepted_lines(entry) for entry in entries]
     return "\n".join(lines)
+
+
+def _split_lines(role: str, path: str, kind: str, keys: Mapping[str, object] | None) -> str:
+    """Return the table of the training or validation data, as a comment if there are none."""
+    if path:
+        kind = data_kind(path)
+        further = "".join(
+            f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in (keys or {}).items()
+        )
+        split = 'split = "train"\n' if kind == "gtsrb" else ""
+        return f'[data.{role}]\nkind = "{kind}"\npath = {_quoted(path)}\n{split}{further}'
+    what = "training data; without them, leakage is not measured" if role == "train" else "validation data"
+    return f'# [data.{role}]          # {what}\n# kind = "{kind}"\n# path = "..."\n'
 
 
 def _gate_lines(gate: Gate) -> str:

@@ -1,4 +1,4 @@
-"""`safeml init`, `safeml audit` and `safeml run`: from a trained model or a recipe to a verdict."""
+"""`safeml audit` and `safeml run`: from a trained model or a recipe to a verdict."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from safeml.cli.data_options import (
-    ClassesOption,
-    ClassTableOption,
-    DecodeOption,
-    LabelOrderOption,
-    data_keys,
-)
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.outputs import GITHUB, JSON, SARIF, check_outputs, publish
-from safeml.cli.paths import check_name, check_room, from_folder, shown_command
+from safeml.cli.paths import check_name, shown_command
 from safeml.errors import ConfigError
 from safeml.settings.errors import suggest
 
@@ -49,44 +42,8 @@ EXIT_ZERO = typer.Option(
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command()(init)
     app.command()(audit)
     app.command()(run)
-
-
-def init(
-    model: Annotated[
-        str, typer.Option(help="The trained model: a file or folder accepted by `safeml scan`.")
-    ],
-    data: Annotated[
-        str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("safeml.toml"),
-    frames_per_sign: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            max=1_000_000,
-            help="Frames per physical sign (when unsure, of the largest track), if the data have no track ids.",
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    label_order: LabelOrderOption = None,
-    class_table: ClassTableOption = None,
-    classes: ClassesOption = None,
-    decode: DecodeOption = None,
-) -> None:
-    """Write a settings file with the default gates, for you to edit."""
-    from safeml.defaults import data_kind, new_config
-    from safeml.store.files import atomic_write
-
-    check_room(out, force)
-    model_path, data_path = from_folder(model, out.parent), from_folder(data, out.parent)
-    keys = data_keys(label_order, class_table, classes, decode)
-    if class_table is not None:
-        keys["class_table"] = from_folder(str(class_table), out.parent)
-    atomic_write(out, new_config(model_path, data_path, frames_per_sign, data_kind(data), data_keys=keys))
-    typer.echo(f"{out} written. Next: safeml audit --config {out}")
 
 
 def audit(

@@ -15,12 +15,16 @@ from safeml.cli.data_options import (
     LabelOrderOption,
     data_keys,
 )
+from safeml.cli.init import limits
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, check_room, from_folder, shown_command
 from safeml.errors import ConfigError, ExitCode, InputRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeml.contracts.records import Outcome
+    from safeml.results import Accepted, Gate
     from safeml.settings.data import DataSettings
 
 ROWS = 8
@@ -121,7 +125,20 @@ def _write(outcome: Outcome, model: Path, data: DataSettings, out: Path) -> None
     keys = data.model_dump(include={"label_order", "class_table", "classes", "decode"}, exclude_defaults=True)
     if data.class_table:
         keys["class_table"] = from_folder(data.class_table, out.parent)
-    atomic_write(out, new_config(model_path, data_path, data.frames_per_sign, data.kind, contract, keys))
+
+    def text(gates: Sequence[Gate] | None = None, accepted: Sequence[Accepted] | None = None) -> str:
+        return new_config(
+            model_path,
+            data_path,
+            data.frames_per_sign,
+            data.kind,
+            contract,
+            keys,
+            gates=gates,
+            accepted=accepted,
+        )
+
+    atomic_write(out, text(*limits(text(), out, err=True)))
 
 
 def _show(outcome: Outcome) -> None:

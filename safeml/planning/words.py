@@ -18,6 +18,8 @@ CANNOT: tuple[tuple[GateState, str], ...] = (
 
 UNGATED_FINDING = "a stage without gates has a serious finding, which no entry in [[accepted]] names"
 
+MISSING = "Will be missing (exit code 4): "
+
 
 def gate_words(
     state: GateState,
@@ -36,7 +38,7 @@ def gate_words(
         return "Depends on the model; a perfect model has no confidence interval here."
     if state == "missing" and result is not None:
         why = result.message.partition(" is not measured: ")[2] or result.message
-        return f"Will be missing (exit code 4): {why}"
+        return f"{MISSING}{why}"
     if metric is None or result is None:
         return "Depends on the model."
     if metric.clustering == "census":

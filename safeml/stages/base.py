@@ -93,6 +93,8 @@ class Stage(Generic[S]):
         heads: the model outputs that it supports.
         perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
                 cannot.
+        unsuited: (metric, class names of the data, whether they have costs) -> why `safeml init` writes no gate on the metric,
+                although it is measured; "" to write it.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Stage(Generic[S]):
     needs: tuple[Resource, ...] = ()
     heads: tuple[Head, ...] = ("classification",)
     perfect: str = ""
+    unsuited: Callable[[str, tuple[str, ...], bool], str] = lambda metric, class_names, costs: ""
 
 
 def load(path: str) -> Any:

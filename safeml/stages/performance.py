@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from safeml.data.signs import FAMILY_OF
 from safeml.results import Alarm, Gate
 from safeml.stages.base import CLASSES, FAMILIES, HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
 
@@ -73,6 +74,15 @@ GATES = (
     ),
 )
 
+
+def _unsuited(metric: str, class_names: tuple[str, ...], costs: bool) -> str:
+    """Without costs the hazard-weighted error is the error rate, which another gate reads."""
+    known = costs or all(name in FAMILY_OF for name in class_names)
+    if metric != "hazard_weighted_error" or known:
+        return ""
+    return "No costs are known for these classes, so every mistake costs 1; set [hazard] costs, then add the gate."
+
+
 PERFORMANCE = Stage(
     name="performance",
     title="Performance",
@@ -84,4 +94,5 @@ PERFORMANCE = Stage(
     alarms=lambda settings: ALARMS,
     quick=lambda settings, gated: at_most(settings, bootstrap=200),
     perfect="safeml.audits.performance.perfect:PERFECT",
+    unsuited=_unsuited,
 )

@@ -15,6 +15,7 @@ import pytest
 
 from safeml.report.write import write_report
 from safeml.store.files import atomic_write, to_json
+from tests.fakes import numbered_images
 from tests.sample_run import sample_run
 
 pytestmark = pytest.mark.slow
@@ -116,7 +117,9 @@ def test_reports_gates_and_settings_are_the_same_bytes(
     decided = safeml("gate", sample, hooks=hooks, **changes)
     assert decided.returncode == safeml("gate", sample, hooks=hooks).returncode
     assert decided.stderr == b""
-    arguments = ("init", "--model", "m.keras", "--data", "d.npz", "--out")
+    (tmp_path / "m.keras").touch()
+    np.savez(tmp_path / "d.npz", images=numbered_images(40), labels=np.arange(40) % 4)
+    arguments = ("init", "--model", tmp_path / "m.keras", "--data", tmp_path / "d.npz", "--out")
     for number, surroundings in enumerate(({}, changes)):
         made = safeml(*arguments, tmp_path / f"{number}.toml", hooks=hooks, **surroundings)
         assert made.returncode == 0, made.stderr

@@ -102,13 +102,15 @@ def test_a_plan_counts_it_and_searches_its_limit(project: Path) -> None:
 
 def test_init_writes_its_gate(project: Path) -> None:
     paths = ["--model", project / "toy.model", "--data", project / "test.npz", "--out", project / "new.toml"]
-    assert toy("init", *paths).returncode == 0
+    done = toy("init", *paths, "--frames-per-sign", 1)
+    assert done.returncode == 0
+    assert "shared-tracks: accepted instead of gated" in done.stdout
     written = tomllib.loads((project / "new.toml").read_text())["gates"]
     [gate] = [gate for gate in written if gate["stage"] == TOY.name]
     assert gate["id"] == TOY.gates[0].id
     assert gate["threshold"] == TOY.gates[0].threshold
     accepted = tomllib.loads((project / "new.toml").read_text())["accepted"]
-    assert {entry["stage"] for entry in accepted} == {"physical"}
+    assert {entry["stage"] for entry in accepted} == {"balance", "performance", "physical"}
     assert {entry["owner"] for entry in accepted} == {""}
 
 

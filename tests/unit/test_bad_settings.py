@@ -35,7 +35,7 @@ from safeml.stages.performance import PerformanceSettings
 from safeml.stages.physical import PhysicalSettings
 from safeml.store.files import atomic_write, read_run, to_json
 from safeml.threats import Threat
-from tests.fakes import dataset, oracle
+from tests.fakes import dataset, numbered_images, oracle
 from tests.sample_run import run_with
 
 pytestmark = pytest.mark.timeout(30)  # a pipe that is read waits for ever
@@ -363,6 +363,16 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a model of 300 letters": (("init", "--model", LONG, "--data", "d", "--out", "x"), 2, "255 between"),
     "data of 300 letters": (("init", "--model", "m", "--data", LONG, "--out", "x"), 2, "255 between"),
     "a model without a name": (("init", "--model", "", "--data", "d", "--out", "x"), 2, "empty path"),
+    "a model that is not there": (
+        ("init", "--model", "absent", "--data", "d", "--out", "x"),
+        2,
+        "absent: there is no such file",
+    ),
+    "costs that are not there": (
+        ("init", "--model", "safeml.toml", "--data", "safeml.toml", "--costs", "absent", "--out", "x"),
+        2,
+        "absent: there is",
+    ),
     "a model in no alphabet": (("init", "--model", "m\udcff", "--data", "d", "--out", "x"), 2, "UTF-8"),
     "inspect nothing": (("inspect", "m", "--data", "absent.npz", "--out", "x"), 2, "does not exist"),
     "inspect over a pipe": (("inspect", "m", "--data", "d", "--out", "pipe", "--force"), 2, "regular"),
@@ -426,11 +436,13 @@ def test_a_wrong_command_line_says_what_is_wrong(arguments: tuple[str, ...], cal
 
 
 def test_strange_names_survive_init(call: Call) -> None:
+    np.savez("d.npz", images=numbered_images(40), labels=np.arange(40) % 4)
     for number, name in enumerate(
         ("-rf", "a b", "a\nb", 'quo"te', "back\\slash", "del\x7f", "\u00e9\u4e2d", " ")
     ):
         out = Path(f"{number}.toml")
-        assert call("init", "--model", name, "--data", "d", "--out", out).code == 0
+        Path(name).touch()
+        assert call("init", "--model", name, "--data", "d.npz", "--out", out).code == 0
         assert load_config(out).model.path == name
 
 
