@@ -30,7 +30,7 @@ def not_gated(
         for entry in [*_metrics(stage, own, accepted), *_stage(stage, own, accepted)]:
             entries.append(entry)
             used += [entry.accepted] if entry.accepted is not None else []
-    entries += [_unused(entry) for entry in accepted if not entry.owner and entry not in used]
+    entries += [_without_alarm(entry, stages) for entry in accepted if not entry.owner and entry not in used]
     return sorted(entries, key=_worst_first)
 
 
@@ -48,11 +48,7 @@ def _metrics(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]
 
 def _metric(stage: StageResult, metric: Metric, alarm: Alarm, accepted: Accepted | None) -> Ungated:
     raised = alarm.is_raised_by(metric)
-    value = quantity(metric.value, metric.unit)
-    if metric.value is None and metric.reason:
-        value = f"{NOT_MEASURED} ({metric.reason.rstrip('.')})"
-    title = metric.title or metric.name
-    title = title if metric.slice == "all" else f"{title} ({metric.slice})"
+    title, value = _title(metric), _value(metric)
     meaning = f" {alarm.sentence}" if raised else ""
     return Ungated(
         stage=stage.stage,
@@ -128,17 +124,42 @@ def _reader(accepted: Accepted | None) -> str:
     return f"accepted without a gate by {accepted.owner}: {accepted.reason.rstrip('.')}"
 
 
-def _unused(entry: Accepted) -> Ungated:
-    """Return an entry without an owner that covers nothing that was measured: it is not signed either."""
-    what = entry.metric or f"the stage {entry.stage}"
+def _without_alarm(entry: Accepted, stages: Sequence[StageResult]) -> Ungated:
+    """Return an entry without an owner whose metric has no alarm, or was not measured: it is not signed either."""
+    metric = next(
+        (
+            metric
+            for stage in stages
+            if (stage.stage, stage.subject) == (entry.stage, MODEL)
+            for metric in stage.metrics
+            if (metric.name, metric.slice) == (entry.metric, entry.slice)
+        ),
+        None,
+    )
+    if metric is None:
+        title, value = (entry.metric or f"the stage {entry.stage}").replace("_", " "), NOT_MEASURED
+    else:
+        title, value = _title(metric), _value(metric)
     return Ungated(
         stage=entry.stage,
         state="unsigned",
-        title=what,
-        value=NOT_MEASURED,
-        message=f"{what[:1].upper()}{what[1:]}: {NOT_MEASURED}; {UNSIGNED}.",
+        title=title,
+        value=value,
+        message=f"{title[:1].upper()}{title[1:]}: {value}; {UNSIGNED}.",
+        metric=metric,
         accepted=entry,
     )
+
+
+def _title(metric: Metric) -> str:
+    title = metric.title or metric.name
+    return title if metric.slice == "all" else f"{title} ({metric.slice})"
+
+
+def _value(metric: Metric) -> str:
+    if metric.value is None and metric.reason:
+        return f"{NOT_MEASURED} ({metric.reason.rstrip('.')})"
+    return quantity(metric.value, metric.unit)
 
 
 def _worst_first(entry: Ungated) -> tuple[int, float, str, str, str]:

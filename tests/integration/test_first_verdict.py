@@ -1,0 +1,92 @@
+"""From somebody's own model to a verdict, as the README describes it, on a data set that has nothing to do with traffic signs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safeml.store.files import read_run
+
+pytestmark = pytest.mark.slow
+NAMES = ("bolt", "gear", "nut", "washer")
+
+
+def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return uint8 [N, 16, 16, 3] of noise, each with one bright quarter, and the quarter as label."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 4
+    images = rng.integers(100, 156, (count, 16, 16, 3), dtype=np.uint8)
+    for image, (row, column) in zip(images, (divmod(int(label), 2) for label in labels), strict=True):
+        image[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = rng.integers(215, 256, (8, 8, 3))
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder per class for test and training, a model that fits them, and one that was never trained."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("project")
+    for split, count, seed in (("test", 320, 0), ("train", 400, 1)):
+        for number, (image, label) in enumerate(zip(*pictures(count, seed), strict=True)):
+            file = folder / split / NAMES[label] / f"{number:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+    layers = keras.layers
+    model = keras.Sequential(
+        [layers.Input((16, 16, 3)), layers.AveragePooling2D(4), layers.Flatten(), layers.Dense(4)]
+    )
+    model.save(folder / "poor.keras")
+    quarter = np.zeros((4, 4, 3, 4), np.float32)
+    for label, (row, column) in enumerate(divmod(label, 2) for label in range(4)):
+        quarter[2 * row : 2 * row + 2, 2 * column : 2 * column + 2, :, label] = 1.0
+    model.layers[-1].set_weights([quarter.reshape(48, 4), np.zeros(4, np.float32)])
+    model.save(folder / "good.keras")
+    return folder
+
+
+def safeml(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "safeml.cli.entry", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def audited(project: Path) -> subprocess.CompletedProcess[str]:
+    """`safeml init`, then an audit of the good model into `run`; nothing in the settings is edited."""
+    data = ("--data", "test", "--train", "train", "--frames-per-sign", "1")
+    made = safeml(project, "init", "--model", "good.keras", *data)
+    assert made.returncode == 0, made.stderr
+    return safeml(project, "audit", "--profile", "quick", "--accept-quick", "--out", "run")
+
+
+def test_nobody_signed_so_it_is_not_proven(project: Path, audited: subprocess.CompletedProcess[str]) -> None:
+    assert audited.returncode == 3, audited.stdout + audited.stderr
+    run = read_run(project / "run")
+    assert {result.status for result in run.verdict.gates} == {"pass"}
+    assert "NOT PROVEN (exit code 3)" in audited.stdout
+    assert "names no owner" in audited.stdout
+
+
+def test_with_an_owner_the_same_evidence_passes(
+    project: Path, audited: subprocess.CompletedProcess[str]
+) -> None:
+    text = (project / "safeml.toml").read_text()
+    (project / "signed.toml").write_text(text.replace('owner = ""', 'owner = "A. Engineer"'))
+    done = safeml(project, "gate", "run", "--config", "signed.toml")
+    assert done.returncode == 0, done.stdout
+    assert "Accepted without a gate by A. Engineer" in done.stdout
+    assert safeml(project, "gate", "run").returncode == 3
+
+
+def test_a_model_that_was_never_trained_fails_though_evidence_is_missing(
+    project: Path, audited: subprocess.CompletedProcess[str]
+) -> None:
+    done = safeml(project, "audit", "--model", "poor.keras", "--only", "performance", "--out", "poor")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED (exit code 1)" in done.stdout
+    assert "evidence is missing" in done.stdout
