@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from safeml import gates as deciding
 from safeml import interruption, provenance
 from safeml.audits.base import AuditInputs
+from safeml.classifiers.memory import InMemory
 from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
@@ -50,7 +51,7 @@ def quick(config: Config, stages: Sequence[Stage[Any]] = STAGES) -> Config:
 def audit(
     config: Config,
     place: Place,
-    model_path: Path,
+    model: Path | InMemory,
     folder: Path | None,
     profile: str = "full",
     command: tuple[str, ...] = (),
@@ -63,7 +64,7 @@ def audit(
     stages: Sequence[Stage[Any]] = STAGES,
     finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
-    """Run every enabled stage of `stages` on the model at `model_path`, decide the gates and write `results.json` and `run.json`.
+    """Run every enabled stage of `stages` on `model`, decide the gates and write `results.json` and `run.json`.
 
     Returns the run, its times and its folder. Finished work with the same model, data, settings and code is reused. The
     folder is locked until `finish`, which may write into it, has returned.
@@ -81,7 +82,7 @@ def audit(
         there = folder is not None and os.path.lexists(folder)
         if folder is not None and there:  # refused before the model is loaded
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
-        subject = open_subject(config, place, model_path, progress)
+        subject = open_subject(config, place, model, progress)
         folder = folder or default_folder(place.base / config.run.reports, subject, config, profile)
         if not there:
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
@@ -124,7 +125,7 @@ def audit(
                 accept_quick=accept_quick,
             ),
             versions=provenance.versions(),
-            configuration=_without_folders(config.model_dump(mode="json")),
+            configuration=_without_folders(place.recorded(config.model_dump(mode="json"))),
             command=list(command),
         )
         times = RunTimes(

@@ -9,7 +9,8 @@ from typing import Any
 
 from safeml import provenance
 from safeml.audits.base import AuditInputs
-from safeml.classifiers.identity import file_title, model_identity
+from safeml.classifiers.identity import model_identity
+from safeml.classifiers.memory import InMemory
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import Role, data_identity
@@ -28,7 +29,7 @@ class Subject:
 
     evidence: JSON-able; the inputs of every number beside the settings of its stage.
     check_unchanged: raises if the file of the model or the surrogate has changed since it was opened.
-    file_sha256: of the model file.
+    file_sha256: of the model file; "" for a model in memory.
     """
 
     inputs: AuditInputs
@@ -39,8 +40,8 @@ class Subject:
     evidence: dict[str, Any]
 
 
-def open_subject(config: Config, place: Place, model_path: Path, progress: Progress) -> Subject:
-    """Read the data and open the model at `model_path`. Raises ConfigError or InputRefused for invalid ones."""
+def open_subject(config: Config, place: Place, model: Path | InMemory, progress: Progress) -> Subject:
+    """Read the data and open the model. Raises ConfigError or InputRefused for invalid ones."""
     progress(Phase("Reading the data"), 0, 1)
     test = place.test(config.data, config.hazard)
     train_data = place.data(config.data.train) if config.data.train else None
@@ -53,8 +54,8 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
     from safeml.classifiers.load import load_model
 
     progress(Phase("Opening the model"), 0, 1)
-    opened = load_model(model_path)
-    name = config.model.name or file_title(opened.source.file)
+    opened = load_model(model) if isinstance(model, Path) else model
+    name = config.model.name or opened.title
     classifier = opened.model.fed(config.model.input, test.class_names, name)
     identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
@@ -92,11 +93,11 @@ def open_subject(config: Config, place: Place, model_path: Path, progress: Progr
         progress,
         contract=config.model.input,
         origin=opened.origin,
-        manifest=opened.source.manifest,
+        manifest=dict(opened.manifest) if opened.manifest is not None else None,
         surrogate=surrogate[1] if surrogate is not None else None,
         predicting=classifier.batch,
     )
-    return Subject(inputs, check_unchanged, opened.origin.scan.sha256, identity, data, evidence)
+    return Subject(inputs, check_unchanged, opened.file_sha256, identity, data, evidence)
 
 
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:

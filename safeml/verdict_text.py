@@ -74,6 +74,11 @@ def verdict_words(decided: Decided) -> tuple[str, str]:
     unread = [stage.title for stage in crashed if (stage.subject, stage.stage) not in read]
     if unread:
         detail.append(f"Failed stages that no gate reads: {'; '.join(unread)}.")
+    detail += [
+        f"Model file not audited: {stage.reason.rstrip('.')}."
+        for stage in decided.stages
+        if (stage.subject, stage.stage, stage.status) == (MODEL, "model", "skipped")
+    ]
     if decided.code == ExitCode.FAILED and _missing(decided):
         detail.insert(0, "Evidence is missing, so other gates may fail as well.")
     if decided.code not in (ExitCode.FAILED, ExitCode.INCOMPLETE) and named is None:

@@ -8,7 +8,6 @@ from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import contract_key
 from safeml.limits import GIB
 from safeml.results import Card, Column, Fact, Finding, ModelOrigin, Provenance, StageResult, Table
-from safeml.settings.model import InputSettings
 from safeml.stages.model import MODEL, ModelFileSettings
 from safeml.wording import counted, number
 
@@ -30,13 +29,20 @@ UNSEEN = (
 )
 
 
-MADE_IN_MEMORY = "the model was created in memory, not loaded from a file"
+MADE_IN_MEMORY = "the model was given in memory, so no file was scanned or audited"
 
 
 def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
     """Report on the model file and on the input contract of the classifier."""
     if inputs.origin is None:
-        return StageResult(stage="model", title="Model file", status="skipped", reason=MADE_IN_MEMORY)
+        return StageResult(
+            stage="model",
+            title="Model file",
+            status="skipped",
+            reason=MADE_IN_MEMORY,
+            findings=_contract_findings(inputs),
+            figures=[_contract_table(inputs.classifier.spec)],
+        )
     origin, classifier = inputs.origin, inputs.classifier
     scan = origin.scan
     return StageResult(
@@ -56,7 +62,7 @@ def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
             ),
             Fact(label="File", value=scan.sha256[:12], detail="sha256, first 12 digits"),
         ],
-        findings=_findings(inputs, origin, inputs.contract),
+        findings=[*_training_findings(inputs, origin), *_contract_findings(inputs)],
         figures=[_scan_table(origin), _contract_table(classifier.spec), *_loading_table(inputs, origin)],
         meaning=[
             f"Accepted: the file contains only what an image classifier needs: {ALLOWED[scan.format]}.",
@@ -95,18 +101,22 @@ def _version(origin: ModelOrigin) -> str:
     return f"Keras {version}" if version else ""
 
 
-def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings) -> list[Finding]:
-    findings = []
-    if inputs.train is None or not origin.safeml_trained:
-        findings.append(
-            Finding(
-                code="training-not-visible",
-                severity="info" if inputs.train is not None else "warning",
-                message=UNSEEN,
-                remedy="Set [data.train] to the author's training data, so that shared images are counted, or test on images "
-                "that are newer than the model.",
-            )
+def _training_findings(inputs: AuditInputs, origin: ModelOrigin) -> list[Finding]:
+    if inputs.train is not None and origin.safeml_trained:
+        return []
+    return [
+        Finding(
+            code="training-not-visible",
+            severity="info" if inputs.train is not None else "warning",
+            message=UNSEEN,
+            remedy="Set [data.train] to the author's training data, so that shared images are counted, or test on images "
+            "that are newer than the model.",
         )
+    ]
+
+
+def _contract_findings(inputs: AuditInputs) -> list[Finding]:
+    contract, findings = inputs.contract, []
     measured = contract_key(contract, inputs.test.pixels_fingerprint, inputs.classifier.fingerprint)
     if contract.chosen_on == measured:
         findings.append(
@@ -127,7 +137,7 @@ def _findings(inputs: AuditInputs, origin: ModelOrigin, contract: InputSettings)
                 "overlap of those images with the test images was not checked.",
             )
         )
-    elif not origin.safeml_trained:
+    elif inputs.origin is None or not inputs.origin.safeml_trained:
         findings.append(
             Finding(
                 code="contract-not-measured",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safeml import framework
 from safeml.classifiers.base import Model
+from safeml.classifiers.identity import file_title
 from safeml.classifiers.opening import describe, open_copy
 from safeml.errors import InputRefused, MissingInput, StageError
 from safeml.limits import GIB, LIMITS
@@ -29,6 +32,21 @@ class Opened:
     model: Model
     source: Source
     origin: ModelOrigin
+
+    @property
+    def title(self) -> str:
+        """The name of a model that was given none."""
+        return file_title(self.source.file)
+
+    @property
+    def manifest(self) -> Mapping[str, Any] | None:
+        """The decoded `training.json` of `safeml train`, where there is one."""
+        return self.source.manifest
+
+    @property
+    def file_sha256(self) -> str:
+        """The sha256 of the file."""
+        return self.origin.scan.sha256
 
     def check_unchanged(self) -> None:
         """Raise StageError where the file has disappeared since, and InputRefused where it is not the scanned one any more."""

@@ -33,6 +33,10 @@ class Place:
     def root(self) -> Path:
         return self.base if self.data_root is None else self.data_root
 
+    def recorded(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of a run as its results record them."""
+        return configuration
+
     def data(self, settings: DataSettings) -> ImageDataset:
         """Load the configured data; declared clustering applies if tracks are unknown."""
         return add_pixel_groups(self.plain(settings))

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from safeml.report.states import stage_state
 from safeml.report.text import LONGEST_TEXT, short_hash, visible, when
-from safeml.results import Run, RunTimes, StageResult
+from safeml.results import SCHEMA_VERSION, Run, RunTimes, StageResult
+from safeml.version import __version__
 from safeml.wording import NARROW_SPACE
 
 
@@ -27,7 +28,39 @@ def render_page(
     alone: bool = False,
     **context: Any,
 ) -> str:
-    """Fill a template; `alone`: there is no index to link to."""
+    """Fill a template with the frame of a run; `alone`: there is no index to link to."""
+    return _render(
+        template,
+        nav=[] if alone else [_nav(run, stage, current) for stage in run.stages],
+        alone=alone,
+        report_title=run.title,
+        profile=run.profile,
+        results_hash=short_hash(results_hash),
+        schema=run.schema_version,
+        version=run.safeml_version,
+        date=when(times.started) if times else "",
+        **context,
+    )
+
+
+def render_frame(template: str, results_hash: str, **context: Any) -> str:
+    """Fill a template of a page about several runs, which belongs to no index."""
+    return _render(
+        template,
+        nav=[],
+        alone=True,
+        kind="stage",
+        report_title="Runs",
+        profile="full",
+        results_hash=short_hash(results_hash),
+        schema=SCHEMA_VERSION,
+        version=__version__,
+        date="",
+        **context,
+    )
+
+
+def _render(template: str, **context: Any) -> str:
     style = _style()
     return (
         _environment()
@@ -35,14 +68,6 @@ def render_page(
         .render(
             style=Markup(style),  # our own file, not the user's
             style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            nav=[] if alone else [_nav(run, stage, current) for stage in run.stages],
-            alone=alone,
-            report_title=run.title,
-            profile=run.profile,
-            results_hash=short_hash(results_hash),
-            schema=run.schema_version,
-            version=run.safeml_version,
-            date=when(times.started) if times else "",
             nnbsp=NARROW_SPACE,
             **context,
         )

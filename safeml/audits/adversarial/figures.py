@@ -235,6 +235,7 @@ def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
     columns = [
         Column(key="image", label="Image", kind="number"),
         Column(key="class", label="Class"),
+        *([] if sample.tracks is None else [Column(key="track", label="Sign track", kind="id")]),
         Column(key="clean", label="Clean"),
     ]
     for norm, name in NORM_NAMES.items():
@@ -252,6 +253,7 @@ def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:
         cells: list[Scalar] = [
             int(numbers[row]),
             sample.class_names[sample.labels[row]],
+            *([] if sample.tracks is None else [int(sample.tracks[row])]),
             "right" if clean.right[row] else "wrong",
         ]
         for norm in NORM_NAMES:

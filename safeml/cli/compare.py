@@ -1,0 +1,144 @@
+"""`safeml compare` and `safeml history`: recorded runs against each other, without a framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from safeml.cli.paths import check_name, check_room
+
+if TYPE_CHECKING:
+    from safeml.comparison.records import Comparison, History
+
+RUN = typer.Argument(help="A results.json or its run folder.")
+FORCE = typer.Option("--force", help="Replace an existing file.")
+AS_JSON = typer.Option("--json", help="Print the record as JSON; a page is written only with --out.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(compare)
+    app.command()(history)
+
+
+def compare(
+    first: Annotated[Path, RUN],
+    second: Annotated[Path, RUN],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page to write; default: comparison.html.")
+    ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Compare the second run with the first on the same test images: accuracies, gates, limits and settings.
+
+    Exit code 0 means that the comparison was made; it is no verdict. 5: the runs are not of the same test data.
+    """
+    from safeml.cli.results import recorded
+    from safeml.comparison.compare import compare_runs
+    from safeml.comparison.page import comparison_page
+    from safeml.store.files import to_json
+
+    page = _page(out, "comparison.html", as_json, force)
+    comparison = compare_runs(recorded(first), recorded(second), str(first), str(second))
+    if as_json:
+        typer.echo(to_json(comparison), nl=False)
+    else:
+        _show_comparison(comparison)
+    if page is not None:
+        _write(page, comparison_page(comparison), as_json)
+
+
+def history(
+    folder: Annotated[Path, typer.Argument(help="A folder with run folders.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page to write; default: history.html.")
+    ] = None,
+    as_json: Annotated[bool, AS_JSON] = False,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Show verdicts, gated metrics and limits of all runs below a folder over time.
+
+    Exit code 0 means that the history was made; it is no verdict.
+    """
+    from safeml.comparison.history import history_of
+    from safeml.comparison.page import history_page
+    from safeml.store.files import to_json
+
+    check_name(folder)
+    page = _page(out, "history.html", as_json, force)
+    record = history_of(folder)
+    if as_json:
+        typer.echo(to_json(record), nl=False)
+    else:
+        _show_history(record)
+    if page is not None:
+        _write(page, history_page(record), as_json)
+
+
+def _page(out: Path | None, default: str, as_json: bool, force: bool) -> Path | None:
+    """Return the path of the page, checked before any work; None where none is written."""
+    if out is None and as_json:
+        return None
+    page = out or Path(default)
+    check_room(page, force)
+    return page
+
+
+def _write(page: Path, content: str, quiet: bool) -> None:
+    from safeml.store.files import atomic_write
+
+    atomic_write(page, content)
+    typer.echo(f"Page: {page}", err=quiet)
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    """Print the paired differences, the loosened limits and the changed gates, one per line."""
+    from safeml.cli.show import MARKS, plain
+    from safeml.comparison.page import points
+    from safeml.wording import interval, percent
+
+    lines = [
+        f"  {entry.side:<20} {entry.title}: {percent(entry.first)} -> {percent(entry.second)}, loss "
+        f"{points(entry.difference.value)} points ({interval(entry.difference.low, entry.difference.high)})"
+        for entry in comparison.paired
+    ]
+    lines += [
+        f"  {change.kind.upper():<20} {change.requirement}: {change.first} -> {change.second}"
+        for change in comparison.loosened
+    ]
+    lines += [
+        f"  {'gate':<20} {change.title}: {_mark(change.first, MARKS)} -> {_mark(change.second, MARKS)}"
+        for change in comparison.gates
+    ]
+    for line in [*lines, "", comparison.sentence, *comparison.notes]:
+        typer.echo(plain(line))
+
+
+def _mark(status: str | None, marks: dict[str, str]) -> str:
+    return "no such gate" if status is None else marks[status]
+
+
+def _show_history(history: History) -> None:
+    """Print one line per run, and the limits that were loosened."""
+    from safeml.cli.show import plain
+    from safeml.comparison.records import LOOSENED
+    from safeml.report.text import when
+
+    for place, run in enumerate(history.runs, 1):
+        date = when(run.started) if run.started else "no date"
+        verdict = f"{run.status.replace('_', ' ')} ({run.exit_code})"
+        typer.echo(plain(f"  {place:>3}  {date:<21} {verdict:<16} {run.model}  {run.folder}"))
+    for place, change in history.limits:
+        if change.kind in LOOSENED:
+            typer.echo(
+                plain(
+                    f"  {change.kind.upper()} in run {place + 1}: {change.requirement}: {change.first} -> {change.second}"
+                )
+            )
+    for entry in history.unreadable:
+        typer.echo(plain(f"  unreadable: {entry.reason}"))
+    for note in history.notes:
+        typer.echo(plain(note))

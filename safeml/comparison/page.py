@@ -1,0 +1,332 @@
+"""A comparison and a history as one HTML page each, in the frame of the reports."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from markupsafe import Markup
+
+from safeml.comparison.records import (
+    LOOSENED,
+    Comparison,
+    History,
+    LimitChange,
+    PairedDifference,
+    RunSummary,
+    Trend,
+    TrendPoint,
+)
+from safeml.report.figures import figure_view
+from safeml.report.glyph import draw_glyph
+from safeml.report.page import render_frame
+from safeml.report.states import GATE_STATES, NO_GATE, VERDICT_STATES, State
+from safeml.report.text import cell, head, short_hash, when
+from safeml.results import Curve, Gate, GateResult, GateStatus, Metric, Record, Series
+from safeml.store.files import to_json
+from safeml.verdict_text import stage_words
+from safeml.wording import MINUS, NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
+
+COMPARED = State("compared", "none", "i-info")
+STATUS: dict[str, GateStatus] = {
+    "lower": "fail",
+    "higher": "pass",
+    "no difference shown": "not_proven",
+    "no interval": "not_proven",
+}
+Part = dict[str, Any]
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Return the page of a comparison."""
+    first, second = comparison.first, comparison.second
+    return _page(
+        comparison,
+        f"{second.model} compared with {first.model}",
+        COMPARED,
+        comparison.sentence,
+        comparison.notes,
+        [
+            _part("Runs", "Differences are of the second run to the first.", [_runs_table([first, second])]),
+            _part(
+                "Differences on the same images",
+                "A positive loss: the second run is worse. The 95\u202f% interval counts sign tracks, not frames.",
+                [_paired_table(comparison.paired)] if comparison.paired else [],
+                "No accuracy could be compared image by image.",
+            ),
+            _part(
+                "Loosened limits",
+                "Dropped, loosened or waived in the second run.",
+                _limit_tables(comparison.loosened),
+                "No limit was loosened.",
+            ),
+            _part("Gates that changed", "", _gate_tables(comparison), "No gate changed its status."),
+            _part(
+                "Other limits",
+                "Added or tightened in the second run.",
+                _limit_tables([change for change in comparison.limits if change.kind not in LOOSENED]),
+                "No other limit changed.",
+            ),
+            _part(
+                "Numbers without a paired test",
+                "Both intervals are those of each run; their overlap is no test.",
+                _unpaired_tables(comparison),
+                "None.",
+            ),
+            _part("Settings that differ", "", _setting_tables(comparison), "None."),
+        ],
+    )
+
+
+def history_page(history: History) -> str:
+    """Return the page of a history."""
+    last = history.runs[-1]
+    return _page(
+        history,
+        f"History of {history.folder or 'runs'}",
+        VERDICT_STATES.get(last.status, NO_GATE),
+        f"Latest of {counted(len(history.runs), 'run')}: {last.model}. {last.sentence}",
+        history.notes,
+        [
+            _part("Verdicts", "In the order of their start.", [_runs_table(history.runs, numbered=True)]),
+            *(
+                _part(trend.title, f"{stage_words(trend.stage, trend.subject)}, {trend.name}", [_trend_table(trend)], figure=_curve(trend, history))
+                for trend in history.trends
+            ),
+            _part("Limits that changed", "", _dated_limits(history), "No limit changed."),
+            *(
+                [_part("Unreadable", "These results are in no line.", [_table(["Folder", "Reason"], [[e.path, e.reason] for e in history.unreadable])])]
+                if history.unreadable
+                else []
+            ),
+        ],
+    )  # fmt: skip
+
+
+def _page(
+    record: Record, title: str, state: State, sentence: str, notes: list[str], parts: list[Part]
+) -> str:
+    return render_frame(
+        "overview.html",
+        hashlib.sha256(to_json(record).encode()).hexdigest(),
+        page_title=title,
+        word=state.word,
+        verdict=state,
+        sentence=sentence,
+        notes=notes,
+        parts=parts,
+    )
+
+
+def _part(title: str, note: str, tables: list[Any], empty: str = "", figure: Any = None) -> Part:
+    return {"title": title, "note": note, "tables": tables, "empty": empty, "figure": figure}
+
+
+def _table(labels: list[str], rows: list[list[Any]], right: tuple[int, ...] = (), css: str = "") -> Part:
+    """Return a table of texts; a cell may also be made by `cell`. right: the columns of numbers."""
+    return {
+        "heads": [head(label, place in right) for place, label in enumerate(labels)],
+        "rows": [
+            [
+                value if isinstance(value, dict) else cell(value, place in right)
+                for place, value in enumerate(row)
+            ]
+            for row in rows
+        ],
+        "caption": "",
+        "css": css,
+    }
+
+
+def _runs_table(runs: list[RunSummary], numbered: bool = False) -> Part:
+    rows = []
+    for place, run in enumerate(runs, 1):
+        name = f"{place}" if numbered else ("first", "second")[place - 1]
+        rows.append(
+            [
+                cell(name, sub=when(run.started) if run.started else ""),
+                cell(run.model, sub=f"sha256 {short_hash(run.model_fingerprint)}"),
+                cell(_verdict(run.status), sub=f"exit code {run.exit_code}"),
+                cell(run.data, sub=f"sha256 {short_hash(run.data_fingerprint)}"),
+                cell(run.folder or "in memory", sub=f"{run.profile} profile, safeml {run.safeml_version}"),
+            ]
+        )
+    return _table(["Run", "Model", "Verdict", "Test data", "Folder"], rows)
+
+
+def _paired_table(paired: list[PairedDifference]) -> Part:
+    rows = []
+    for entry in paired:
+        metric = entry.difference
+        signs = "" if metric.signs is None else counted(round(metric.signs), "sign track")
+        rows.append(
+            [
+                cell(entry.title, sub=f"{entry.stage} · {entry.name}"),
+                cell(percent(entry.first), True),
+                cell(percent(entry.second), True),
+                cell(points(metric.value), True, interval(metric.low, metric.high)),
+                cell(entry.side),
+                _glyph(entry),
+                cell(number(metric.n), True, signs),
+                cell(f"{number(entry.lost)} / {number(entry.won)}", True),
+            ]
+        )
+    labels = ["Accuracy", "First", "Second", "Loss, points", "Second run", "◂ worse · 0 · better ▸", "n, images", "Lost / won"]  # fmt: skip
+    return _table(labels, rows, (1, 2, 3, 6, 7), "gates")
+
+
+def points(value: float | None) -> str:
+    """Write a difference of proportions in percentage points, with its sign."""
+    if value is None:
+        return NOT_MEASURED
+    text = f"{100 * abs(value):.1f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else MINUS}{text}"
+
+
+def _glyph(entry: PairedDifference) -> Part:
+    """Draw the interval of the loss against 0; better is to the right."""
+    gate = Gate(id="loss", stage=entry.stage, metric=entry.difference.name, op="<=", threshold=0.0)
+    picture = draw_glyph(
+        GateResult(gate=gate, status=STATUS[entry.side], message="", metric=entry.difference)
+    )
+    return cell(picture)
+
+
+def _limit_tables(changes: list[LimitChange]) -> list[Part]:
+    rows: list[list[Any]] = [
+        [change.kind, change.requirement, change.first, change.second] for change in changes
+    ]
+    return [_table(["Change", "Requirement", "First run", "Second run"], rows)] if rows else []
+
+
+def _dated_limits(history: History) -> list[Part]:
+    rows: list[list[Any]] = [
+        [str(place + 1), change.kind, change.requirement, change.first, change.second]
+        for place, change in history.limits
+    ]
+    return [_table(["From run", "Change", "Requirement", "Before", "After"], rows)] if rows else []
+
+
+def _gate_tables(comparison: Comparison) -> list[Part]:
+    rows: list[list[Any]] = [
+        [cell(change.title, sub=change.id), _status(change.first), _status(change.second)]
+        for change in comparison.gates
+    ]
+    return [_table(["Gate", "First run", "Second run"], rows)] if rows else []
+
+
+def _unpaired_tables(comparison: Comparison) -> list[Part]:
+    rows: list[list[Any]] = []
+    for entry in comparison.unpaired:
+        known = entry.second or entry.first
+        if known is None:
+            continue
+        where = "" if known.slice == "all" else f" · {known.slice}"
+        rows.append(
+            [
+                cell(known.title, sub=f"{entry.stage} · {known.name}{where}"),
+                _value(entry.first),
+                _value(entry.second),
+                entry.reason,
+            ]
+        )
+    return [_table(["Number", "First run", "Second run", "Why no paired test"], rows, (1, 2), "metrics")] if rows else []  # fmt: skip
+
+
+def _setting_tables(comparison: Comparison) -> list[Part]:
+    rows: list[list[Any]] = [
+        [change.key, change.first or "not set", change.second or "not set"] for change in comparison.settings
+    ]
+    return [_table(["Setting", "First run", "Second run"], rows)] if rows else []
+
+
+def _trend_table(trend: Trend) -> Part:
+    rows: list[list[Any]] = [
+        [
+            str(point.run + 1),
+            _status(point.status),
+            _value(point.metric, point.limit),
+            f"{point.op} {_limit(point)}",
+        ]
+        for point in trend.points
+    ]
+    return _table(["Run", "Gate", "Value", "Limit"], rows, (2, 3))
+
+
+def _curve(trend: Trend, history: History) -> Any:
+    """Draw the values over the runs: one line per test set, the latest bold, and the limit dotted; None without a value."""
+    lines: dict[str, list[TrendPoint]] = {}
+    for point in trend.points:
+        if point.metric is not None and point.metric.value is not None:
+            lines.setdefault(history.runs[point.run].data_fingerprint, []).append(point)
+    if not lines:
+        return None
+    latest = max(lines, key=lambda data: lines[data][-1].run)
+    series = []
+    for data, row in lines.items():
+        metrics = [point.metric for point in row if point.metric is not None]
+        ends = [(m.low, m.high) for m in metrics if m.low is not None and m.high is not None]
+        whole = len(ends) == len(metrics)
+        series.append(
+            Series(
+                name=history.runs[row[-1].run].data or "test data",
+                x=[float(point.run + 1) for point in row],
+                y=[m.value for m in metrics if m.value is not None],
+                low=[low for low, _ in ends] if whole else None,
+                high=[high for _, high in ends] if whole else None,
+                role="main" if data == latest else "context",
+            )
+        )
+    series.append(
+        Series(
+            name="limit",
+            x=[float(point.run + 1) for point in trend.points],
+            y=[point.limit for point in trend.points],
+            role="bound",
+        )
+    )
+    units = {point.metric.unit for point in trend.points if point.metric is not None}
+    return figure_view(
+        Curve(
+            id=f"trend-{trend.name}",
+            title=trend.title,
+            x_label="run",
+            y_label=trend.title,
+            percent=units == {"proportion"},
+            series=series,
+            x_ticks=[(float(place), str(place)) for place in range(1, len(history.runs) + 1)],
+        )
+    )
+
+
+def _value(metric: Metric | None, limit: float | None = None) -> Part:
+    if metric is None:
+        return cell("not recorded", True)
+    if metric.value is None:
+        return cell(NOT_MEASURED, True, metric.reason)
+    ends = (
+        "complete count"
+        if metric.clustering == "census"
+        else interval(metric.low, metric.high, limit, metric.unit)
+    )
+    return cell(quantity(metric.value, metric.unit, limit), True, ends)
+
+
+def _limit(point: TrendPoint) -> str:
+    return limit_quantity(point.limit, point.metric.unit if point.metric is not None else "count")
+
+
+def _status(status: GateStatus | None) -> str | Part:
+    return "no such gate" if status is None else _verdict_cell(GATE_STATES[status])
+
+
+def _verdict_cell(state: State) -> Part:
+    picture = Markup(
+        '<span class="state {}"><svg class="icon" aria-hidden="true"><use href="#{}"/></svg>{}</span>'
+    )
+    return cell(picture.format(state.colour, state.symbol, state.word))
+
+
+def _verdict(status: str) -> Any:
+    state = VERDICT_STATES.get(status)
+    return status if state is None else _verdict_cell(state)["text"]
