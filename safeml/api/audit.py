@@ -233,7 +233,8 @@ def _source(
                 f"the {role} data are {_kind(data)}; expected an ImageDataset, a pair (images, labels), a path or a table."
             )
         names = () if outputs is None else numbered_names(outputs)
-        data = dataset(*data, class_names=names, name=f"{role} arrays")
+        images, labels = data
+        data = dataset(images, labels, names, name=f"{role} arrays")
     if data.classes < 2:
         raise InputRefused(f"{data.name}: has one class; expected at least 2.")
     given[_mark(role)] = declared(data, frames_per_sign)

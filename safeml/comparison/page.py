@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from safeml.comparison.records import (
     RunSummary,
     Trend,
     TrendPoint,
+    Unpaired,
 )
 from safeml.report.figures import figure_view
 from safeml.report.glyph import draw_glyph
@@ -40,6 +42,7 @@ Part = dict[str, Any]
 def comparison_page(comparison: Comparison) -> str:
     """Return the page of a comparison."""
     first, second = comparison.first, comparison.second
+    whole, sliced = _parts_apart(comparison)
     return _page(
         comparison,
         f"{second.model} compared with {first.model}",
@@ -70,8 +73,9 @@ def comparison_page(comparison: Comparison) -> str:
             _part(
                 "Numbers without a paired test",
                 "Both intervals are those of each run; their overlap is no test.",
-                _unpaired_tables(comparison),
+                _unpaired_tables(whole),
                 "None.",
+                folded=_unpaired_tables(sliced),
             ),
             _part("Settings that differ", "", _setting_tables(comparison), "None."),
         ],
@@ -118,8 +122,23 @@ def _page(
     )
 
 
-def _part(title: str, note: str, tables: list[Any], empty: str = "", figure: Any = None) -> Part:
-    return {"title": title, "note": note, "tables": tables, "empty": empty, "figure": figure}
+def _part(
+    title: str,
+    note: str,
+    tables: list[Part],
+    empty: str = "",
+    figure: Any = None,
+    folded: Sequence[Part] = (),
+) -> Part:
+    """Return a section. empty: what it says without a table. folded: tables that a reader opens."""
+    return {
+        "title": title,
+        "note": note,
+        "tables": tables,
+        "empty": empty,
+        "figure": figure,
+        "folded": folded,
+    }
 
 
 def _table(labels: list[str], rows: list[list[Any]], right: tuple[int, ...] = (), css: str = "") -> Part:
@@ -215,9 +234,23 @@ def _gate_tables(comparison: Comparison) -> list[Part]:
     return [_table(["Gate", "First run", "Second run"], rows)] if rows else []
 
 
-def _unpaired_tables(comparison: Comparison) -> list[Part]:
+def _parts_apart(comparison: Comparison) -> tuple[list[Unpaired], list[Unpaired]]:
+    """Return the numbers of the whole test set, and those of a slice or a part of another number."""
+    known = [(entry, entry.second or entry.first) for entry in comparison.unpaired]
+    names = {metric.name for _, metric in known if metric} | {entry.name for entry in comparison.paired}
+    whole: list[Unpaired] = []
+    parts: list[Unpaired] = []
+    for entry, metric in known:
+        if metric is None:
+            continue
+        part = metric.slice != "all" or any(metric.name.startswith(f"{name}.") for name in names)
+        (parts if part else whole).append(entry)
+    return whole, parts
+
+
+def _unpaired_tables(entries: list[Unpaired]) -> list[Part]:
     rows: list[list[Any]] = []
-    for entry in comparison.unpaired:
+    for entry in entries:
         known = entry.second or entry.first
         if known is None:
             continue

@@ -1,11 +1,13 @@
-"""Scores by class: dot plot, table and confusion matrix. Legend: K classes."""
+"""Scores by class: dot plot, table and confusion matrix; and the answer for each image. Legend: N images, K classes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from safeml.audits.performance.mistakes import NO_ANSWER_NAME
-from safeml.metrics.classification import ClassScores
+from safeml.audits.slices import numbers
+from safeml.data.dataset import ImageDataset
+from safeml.metrics.classification import NO_ANSWER, ClassScores
 from safeml.results import Column, Dot, DotPlot, Matrix, Metric, Scalar, Table
 
 
@@ -74,4 +76,36 @@ def confusion_figure(class_names: tuple[str, ...], confusion: np.ndarray) -> Mat
         column_labels=[*names, NO_ANSWER_NAME] if void else names,
         values=(confusion if void else confusion[:, :-1]).tolist(),
         caption="Row: true class. Column: predicted class. Numbers are images.",
+    )
+
+
+def ledger_table(test: ImageDataset, predicted: np.ndarray, hits: np.ndarray) -> Table:
+    """Return one row per image, so that two models can be compared image by image.
+
+    predicted: int64 [N], class ids, NO_ANSWER where a logit is not finite.
+    hits: bool [N], classified correctly.
+    """
+    names, tracks = test.class_names, test.tracks
+    rows: list[list[Scalar]] = [
+        [
+            int(number),
+            names[test.labels[row]],
+            *([] if tracks is None else [int(tracks[row])]),
+            "right" if hits[row] else "wrong",
+            NO_ANSWER_NAME if predicted[row] == NO_ANSWER else names[predicted[row]],
+        ]
+        for row, number in enumerate(numbers(test))
+    ]
+    return Table(
+        id="ledger",
+        title="Ledger",
+        columns=[
+            Column(key="image", label="Image", kind="number"),
+            Column(key="class", label="Class"),
+            *([] if tracks is None else [Column(key="track", label="Sign track", kind="id")]),
+            Column(key="clean", label="Clean"),
+            Column(key="predicted", label="Predicted"),
+        ],
+        rows=rows,
+        caption="Every test image and its prediction.",
     )

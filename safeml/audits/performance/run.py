@@ -10,7 +10,12 @@ from collections.abc import Callable
 import numpy as np
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.performance.class_figures import class_table, confusion_figure, recall_plot
+from safeml.audits.performance.class_figures import (
+    class_table,
+    confusion_figure,
+    ledger_table,
+    recall_plot,
+)
 from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
 from safeml.audits.slices import Slices, numbers
 from safeml.audits.weakest import group_recall, untested_groups, weakest_recall
@@ -80,6 +85,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
         ],
         meaning=_meaning(test, measured, own_costs),
         worst_cases=worst_mistakes(test, answers, price, own_costs),
+        ledger=ledger_table(test, answers.classes, hits),
         limits=[
             "One test set: its results may not transfer to other countries, cameras, weather or seasons.",
             "Each image is a crop around one sign; detecting signs in a camera image is not tested.",
