@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from safeml.api.arrays import dataset, declared, numbered_names
-from safeml.api.runs import AuditedRun
+from safeml.api.runs import AuditedRun, PathLike, read_run
 from safeml.classifiers.memory import IN_MEMORY, InMemory, in_memory
 from safeml.config.audit import Config, parse_config
 from safeml.data.dataset import ImageDataset
@@ -30,9 +30,8 @@ from safeml.work import Progress, silent
 WHERE = "safeml.audit"
 PROFILES = ("full", "quick")
 # The tables of safeml.toml that are keywords; model and data are arguments.
-TABLES = ("title", "run", "stages", "gates")
+TABLES = ("title", "run", "stages", "gates", "accepted", "hazard")
 ROLES = ("test", "train", "valid")
-PathLike = str | os.PathLike[str]
 
 
 def audit(
@@ -47,6 +46,8 @@ def audit(
     config: PathLike | None = None,
     out: PathLike | None = None,
     profile: str = "full",
+    accept_quick: bool = False,
+    baseline: Run | PathLike | None = None,
     force: bool = False,
     progress: Progress = silent,
     **tables: Any,
@@ -67,10 +68,12 @@ def audit(
         config: a safeml.toml, whose model and test data are replaced; its paths are relative to its folder.
         out: the run folder, which gets results.json, the HTML pages and junit.xml, and from which an interrupted audit
             resumes; None: nothing is written.
-        profile: "full" or "quick".
-        force: replace the results of another run in `out`.
+        profile: "full" or "quick"; a quick run passes only with `accept_quick`.
+        baseline: an earlier run, or its path; gates that are looser than its gates are recorded.
+        force: replace the results of another run, or of other limits, in `out`.
         progress: called with (step, done, total).
-        tables: title, run, stages and gates as in safeml.toml; a table is merged into the defaults, gates replace them.
+        tables: title, run, stages, gates, accepted and hazard as in safeml.toml; a table is merged into the defaults of
+            `safeml init`, lists replace them.
 
     Raises:
         ConfigError: a setting is invalid, or `out` is in use.
@@ -100,7 +103,14 @@ def audit(
     where = WHERE if config is None else str(config)
     checked = parse_config(values, where)
     place = GivenPlace(Path() if config is None else Path(config).parent, given=given)
-    return AuditedRun.of(_run(checked, place, tested, out, profile, force, progress))
+    options = {
+        "profile": profile,
+        "accept_quick": accept_quick,
+        "baseline": read_run(baseline) if isinstance(baseline, str | os.PathLike) else baseline,
+        "force": force,
+        "progress": progress,
+    }
+    return AuditedRun.of(_run(checked, place, tested, out, options))
 
 
 @dataclass(frozen=True)
@@ -133,9 +143,7 @@ def _run(
     place: Place,
     model: Path | InMemory,
     out: PathLike | None,
-    profile: str,
-    force: bool,
-    progress: Progress,
+    options: Mapping[str, Any],
 ) -> Run:
     from safeml import pipeline
     from safeml.report.write import write_report
@@ -148,17 +156,8 @@ def _run(
             folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="safeml-")))
         else:
             folder = Path(out)
-        run, _, _ = pipeline.audit(
-            config,
-            place,
-            model,
-            folder,
-            profile,
-            (f'# in Python: {WHERE}(model, data, profile="{profile}", ...)',),
-            progress,
-            force=force,
-            finish=finish,
-        )
+        called = f'# in Python: {WHERE}(model, data, profile="{options["profile"]}", ...)'
+        run, _, _ = pipeline.audit(config, place, model, folder, command=(called,), finish=finish, **options)
     return run
 
 

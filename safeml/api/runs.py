@@ -61,11 +61,11 @@ def decide(
     gates: Sequence[Gate] | PathLike | None = None,
     today: str | None = None,
 ) -> Verdict:
-    """Decide gates from recorded evidence.
+    """Decide a release from recorded evidence, by the present rules.
 
     Args:
         run: a run, the path of its folder or results.json, or its stages.
-        gates: the requirements, or the path of a safeml.toml with them; None: those of the run.
+        gates: the requirements, or the path of a safeml.toml with gates and accepted entries; None: those of the run.
         today: ISO date (UTC) against which waivers expire; None: the present date.
 
     Raises:
@@ -73,12 +73,14 @@ def decide(
         InputRefused: the results cannot be read.
     """
     recorded = read_run(run) if isinstance(run, str | os.PathLike) else run
-    stages = recorded.stages if isinstance(recorded, Run) else list(recorded)
+    day = today or datetime.now(UTC).date().isoformat()
+    accepted = None
     if isinstance(gates, str | os.PathLike):
-        gates = load_config(Path(gates)).gates
-    if gates is None:
-        gates = recorded.gates if isinstance(recorded, Run) else ()
-    return deciding.decide(stages, gates, today or datetime.now(UTC).date().isoformat())
+        settings = load_config(Path(gates))
+        gates, accepted = settings.gates, settings.accepted
+    if isinstance(recorded, Run):
+        return deciding.decide_again(recorded, day, gates, accepted)
+    return deciding.decide(list(recorded), gates or (), day, accepted=accepted or ())
 
 
 def compare(first: Run | PathLike, second: Run | PathLike) -> Comparison:
@@ -87,12 +89,12 @@ def compare(first: Run | PathLike, second: Run | PathLike) -> Comparison:
     first, second: runs, or paths of their folders or results.json. The differences are of the second to the first.
     Raises InputRefused where the runs are not of the same test data, or cannot be read.
     """
-    from safeml.comparison.compare import compare_runs
+    from safeml.comparison.compare import compare_runs, shown_folder
 
     runs: list[Any] = []
     for given in (first, second):
         if not isinstance(given, Run | str | os.PathLike):
             raise InputRefused(f"a run is {type(given).__name__}; expected a run, or the path of its folder.")
         runs.append(given if isinstance(given, Run) else files.read_run(Path(given)))
-    names = ["" if isinstance(given, Run) else str(given) for given in (first, second)]
+    names = ["" if isinstance(given, Run) else shown_folder(Path(given)) for given in (first, second)]
     return compare_runs(*runs, *names)

@@ -37,12 +37,12 @@ def compare(
     Exit code 0 means that the comparison was made; it is no verdict. 5: the runs are not of the same test data.
     """
     from safeml.cli.results import recorded
-    from safeml.comparison.compare import compare_runs
+    from safeml.comparison.compare import compare_runs, shown_folder
     from safeml.comparison.page import comparison_page
     from safeml.store.files import to_json
 
     page = _page(out, "comparison.html", as_json, force)
-    comparison = compare_runs(recorded(first), recorded(second), str(first), str(second))
+    comparison = compare_runs(recorded(first), recorded(second), shown_folder(first), shown_folder(second))
     if as_json:
         typer.echo(to_json(comparison), nl=False)
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from safeml.comparison.images import effort, image_records, is_full
 from safeml.comparison.limits import gate_changes, limit_changes, setting_changes
-from safeml.comparison.records import Comparison, PairedDifference, RunSummary, Side, Unpaired
+from safeml.comparison.records import LOOSENED, Comparison, PairedDifference, RunSummary, Side, Unpaired
 from safeml.errors import InputRefused
 from safeml.results import Metric, Run, RunTimes, StageResult
 from safeml.statistics.clusters import Clustering
@@ -59,9 +60,7 @@ def compare_runs(first: Run, second: Run, first_folder: str = "", second_folder:
     return Comparison(
         first=summary_of(first, first_folder),
         second=summary_of(second, second_folder),
-        sentence=_sentence(
-            paired, len(gates), sum(change.kind in ("dropped", "loosened", "waived") for change in limits)
-        ),
+        sentence=_sentence(paired, len(gates), sum(change.kind in LOOSENED for change in limits)),
         notes=_notes(first, second, paired),
         paired=paired,
         unpaired=unpaired,
@@ -69,6 +68,11 @@ def compare_runs(first: Run, second: Run, first_folder: str = "", second_folder:
         limits=limits,
         settings=setting_changes(first, second),
     )
+
+
+def shown_folder(path: Path) -> str:
+    """Return a path for a reader: of an absolute one only the last part, because its folders reveal user and machine."""
+    return path.name if path.is_absolute() else path.as_posix()
 
 
 def summary_of(run: Run, folder: str = "", times: RunTimes | None = None) -> RunSummary:

@@ -1,41 +1,45 @@
-"""Requirements of two runs: which were dropped, loosened, waived, added or tightened; and settings that differ.
-
-A requirement is a metric with a direction, not a gate id: a renamed gate is the same requirement.
-"""
+"""Requirements of two runs: which were dropped, lowered, waived, added or tightened; and settings that differ."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from safeml.comparison.records import LOOSENED, GateChange, LimitChange, SettingChange
+from safeml.comparison.records import GateChange, Kind, LimitChange, SettingChange
+from safeml.loosening import loosened
 from safeml.results import MODEL, Gate, Run
 from safeml.verdict_text import title_of
 from safeml.wording import counted, number
 
-
-class Requirement(NamedTuple):
-    """What a gate asks. side: ">=" or "<="; an equality asks both."""
-
-    subject: str
-    stage: str
-    metric: str
-    slice: str
-    side: str
+# A change to looser limits, read in the other direction.
+REVERSED: dict[str, Kind] = {"dropped": "added", "lowered": "tightened", "waived": "waiver removed"}
 
 
 def limit_changes(first: Sequence[Gate], second: Sequence[Gate]) -> list[LimitChange]:
-    """Compare the requirements of two sets of gates; the loosened ones come first."""
-    before, after = _strictest(first), _strictest(second)
-    changes = [
-        _change(key, before.get(key, []), after.get(key, [])) for key in dict.fromkeys([*before, *after])
+    """Compare the limits of two sets of gates; the loosened ones come first.
+
+    Gates are the same if they read the same metric: another id changes nothing.
+    """
+    looser = [
+        LimitChange(
+            kind=change.kind,
+            requirement=_requirement(change.old),
+            first=_words(change.old),
+            second=_words(change.new),
+        )
+        for change in loosened(first, second)
     ]
-    once: dict[tuple[str, ...], LimitChange] = {}
-    for change in changes:
-        if change is not None:  # an equality asks two sides and is one line
-            once.setdefault((change.kind, change.requirement, change.first, change.second), change)
-    return sorted(once.values(), key=lambda change: (change.kind not in LOOSENED, change.requirement))
+    stricter = [
+        LimitChange(
+            kind=REVERSED[change.kind],
+            requirement=_requirement(change.old),
+            first=_words(change.new),
+            second=_words(change.old),
+        )
+        for change in loosened(second, first)
+    ]
+    return [*looser, *stricter]
 
 
 def gate_changes(first: Run, second: Run) -> list[GateChange]:
@@ -76,58 +80,17 @@ def _flat(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
             yield f"{path}{key}", json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _strictest(gates: Sequence[Gate]) -> dict[Requirement, list[Gate]]:
-    """Return the gates of each requirement, the strictest first."""
-    known: dict[Requirement, list[Gate]] = {}
-    for gate in gates:
-        for side in (">=", "<=") if gate.op == "==" else (gate.op,):
-            key = Requirement(gate.subject, gate.stage, gate.metric, gate.slice, side)
-            known.setdefault(key, []).append(gate)
-    for key, same in known.items():
-        same.sort(key=lambda gate: -gate.threshold if key.side == ">=" else gate.threshold)
-    return known
+def _requirement(gate: Gate) -> str:
+    subject = [gate.subject] * (gate.subject != MODEL)
+    place = ", ".join([*subject, f"{gate.stage}.{gate.metric}", *([gate.slice] * (gate.slice != "all"))])
+    return f"{title_of(gate)} ({place})"
 
 
-def _change(key: Requirement, first: list[Gate], second: list[Gate]) -> LimitChange | None:
-    named = (second or first)[0]
-    requirement = f"{title_of(named)} ({_place(key)})"
-    old, new = (_words(gates) for gates in (first, second))
-    if not second:
-        return LimitChange(kind="dropped", requirement=requirement, first=old, second="no gate")
-    if not first:
-        return LimitChange(kind="added", requirement=requirement, first="no gate", second=new)
-    sign = 1 if key.side == ">=" else -1
-    stricter = sign * (second[0].threshold - first[0].threshold)
-    smaller = max(gate.min_n for gate in second) - max(gate.min_n for gate in first)
-    inexact = first[0].op == "==" and not any(gate.op == "==" for gate in second)
-    if stricter < 0 or smaller < 0 or (inexact and stricter <= 0):
-        return LimitChange(kind="loosened", requirement=requirement, first=old, second=new)
-    if _until(second) > _until(first):
-        return LimitChange(kind="waived", requirement=requirement, first=old, second=new)
-    if stricter > 0 or smaller > 0:
-        return LimitChange(kind="tightened", requirement=requirement, first=old, second=new)
-    if _until(second) < _until(first):
-        return LimitChange(kind="waiver removed", requirement=requirement, first=old, second=new)
-    return None
-
-
-def _until(gates: list[Gate]) -> str:
-    """Return the last day of the longest waiver; "" without one."""
-    return max((gate.waiver.until for gate in gates if gate.waiver is not None), default="")
-
-
-def _place(key: Requirement) -> str:
-    parts = [key.subject] * (key.subject != MODEL) + [f"{key.stage}.{key.metric}"]
-    return ", ".join([*parts, *([key.slice] if key.slice != "all" else [])])
-
-
-def _words(gates: list[Gate]) -> str:
-    """Return the strictest limit, and what weakens it."""
-    if not gates:
+def _words(gate: Gate | None) -> str:
+    """Return the limit of a gate, and what weakens it."""
+    if gate is None:
         return "no gate"
-    gate, images = gates[0], max(gate.min_n for gate in gates)
     text = f"{gate.op} {number(gate.threshold)}"
-    if images > 1:
-        text += f" on at least {counted(images, 'image')}"
-    until = _until(gates)
-    return f"{text}, waived until {until}" if until else text
+    if gate.min_n > 1:
+        text += f" on at least {counted(gate.min_n, 'image')}"
+    return f"{text}, waived until {gate.waiver.until}" if gate.waiver is not None else text

@@ -59,7 +59,7 @@ def comparison_page(comparison: Comparison) -> str:
             ),
             _part(
                 "Loosened limits",
-                "Dropped, loosened or waived in the second run.",
+                "Dropped, lowered or waived in the second run.",
                 _limit_tables(comparison.loosened),
                 "No limit was loosened.",
             ),

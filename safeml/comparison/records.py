@@ -7,8 +7,8 @@ from typing import Literal
 from safeml.results import Finite, GateStatus, Metric, Record
 
 Side = Literal["lower", "higher", "no difference shown", "no interval"]
-Kind = Literal["dropped", "loosened", "waived", "added", "tightened", "waiver removed"]
-LOOSENED: tuple[Kind, ...] = ("dropped", "loosened", "waived")
+Kind = Literal["dropped", "lowered", "waived", "added", "tightened", "waiver removed"]
+LOOSENED: tuple[Kind, ...] = ("dropped", "lowered", "waived")
 
 
 class RunSummary(Record):
@@ -114,7 +114,7 @@ class Comparison(Record):
 
     @property
     def loosened(self) -> list[LimitChange]:
-        """The limits that were dropped, loosened or waived."""
+        """The limits that were dropped, lowered or waived."""
         return [change for change in self.limits if change.kind in LOOSENED]
 
 
