@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from safeml.comparison.records import Comparison, History
 
 RUN = typer.Argument(help="A results.json or its run folder.")
+OUT = typer.Option("--out", "-o", help="The page to write; default: comparison.html or history.html.")
 FORCE = typer.Option("--force", help="Replace an existing file.")
 AS_JSON = typer.Option("--json", help="Print the record as JSON; a page is written only with --out.")
 
@@ -26,9 +27,7 @@ def register(app: typer.Typer) -> None:
 def compare(
     first: Annotated[Path, RUN],
     second: Annotated[Path, RUN],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page to write; default: comparison.html.")
-    ] = None,
+    out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, AS_JSON] = False,
     force: Annotated[bool, FORCE] = False,
 ) -> None:
@@ -53,9 +52,7 @@ def compare(
 
 def history(
     folder: Annotated[Path, typer.Argument(help="A folder with run folders.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page to write; default: history.html.")
-    ] = None,
+    out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, AS_JSON] = False,
     force: Annotated[bool, FORCE] = False,
 ) -> None:

@@ -94,4 +94,4 @@ def test_every_part_of_the_contract_is_shown() -> None:
 def test_a_model_made_in_memory_has_no_file_and_the_page_says_so() -> None:
     result = run(AuditInputs(oracle(LABELS, 4), dataset(LABELS)), ModelFileSettings())
     assert result.status == "skipped"
-    assert "not loaded from a file" in result.reason
+    assert "no file was scanned or audited" in result.reason

@@ -13,10 +13,13 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sk
 
 LIGHT = (
     "safeml",
+    "safeml.api.attack",
+    "safeml.api.audit",
     "safeml.attacks.art.registry",
     "safeml.audits.adversarial",
     "safeml.audits.physical",
     "safeml.cli.main",
+    "safeml.comparison.page",
     "safeml.config",
     "safeml.gates",
     "safeml.planning.plan",
