@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from safeml.audits.base import AuditInputs
+from safeml.audits.performance.run import run as performance
 from safeml.cli.main import app
 from safeml.comparison.compare import compare_runs
 from safeml.comparison.images import MASKED, image_records
@@ -18,8 +20,10 @@ from safeml.comparison.page import comparison_page
 from safeml.comparison.records import Comparison
 from safeml.errors import InputRefused
 from safeml.results import Column, Gate, Metric, Provenance, Run, StageResult, Table
+from safeml.stages.performance import PerformanceSettings
 from safeml.statistics import Clustering, paired_difference_metric, proportion_metric
 from safeml.store.files import atomic_write, to_json
+from tests import fakes
 from tests.sample_run import HOSTILE, TIMES, gate, run_of, waiver
 
 N, FRAMES = 120, 6
@@ -258,3 +262,24 @@ def test_a_page_escapes_every_name(folders: tuple[Path, Path]) -> None:
     for text in (HOSTILE[0], HOSTILE[1], HOSTILE[3], HOSTILE[11]):
         assert text not in page
     assert "<script" not in page
+
+
+@pytest.mark.parametrize("frames", [None, 6.0])
+def test_the_performance_stage_records_every_image(frames: float | None) -> None:
+    """Two models with known answers, audited by the stage itself; the second one loses every image of class 1."""
+    labels = np.arange(N) // FRAMES % 3
+    data = fakes.dataset(
+        labels, ("a", "b", "c"), **({"tracks": TRACKS} if frames is None else {"frames_per_sign": frames})
+    )
+    wrong = np.where(labels == 1, 2, labels)
+    runs = []
+    for answers in (labels, wrong):
+        inputs = AuditInputs(fakes.oracle(answers, 3), data)
+        stage = performance(inputs, PerformanceSettings(bootstrap=100))
+        runs.append(run_of([stage], [gate("clean", "clean_accuracy")]))
+    assert runs[1].stages[0].ledger is not None
+    assert len(runs[1].stages[0].ledger.rows) == N
+    entry = pair(compare_runs(*runs), "clean_accuracy")
+    assert (entry.lost, entry.won) == (int((labels == 1).sum()), 0)
+    assert entry.difference.signs == N / FRAMES
+    assert entry.side == "lower"
