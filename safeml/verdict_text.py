@@ -84,6 +84,8 @@ def verdict_words(decided: Decided) -> tuple[str, str]:
     if decided.code not in (ExitCode.FAILED, ExitCode.INCOMPLETE) and named is None:
         detail.append(_scope(decided))
     detail.append(_not_gated(decided.ungated))
+    if decided.unproven_profile and decided.code == ExitCode.NOT_PROVEN and QUICK not in sentence:
+        detail.append(QUICK)
     return sentence, " ".join(part for part in detail if part)
 
 
@@ -195,5 +197,6 @@ def _scope(decided: Decided) -> str:
         if stage.status == "ok" and (stage.subject, stage.stage) in read
     )
     left_out = sorted(stage.title for stage in decided.stages if stage.status == "skipped")
-    text = f"This holds for the gated stages: {'; '.join(ran)}." if ran else ""
+    what = "This" if decided.code == ExitCode.PASSED else "Every gate passes or is waived, which"
+    text = f"{what} holds for the gated stages: {'; '.join(ran)}." if ran else ""
     return text + (f" Not tested: {'; '.join(left_out)}." if left_out else "")

@@ -5,11 +5,10 @@ Source: GitHub, "Workflow commands for GitHub Actions".
 
 from __future__ import annotations
 
-from safeml.report.sarif import LEVELS
-from safeml.report.states import VERDICT_STATES
+from safeml.report.sarif import LEVELS, beside_the_gates
 from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import Run
-from safeml.verdict_text import title_of
+from safeml.verdict_text import title_of, verdict_line
 
 COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -21,13 +20,15 @@ def workflow_commands(run: Run, file: str, lines: dict[str, int]) -> list[str]:
     """
     commands = []
     if run.verdict.exit_code != 0:
-        title = f"{run.title}: {VERDICT_STATES[run.verdict.status].word}"
+        title = f"{run.title}: {verdict_line(run)}"
         commands.append(_command("error", file, 1, title, run.verdict.sentence))
     for result in run.verdict.gates:
         if result.status in LEVELS:
             level, line = COMMANDS[LEVELS[result.status]], lines.get(result.gate.id, 1)
             title = title_of(result.gate, result.metric) or result.gate.id
             commands.append(_command(level, file, line, title, result.message))
+    for _, title, level, message in beside_the_gates(run):
+        commands.append(_command(COMMANDS[level], file, 1, title, message))
     return commands
 
 

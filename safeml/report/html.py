@@ -35,6 +35,8 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
     titles = {stage.stage: stage.title for stage in run.stages}
     gates = run.verdict.gates
     state = VERDICT_STATES[run.verdict.status]
+    noted = [entry for entry in run.verdict.ungated if entry.state != "noted"]
+    strip = [*counts(gates), *ungated_counts(noted)]
     return render_page(
         "index.html",
         run,
@@ -49,7 +51,7 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
         detail=run.verdict.detail,
         line=verdict_line(run),
         gate_count=counted(len(gates), "gate"),
-        strip=[{"state": state, "count": count} for state, count in counts(gates)],
+        strip=[{"state": state, "count": count} for state, count in strip],
         identity=identity(run, times),
         gates=[rows.gate_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in gates],
         ungated=[

@@ -58,9 +58,13 @@ def ungated_row(entry: Ungated, stage_title: str) -> dict[str, Any]:
         "id": metric.name if metric else "",
         "value": entry.value,
         "interval": _interval(metric) if metric and metric.value is not None else "",
-        "message": entry.message,
+        "message": _capital(entry.message.removeprefix(f"{entry.title}: {entry.value}; ")),
         "n": number(metric.n) if metric else "",
     }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def loosened_table(changes: list[Loosened]) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from safeml.report.junit import suite_name
-from safeml.report.states import VERDICT_STATES
 from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import GateResult, GateStatus, Run
-from safeml.verdict_text import title_of
+from safeml.verdict_text import title_of, verdict_line
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 VERDICT_RULE = "safeml-verdict"
@@ -36,9 +35,12 @@ def sarif(run: Run, file: str, lines: dict[str, int]) -> str:
     rules = [_rule(VERDICT_RULE, "Verdict of the audit", "")]
     rules += [_rule(g.gate.id, title_of(g.gate, g.metric), g.gate.rationale) for g in gates]
     results = [_result(g, file, lines.get(g.gate.id, 1)) for g in gates]
+    for rule, title, level, message in beside_the_gates(run):
+        if rule not in {entry["id"] for entry in rules}:  # a stage may have several findings
+            rules.append(_rule(rule, title, ""))
+        results.append(_entry(rule, level, message, file, 1))
     if run.verdict.exit_code != 0:
-        word = VERDICT_STATES[run.verdict.status].word
-        text = f"{word}: {run.verdict.sentence}"
+        text = f"{verdict_line(run)}: {run.verdict.sentence}"
         results.insert(0, _entry(VERDICT_RULE, "error", text, file, 1))
     driver = {
         "name": "safeml",
@@ -52,6 +54,22 @@ def sarif(run: Run, file: str, lines: dict[str, int]) -> str:
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
     return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+
+
+def beside_the_gates(run: Run) -> list[tuple[str, str, str, str]]:
+    """Return rule, title, level and message of what no gate reads, unless it is only noted, and of each looser limit."""
+    ungated = [
+        (
+            f"not-gated/{suite_name(entry)}/{entry.metric.name if entry.metric else 'stage'}",
+            entry.title,
+            "note" if entry.state == "accepted" else "warning",
+            entry.message,
+        )
+        for entry in run.verdict.ungated
+        if entry.state != "noted"
+    ]
+    looser = [(f"looser/{change.old.id}", "Looser limit", "note", change.message) for change in run.loosened]
+    return [*ungated, *looser]
 
 
 def _rule(rule: str, title: str, rationale: str) -> dict[str, Any]:

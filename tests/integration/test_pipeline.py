@@ -101,7 +101,11 @@ def test_the_gate_command_decides_by_other_limits_without_the_model(
     tiny_project: Path, tmp_path: Path
 ) -> None:
     assert safeml("gate", tiny_project / "run").returncode == 1
-    lenient = write_project(tmp_path, threshold=1e-6)
+    accepted = "".join(
+        f'[[accepted]]\nstage = "{stage}"\nreason = "A tiny model"\nowner = "A. Owner"\n'
+        for stage in ("training", "performance", "balance", "adversarial", "physical")
+    )
+    lenient = write_project(tmp_path, threshold=1e-6, extra=accepted)
     assert safeml("gate", tiny_project / "run", "--config", lenient).returncode == 0
     gate = '[[gates]]\nid = "x"\nstage = "adversarial"\nmetric = "robust_accuracy.linf_2"\nop = ">="\nthreshold = 1e-6\n'
     missing = write_project(tmp_path, 1e-6, gate)
