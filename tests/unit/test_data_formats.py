@@ -55,7 +55,7 @@ def loaded(root: Path, **keys: Any) -> ImageDataset:
     return Place(root).plain(data_settings("test", **keys))
 
 
-@pytest.mark.parametrize(("number", "example"), enumerate(EXAMPLES))
+@pytest.mark.parametrize(("number", "example"), list(enumerate(EXAMPLES)))
 def test_each_example_of_the_page_loads(tmp_path: Path, number: int, example: tuple[str, str]) -> None:
     tree, settings = example
     for line in tree.splitlines():
