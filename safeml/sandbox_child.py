@@ -92,7 +92,7 @@ def _end_with_parent() -> None:
 
 
 def _drop_network() -> str:
-    """A network namespace of its own has no way out. Many containers do not let a process make one."""
+    """Enter a new network namespace, which has no way out. Many containers do not let a process make one."""
     if sys.platform != "linux":
         return "refused by a hook"
     libc = ctypes.CDLL(None, use_errno=True)

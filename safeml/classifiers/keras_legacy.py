@@ -122,6 +122,15 @@ def _dtype(kind: str, config: dict[str, Any], notes: Counter[str]) -> None:
             notes[f'the dtype policy "{name}" was written by its name'] += 1
 
 
+def _initializers(kind: str, config: dict[str, Any], notes: Counter[str]) -> None:
+    """Initializers of tf.keras 1.13 to 2.0 have a dtype, which those of Keras 3 refuse. Loaded weights replace what they draw."""
+    for key, value in config.items():
+        inner = value.get("config") if isinstance(value, dict) and key.endswith("initializer") else None
+        if isinstance(inner, dict) and "dtype" in inner:
+            del inner["dtype"]
+            notes["the dtype of initializers, which Keras 3 does not have, was left out"] += 1
+
+
 def _wrapped(kind: str, config: dict[str, Any], notes: Counter[str]) -> None:
     """The layer inside a wrapper is looked up by its module, which Keras 2 did not always write."""
     for key in ("layer", "backward_layer", "cell"):
@@ -254,6 +263,7 @@ _REPAIRS: tuple[Callable[[str, dict[str, Any], Counter[str]], None], ...] = (
     _drop,
     _axis,
     _dtype,
+    _initializers,
     _wrapped,
     _input,
     _names,

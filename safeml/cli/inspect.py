@@ -147,7 +147,8 @@ def _show(outcome: Outcome) -> None:
     from rich.table import Table
 
     from safeml.cli.show import plain
-    from safeml.wording import interval, number, percent
+    from safeml.contracts.words import interval, percent
+    from safeml.wording import number
 
     if outcome.tried:
         table = Table(box=None, pad_edge=False)

@@ -26,6 +26,7 @@ def scan(
     """Scan a model file without loading it. Exit code: 0 accepted, 5 refused, 4 undecided."""
     from safeml.cli.show import show_scan
     from safeml.scan.scan import scan_path
+    from safeml.scan.sources import is_checkpoint_prefix
     from safeml.store.files import to_json
 
     found = scan_path(model)
@@ -33,7 +34,7 @@ def scan(
         typer.echo(to_json(found), nl=False)
     elif found.status == "accepted":
         show_scan(found)
-    if not os.path.lexists(model):
+    if not os.path.lexists(model) and not is_checkpoint_prefix(model):
         raise MissingInput(f"{model}: there is no such file; expected a trained model.")
     if found.status == "refused":
         raise InputRefused(f"{found.path}: {found.reason}.")

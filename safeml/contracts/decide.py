@@ -11,7 +11,7 @@ from safeml.contracts import words
 from safeml.contracts.candidates import NOT_TRIED, Candidate, candidates
 from safeml.contracts.feeds import Answers, Feeds
 from safeml.contracts.measure import accuracy, chance_level, named, one_sided_level
-from safeml.contracts.permutation import held_out
+from safeml.contracts.permutation import held_out, with_runner_up
 from safeml.contracts.records import ContractResult, Outcome, Permutation, Reason
 from safeml.contracts.search import WEAK, Measured, Search, best_of_these_images, is_weak, search
 from safeml.data.dataset import ImageDataset
@@ -48,7 +48,9 @@ def inspect_model(
     reason: Reason = ""
     if swapped is not None and _makes_it_good(swapped, best, chance):
         reason = "permutation"
-        sentence = words.permutation(model.where, swapped, best.candidate.name, best.accuracy, data.classes)
+        sentence = words.permutation(
+            model.where, swapped, best.candidate.name, best.accuracy, data.class_names
+        )
     elif not above:
         reason, swapped = "chance", None
         sentence = words.chance(
@@ -87,7 +89,9 @@ def _outcome(
     if proposed and is_weak(kept[0].accuracy):
         warnings.append(words.weak(kept[0].accuracy))
     if proposed and permutation is not None:
-        warnings.append(words.swapped(permutation, kept[0].candidate.settings.class_order))
+        warnings.append(words.swapped(permutation, kept[0].candidate.settings.class_order, data.class_names))
+    if proposed:
+        warnings += words.few_images(data)
     return Outcome(
         status="proposed" if proposed else "cannot_tell",
         reason=reason,
@@ -150,7 +154,9 @@ def _other_order(
     seed: int,
     progress: Progress,
 ) -> Permutation | None:
-    """Return the feed with the best permutation on the images of the first round, fitted again on all images.
+    """Return the feed with the best permutation, fitted on all images, with its runner-up.
+
+    The two best of the first round are fitted again on all images.
 
     A permuted model need not be best in its original class order, so eliminated feeds are examined too.
     """
@@ -162,11 +168,20 @@ def _other_order(
     ]
     if not first:
         return None
-    _, chosen = max(first, key=lambda pair: (pair[0].permuted.value or 0.0, -pair[1].rank))
-    progress("class order", 0, 1)
-    raw = answers(chosen, data)
-    progress("class order", 1, 1)
-    return held_out(chosen.feed, raw, None, data, seed, len(feeds))
+    first.sort(key=lambda pair: (-(pair[0].permuted.value or 0.0), pair[1].rank))
+    finalists: list[tuple[Permutation, np.ndarray]] = []
+    for done, (_, candidate) in enumerate(first[:2]):
+        progress("class order", done, len(first[:2]))
+        raw = answers(candidate, data)
+        attempt = held_out(candidate.feed, raw, None, data, seed, len(feeds))
+        if attempt is not None:
+            finalists.append((attempt, raw))
+    progress("class order", len(first[:2]), len(first[:2]))
+    finalists.sort(key=lambda pair: -(pair[0].permuted.value or 0.0))
+    if len(finalists) < 2:
+        return finalists[0][0] if finalists else None
+    (best, best_raw), (other, other_raw) = finalists
+    return with_runner_up(best, other, (best_raw, other_raw), data, seed, len(feeds))
 
 
 def _makes_it_good(swapped: Permutation, best: Measured, chance: float) -> bool:

@@ -56,4 +56,32 @@ def held_out(
         class_of_output=order,
         support=tuple(int(count) for count in support),
         thin=int((support < THIN).sum()),
+        thin_classes=tuple(sorted(int(class_of_output[k]) for k in np.flatnonzero(support < THIN))),
+    )
+
+
+def with_runner_up(
+    best: Permutation,
+    other: Permutation,
+    raws: tuple[np.ndarray, np.ndarray],
+    data: ImageDataset,
+    seed: int,
+    tests: int,
+) -> Permutation:
+    """Return `best` with its comparison to `other` on the half of `data` on which both were measured.
+
+    raws: int [N] each, largest outputs under `best` and under `other`.
+    """
+    _, check = halves(data, seed)
+    rest = part(data, check)
+    hits = [
+        named(raw[check], found.class_of_output) == rest.labels
+        for raw, found in zip(raws, (best, other), strict=True)
+    ]
+    return best.model_copy(
+        update={
+            "runner_up": other.contract,
+            "runner_up_permuted": other.permuted,
+            "runner_up_loss": drop(hits[0], hits[1], rest, one_sided_level(tests)),
+        }
     )

@@ -34,7 +34,10 @@ class Permutation(Record):
     class_of_output: class id of each output.
     support: per output, number of images of the fitted half that support the assignment.
     thin: outputs with fewer than 3 such images.
+    thin_classes: class ids of these outputs: their assignment rests on few images.
     as_given, permuted, gain: on the other half.
+    runner_up: the second-best contract among those with permuted classes, or "".
+    runner_up_permuted, runner_up_loss: its accuracy, and its loss relative to the best one on the same images.
     """
 
     contract: str
@@ -44,6 +47,10 @@ class Permutation(Record):
     class_of_output: tuple[int, ...]
     support: tuple[int, ...]
     thin: int
+    thin_classes: tuple[int, ...] = ()
+    runner_up: str = ""
+    runner_up_permuted: Metric | None = None
+    runner_up_loss: Metric | None = None
 
 
 class Outcome(Record):

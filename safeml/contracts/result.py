@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safeml import provenance
 from safeml.contracts.records import ContractResult, Outcome, Permutation
-from safeml.contracts.words import STANDING
+from safeml.contracts.words import STANDING, interval, percent
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import data_identity
 from safeml.errors import ExitCode
@@ -28,7 +28,7 @@ from safeml.results import (
     Verdict,
 )
 from safeml.version import __version__
-from safeml.wording import counted, interval, number, percent
+from safeml.wording import counted, number
 
 STAGE, TITLE = "contract", "Input contract"
 MOST_DOTS = 14

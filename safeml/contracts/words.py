@@ -9,9 +9,12 @@ from safeml.contracts.records import Permutation
 from safeml.contracts.search import Measured
 from safeml.data.dataset import ImageDataset
 from safeml.results import Metric
-from safeml.wording import counted, interval, number, percent
+from safeml.wording import MINUS, PERCENT, counted, number
+from safeml.wording import interval as full_interval
+from safeml.wording import percent as full_percent
 
 MOST_NAMES = 6
+LEAST_IMAGES = 3
 STANDING = (
     "The author may have trained on these images; the model file does not record split or augmentation, so no accuracy "
     "here is evidence for release."
@@ -105,14 +108,62 @@ def chance(where: str, name: str, best: Metric, level: float, tried: int) -> str
     )
 
 
-def permutation(where: str, found: Permutation, best_name: str, best: Metric, classes: int) -> str:
-    """State that only another class order gives a high accuracy."""
+def permutation(
+    where: str, found: Permutation, best_name: str, best: Metric, class_names: Sequence[str]
+) -> str:
+    """State that only another class order gives a high accuracy, under which contract, and which classes are doubtful."""
+    classes = len(class_names)
     return (
         f"{where}: no class order tried fits: the best contract, {best_name}, has an accuracy of {measured(best)}, while "
         f"{found.contract} with permuted classes, fitted on the other half of the images, has "
-        f"{measured(found.permuted)} instead of {percent(found.as_given.value)}; {found.thin} of its {classes} "
-        "classes have fewer than 3 supporting images. Find the author's class order and set model.input.class_order."
+        f"{measured(found.permuted)} instead of {percent(found.as_given.value)}{_runner_up(found)}. {_thin(found, class_names)}"
+        f"Find the author's class order of the {classes} classes and set model.input.class_order."
     )
+
+
+def _runner_up(found: Permutation) -> str:
+    """State the second-best contract with permuted classes, as a clause."""
+    lost = found.runner_up_loss
+    if found.runner_up_permuted is None or lost is None:
+        return ""
+    ends = interval(lost.low, lost.high)
+    clause = (
+        f"; the runner-up, {found.runner_up} with permuted classes, has {measured(found.runner_up_permuted)}"
+    )
+    if lost.low is None or lost.low <= 0:
+        return f"{clause}, and its loss of {percent(lost.value)} is not significant ({ends}), so the two are not distinguished"
+    return f"{clause}, a loss of {percent(lost.value)} on the same images ({ends}, corrected for all comparisons)"
+
+
+def _thin(found: Permutation, class_names: Sequence[str]) -> str:
+    """Name the classes whose assignment rests on few images, as a sentence."""
+    if not found.thin_classes:
+        return ""
+    names = _listed([class_names[label] for label in found.thin_classes])
+    return f"The assignment of {names} rests on fewer than 3 supporting images each. "
+
+
+def few_images(data: ImageDataset) -> list[str]:
+    """Name the classes with fewer than 3 images, for which the class order is hardly tested."""
+    images = [int((data.labels == label).sum()) for label in range(data.classes)]
+    few = [
+        f"{name} ({counted(count, 'image')})"
+        for name, count in zip(data.class_names, images, strict=True)
+        if count < LEAST_IMAGES
+    ]
+    if not few:
+        return []
+    return [
+        f"The place of {_listed(few)} among the outputs rests on fewer than {LEAST_IMAGES} images each: add images of "
+        "them, or compare the author's class list."
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names; of a long list the first, and the number of the others."""
+    if len(names) > MOST_NAMES:
+        return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def weak(best: Metric) -> str:
@@ -123,7 +174,7 @@ def weak(best: Metric) -> str:
     )
 
 
-def swapped(found: Permutation, given: tuple[int, ...] | None) -> str:
+def swapped(found: Permutation, given: tuple[int, ...] | None, class_names: Sequence[str]) -> str:
     """State that some classes of the proposed contract may be swapped."""
     order = found.class_of_output
     expected = given or tuple(range(len(order)))
@@ -132,8 +183,25 @@ def swapped(found: Permutation, given: tuple[int, ...] | None) -> str:
     return (
         f"Some classes may be swapped: another class for {counted(len(moved), 'output')} ({shown}) raises "
         f"the accuracy from {percent(found.as_given.value)} to {percent(found.permuted.value)} on held-out images. "
-        "Compare the author's class list."
+        f"{_thin(found, class_names)}Compare the author's class list."
     )
+
+
+def percent(x: float | None) -> str:
+    """Write a proportion with one decimal: 41.2 %. What would be rounded onto 0 or 100 % is "under 0.1 %" or "over 99.9 %"."""
+    text = f"{100 * x:.1f}".replace("-", MINUS) if x is not None else ""
+    if x is None or (text not in ("0.0", "100.0", f"{MINUS}0.0")) or x in (0.0, 1.0):
+        return full_percent(x) if x is None or x in (0.0, 1.0) else text + PERCENT
+    if x < 0:
+        return f"over {MINUS}0.1{PERCENT}"
+    return f"under 0.1{PERCENT}" if x < 0.5 else f"over 99.9{PERCENT}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write both ends with one decimal, the sign once: 38.2 to 44.3 %."""
+    if low is None or high is None:
+        return full_interval(low, high)
+    return f"{percent(low).removesuffix(PERCENT)} to {percent(high)}"
 
 
 def notes(model: Model, data: ImageDataset, was_tried: bool) -> tuple[str, ...]:

@@ -12,14 +12,16 @@ from safeml.limits import LIMITS
 from safeml.scan.base import Facts, Refused
 from safeml.scan.keras_names import (
     ACTIVATIONS,
-    CODE,
+    ELSEWHERE,
     LAYERS,
     LAYERS_OF_APPLICATIONS,
     MODELS,
     MODULES,
     OLD_MODULES,
     OPERATION_LAYERS,
+    QUANTISED,
     REFUSED_LAYERS,
+    TABLES,
     VALUES,
     WITHOUT_MODULE,
 )
@@ -42,7 +44,15 @@ REMEDY = (
     "expected public Keras 3 classes only; export the network from the program that made it as a SavedModel, "
     'model.export("folder") or, before Keras 2.13, model.save("folder", save_format="tf"), and give that folder'
 )
-REBUILD = "expected public Keras classes only; rebuild that part from Keras layers and save the model again"
+REBUILD = "expected a network from pixels to classes; rebuild it without that layer and save the model again"
+GIVE_INNER = (
+    "give that SavedModel folder itself, if it is the whole network, or export the whole network as one"
+)
+# Remedies for a quantised model; the second for int8 and int4, which the export writes in operators of inference.
+EXPORT_QUANTISED = (
+    "give the model that was saved before model.quantize",
+    'export it, model.export("model.onnx", format="onnx"), and give that file',
+)
 
 
 def scan_config(config: Any, what: str) -> Facts:
@@ -120,8 +130,13 @@ def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
         or not isinstance(registered, str | None)
     ):
         raise Refused(f"{where} names a class by something that is no string; {REMEDY}")
+    if name in QUANTISED:
+        raise Refused(
+            f"{where} is {_shown(name)}: the model was quantised by model.quantize ({QUANTISED[name]}), and its integer layers "
+            f"are not opened from a Keras file; {EXPORT_QUANTISED[QUANTISED[name] in ('int8', 'int4')]}"
+        )
     if name in REFUSED_LAYERS:
-        remedy = REMEDY if REFUSED_LAYERS[name] == CODE else REBUILD
+        remedy = {TABLES: REBUILD, ELSEWHERE: GIVE_INNER}.get(REFUSED_LAYERS[name], REMEDY)
         raise Refused(f"{where} is a {name} layer, which {REFUSED_LAYERS[name]}; {remedy}")
     if name == "function":
         if (

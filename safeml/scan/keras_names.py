@@ -94,6 +94,14 @@ SCHEDULES = _names(
     "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay"
 )
 POLICIES = _names("DTypePolicy FloatDTypePolicy DTypePolicyMap")
+# What `model.quantize` leaves in a configuration, and the mode that it belongs to.
+QUANTISED = {
+    "QuantizedDTypePolicy": "int8",
+    "QuantizedFloat8DTypePolicy": "float8",
+    "Int4DTypePolicy": "int4",
+    "GPTQDTypePolicy": "gptq",
+    "AWQDTypePolicy": "awq",
+}
 MODELS = _names("Sequential Functional Model")
 ACTIVATIONS = _names(
     "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "

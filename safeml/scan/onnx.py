@@ -150,7 +150,7 @@ def _scan(stream: IO[bytes]) -> Facts:
     model = reader.gather(reader.whole("ModelProto"))
     for name, what in (
         ("training_info", "a training graph"),
-        ("functions", "functions of its own"),
+        ("functions", "local functions"),
         ("configuration", "a device configuration"),
     ):
         if name in model:
@@ -285,7 +285,7 @@ def _declared(reader: Reader, info: Span, which: str, rank: int) -> str:
 
 
 def _check_names(names: Iterable[Value]) -> None:
-    """Node names hold slashes as a rule; a step upwards or an address is a file's name, and nobody's business here."""
+    """Node names hold slashes as a rule; a step upwards or an address is a file's name, which may be private."""
     for name in names:
         if isinstance(name, str) and ("../" in name or "..\\" in name or "://" in name or "\0" in name):
             raise Refused(

@@ -173,7 +173,7 @@ def _check_checkpoint_functions(functions: list[_Function], named: set[str], sav
     """Reading and writing files is left to functions that nothing can run.
 
     Every SavedModel carries two functions that save and restore its variables, for loaders in graph mode. TensorFlow 2
-    restores with operators of its own and never runs them. So: file operators may stand only in a function that is
+    restores with other operators and never runs them. So: file operators may stand only in a function that is
     named nowhere but in the two nodes of the main graph that the saver names. Then no signature, no object, no gradient
     and no other function reaches it, whatever paths it holds.
     """

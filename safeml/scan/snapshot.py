@@ -24,7 +24,7 @@ SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".onnx", ".json"})
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy in a folder of its own, with mode 0700, that is gone after use.
+    """A copy in a private folder of mode 0700, which is removed after use.
 
     source: what the user named. copy: the same file, or folder, in private. sha256, bytes: see `ModelScan`.
     """

@@ -69,6 +69,11 @@ def find_model(path: Path) -> Source:
     return Source(checkpoint.path, checkpoint.reason)
 
 
+def is_checkpoint_prefix(path: Path) -> bool:
+    """Return whether `path` is what a program calls a TensorFlow checkpoint: no file itself, but one with ".index" after it."""
+    return not os.path.lexists(path) and os.path.isfile(path.with_name(path.name + ".index"))
+
+
 def _refuse_tensorflow_checkpoint(path: Path) -> None:
     """Raise InputRefused where `path` is a TensorFlow checkpoint: its prefix, its index or one of its data files."""
     prefix = path.with_name(DATA_FILE.sub("", path.name))

@@ -233,7 +233,7 @@ class Reader:
             return self._window[at - self._at : at - self._at + length]
         data = os.pread(self._handle, length, at)
         if len(data) != length:
-            raise Refused("became shorter while it was read; give a file that nobody writes to")
+            raise Refused("became shorter while it was read; give a file that no program writes to")
         return data
 
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from safeml.classifiers.contract import contract_key
 from safeml.cli import inspect as command
 from safeml.config.audit import parse_config
+from safeml.contracts import words
 from safeml.contracts.candidates import candidates, text_sorted
 from safeml.contracts.decide import inspect_model
 from safeml.contracts.measure import NO_ANSWER, halves, named, part
@@ -220,6 +221,59 @@ def test_outputs_with_few_images_are_counted_as_thin() -> None:
     assert seen is not None
     assert seen.thin == 1
     assert seen.support[output_of[4]] < 3
+    assert seen.thin_classes == (4,)
+    found = inspect_model(model, data)
+    assert "The assignment of class 4 rests on fewer than 3 supporting images" in found.sentence
+
+
+@pytest.mark.parametrize(("second", "known"), [(0.8, True), (0.95, False)])
+def test_the_best_permuted_contract_is_stated_with_its_runner_up(second: float, known: bool) -> None:
+    """The best is the same feed under another class order; its runner-up may be as good, which leaves the feed open."""
+    data = photos()
+    output_of = np.random.default_rng(5).permutation(K)
+    shares = {("bgr", (0, 255)): 0.95, ("rgb", (0, 255)): second}
+
+    def raw(contract: InputSettings) -> np.ndarray:
+        key = (contract.channels, contract.range)
+        if contract.mean or contract.standardise or key not in shares:
+            return right_at(data, 0.06)
+        return output_of[right_at(data, shares[key], seed=1 if key[0] == "bgr" else 2)]
+
+    found = inspect_model(FakeModel(raw), data)
+    assert found.reason == "permutation"
+    assert found.permutation is not None
+    lost = found.permutation.runner_up_loss
+    assert lost is not None
+    assert lost.low is not None
+    assert {found.permutation.contract, found.permutation.runner_up} == {"BGR, 0..255", "RGB, 0..255"}
+    assert (lost.low > 0) == known
+    assert lost.value == pytest.approx(0.95 - second, abs=0.02)
+    assert ("so the two are not distinguished" in found.sentence) == (not known)
+    assert f"{found.permutation.runner_up} with permuted classes" in found.sentence
+
+
+def test_a_proposal_names_the_classes_that_have_few_images() -> None:
+    data = photos(6000)
+    data = data.take(np.flatnonzero((data.labels != 4) | (np.arange(6000) < 50)))
+    few = int((data.labels == 4).sum())
+    found = inspect_model(model_with(photos(6000), {("rgb", (0, 1)): 0.95}), data)
+    assert found.status == "proposed"
+    assert any(f"class 4 ({few} image" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.41234, "41.2"),
+        (0.99981, "over 99.9"),
+        (0.0002, "under 0.1"),
+        (1.0, "100.0"),
+        (0.0, "0.0"),
+        (-0.0123, "\u22121.2"),
+    ],
+)
+def test_a_percentage_in_a_finding_has_one_decimal(value: float, text: str) -> None:
+    assert words.percent(value) == f"{text}\u202f%"
 
 
 def test_another_number_of_classes_is_told_before_the_model_is_asked() -> None:

@@ -229,6 +229,46 @@ def test_an_operation_of_keras_2_is_refused_for_what_it_is() -> None:
         scan_model_config(sequential(layer("TFOpLambda", "tf.math.truediv")), "model_config")
 
 
+def test_the_dtype_of_initializers_is_left_out() -> None:
+    """tf.keras 1.13 to 2.0 wrote it; no initializer of Keras 3 takes it."""
+    zeros = {"class_name": "Zeros", "config": {"dtype": "float32"}}
+    uniform = {"class_name": "GlorotUniform", "config": {"seed": None, "dtype": "float32"}}
+    old = layer("Dense", "d", units=2, dtype="float32", bias_initializer=zeros, kernel_initializer=uniform)
+    renewed, notes = modernise(old)
+    assert renewed["config"]["kernel_initializer"]["config"] == {"seed": None}
+    assert renewed["config"]["bias_initializer"]["config"] == {}
+    assert renewed["config"]["dtype"] == "float32"
+    assert notes == ("the dtype of initializers, which Keras 3 does not have, was left out (2 layers)",)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("QuantizedDTypePolicy", r"quantised by model.quantize \(int8\).*model.export\("),
+        ("Int4DTypePolicy", r"\(int4\).*model.export\("),
+        ("QuantizedFloat8DTypePolicy", r"\(float8\).*saved before model.quantize"),
+    ],
+)
+def test_a_quantised_model_is_refused_for_what_it_is(policy: str, message: str) -> None:
+    dtype = {"class_name": policy, "module": "keras.dtype_policies", "config": {}}
+    with pytest.raises(Refused, match=message):
+        scan_model_config(sequential(layer("Dense", "d", dtype=dtype)), "config.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("TFSMLayer", "give that SavedModel folder itself"),
+        ("StringLookup", "rebuild it without that layer"),
+        ("Pipeline", "SavedModel"),
+    ],
+)
+def test_only_a_layer_that_no_image_needs_must_be_rebuilt(kind: str, message: str) -> None:
+    with pytest.raises(Refused, match=message) as refusal:
+        scan_model_config(sequential(layer(kind, "x")), "config.json")
+    assert ("rebuild" in str(refusal.value)) == (kind == "StringLookup")
+
+
 def test_operations_without_a_gradient_are_facts_of_the_scan() -> None:
     def operation(kind: str, module: str, **config: Any) -> dict[str, Any]:
         return {

@@ -39,9 +39,6 @@ PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGN
 
 # Files and folders that are still to be rewritten. Only remove entries.
 PENDING: set[str] = {
-    "safeml/classifiers",
-    "safeml/sandbox_child.py",
-    "safeml/scan",
     "safeml/version.py",
 }
 

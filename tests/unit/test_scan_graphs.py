@@ -140,7 +140,7 @@ def test_sparse_tensors_are_refused_everywhere(tmp_path: Path) -> None:
         (onnx_model(onnx_graph(nodes=[onnx_node("Loop", ["x"], ["y"])])), 'node 1 is "Loop"'),
         (onnx_model(onnx_graph(nodes=[onnx_node("RandomNormal", [], ["y"])])), "not on the list"),
         (onnx_model(onnx_graph(nodes=[onnx_node("", [], ["y"])])), "not on the list"),
-        (onnx_model(extra=put(25, put(1, "Relu"))), "functions of its own"),
+        (onnx_model(extra=put(25, put(1, "Relu"))), "local functions"),
         (onnx_model(extra=put(20, b"")), "training graph"),
         (onnx_model(opset=b""), "0 default operator sets"),
         (onnx_model(opset=OPSET + OPSET), "2 default operator sets"),

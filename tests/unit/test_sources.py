@@ -13,7 +13,7 @@ from safeml.errors import InputRefused
 from safeml.limits import Limits
 from safeml.scan import snapshot as copying
 from safeml.scan.snapshot import fingerprint, snapshot
-from safeml.scan.sources import architecture_beside, find_model, read_manifest
+from safeml.scan.sources import architecture_beside, find_model, is_checkpoint_prefix, read_manifest
 
 ARCHITECTURE = '{"class_name": "Sequential", "config": {}}'
 
@@ -136,6 +136,7 @@ def test_a_tensorflow_checkpoint_is_named_with_its_remedy(tmp_path: Path, name: 
         (tmp_path / file).touch()
     with pytest.raises(InputRefused, match=r"is a TensorFlow checkpoint \(cp.ckpt.index\).*model.save"):
         find_model(tmp_path / name)
+    assert is_checkpoint_prefix(tmp_path / name) == (name == "cp.ckpt")
 
 
 def test_the_model_of_an_mlflow_folder_is_opened(tmp_path: Path) -> None:
