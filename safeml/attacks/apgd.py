@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.losses import Loss, cross_entropy, targeted_difference_of_logits_ratio
+from safeml.attacks.losses import Loss, log_odds, targeted_difference_of_logits_ratio
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm, random_starts
 from safeml.attacks.slots import attack
@@ -78,7 +78,7 @@ def checkpoints(steps: int) -> np.ndarray:
 class AutoProjectedGradient:
     """`own` of a slot: the image before, the best image and its direction, the step size, and what the halving reads."""
 
-    loss: Loss = cross_entropy
+    loss: Loss = log_odds
     kind: str = "apgd"
     moved_start: bool = True
     gradient: bool = True
