@@ -269,7 +269,7 @@ def test_blocked_operations_fail_and_are_named_with_their_layer() -> None:
         if check.failed
     ]
     assert "Round (block0/rounding_layer)" in check.measured
-    assert "more change the gradient of 100\u202f% of 8 images" in check.measured
+    assert "more change the gradient of 100.0\u202f% of 8 images" in check.measured
     assert len(check.measured) < 300
 
 

@@ -133,7 +133,9 @@ def gather(campaign: Campaign, rng: np.random.Generator) -> Evidence:
     probed = probe(np.flatnonzero(items.clean.right), items.inputs.seed)
     stopped = _stopped(items, probed)
     # An image without a gradient fails its own check, and no second one.
-    linearity = items.linearity(probed[~fgsm.zero_gradients[probed]], main.norm, SMALL_STEP * main.epsilon)
+    sloped = probed[~fgsm.zero_gradients[probed]]
+    step = SMALL_STEP * main.epsilon
+    linearity = items.linearity(sloped, main.norm, step) if len(sloped) else np.zeros(0, np.float32)
     repeated = items.again()
     longer = _longer(campaign, pgd)
     # One attempt only: with enough attempts, a random walk through the whole cube breaks everything too.

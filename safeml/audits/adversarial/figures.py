@@ -8,7 +8,7 @@ from safeml.attacks.rows import ATLAS, NIST, ROWS, VIEWS
 from safeml.audits.adversarial.campaign import Campaign, MostConfident, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
 from safeml.audits.adversarial.check import MaskingCheck
-from safeml.audits.adversarial.metrics import from_zero
+from safeml.audits.adversarial.upper_bound import from_zero
 from safeml.audits.gallery import change_panel, panel, to_uint8
 from safeml.audits.measured import CleanSample
 from safeml.audits.weakest import group_recall

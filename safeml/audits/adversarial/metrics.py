@@ -9,6 +9,7 @@ from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.figures import survivors_after
 from safeml.audits.adversarial.transfer import Transfer
+from safeml.audits.adversarial.upper_bound import MASKED, from_zero, only_upper_bound
 from safeml.results import Metric
 from safeml.statistics import proportion_metric
 from safeml.threats import threat_words
@@ -17,20 +18,8 @@ NO_GRADIENT = (
     "the model gives no gradient, and attacks by queries only are too weak to estimate robust accuracy"
 )
 NONE_CORRECT = "no image is classified correctly, so there is nothing to attack"
-MASKED = "upper bound only: a gradient-masking check failed"
 UNPROVEN = "none: {count} of {total} gradient-masking checks could not detect masking ({why})"
 WEAK = "lower bound only: the surrogate is inaccurate, or the attack failed on the surrogate"
-QUERIES_ALONE = "upper bound only: attacked by queries only"
-
-
-def only_upper_bound(checks: list[MaskingCheck], blind: bool = False) -> str:
-    """Say why measured robust accuracy is only an upper bound, so that every interval of it starts at 0; "" if it does not."""
-    return MASKED if any(check.failed for check in checks) else QUERIES_ALONE if blind else ""
-
-
-def from_zero(metric: Metric, why: str) -> Metric:
-    """Return `metric` with 0 as its lower end and `why` as its method; unchanged without a reason or an interval."""
-    return metric.model_copy(update={"low": 0.0, "method": why}) if why and metric.low is not None else metric
 
 
 def metrics_of(

@@ -25,7 +25,7 @@ from safeml.audits.adversarial.figures import (
     worst_cases,
 )
 from safeml.audits.adversarial.items import Items
-from safeml.audits.adversarial.metrics import metrics_of, only_upper_bound
+from safeml.audits.adversarial.metrics import metrics_of
 from safeml.audits.adversarial.second_look import attack_again
 from safeml.audits.adversarial.transfer import (
     Transfer,
@@ -34,6 +34,7 @@ from safeml.audits.adversarial.transfer import (
     transfer_meaning,
     transfer_table,
 )
+from safeml.audits.adversarial.upper_bound import only_upper_bound
 from safeml.audits.base import AuditInputs
 from safeml.audits.measured import fault_clauses
 from safeml.classifiers.base import is_differentiable
