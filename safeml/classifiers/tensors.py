@@ -58,7 +58,11 @@ class TensorModel:
     @cached_property
     def frozen(self) -> FrozenGraph | None:
         """The graph of `forward`, built at its first use."""
-        return None if self.graph is None else self.graph()
+        import tensorflow as tf
+
+        # The first use may be inside a tf.function, and variables are read eagerly.
+        with tf.init_scope():
+            return None if self.graph is None else self.graph()
 
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> TensorClassifier:
         """See `Model.fed`."""

@@ -121,9 +121,9 @@ def test_a_mask_raises_its_flag_and_falls_to_the_second_look(audits, name, code,
     assert metric(result, "clean_accuracy_attacked_sample").value >= 0.8
     assert metric(result, NAME).value <= 0.05
     assert matrix(result)[", ".join(filter(None, ("APGD-CE", view)))][0] <= 0.05
-    serious = [finding for finding in result.findings if finding.code.startswith("masking_")]
-    assert all(finding.remedy and finding.severity == "serious" for finding in serious)
-    assert {finding.code for finding in serious} <= set(CHECKS)
+    failed = [finding for finding in result.findings if finding.code in CHECKS]
+    assert all(finding.remedy and finding.severity == "serious" for finding in failed)
+    assert len(failed) == metric(result, "masking_flags").value
 
 
 @pytest.mark.parametrize("name", ["signs", "rounded"])
@@ -180,20 +180,12 @@ def test_no_gate_on_robustness_passes_under_a_flag(audits, name):
 
 
 def test_a_gate_passes_where_nothing_is_hidden(plain):
-    """The gates of the test above can pass at all; with few survivors, that of the flags is not proven and says why."""
-    low = Threat(norm="linf", epsilon=0.001)
-    robust, flags = gate(f"robust_accuracy.{low.label}", ">=", 0.5), gate("masking_flags", "==", 0)
-    many = {"images": LEAST_SURVIVORS + 28, "queries": LEAST_QUERIES, "batch": 64}
-    result = audit(plain, stroke_images(LEAST_SURVIVORS + 28), threats=(low,), **many)
+    """The gates of the test above can pass at all."""
+    low, count = Threat(norm="linf", epsilon=0.001), LEAST_SURVIVORS + 28
+    result = audit(plain, stroke_images(count), threats=(low,), images=count, queries=LEAST_QUERIES, batch=64)
     assert not codes(result)
-    for one in (robust, flags):
+    for one in (gate(f"robust_accuracy.{low.label}", ">=", 0.5), gate("masking_flags", "==", 0)):
         assert decide([result], [one], "2026-01-01").status == "passed"
-    few = audit(plain, threats=(low,))
-    assert codes(few) == {"masking_not_proven"}
-    decision = decide([few], [flags], "2026-01-01").gates[0]
-    assert decision.status == "not_proven"
-    assert f"at least {LEAST_SURVIVORS} are needed" in decision.message
-    assert "not proven" in [row[-1] for row in figure(few, "masking").rows]
 
 
 def lazy(steps: int) -> Any:
@@ -223,7 +215,10 @@ def test_more_steps_that_break_more_raise_a_flag_and_count(plain, monkeypatch, s
 
 
 def test_a_loss_that_moves_and_gets_nowhere_is_no_sign(plain, monkeypatch):
-    """Survivors of an honest network whose loss still rises: more steps do not break them, and the flag stays down."""
+    """Survivors of an honest network whose loss still rises: more steps do not break them, and no check fails.
+
+    With so few survivors some checks are not proven, and neither is a gate on their number.
+    """
     real = registry.ATTACKS["pgd"]
 
     def restless(*arguments):
@@ -233,6 +228,10 @@ def test_a_loss_that_moves_and_gets_nowhere_is_no_sign(plain, monkeypatch):
     monkeypatch.setitem(registry.ATTACKS, "pgd", restless)
     result = audit(plain, threats=(Threat(norm="linf", epsilon=0.001),))
     assert codes(result) == {"masking_not_proven"}
+    decision = decide([result], [gate("masking_flags", "==", 0)], "2026-01-01").gates[0]
+    assert decision.status == "not_proven"
+    assert f"at least {LEAST_SURVIVORS} are needed" in decision.message
+    assert [row[-1] for row in figure(result, "masking").rows].count("not proven") == 2
 
 
 def test_a_flag_that_few_images_raise_is_counted_and_no_flag(plain, monkeypatch):
