@@ -1,7 +1,8 @@
 """APGD: PGD with momentum that halves its step size when the loss stagnates, and restarts from the best image so far.
 
 F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", 2020.
-APGD-CE climbs the cross entropy; APGD-T descends towards the wrong classes that come next, one after the other.
+APGD-CE climbs the cross entropy, by its log-odds (see `losses.log_odds`); APGD-T the difference of logits to each of the incorrect
+classes with the highest logits.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def apgd_ce(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Attack without a target, on the cross entropy; budget.attempts are restarts."""
+    """Attack without a target, on the log-odds of misclassification; budget.attempts are restarts."""
     return attack(classifier, images, labels, threat, AutoProjectedGradient(), budget, ids)
 
 

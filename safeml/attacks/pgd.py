@@ -24,7 +24,7 @@ def pgd(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Take `budget.steps` projected steps per restart.
+    """Take `budget.steps` projected steps per restart along the gradient of the log-odds of misclassification.
 
     A. Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018."""
     step_size = NORMS[threat.norm].step(threat.epsilon, budget.steps)

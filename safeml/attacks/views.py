@@ -22,14 +22,19 @@ import numpy as np
 from safeml.classifiers.stoppers import IDENTITY, SOFTSIGN, register_gradients
 
 WIDTH = 2 / 255
-DRAWS = 8  # answers that an expectation is taken over
+DRAWS = 8  # outputs that an expectation averages
 # Operations whose gradient is zero or none; what they do is close to the identity.
 STEPS = ("Round", "Rint", "Floor", "Ceil", "StopGradient", "PreventGradient")
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A classifier for the attack engine alone. classes: K. logits: float32 [N, H, W, C] in 0..1 -> float32 [N, K]."""
+    """A classifier for the attack engine alone.
+
+    classes: K.
+    logits: tf.Tensor float32 [N, H, W, C], 0..1 -> tf.Tensor float32 [N, K].
+    predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
+    """
 
     classes: int
     logits: Callable[[Any], Any]

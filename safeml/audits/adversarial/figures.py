@@ -64,7 +64,7 @@ def security_curves(
                 x_ticks=[(0.0, "0"), *((threat.epsilon, epsilon_words(threat)) for threat in threats)],
                 caption="Worst case of each image, with a 95 % confidence interval; ε = 0 is the clean image. An adversarial example at "
                 "distance d counts at every ε ≥ d, so a single run yields the full robustness curve."
-                + _expensive_words(campaign, threats)
+                + expensive_words(campaign, threats)
                 + (f" The band reaches down to 0: {why}." if why else "")
                 + (
                     " Dotted: certified lower bound. The true robust accuracy lies between the certified and the attacked bound."
@@ -76,7 +76,7 @@ def security_curves(
     return curves
 
 
-def _expensive_words(campaign: Campaign, threats: list[Threat]) -> str:
+def expensive_words(campaign: Campaign, threats: list[Threat]) -> str:
     """Say at which epsilons the expensive attacks ran."""
     settings = campaign.settings
     names = [ROWS[name].title for name in settings.attacks if not ROWS[name].every_threat]
