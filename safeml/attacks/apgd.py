@@ -1,7 +1,8 @@
 """APGD: PGD with momentum that halves its step size when the loss stagnates, and restarts from the best image so far.
 
 F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", 2020.
-APGD-CE climbs the cross entropy; APGD-T descends towards the wrong classes that come next, one after the other.
+APGD-CE climbs the cross entropy, by its log-odds (see `losses.log_odds`); APGD-T the difference of logits to each of the incorrect
+classes with the highest logits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.losses import Loss, cross_entropy, targeted_difference_of_logits_ratio
+from safeml.attacks.losses import Loss, log_odds, targeted_difference_of_logits_ratio
 from safeml.attacks.method import Ball, Seen, State, choose, per_image
 from safeml.attacks.norms import Norm, random_starts
 from safeml.attacks.slots import attack
@@ -32,7 +33,7 @@ def apgd_ce(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Attack without a target, on the cross entropy; budget.attempts are restarts."""
+    """Attack without a target, on the log-odds of misclassification; budget.attempts are restarts."""
     return attack(classifier, images, labels, threat, AutoProjectedGradient(), budget, ids)
 
 
@@ -78,7 +79,7 @@ def checkpoints(steps: int) -> np.ndarray:
 class AutoProjectedGradient:
     """`own` of a slot: the image before, the best image and its direction, the step size, and what the halving reads."""
 
-    loss: Loss = cross_entropy
+    loss: Loss = log_odds
     kind: str = "apgd"
     moved_start: bool = True
     gradient: bool = True

@@ -43,7 +43,7 @@ def momentum(
     if not len(images):
         return outcome
     right = right_answers(classifier.predict_logits(outcome.adversarial), labels)
-    # Nobody has looked at the image that the last step made.
+    # The image after the last step has not been predicted yet.
     first = np.where(outcome.first_step == SURVIVED, budget.steps, outcome.first_step)
     return replace(outcome, first_step=np.where(right, SURVIVED, first))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from safeml.attacks.base import AttackOutcome, Budget
-from safeml.attacks.losses import Loss, cross_entropy
+from safeml.attacks.losses import Loss, log_odds
 from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import NORMS, Norm, random_starts
 from safeml.attacks.slots import attack
@@ -24,7 +24,7 @@ def pgd(
     budget: Budget,
     ids: np.ndarray,
 ) -> AttackOutcome:
-    """Take `budget.steps` projected steps per restart.
+    """Take `budget.steps` projected steps per restart along the gradient of the log-odds of misclassification.
 
     A. Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018."""
     step_size = NORMS[threat.norm].step(threat.epsilon, budget.steps)
@@ -38,7 +38,7 @@ class ProjectedGradient:
     # Two of them with other step sizes are the same graph.
     random_start: bool = field(default=True, compare=False)
     step_size: float = field(default=0.0, compare=False)
-    loss: Loss = cross_entropy
+    loss: Loss = log_odds
     kind: str = "pgd"
     gradient: bool = True
     leaves: bool = True

@@ -123,7 +123,10 @@ FEWEST = {key: least for row in ROWS.values() for key, least in row.least.items(
 # What an attack may be given instead of the plain classifier (`views.py`): in a table, and in a sentence.
 VIEWS = {
     "": ("", "more steps"),
-    "straight_through": ("straight-through", "gradients passed straight through rounding and signs (BPDA)"),
+    "straight_through": (
+        "straight-through",
+        "gradients passed straight through operations that have none (BPDA)",
+    ),
     "smoothed": ("smoothed", "gradients averaged over small noise in the pixels"),
     "expectation": ("expectation", "gradients averaged over random outputs (EOT)"),
     "answers_alone": ("", "queries only"),

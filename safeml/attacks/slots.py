@@ -21,7 +21,7 @@ from safeml.classifiers.base import DifferentiableClassifier
 from safeml.errors import StageError
 from safeml.threats import Threat
 
-FEWEST = 8  # slots; fewer are not worth another shape
+FEWEST = 8  # slots; fewer would save less time than their trace costs
 DRAWS = 1  # purpose of random numbers, beside the starts
 
 
@@ -80,7 +80,7 @@ class _Attack:
         self.evaluations = np.zeros(count, np.int64)
         self.unconverged = np.zeros(count, np.float32)
         self.queue: deque[tuple[int, int]] = deque()
-        self.unsure: list[tuple[int, int, np.ndarray]] = []  # last iterates that nobody has looked at
+        self.unsure: list[tuple[int, int, np.ndarray]] = []  # last iterates that are not predicted yet
 
     def run(self) -> AttackOutcome:
         rows = np.arange(len(self.images))
@@ -109,7 +109,7 @@ class _Attack:
             slots, jobs = self._fewer(slots, jobs)
             slots = self.compiled.advance(slots, self.hyperparameters, self._draws(slots, jobs))
             self._retire(slots, jobs)
-            # Whole batches of last iterates are looked at as soon as there are any, so that no more wait in memory.
+            # A whole batch of last iterates is predicted as soon as there is one, so that no more wait in memory.
             while len(self.unsure) >= self.budget.batch:
                 self._settle()
 
@@ -142,7 +142,7 @@ class _Attack:
         return self.compiled.enter(slots, mask, clean, start, labels, targets)
 
     def _fewer(self, slots: Any, jobs: list[tuple[int, int] | None]) -> tuple[Any, Any]:
-        """Slots that no image waits for are given up once they are the most."""
+        """Halve the slots while at most half of them are busy."""
         import tensorflow as tf
 
         busy = [slot for slot, job in enumerate(jobs) if job is not None]
@@ -195,7 +195,7 @@ class _Attack:
                 self._next(row, attempt)
 
     def _settle(self) -> None:
-        """Look at last iterates: what is not broken gets its next attempt."""
+        """Predict last iterates: an image that is not broken gets its next attempt."""
         waiting, self.unsure = self.unsure[: self.budget.batch], self.unsure[self.budget.batch :]
         if not waiting:
             return

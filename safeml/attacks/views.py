@@ -15,21 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.stoppers import IDENTITY, SOFTSIGN, register_gradients
+
 WIDTH = 2 / 255
-DRAWS = 8  # answers that an expectation is taken over
-# Operations whose gradient is zero or nothing almost everywhere; what they do is near to doing nothing.
-STEPS = ("Round", "Rint", "Floor", "Ceil", "Trunc")
-THRESHOLDS = ("Sign",)
+DRAWS = 8  # outputs that an expectation averages
+# Operations whose gradient is zero or none; what they do is close to the identity.
+STEPS = ("Round", "Rint", "Floor", "Ceil", "StopGradient", "PreventGradient")
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A classifier for the attack engine alone. classes: K. logits: float32 [N, H, W, C] in 0..1 -> float32 [N, K]."""
+    """A classifier for the attack engine alone.
+
+    classes: K.
+    logits: tf.Tensor float32 [N, H, W, C], 0..1 -> tf.Tensor float32 [N, K].
+    predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
+    """
 
     classes: int
     logits: Callable[[Any], Any]
@@ -37,16 +42,18 @@ class View:
 
 
 def straight_through(classifier: Any) -> View:
-    """Rounding and signs as they are going forward, and as if they were smooth going back (BPDA).
+    """Pass gradients straight through operations that have none (BPDA); the values stay those of the model.
 
-    Reaches operations of the graph itself. One inside a compiled function of a SavedModel, or a comparison turned into
-    numbers, has no gradient here either: then only attacks by queries remain.
+    A Keras model or a SavedModel is rewritten in its frozen graph: rounding, signs, stopped gradients, and conversions through
+    integers, comparisons and ArgMax. Of any other classifier, the operations in `STEPS` and Sign pass.
     """
     import tensorflow as tf
 
-    _register()
-    smooth = dict.fromkeys(STEPS, "SafemlIdentity")
-    smooth |= dict.fromkeys(THRESHOLDS, "SafemlSoftsign")
+    through = getattr(classifier, "logits_straight_through", None)
+    if through is not None:
+        return View(classifier.classes, through, classifier.predict_logits)
+    register_gradients()
+    smooth = {**dict.fromkeys(STEPS, IDENTITY), "Sign": SOFTSIGN}
 
     def logits(pixels: Any) -> Any:
         graph = tf.compat.v1.get_default_graph()
@@ -92,21 +99,3 @@ def answers_alone(classifier: Any) -> View:
         return tf.ensure_shape(answers, [None, classifier.classes])
 
     return View(classifier.classes, logits, classifier.predict_logits)
-
-
-@cache
-def _register() -> None:
-    """TensorFlow takes a gradient of one name once in a process."""
-    import tensorflow as tf
-
-    def identity(operation: Any, upstream: Any) -> Any:
-        return upstream
-
-    def softsign(operation: Any, upstream: Any) -> Any:
-        """Of x / (s + |x|), s the mean size of x: it fades away from the threshold and vanishes nowhere."""
-        value = tf.abs(operation.inputs[0])
-        scale = tf.reduce_mean(value) + np.float32(1e-12)
-        return upstream * tf.square(scale / (scale + value)) / scale
-
-    tf.RegisterGradient("SafemlIdentity")(identity)
-    tf.RegisterGradient("SafemlSoftsign")(softsign)

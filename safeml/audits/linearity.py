@@ -20,9 +20,9 @@ MOST_NONLINEAR = 0.05
 PURPOSE = 0x9B
 
 
-def probe(rows: np.ndarray, seed: int) -> np.ndarray:
-    """Draw at most `PROBE_SIZE` of `rows` (int [M]) at random, sorted. The first rows will not do: data are often sorted by class."""
-    return np.sort(np.random.default_rng([seed, PURPOSE]).permutation(rows)[:PROBE_SIZE])
+def probe(rows: np.ndarray, seed: int, size: int = PROBE_SIZE) -> np.ndarray:
+    """Draw at most `size` of `rows` (int [M]) at random, sorted. The first rows will not do: data are often sorted by class."""
+    return np.sort(np.random.default_rng([seed, PURPOSE]).permutation(rows)[:size])
 
 
 def nonlinear_share(gains: np.ndarray) -> float:

@@ -154,3 +154,14 @@ def gradient_stoppers(classifier: Classifier) -> GradientStoppers:
     """Return the operations between pixels and logits that let no gradient pass; () where the runtime has no gradient."""
     stoppers: GradientStoppers = getattr(classifier, "gradient_stoppers", ())
     return stoppers
+
+
+def blocked_gradients(classifier: Classifier) -> GradientStoppers:
+    """Return those of `gradient_stoppers` through which no gradient can be passed, because no input has the output's shape."""
+    blocked: GradientStoppers = getattr(classifier, "blocked_gradients", ())
+    return blocked
+
+
+def has_known_operations(classifier: Classifier) -> bool:
+    """Tell whether the operations between pixels and logits are known, so that `gradient_stoppers` is complete."""
+    return hasattr(classifier, "gradient_stoppers")

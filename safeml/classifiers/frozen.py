@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from safeml.classifiers.base import GradientStoppers
 from safeml.classifiers.head import causes
+from safeml.classifiers.stoppers import (
+    OF_SHAPE,
+    StraightThrough,
+    Tensors,
+    data_inputs,
+    dependent,
+    gradient_stoppers,
+    node_name,
+    straight_through,
+)
 from safeml.errors import InputRefused
 
 ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
-# Their gradient is nothing, or zero almost everywhere.
-STOPPERS = frozenset(
-    {
-        "StopGradient",
-        "PreventGradient",
-        "Round",
-        "Rint",
-        "Floor",
-        "Ceil",
-        "Sign",
-        "ArgMax",
-        "ArgMin",
-        "OneHot",
-    }
-)
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 # Their result is rank 4 and no map of the network's own resolution, or no map.
 NOT_MAPS = frozenset({"MaxPool", "MaxPoolV2", "AvgPool", "Mean", "Pad", "PadV2", "MirrorPad", "Placeholder"})
@@ -82,11 +78,11 @@ class FrozenGraph:
 
         None where the integers are used in another way.
         """
-        casts, waiting = [], [_name(self.fed)]
+        casts, waiting = [], [node_name(self.fed)]
         while waiting:
             taken = waiting.pop()
             for node in self._order:
-                if taken not in map(_name, _inputs(node)):
+                if taken not in map(node_name, data_inputs(node)):
                     continue
                 if node.op in PASSING:
                     waiting.append(node.name)
@@ -125,29 +121,44 @@ class FrozenGraph:
             seen.add(node.name)
             if node.op not in NOT_MAPS and self._is_spatial(tensor) and self._is_convolved(tensor):
                 return tensor if ":" in tensor else f"{tensor}:0"
-            queue += [name for name in _inputs(node) if _name(name) in fed]
+            queue += [name for name in data_inputs(node) if node_name(name) in fed]
         return None
 
     def gradient_stoppers(self) -> GradientStoppers:
         """Each operation on the way from the images to the output that lets no gradient pass, with its node's name.
 
-        Conversions between floats pass; comparisons count where their result is turned into numbers.
+        Conversions between floats pass. What the graph computes from shapes alone does not count.
         """
+        return tuple((str(node.op), str(node.name)) for node in gradient_stoppers(self._tensors()))
+
+    @cached_property
+    def straight_through(self) -> StraightThrough:
+        """The same graph, with the gradient of each stopper passed straight through."""
+        return straight_through(self.up_to(self.output), self.output, self._tensors())
+
+    def run_straight_through(self, values: Any) -> Any:
+        """Import `straight_through` and return its output, as in `run`."""
         import tensorflow as tf
 
-        fed = self._depends_on_images(values_only=True)
-        stoppers = []
-        for node in self._order:
-            if node.name not in fed or node.name == _name(self.fed):
-                continue
-            to_integers = node.op == "Cast" and not tf.as_dtype(node.attr["DstT"].type).is_floating
-            from_integers = node.op == "Cast" and not tf.as_dtype(node.attr["SrcT"].type).is_floating
-            if node.op in STOPPERS or to_integers or from_integers:
-                stoppers.append((str(node.op), str(node.name)))
-        return tuple(stoppers)
+        view = self.straight_through
+        (output,) = tf.graph_util.import_graph_def(
+            view.definition,
+            input_map={self.fed: tf.cast(values, self.dtype)},
+            return_elements=[view.output if ":" in view.output else f"{view.output}:0"],
+            name="",
+        )
+        return output
+
+    def _tensors(self) -> Tensors:
+        fed = dependent(self._order, node_name(self.fed), OF_SHAPE)
+        nodes = {node.name: node for node in self._order}
+        return Tensors(nodes, fed, node_name(self.fed), self._tensor)
+
+    def _tensor(self, name: str) -> Any:
+        return self._graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
 
     def _is_spatial(self, tensor: str) -> bool:
-        shape = self._graph.get_tensor_by_name(tensor if ":" in tensor else f"{tensor}:0").shape
+        shape = self._tensor(tensor).shape
         return shape.rank == 4 and tuple(shape[1:3]) != (1, 1)
 
     def _is_convolved(self, tensor: str) -> bool:
@@ -158,7 +169,7 @@ class FrozenGraph:
     def last_weighted_input(self, tensor: str) -> str | None:
         """What is fed to the layer with weights that is nearest before `tensor`; None where there is none."""
         node = self._last_weighted(tensor)
-        return None if node is None else next(_inputs(node))
+        return None if node is None else next(data_inputs(node))
 
     def _last_weighted(self, tensor: str) -> Any:
         fed = self._depends_on_images()
@@ -168,11 +179,11 @@ class FrozenGraph:
             if node.name in seen:
                 continue
             seen.add(node.name)
-            inputs = list(_inputs(node))
+            inputs = list(data_inputs(node))
             has_weights = node.op in WEIGHTED and len(inputs) > 1
-            if has_weights and _name(inputs[0]) in fed and _name(inputs[1]) not in fed:
+            if has_weights and node_name(inputs[0]) in fed and node_name(inputs[1]) not in fed:
                 return node
-            queue += [name for name in inputs if _name(name) in fed]
+            queue += [name for name in inputs if node_name(name) in fed]
         return None
 
     def constants(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -192,7 +203,7 @@ class FrozenGraph:
             copy = part.node.add()
             copy.CopyFrom(node)
             # What runs first matters to variables, and there are none left.
-            copy.input[:] = list(_inputs(node))
+            copy.input[:] = list(data_inputs(node))
         return part
 
     def fingerprint(self) -> str:
@@ -211,27 +222,21 @@ class FrozenGraph:
                     digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
                 else:
                     digest.update(key.encode() + node.attr[key].SerializeToString(deterministic=True))
-            for name in _inputs(node):
-                digest.update(hashes[_name(name)] + f":{name.partition(':')[2] or 0}".encode())
+            for name in data_inputs(node):
+                digest.update(hashes[node_name(name)] + f":{name.partition(':')[2] or 0}".encode())
             hashes[node.name] = digest.digest()
-        return hashes[_name(self.output)].hex()
+        return hashes[node_name(self.output)].hex()
 
     def _node(self, tensor: str) -> Any:
-        return self.nodes[_name(tensor)]
+        return self.nodes[node_name(tensor)]
 
-    def _depends_on_images(self, values_only: bool = False) -> set[str]:
-        """Names of the nodes that depend on the input. values_only: what depends on its shape alone is left out."""
-        fed = {_name(self.fed)}
-        for node in self._order:
-            if values_only and node.op in ("Shape", "ShapeN", "Size", "Rank"):
-                continue
-            if any(_name(name) in fed for name in _inputs(node)):
-                fed.add(node.name)
-        return fed
+    def _depends_on_images(self) -> set[str]:
+        """Names of the nodes that depend on the input."""
+        return dependent(self._order, node_name(self.fed))
 
     def _from_inputs_to(self, *tensors: str) -> Iterator[Any]:
         """Every node that `tensors` depend on, each after its inputs. No recursion: graphs are deeper than Python's stack."""
-        done, stack = set[str](), [(_name(tensor), False) for tensor in tensors]
+        done, stack = set[str](), [(node_name(tensor), False) for tensor in tensors]
         while stack:
             name, inputs_done = stack.pop()
             if name in done:
@@ -241,12 +246,7 @@ class FrozenGraph:
                 yield self.nodes[name]
             else:
                 stack.append((name, True))
-                stack += [(_name(below), False) for below in _inputs(self.nodes[name])]
-
-
-def _inputs(node: Any) -> Iterator[str]:
-    """The tensors that a node takes, without those that only say what runs first."""
-    return (name for name in node.input if not name.startswith("^"))
+                stack += [(node_name(below), False) for below in data_inputs(self.nodes[name])]
 
 
 def _is_float(node: Any, attribute: str) -> bool:
@@ -267,7 +267,3 @@ def freeze(function: Any, where: str) -> FrozenGraph:
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
         raise InputRefused(f"{where}: TensorFlow does not freeze it: {causes(error)}") from error
     return FrozenGraph(frozen.graph, frozen.inputs[0].name, frozen.outputs[0].name)
-
-
-def _name(tensor: str) -> str:
-    return tensor.partition(":")[0]

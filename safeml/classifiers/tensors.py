@@ -58,7 +58,11 @@ class TensorModel:
     @cached_property
     def frozen(self) -> FrozenGraph | None:
         """The graph of `forward`, built at its first use."""
-        return None if self.graph is None else self.graph()
+        import tensorflow as tf
+
+        # The first use may be inside a tf.function, and variables are read eagerly.
+        with tf.init_scope():
+            return None if self.graph is None else self.graph()
 
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> TensorClassifier:
         """See `Model.fed`."""
@@ -111,6 +115,19 @@ class TensorClassifier:
         """Operations between pixels and logits that let no gradient pass: (operation, node) each."""
         graph = self.model.frozen
         return () if graph is None else graph.gradient_stoppers()
+
+    @property
+    def blocked_gradients(self) -> GradientStoppers:
+        """Those of `gradient_stoppers` that `logits_straight_through` cannot pass either."""
+        graph = self.model.frozen
+        return () if graph is None else graph.straight_through.blocked
+
+    def logits_straight_through(self, pixels: Any) -> Any:
+        """As `logits`, with the gradient of each of `gradient_stoppers` passed straight through. In a tf.function only."""
+        graph = self.model.frozen
+        if graph is None:
+            return self.logits(pixels)
+        return self._as_logits(graph.run_straight_through(model_values(pixels, self.spec)))
 
     def _as_logits(self, outputs: Any) -> Any:
         """What `forward` gives as logits in the order of the classes, tf.Tensor float32 [N, K]."""

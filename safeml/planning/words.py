@@ -41,7 +41,7 @@ def gate_words(
         return f"{MISSING}{why}"
     if metric is None or result is None:
         return "Depends on the model."
-    if metric.clustering == "census":
+    if metric.clustering == "census" and metric.low is not None:
         value = quantity(metric.value, metric.unit)
         if not model_free:
             return (

@@ -35,7 +35,20 @@ UNBOUNDED = frozenset({"seed", "shared_object_id"})
 COMPILATION = "compile_config"
 UNREAD = "not read: no prediction needs optimizer, loss and metrics"
 # Operations whose gradient is nothing, or zero almost everywhere.
-STOPPERS = frozenset({"StopGradient", "Round", "Floor", "Ceil", "Sign"})
+STOPPERS = frozenset(
+    {
+        "Argmax",
+        "Argmin",
+        "Ceil",
+        "Floor",
+        "FloorDivide",
+        "OneHot",
+        "Round",
+        "Sign",
+        "StopGradient",
+        "Trunc",
+    }
+)
 # Names under which TensorFlow's functions are stored, and what Keras calls them.
 ALIASES = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax"}
 SEGMENT = re.compile(r"[A-Za-z0-9_.:>@ -]+")

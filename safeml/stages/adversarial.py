@@ -214,7 +214,7 @@ ADVERSARIAL = Stage(
     name="adversarial",
     title="Adversarial robustness",
     summary="FGSM, PGD, FMN, APGD-CE, APGD-T and Square, L-inf and L2, worst case per image with its ledger and curve; "
-    "eleven gradient-masking checks; transfer from a surrogate, with a twelfth; ART's attacks by name; certified lower bound",
+    "thirteen gradient-masking checks; transfer from a surrogate, with a fourteenth; ART's attacks by name; certified lower bound",
     settings=AdversarialSettings,
     run="safeml.audits.adversarial.run:run",
     records=_records,

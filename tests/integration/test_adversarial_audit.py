@@ -95,7 +95,7 @@ def test_the_oracle_falls_exactly_at_its_minimal_norm(oracle):
 def test_honest_gradients_raise_no_flag(oracle):
     flags = next(metric for metric in oracle.metrics if metric.name == "masking_flags")
     assert (flags.value, flags.low, flags.high, flags.clustering) == (0, 0, 0, "census")
-    assert flags.n == 11
+    assert flags.n == 13
     assert not oracle.findings
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safeml.classifiers.base import feature_maps, gradient_stoppers, is_differentiable
+from safeml.attacks.stopped import hidden_gradient
+from safeml.attacks.views import straight_through
+from safeml.classifiers.base import blocked_gradients, feature_maps, gradient_stoppers, is_differentiable
 from safeml.classifiers.keras import wrap
 from safeml.classifiers.onnx import load_onnx
 from safeml.classifiers.saved_model import load_saved_model
@@ -85,25 +87,107 @@ def test_what_has_no_maps_says_so_in_one_sentence() -> None:
     assert gradient_stoppers(answers) == ()
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("stop_gradient", "StopGradient"), ("round", "Round"), ("sign", "Sign"), ("floor", "Floor"), (None, "")],
-)
-def test_operations_without_a_gradient_are_named(tmp_path: Path, name: str | None, expected: str) -> None:
+def between(name: str) -> Any:
+    """What stands between a convolution and a dense layer in the test below."""
     import keras
 
+    layers, ops = keras.layers, keras.ops
+    functions: dict[str, Any] = {
+        "nothing": layers.ReLU(),
+        "moments": layers.LayerNormalization(),
+        "logsumexp": lambda x: x - ops.logsumexp(x, axis=-1, keepdims=True),
+        "threshold": layers.ReLU(threshold=0.1),
+        "winners": lambda x: x * ops.cast(x >= ops.mean(x, axis=-1, keepdims=True), "float32"),
+        "leaky": lambda x: ops.where(x > 0.0, x, 0.1 * x),
+        "straight-through": lambda x: x + ops.stop_gradient(ops.round(x) - x),
+        "stop": ops.stop_gradient,
+        "decoy": lambda x: ops.stop_gradient(x) + 0.01 * ops.tanh(x),
+        "round": lambda x: ops.round(8 * x) / 8,
+        "floor": lambda x: ops.floor(8 * x) / 8,
+        "sign": ops.sign,
+        "integers": lambda x: ops.cast(ops.cast(20 * x, "int32"), "float32") / 20,
+        "binary": lambda x: ops.cast(x > 0.0, "float32"),
+        "where": lambda x: ops.where(x > 0.0, 1.0, -1.0),
+        "one-hot": lambda x: ops.one_hot(ops.argmax(x, axis=-1), 4),
+        "index": lambda x: ops.cast(ops.argmax(x, axis=-1), "float32"),
+    }
+    return functions[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "operations", "hides"),
+    [
+        ("nothing", "", False),
+        ("moments", "StopGradient", False),  # of the mean, by which a variance has no gradient
+        ("logsumexp", "StopGradient", False),
+        ("threshold", "", False),  # x * (x > t): the gradient is that of x
+        ("winners", "", False),
+        ("leaky", "", False),
+        ("straight-through", "Round StopGradient", False),
+        ("stop", "StopGradient", True),
+        ("decoy", "StopGradient", True),
+        ("round", "Round", True),
+        ("floor", "Floor", True),
+        ("sign", "Sign", True),
+        ("integers", "Cast", True),
+        ("binary", "Cast", True),
+        ("where", "SelectV2", True),
+        ("one-hot", "ArgMax Cast OneHot", True),
+        ("index", "ArgMax Cast", False),
+    ],
+)
+def test_operations_without_a_gradient_are_named_and_passed(
+    tmp_path: Path, name: str, operations: str, hides: bool
+) -> None:
+    """The straight-through view computes the same logits bit by bit, and has a gradient where the model's is hidden."""
+    import keras
+    import tensorflow as tf
+
     source = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3)(source)
-    x = getattr(keras.ops, name)(x) if name else x
-    model = keras.Model(source, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
-    for classifier in (
-        wrap(model, InputSettings(), NAMES, "m"),
-        exported(model, tmp_path).fed(InputSettings(), NAMES, "m"),
-    ):
-        assert is_differentiable(classifier)
-        assert {operation for operation, _ in gradient_stoppers(classifier)} == (
-            {expected} if name else set()
+    hidden = between(name)(keras.layers.Conv2D(4, 3)(source))
+    model = keras.Model(source, keras.layers.Dense(3)(keras.layers.Flatten()(hidden)))
+    pixels = images() / np.float32(255)
+    loaded = [wrap(model, InputSettings(), NAMES, "m")]
+    if name in ("moments", "decoy", "sign", "integers"):
+        loaded.append(exported(model, tmp_path).fed(InputSettings(), NAMES, "m"))
+    for classifier in loaded:
+        assert {operation for operation, _ in gradient_stoppers(classifier)} == set(operations.split())
+        # No tensor of floats has the shape of an index.
+        assert {operation for operation, _ in blocked_gradients(classifier)} == (
+            {"Cast"} if name == "index" else set()
         )
+        view = straight_through(classifier)
+        same = tf.function(view.logits)(tf.constant(pixels))
+        np.testing.assert_array_equal(same, classifier.predict_logits(pixels))
+        if operations:
+            distance = hidden_gradient(classifier, view, pixels, batch=4)
+            assert distance.shape == (len(pixels),)
+            assert (distance > 0.5).all() if hides else (distance < 1e-4).all()
+
+
+def test_the_gradient_past_a_stopped_copy_is_that_of_the_copied_model() -> None:
+    """f = stop(g) + 0.01 h has the gradient of g + 0.01 h under the view, and that of 0.01 h without it."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(5)
+    source = keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(source)
+    first, second = keras.layers.Dense(3), keras.layers.Dense(3)
+    model = keras.Model(source, keras.ops.stop_gradient(first(flat)) + 0.01 * second(flat))
+    classifier = wrap(model, InputSettings(), NAMES, "m")
+    pixels = tf.constant(images() / np.float32(255))
+
+    def gradient(logits: Any) -> np.ndarray:
+        def slope(at: Any) -> Any:
+            return tf.gradients(logits(at)[:, 1], at)[0]
+
+        return np.asarray(tf.function(slope)(pixels)).reshape(len(pixels), -1)
+
+    kernels = [layer.get_weights()[0][:, 1] for layer in (first, second)]
+    np.testing.assert_allclose(gradient(classifier.logits), [0.01 * kernels[1]] * 6, atol=1e-7)
+    passed = gradient(straight_through(classifier).logits)
+    np.testing.assert_allclose(passed, [kernels[0] + 0.01 * kernels[1]] * 6, atol=1e-6)
 
 
 def heads() -> dict[str, Any]:

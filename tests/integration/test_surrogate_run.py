@@ -149,7 +149,7 @@ def test_a_surrogate_is_part_of_what_is_kept(project: Path) -> None:
     assert slices > 0
     found = {metric.name: metric for metric in first.metrics}
     assert found["transfer_success.linf_8"].value is not None
-    assert found["masking_flags"].n == 12
+    assert found["masking_flags"].n == 14
     [table] = [figure for figure in first.figures if isinstance(figure, Table) and figure.id == "transfer"]
     assert table.title == f"Transfer from {project.name}/mine.keras"
     assert table.title in (project / "one" / "adversarial.html").read_text()

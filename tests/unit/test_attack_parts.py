@@ -126,6 +126,40 @@ class TestLosses:
             assert ratio[row] == pytest.approx(best / (top[0] - top[2]), rel=1e-4)
             assert targeted[row] == pytest.approx((z[t] - z[y]) / (top[0] - (top[2] + top[3]) / 2), rel=1e-4)
 
+    def log_odds(self, logits, labels):
+        """The loss, and its gradient by the logits: float64 [N] and [N, K]."""
+        import tensorflow as tf
+
+        from safeml.attacks.losses import log_odds
+
+        values, classes = tf.constant(logits, tf.float32), tf.constant(labels, tf.int32)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            loss = log_odds(values, classes, classes)
+        return loss.numpy().astype(float), tape.gradient(loss, values).numpy().astype(float)
+
+    def test_the_cross_entropy_is_softplus_of_the_log_odds_and_its_gradient_has_the_same_direction(self):
+        from scipy.special import softmax
+
+        logits, labels, _ = self.drawn(7)
+        loss, gradient = self.log_odds(logits, labels)
+        rows, probabilities = np.arange(len(labels)), softmax(logits, axis=1)
+        np.testing.assert_allclose(
+            np.logaddexp(0, loss), -np.log(probabilities[rows, labels]), rtol=1e-4, atol=1e-6
+        )
+        expected = probabilities - np.eye(7)[labels]
+        wrong = 1 - probabilities[rows, labels]
+        np.testing.assert_allclose(gradient * wrong[:, None], expected, rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("scale", [1, 30, 1e4, 1e6])
+    def test_no_scale_of_the_logits_takes_the_gradient_of_the_log_odds(self, scale):
+        """One for the true logit, and one in all for the others, where float32 has no gradient of the cross entropy."""
+        logits, labels, _ = self.drawn(7)
+        loss, gradient = self.log_odds(scale * logits, labels)
+        assert np.isfinite(loss).all()
+        assert (gradient[np.arange(len(labels)), labels] == -1).all()
+        np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-5)
+
     def test_are_positive_where_the_answer_is_wrong_and_nowhere_else(self):
         logits, labels, _ = self.drawn(5)
         wrong = logits.argmax(1) != labels

@@ -14,18 +14,23 @@ Legend: N images, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.evidence import Evidence, Rival
+from safeml.audits.adversarial.gradient_checks import (
+    gradients_exist,
+    no_operation_stops_the_gradient,
+    softmax_is_not_saturated,
+    view_past_zero,
+)
+from safeml.audits.adversarial.power import evidence_of_gradients, without_power
 from safeml.audits.linearity import LEAST_GAIN, MOST_NONLINEAR, nonlinear_share
 from safeml.wording import counted, limit_percent, percent
 
 # Of accuracy. Repetitions of an attack with random starts differ by about this.
 TOLERANCE = 0.01
-# Largest share of images whose gradient is zero.
-ZERO_SHARE = 0.01
 # Images. Successes on so few are counted and fail no check.
 FEW = 2
 # Of the sample: images that survive the gradient attacks and that another kind of attack may break.
@@ -34,61 +39,21 @@ RIVAL_SHARE = 0.002
 FAR_LOGIT = 0.01
 
 
-@dataclass(frozen=True)
-class MaskingCheck:
-    """One gradient-masking check.
-
-    code: of its finding.
-    expectation: what holds for a model without gradient masking.
-    measured: the measurement in words.
-    expected: the largest allowed measurement in words.
-    failed: whether the measurement exceeds it.
-    value: the measurement.
-    limit: the largest allowed measurement.
-    remedy: what the user can do.
-    view: the view of the model that the next attacks get if the check fails (see `safeml.attacks.views`).
-    """
-
-    code: str
-    expectation: str
-    measured: str
-    expected: str
-    failed: bool
-    value: float
-    limit: float
-    remedy: str
-    view: str = "straight_through"
-
-
 def masking_checks(evidence: Evidence) -> list[MaskingCheck]:
-    """Judge the evidence: eleven checks, and a twelfth if there is a surrogate."""
+    """Judge the evidence: thirteen checks, and a fourteenth if there is a surrogate."""
     checks = [check(evidence) for check in CHECKS]
-    return checks if evidence.transfer is None else [*checks, _gradients_beat_transfer(evidence.transfer)]
-
-
-def _gradients_exist(evidence: Evidence) -> MaskingCheck:
-    zero = evidence.fgsm.zero_gradients[evidence.clean.right]
-    share = float(zero.mean())
-    return MaskingCheck(
-        "masking_zero_gradient",
-        "the gradient at the clean image is not zero",
-        f"zero for {percent(share, ZERO_SHARE)} of {counted(len(zero), 'image')}",
-        f"at most {limit_percent(ZERO_SHARE)}",
-        share > ZERO_SHARE,
-        share,
-        ZERO_SHARE,
-        "The loss is flat: attack the difference of logits, and pass gradients straight through rounding and sign functions.",
-    )
+    return checks if evidence.transfer is None else [*checks, _gradients_beat_transfer(evidence)]
 
 
 def _steps_gain_as_predicted(evidence: Evidence) -> MaskingCheck:
     """Check for shattered gradients, along which every gradient attack is a random walk."""
     gains = evidence.linearity
     share = nonlinear_share(gains)
+    images = counted(len(gains), "image") if len(gains) else "no image with a gradient"
     return MaskingCheck(
         "masking_shattered",
         "a small step raises the loss as the gradient predicts",
-        f"less than {limit_percent(LEAST_GAIN)} of the predicted gain for {percent(share)} of {counted(len(gains), 'image')}",
+        f"less than {limit_percent(LEAST_GAIN)} of the predicted gain for {percent(share)} of {images}",
         f"at most {limit_percent(MOST_NONLINEAR)}",
         share > MOST_NONLINEAR,
         share,
@@ -168,13 +133,14 @@ def _converged(evidence: Evidence) -> MaskingCheck:
         "masking_converged",
         "more steps of PGD break no survivor",
         f"{longer.steps} steps broke {longer.broken} of {longer.unconverged} images with an unconverged loss, "
-        f"among {counted(longer.survivors, 'survivor')}",
+        f"among {counted(longer.survivors, 'survivor')}{evidence_of_gradients(evidence, longer.survivors)}",
         f"at most {FEW} images, or {limit_percent(TOLERANCE)} of the sample",
         longer.broken > FEW and share > TOLERANCE,
         share,
         TOLERANCE,
         "Increase the steps until more steps break no more images.",
         view="",
+        unproven=without_power(evidence, longer.survivors, longer.survivors),
     )
 
 
@@ -188,7 +154,8 @@ def _unbounded_breaks_all(evidence: Evidence) -> MaskingCheck:
         survivors > 0,
         float(survivors),
         0.0,
-        "The attack misses adversarial examples that must exist: do not rely on any robust accuracy of this run.",
+        "The attack misses adversarial examples that must exist: robust accuracy can be far below the measured value.",
+        view_past_zero(evidence),
     )
 
 
@@ -205,6 +172,7 @@ def _accuracy_falls_with_epsilon(evidence: Evidence) -> MaskingCheck:
         rise,
         TOLERANCE,
         "Increase steps and restarts; check the model for rounding, clipping or randomness.",
+        view_past_zero(evidence),
     )
 
 
@@ -220,6 +188,7 @@ def _iterative_beats_single(evidence: Evidence) -> MaskingCheck:
         lead,
         TOLERANCE,
         "The loss surface is rough: average gradients over transformations, or use a gradient-free attack.",
+        view="smoothed",
     )
 
 
@@ -234,28 +203,31 @@ def _noise_is_weaker(evidence: Evidence) -> MaskingCheck:
         lead > 0,
         lead,
         0.0,
-        "The gradient misleads the attack: use a gradient-free attack, and do not rely on these results.",
+        "The gradient misleads the attack: use a gradient-free attack.",
+        view_past_zero(evidence),
     )
 
 
 def _gradients_beat_queries(evidence: Evidence) -> MaskingCheck:
-    rival = evidence.queries
     return _rival_check(
+        evidence,
+        evidence.queries,
         "masking_queries",
         "a query attack breaks no survivor of the gradient attacks",
-        f"Square broke {rival.broken} of {counted(rival.survivors, 'survivor')}",
-        rival,
+        "Square",
         "The gradient is less useful than a random search: use more queries, and gradients of a smoother version of the model.",
-        "straight_through",
+        view_past_zero(evidence),
     )
 
 
-def _gradients_beat_transfer(rival: Rival) -> MaskingCheck:
+def _gradients_beat_transfer(evidence: Evidence) -> MaskingCheck:
+    assert evidence.transfer is not None
     return _rival_check(
+        evidence,
+        evidence.transfer,
         "masking_surrogate",
         "a transfer attack breaks no survivor of the white-box attacks",
-        f"the transfer attack broke {rival.broken} of {counted(rival.survivors, 'survivor')}",
-        rival,
+        "the transfer attack",
         "The gradient of another model is more useful than that of this model: increase the steps, and find the part of the model that "
         "masks its gradient.",
         "",
@@ -263,16 +235,29 @@ def _gradients_beat_transfer(rival: Rival) -> MaskingCheck:
 
 
 def _rival_check(
-    code: str, expectation: str, measured: str, rival: Rival, remedy: str, view: str
+    evidence: Evidence, rival: Rival, code: str, expectation: str, name: str, remedy: str, view: str
 ) -> MaskingCheck:
     share = rival.broken / rival.total
-    expected = f"at most {FEW} images, or {limit_percent(RIVAL_SHARE)} of the sample"
-    failed = rival.broken > FEW and share > RIVAL_SHARE
-    return MaskingCheck(code, expectation, measured, expected, failed, share, RIVAL_SHARE, remedy, view=view)
+    survivors = counted(rival.attacked, "survivor")
+    budget = "" if rival.queries is None else f" with {counted(rival.queries, 'query', 'queries')} each"
+    return MaskingCheck(
+        code,
+        expectation,
+        f"{name} broke {rival.broken} of {survivors}{budget}{evidence_of_gradients(evidence, rival.survivors)}",
+        f"at most {FEW} images, or {limit_percent(RIVAL_SHARE)} of the sample",
+        rival.broken > FEW and share > RIVAL_SHARE,
+        share,
+        RIVAL_SHARE,
+        remedy,
+        view,
+        without_power(evidence, rival.survivors, rival.attacked, rival.queries),
+    )
 
 
 CHECKS: tuple[Callable[[Evidence], MaskingCheck], ...] = (
-    _gradients_exist,
+    gradients_exist,
+    softmax_is_not_saturated,
+    no_operation_stops_the_gradient,
     _steps_gain_as_predicted,
     _outputs_are_deterministic,
     _no_unreported_success,

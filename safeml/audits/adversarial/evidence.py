@@ -11,9 +11,16 @@ import numpy as np
 
 from safeml.attacks.rows import ROWS, TRANSFER
 from safeml.audits.adversarial.campaign import Campaign
+from safeml.audits.adversarial.items import Items
 from safeml.audits.adversarial.measure import Measured
 from safeml.audits.linearity import probe
 from safeml.audits.measured import CleanSample
+from safeml.classifiers.base import (
+    GradientStoppers,
+    blocked_gradients,
+    gradient_stoppers,
+    has_known_operations,
+)
 from safeml.metrics.perturbation import project
 from safeml.threats import Threat
 
@@ -26,6 +33,8 @@ LONGER = 4
 # Of epsilon. Attacks take steps of this order between the clean image and the border of the ball.
 SMALL_STEP = 0.1
 UNBOUNDED = Threat(norm="linf", epsilon=1.0)
+# Survivors that another attack must try before its failure is evidence.
+LEAST_SURVIVORS = 100
 
 
 @dataclass(frozen=True)
@@ -48,14 +57,35 @@ class LongerRun:
 class Rival:
     """An attack of another kind, compared with the gradient attacks.
 
-    survivors: of the gradient attacks; images that the rival attacked.
+    survivors: of the gradient attacks.
+    attacked: number of these that the rival attacked.
     broken: number of these that it broke.
     total: images of which `broken` is a share.
+    queries: that it may spend on an image; None if it needs none.
     """
 
     survivors: int
+    attacked: int
     broken: int
     total: int
+    queries: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stopped:
+    """Operations between pixels and logits that let no gradient pass.
+
+    operations: (operation, node) of each.
+    blocked: those that the straight-through view cannot pass either.
+    hidden: float32 [M], distance between the gradient of the model and that of the straight-through view, relative to the
+        longer of the two; empty where there is no such operation.
+    known: the graph of the model was searched; otherwise nothing is known of its operations.
+    """
+
+    operations: GradientStoppers
+    blocked: GradientStoppers
+    hidden: np.ndarray
+    known: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +96,9 @@ class Evidence:
     repeated: float32 [N, K], logits of the clean images, predicted a second time.
     fgsm: on the whole sample.
     pgd: on the whole sample.
-    linearity: float32 [M], gain of a small step divided by the gain that the gradient predicts.
+    stopped: operations without a gradient, and how much they hide.
+    linearity: float32 [M], gain of a small step divided by the gain that the gradient predicts; of images whose gradient is
+        not zero.
     longer: PGD with more steps.
     unbounded: bool [M], survivors of PGD with epsilon = 1.
     trend: accuracy under PGD by norm, from the clean images on, epsilon rising.
@@ -80,6 +112,7 @@ class Evidence:
     repeated: np.ndarray
     fgsm: Measured
     pgd: Measured
+    stopped: Stopped
     linearity: np.ndarray
     longer: LongerRun
     unbounded: np.ndarray
@@ -98,7 +131,11 @@ def gather(campaign: Campaign, rng: np.random.Generator) -> Evidence:
     items, main = campaign.items, campaign.main
     fgsm, pgd = (on_all_images(campaign, name, main) for name in ("fgsm", "pgd"))
     probed = probe(np.flatnonzero(items.clean.right), items.inputs.seed)
-    linearity = items.linearity(probed, main.norm, SMALL_STEP * main.epsilon)
+    stopped = _stopped(items, probed)
+    # An image without a gradient fails its own check, and no second one.
+    sloped = probed[~fgsm.zero_gradients[probed]]
+    step = SMALL_STEP * main.epsilon
+    linearity = items.linearity(sloped, main.norm, step) if len(sloped) else np.zeros(0, np.float32)
     repeated = items.again()
     longer = _longer(campaign, pgd)
     # One attempt only: with enough attempts, a random walk through the whole cube breaks everything too.
@@ -112,6 +149,7 @@ def gather(campaign: Campaign, rng: np.random.Generator) -> Evidence:
         repeated=repeated,
         fgsm=fgsm,
         pgd=pgd,
+        stopped=stopped,
         linearity=linearity,
         longer=longer,
         unbounded=unbounded,
@@ -133,6 +171,14 @@ def on_all_images(campaign: Campaign, name: str, threat: Threat) -> Measured:
             effort = ROWS[name].effort(campaign.settings)
             campaign.measured[name, threat] = campaign.items.attacked(name, threat, rows, effort)
     return campaign.measured[name, threat]
+
+
+def _stopped(items: Items, rows: np.ndarray) -> Stopped:
+    """Compare the gradient of the model with the straight-through one, if its graph has operations without a gradient."""
+    classifier = items.inputs.classifier
+    operations = gradient_stoppers(classifier)
+    hidden = items.hidden_gradient(rows) if operations else np.zeros(0, np.float32)
+    return Stopped(operations, blocked_gradients(classifier), hidden, has_known_operations(classifier))
 
 
 def _longer(campaign: Campaign, pgd: Measured) -> LongerRun:
@@ -184,13 +230,16 @@ def _under_noise(campaign: Campaign, rng: np.random.Generator) -> np.ndarray:
 def _queries(campaign: Campaign) -> Rival:
     """Return the result of Square if it has run; otherwise run it on some survivors of the gradient attacks."""
     name, main = "square", campaign.main
+    queries, _ = ROWS[name].effort(campaign.settings)
     records = [record for record in campaign.records if (record.attack, record.threat) == (name, main)]
     if records:
-        return Rival(records[0].images, records[0].broken, len(campaign.items.clean.labels))
-    rows = probe(np.flatnonzero(campaign.survivors(main)), campaign.items.inputs.seed)
+        attacked, total = records[0].images, len(campaign.items.clean.labels)
+        return Rival(attacked, attacked, records[0].broken, total, queries)
+    survivors = np.flatnonzero(campaign.survivors(main))
+    rows = probe(survivors, campaign.items.inputs.seed, LEAST_SURVIVORS)
     measured = campaign.attack(name, main, rows)
     broken = 0 if measured is None else int((~measured.robust).sum())
-    return Rival(len(rows), broken, max(len(rows), 1))
+    return Rival(len(survivors), len(rows), broken, max(len(rows), 1), queries)
 
 
 def _transfer(campaign: Campaign) -> Rival:
@@ -201,4 +250,5 @@ def _transfer(campaign: Campaign) -> Rival:
         if ROWS[name].knowledge == "white box" and at.norm == main.norm and at.epsilon <= main.epsilon:
             survivors = survivors & ~hits
     broken = campaign.hits[TRANSFER, main] & right & survivors
-    return Rival(int(survivors.sum()), int(broken.sum()), len(right))
+    count = int(survivors.sum())
+    return Rival(count, count, int(broken.sum()), len(right))

@@ -7,7 +7,8 @@ import numpy as np
 from safeml.attacks.rows import ATLAS, NIST, ROWS, VIEWS
 from safeml.audits.adversarial.campaign import Campaign, MostConfident, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
-from safeml.audits.adversarial.checks import MaskingCheck
+from safeml.audits.adversarial.check import MaskingCheck
+from safeml.audits.adversarial.upper_bound import from_zero
 from safeml.audits.gallery import change_panel, panel, to_uint8
 from safeml.audits.measured import CleanSample
 from safeml.audits.weakest import group_recall
@@ -19,11 +20,17 @@ from safeml.statistics import proportion_metric
 from safeml.threats import NORM_NAMES, Threat, epsilon_words, threat_words
 
 MOST_CASES = 24
+FAILED = {"failed": "yes", "passed": "no", "not proven": "not proven"}
 CURVE_POINTS = 24  # of a curve against epsilon, beside the threats themselves
 
 
-def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Certificates) -> list[Curve]:
-    """Plot accuracy against epsilon for each norm, starting at the clean images (epsilon 0)."""
+def security_curves(
+    campaign: Campaign, metrics: dict[str, Metric], proofs: Certificates, why: str = ""
+) -> list[Curve]:
+    """Plot accuracy against epsilon for each norm, starting at the clean images (epsilon 0).
+
+    why: why robust accuracy is only an upper bound, so that the whole band reaches down to 0; "" if it does not.
+    """
     settings, curves = campaign.settings, []
     for norm in NORM_NAMES:
         threats = sorted((t for t in settings.threats if t.norm == norm), key=lambda threat: threat.epsilon)
@@ -52,11 +59,13 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
                 title=f"Accuracy under attack, {NORM_NAMES[norm]}",
                 x_label=f"ε ({NORM_NAMES[norm]}, pixels 0..1)",
                 y_label="accuracy",
-                series=[_worst_case(campaign, threats, metrics), *context, *proofs.series.get(norm, [])],
+                series=[_worst_case(campaign, threats, metrics, why), *context, *proofs.series.get(norm, [])],
                 percent=True,
                 x_ticks=[(0.0, "0"), *((threat.epsilon, epsilon_words(threat)) for threat in threats)],
                 caption="Worst case of each image, with a 95 % confidence interval; ε = 0 is the clean image. An adversarial example at "
                 "distance d counts at every ε ≥ d, so a single run yields the full robustness curve."
+                + expensive_words(campaign, threats)
+                + (f" The band reaches down to 0: {why}." if why else "")
                 + (
                     " Dotted: certified lower bound. The true robust accuracy lies between the certified and the attacked bound."
                     if proofs.series.get(norm)
@@ -67,7 +76,23 @@ def security_curves(campaign: Campaign, metrics: dict[str, Metric], proofs: Cert
     return curves
 
 
-def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric]) -> Series:
+def expensive_words(campaign: Campaign, threats: list[Threat]) -> str:
+    """Say at which epsilons the expensive attacks ran."""
+    settings = campaign.settings
+    names = [ROWS[name].title for name in settings.attacks if not ROWS[name].every_threat]
+    if not names or campaign.blind:
+        return ""
+    listed = ", ".join(names[:-1]) + (" and " if names[1:] else "") + names[-1]
+    full = [epsilon_words(threat) for threat in threats if settings.is_full(threat)]
+    if not full:
+        return f" {listed} ran at no ε of this norm; there, a stronger attack is likely to succeed."
+    at = f" {listed} ran at ε = {', '.join(full)}"
+    return (
+        f"{at}." if len(full) == len(threats) else f"{at}; elsewhere, a stronger attack is likely to succeed."
+    )
+
+
+def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric], why: str) -> Series:
     """Return the accuracy of the survivors at each threat and between them."""
     sample, norm = campaign.items.sample, threats[0].norm
     # Without a minimal-norm attack, nothing is measured between the threats.
@@ -79,11 +104,8 @@ def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Me
     points = {0.0: metrics["clean_accuracy_attacked_sample"]}
     for epsilon in sorted(at):
         metric = metrics.get(f"robust_accuracy.{at[epsilon].label}")
-        points[epsilon] = metric or proportion_metric(
-            "curve",
-            "",
-            campaign.survivors(at[epsilon]),
-            clustering=sample.clustering,
+        points[epsilon] = metric or from_zero(
+            proportion_metric("curve", "", campaign.survivors(at[epsilon]), clustering=sample.clustering), why
         )
     measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
     banded = all(point.low is not None for point in measured.values())
@@ -292,22 +314,29 @@ def check_table(checks: list[MaskingCheck]) -> Table:
             Column(key="expected", label="Expected"),
             Column(key="raised", label="Failed"),
         ],
-        rows=[
-            [check.expectation, check.measured, check.expected, "yes" if check.failed else "no"]
-            for check in checks
-        ],
+        rows=[[check.expectation, check.measured, check.expected, FAILED[check.state]] for check in checks],
         caption="If a check fails, the attacks may have failed because of gradient masking, and a better attack may succeed."
+        + (
+            " A check that is not proven had too few survivors or queries to detect masking."
+            if any(check.state == "not proven" for check in checks)
+            else ""
+        )
         if checks
         else "Not measured: no image is classified correctly, so there is nothing to check.",
     )
 
 
-def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main: Threat) -> DotPlot:
-    """Plot the recall of each class under the worst attack, weakest first; classes without an image come last."""
+def class_plot(
+    sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main: Threat, why: str = ""
+) -> DotPlot:
+    """Plot the recall of each class under the worst attack, weakest first; classes without an image come last.
+
+    why: as in `security_curves`.
+    """
     dots = []
     for label, name in enumerate(sample.class_names):
         member = sample.labels == label
-        under_attack = group_recall(sample, robust, member, name, f"class:{name}")
+        under_attack = from_zero(group_recall(sample, robust, member, name, f"class:{name}"), why)
         dots.append(
             Dot(
                 label=name,
@@ -324,7 +353,8 @@ def class_plot(sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main
         title=f"Recall by class under the worst attack, {threat_words(main)}",
         dots=dots,
         overall=float(robust.mean()),
-        caption="Weakest first; the outline is the recall of the same images without an attack.",
+        caption="Weakest first; the outline is the recall of the same images without an attack."
+        + (f" The intervals reach down to 0: {why}." if why else ""),
     )
 
 

@@ -163,6 +163,23 @@ class Items:
         }
         return measure_linearity(self.inputs, self.slices, self.attacking, columns, norm, step)
 
+    def hidden_gradient(self, rows: np.ndarray) -> np.ndarray:
+        """Return float32 [M]: relative distance between the gradient of the model and the straight-through one. rows: int [M]."""
+        images = self.clean.images[rows]
+
+        def measured(part: slice) -> Arrays:
+            from safeml.attacks.stopped import hidden_gradient
+
+            classifier = differentiable(self.inputs.classifier)
+            view = self._shown("straight_through")
+            distance = until_it_fits(
+                self.attacking, lambda size: hidden_gradient(classifier, view, images[part], size)
+            )
+            return {"hidden": distance}
+
+        columns = {"images": images, "ids": numbers(self.sample)[rows]}
+        return self.slices.measure("stopped", columns, {}, {"hidden": ("float32", ())}, measured)["hidden"]
+
     def surrogate_logits(self, surrogate: Classifier) -> np.ndarray:
         """Return float32 [N, K]: the logits of the surrogate on the clean images."""
         columns = {"images": self.clean.images, "ids": numbers(self.sample)}

@@ -6,9 +6,10 @@ import numpy as np
 
 from safeml.attacks.rows import ROWS, TRANSFER
 from safeml.audits.adversarial.campaign import Campaign
-from safeml.audits.adversarial.checks import MaskingCheck
+from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.figures import survivors_after
 from safeml.audits.adversarial.transfer import Transfer
+from safeml.audits.adversarial.upper_bound import MASKED, from_zero, only_upper_bound
 from safeml.results import Metric
 from safeml.statistics import proportion_metric
 from safeml.threats import threat_words
@@ -17,9 +18,8 @@ NO_GRADIENT = (
     "the model gives no gradient, and attacks by queries only are too weak to estimate robust accuracy"
 )
 NONE_CORRECT = "no image is classified correctly, so there is nothing to attack"
-MASKED = "upper bound only: a gradient-masking check failed"
+UNPROVEN = "none: {count} of {total} gradient-masking checks could not detect masking ({why})"
 WEAK = "lower bound only: the surrogate is inaccurate, or the attack failed on the surrogate"
-QUERIES_ALONE = "upper bound only: attacked by queries only"
 
 
 def metrics_of(
@@ -32,16 +32,10 @@ def metrics_of(
     """
     blind = campaign.blind
     sample, clean = campaign.items.sample, campaign.items.clean
-    masked = any(check.failed for check in checks)
+    why = only_upper_bound(checks, blind)
 
     def accuracy(name: str, title: str, hits: np.ndarray) -> Metric:
-        metric = proportion_metric(name, title, hits, clustering=sample.clustering)
-        why = MASKED if masked else QUERIES_ALONE if blind else ""
-        return (
-            metric.model_copy(update={"low": 0.0, "method": why})
-            if why and metric.low is not None
-            else metric
-        )
+        return from_zero(proportion_metric(name, title, hits, clustering=sample.clustering), why)
 
     name, title = "clean_accuracy_attacked_sample", "Clean accuracy of the attacked images"
     metrics = [proportion_metric(name, title, clean.right, clustering=sample.clustering)]
@@ -56,7 +50,7 @@ def metrics_of(
         for attack, hits in survivors_after(campaign, threat).items():
             title = f"Accuracy after {ROWS[attack].title} at {threat_words(threat)}"
             metrics.append(accuracy(f"{name}.{attack}", title, hits))
-    metrics.append(_success_rate(campaign, masked, blind))
+    metrics.append(_success_rate(campaign, why == MASKED, blind))
     if transferred is not None:
         metrics.append(_transfer_success(campaign, transferred))
     return [*metrics, _masking_flags(checks, blind)]
@@ -109,5 +103,11 @@ def _masking_flags(checks: list[MaskingCheck], blind: bool) -> Metric:
     if not checks:
         reason = NO_GRADIENT if blind else "no image is classified correctly, so there is nothing to check"
         return Metric.undefined(name, title, reason, direction="down", unit="count")
-    failed = float(sum(check.failed for check in checks))
-    return Metric.count(name, title, failed, len(checks), method="count")
+    failed = sum(check.failed for check in checks)
+    metric = Metric.count(name, title, float(failed), len(checks), method="count")
+    unproven = [check.unproven for check in checks if check.state == "not proven"]
+    if failed or not unproven:
+        return metric
+    # Without an interval no gate passes: no failed check is no evidence where a check has no power.
+    why = UNPROVEN.format(count=len(unproven), total=len(checks), why="; ".join(dict.fromkeys(unproven)))
+    return metric.model_copy(update={"low": None, "high": None, "method": why})

@@ -25,6 +25,7 @@ NOTHING = {
     "evaluations": np.int64,
     "answers": np.int64,
     "attacked": np.float32,
+    "hidden": np.float32,
 }
 
 

@@ -11,7 +11,8 @@ from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
 from safeml.audits.adversarial.breadth import breadth, breadth_findings, breadth_table
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.certificates import Certificates, certificates
-from safeml.audits.adversarial.checks import MaskingCheck, masking_checks
+from safeml.audits.adversarial.check import MaskingCheck
+from safeml.audits.adversarial.checks import masking_checks
 from safeml.audits.adversarial.evidence import gather
 from safeml.audits.adversarial.figures import (
     attack_table,
@@ -33,6 +34,7 @@ from safeml.audits.adversarial.transfer import (
     transfer_meaning,
     transfer_table,
 )
+from safeml.audits.adversarial.upper_bound import only_upper_bound
 from safeml.audits.base import AuditInputs
 from safeml.audits.measured import fault_clauses
 from safeml.classifiers.base import is_differentiable
@@ -75,7 +77,8 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     metrics = metrics_of(campaign, checks, transferred) + proofs.metrics
     by_name = {metric.name: metric for metric in metrics}
     headline = by_name[f"robust_accuracy.{main.label}"]
-    curves = security_curves(campaign, by_name, proofs)
+    why = only_upper_bound(checks, blind)
+    curves = security_curves(campaign, by_name, proofs, why)
     main_curve = next(curve for curve in curves if curve.id == f"security-{main.norm}")
     findings = _too_few(sample, settings)
     findings += [
@@ -83,7 +86,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         for name, threat, faults in campaign.faulty
         for problem in fault_clauses(faults)
     ]
-    findings += [_masking(check) for check in checks if check.failed] + _switched(views)
+    findings += [_masking(check) for check in checks if check.failed] + _switched(views) + _unproven(checks)
     findings += transfer_findings(transferred) if transferred is not None else []
     findings += breadth_findings(toolbox) + items.slices.halved()
     if blind:
@@ -100,7 +103,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         figures=[
             *curves,
             attack_table(campaign),
-            *([] if blind else [class_plot(sample, items.clean.right, survivors, main)]),
+            *([] if blind else [class_plot(sample, items.clean.right, survivors, main, why)]),
             check_table(checks),
             *([transfer_table(transferred)] if transferred is not None else []),
             *([breadth_table(toolbox)] if toolbox else []),
@@ -202,6 +205,23 @@ def _masking(check: MaskingCheck) -> Finding:
         remedy=check.remedy,
         evidence={"found": check.value, "limit": check.limit},
     )
+
+
+def _unproven(checks: list[MaskingCheck]) -> list[Finding]:
+    unproven = [check for check in checks if check.state == "not proven"]
+    if not unproven:
+        return []
+    reasons = "; ".join(f'"{check.expectation}": {check.unproven}' for check in unproven)
+    return [
+        Finding(
+            code="masking_not_proven",
+            severity="warning",
+            message=f"{counted(len(unproven), 'gradient-masking check')} could not have detected gradient masking: {reasons}. "
+            "That they did not fail does not show that the robustness is real.",
+            remedy="Attack more images, and with more queries: raise images and queries in [stages.adversarial].",
+            evidence={"checks": ", ".join(check.code for check in unproven)},
+        )
+    ]
 
 
 def _switched(views: list[str]) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.adversarial.campaign import Campaign
-from safeml.audits.adversarial.checks import MaskingCheck
+from safeml.audits.adversarial.check import MaskingCheck
 
 # Factor on the steps where a failed check names no view of the model but more steps.
 MORE_STEPS = 4

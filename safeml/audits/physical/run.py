@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.attacks.signs.registry import SIGN_THREATS
-from safeml.audits.adversarial.checks import ZERO_SHARE
+from safeml.audits.adversarial.gradient_checks import ZERO_SHARE
 from safeml.audits.base import AuditInputs
 from safeml.audits.linearity import LEAST_GAIN, MOST_NONLINEAR, PROBE_SIZE
 from safeml.audits.measured import CleanSample, fault_clauses
