@@ -117,7 +117,13 @@ def limits(text: str, out: Path, err: bool = False) -> tuple[tuple[Gate, ...], t
     from safeml.defaults import GATES
     from safeml.planning.defaults import default_limits
 
-    gates, accepted = default_limits(parse_config(tomllib.loads(text), str(out)), Place(out.parent))
+    made = default_limits(parse_config(tomllib.loads(text), str(out)), Place(out.parent))
+    gates, accepted = made.gates, made.accepted
+    if not made.fed:
+        typer.echo(
+            "  These data can prove none of the default gates, so all were written as they are; `safeml plan` says what each needs.",
+            err=err,
+        )
     read = {(gate.stage, gate.metric, gate.slice): gate.id for gate in GATES}
     for entry in accepted:
         gate = read.get((entry.stage, entry.metric, entry.slice))

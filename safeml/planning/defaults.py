@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.defaults import ACCEPTED, GATES
@@ -15,11 +17,20 @@ from safeml.stages import STAGES
 IMPASSABLE = ("not_provable", "missing")
 
 
-def default_limits(config: Config, place: Place) -> tuple[tuple[Gate, ...], tuple[Accepted, ...]]:
+@dataclass(frozen=True)
+class DefaultLimits:
+    """Gates and accepted entries for given data. fed: whether a model can pass at least one of the gates."""
+
+    gates: tuple[Gate, ...]
+    accepted: tuple[Accepted, ...]
+    fed: bool = True
+
+
+def default_limits(config: Config, place: Place) -> DefaultLimits:
     """Return the default gates that a model can pass with the data of `config`, and the accepted entries of the others.
 
     config: with model and data; its gates are not read. Starts no framework. Raises ConfigError and InputRefused as the audit
-    would, for the data or an absent model.
+    would, for the data or an absent model. If the data can feed no gate, all gates are returned, because a verdict needs one.
     """
     known = KnownPlace(place.base, place.data_root)  # reads the data once
     test = known.test(config.data, config.hazard)
@@ -31,6 +42,8 @@ def default_limits(config: Config, place: Place) -> tuple[tuple[Gate, ...], tupl
         if unsuited:
             reasons[gate.id] = unsuited
     kept = tuple(gate for gate in GATES if gate.id not in reasons)
+    if not kept:
+        return DefaultLimits(GATES, ACCEPTED, fed=False)
     replaced = tuple(
         Accepted(stage=gate.stage, metric=gate.metric, slice=gate.slice, reason=reasons[gate.id])
         for gate in GATES
@@ -38,7 +51,7 @@ def default_limits(config: Config, place: Place) -> tuple[tuple[Gate, ...], tupl
     )
     named = {(entry.stage, entry.metric, entry.slice) for entry in replaced}
     others = tuple(entry for entry in ACCEPTED if (entry.stage, entry.metric, entry.slice) not in named)
-    return kept, (*replaced, *others)
+    return DefaultLimits(kept, (*replaced, *others))
 
 
 def _sentence(message: str) -> str:

@@ -111,7 +111,7 @@ def test_results_that_are_not_whole_are_refused(tmp_path: Path, content: str, me
 
 
 def test_absent_results_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="cannot be read"):
+    with pytest.raises(InputRefused, match="there is no such file"):
         read_run(tmp_path)
 
 

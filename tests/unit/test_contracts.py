@@ -515,6 +515,7 @@ def call(
     app = typer.Typer(pretty_exceptions_enable=False)
     command.register(app)
     np.savez(folder / "d.npz", images=data.images, labels=data.labels, class_names=np.array(data.class_names))
+    (folder / "m.keras").touch()
     monkeypatch.setattr("safeml.classifiers.load.load_model", lambda path: FakeOpened(model))
     monkeypatch.chdir(folder)
     return CliRunner().invoke(app, ["m.keras", "--data", "d.npz", *arguments])

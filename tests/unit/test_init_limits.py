@@ -109,3 +109,10 @@ def test_an_absent_model_is_named(folder: Path) -> None:
     data(folder / "test.npz", 4)
     with pytest.raises((MissingInput, ConfigError), match=r"m\.keras: there is no such file"):
         init()
+
+
+def test_data_that_can_prove_nothing_get_every_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data(folder / "test.npz", 4)  # neither track ids nor --frames-per-sign
+    config = init()
+    assert {gate.id for gate in config.gates} == {gate.id for gate in GATES}
+    assert accepted(config) == {}
