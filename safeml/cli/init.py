@@ -119,6 +119,12 @@ def limits(text: str, out: Path, err: bool = False) -> tuple[tuple[Gate, ...], t
 
     made = default_limits(parse_config(tomllib.loads(text), str(out)), Place(out.parent))
     gates, accepted = made.gates, made.accepted
+    if not made.clustered:
+        typer.echo(
+            "  The data have no track ids, so nothing about accuracy can be proven; set --frames-per-sign (1 if all images are "
+            "independent).",
+            err=err,
+        )
     if not made.fed:
         typer.echo(
             "  These data can prove none of the default gates, so all were written as they are; `safeml plan` says what each needs.",

@@ -19,11 +19,16 @@ IMPASSABLE = ("not_provable", "missing")
 
 @dataclass(frozen=True)
 class DefaultLimits:
-    """Gates and accepted entries for given data. fed: whether a model can pass at least one of the gates."""
+    """Gates and accepted entries for given data.
+
+    fed: whether a model can pass at least one of the gates.
+    clustered: whether sign tracks are known or declared, without which there are no intervals.
+    """
 
     gates: tuple[Gate, ...]
     accepted: tuple[Accepted, ...]
     fed: bool = True
+    clustered: bool = True
 
 
 def default_limits(config: Config, place: Place) -> DefaultLimits:
@@ -42,8 +47,9 @@ def default_limits(config: Config, place: Place) -> DefaultLimits:
         if unsuited:
             reasons[gate.id] = unsuited
     kept = tuple(gate for gate in GATES if gate.id not in reasons)
+    clustered = test.tracks is not None or test.frames_per_sign is not None
     if not kept:
-        return DefaultLimits(GATES, ACCEPTED, fed=False)
+        return DefaultLimits(GATES, ACCEPTED, False, clustered)
     replaced = tuple(
         Accepted(stage=gate.stage, metric=gate.metric, slice=gate.slice, reason=reasons[gate.id])
         for gate in GATES
@@ -51,7 +57,7 @@ def default_limits(config: Config, place: Place) -> DefaultLimits:
     )
     named = {(entry.stage, entry.metric, entry.slice) for entry in replaced}
     others = tuple(entry for entry in ACCEPTED if (entry.stage, entry.metric, entry.slice) not in named)
-    return DefaultLimits(kept, (*replaced, *others))
+    return DefaultLimits(kept, (*replaced, *others), True, clustered)
 
 
 def _sentence(message: str) -> str:

@@ -111,8 +111,19 @@ def test_an_absent_model_is_named(folder: Path) -> None:
         init()
 
 
-def test_data_that_can_prove_nothing_get_every_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data(folder / "test.npz", 4)  # neither track ids nor --frames-per-sign
-    config = init()
+def test_without_track_ids_the_option_is_named(folder: Path) -> None:
+    data(folder / "test.npz", 4)
+    done = CliRunner().invoke(app, ["init", "--model", "m.keras", "--data", "test.npz"])
+    assert "set --frames-per-sign (1 if all images are independent)" in done.stdout
+    config = load_config(Path("safeml.toml"))
+    assert {gate.id for gate in config.gates} == {"gradient-masking"}
+    assert "frames_per_sign" in accepted(config)["clean-accuracy"]
+
+
+def test_data_that_can_prove_nothing_get_every_gate(folder: Path) -> None:
+    data(folder / "test.npz", 4, frames=2)
+    done = CliRunner().invoke(app, ["init", "--model", "m.keras", "--data", "test.npz"])
+    assert "all were written as they are" in done.stdout
+    config = load_config(Path("safeml.toml"))
     assert {gate.id for gate in config.gates} == {gate.id for gate in GATES}
     assert accepted(config) == {}
