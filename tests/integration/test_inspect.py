@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ from tests.opening import open_here, trials_here
 pytestmark = pytest.mark.slow
 
 SHARED = Path(os.environ.get("SAFEML_SHARED", Path(__file__).parents[3] / "shared"))
-SAMPLE = 4000  # of the 12,630 test images; the accuracy of the proposed contract is that of all
 NAMES = ("red", "green", "blue", "dark")
 STRANGERS = {
     "AlexDieterr-TrafficSignNN/model.keras": ("rgb", (0.0, 1.0), 0.9547),
@@ -162,21 +162,27 @@ def remember_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Feeds, "__call__", answers)
 
 
+@pytest.fixture(scope="module")
+def gtsrb() -> ImageDataset:
+    """The GTSRB test images."""
+    path = SHARED / "data" / "gtsrb" / "test.npz"
+    if not path.is_file():
+        pytest.skip("data/gtsrb/test.npz is not there (set SAFEML_SHARED to its folder)")
+    return Place(Path(), Path()).data(DataSettings(kind="npz", path=str(path)))
+
+
 @pytest.mark.parametrize("file", sorted(STRANGERS))
-def test_models_of_strangers(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_of_strangers(file: str, gtsrb: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The documented contract is proposed, with the frames of a sign track declared or not."""
-    path, images = SHARED / "models_third_party" / file, SHARED / "data" / "gtsrb" / "test.npz"
-    if not path.is_file() or not images.is_file():
-        pytest.skip(
-            f"models_third_party/{file} and data/gtsrb/test.npz are not there (set SAFEML_SHARED to their folder)"
-        )
+    path = SHARED / "models_third_party" / file
+    if not path.is_file():
+        pytest.skip(f"models_third_party/{file} is not there (set SAFEML_SHARED to its folder)")
     remember_answers(monkeypatch)
     model = open_here(path)
     channels, ends, known = STRANGERS[file]
     for frames_per_sign in (None, 15):
-        settings = DataSettings(kind="npz", path=str(images), frames_per_sign=frames_per_sign)
-        data = Place(Path(), Path()).data(settings)
-        found = inspect_model(model, data.sample(SAMPLE, seed=0))
+        data = replace(gtsrb, frames_per_sign=frames_per_sign)
+        found = inspect_model(model, data)
         assert found.status == "proposed", found.sentence
         assert found.winner is not None
         contract = found.winner.settings
