@@ -20,25 +20,22 @@ SHOWN = 20
 PROPERTY = "cpu_seconds"
 # The files that may cost more, each with its bound in processor seconds and the reason.
 LARGER: dict[str, tuple[float, str]] = {
-    "tests/security/test_load_hostile.py": (150, "each hostile file is loaded in a process with limits"),
-    "tests/fault/test_memory.py": (125, "every attack meets every batch that does not fit"),
-    "tests/fault/test_slices.py": (100, "attacks end and resume at each of their slices"),
-    "tests/integration/test_keras_files.py": (65, "files of every kind of layer are written and loaded"),
-    "tests/integration/test_masking.py": (
-        75,
-        "attacks are compiled anew for each network that hides its gradient",
+    "tests/integration/test_bad_environment.py": (
+        85,
+        "an audit in an odd environment, and perhaps the session's run",
     ),
-    "tests/integration/test_plan.py": (110, "plans and one audit of a perfect model, each in a process"),
-    "tests/integration/test_bad_environment.py": (110, "a training and an audit in an odd environment"),
     "tests/integration/test_durable_audit.py": (
-        90,
+        60,
         "an audit in three processes, and perhaps the session's run",
     ),
-    "tests/integration/test_training_fit.py": (90, "each interrupted training is compiled again"),
-    "tests/integration/test_killed_training.py": (90, "a training killed, and perhaps the session's run"),
-    "tests/integration/test_inspect.py": (130, "fourteen input contracts are measured on each of the models"),
-    "tests/integration/test_recipes.py": (115, "each recipe is trained and its training reported"),
-    "tests/integration/test_pipeline.py": (90, "an ONNX audit and a training, and perhaps the session's run"),
+    "tests/integration/test_inspect.py": (55, "fourteen input contracts are measured on each of the models"),
+    "tests/integration/test_killed_training.py": (60, "a training killed, and perhaps the session's run"),
+    "tests/integration/test_masking.py": (
+        60,
+        "attacks are compiled anew for each network that hides its gradient",
+    ),
+    "tests/integration/test_recipes.py": (50, "each recipe is trained and its training reported"),
+    "tests/integration/test_training_fit.py": (55, "each interrupted training is compiled again"),
 }
 STARTED = pytest.StashKey[float]()
 

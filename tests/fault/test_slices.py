@@ -109,7 +109,9 @@ def test_attacks_and_their_checks_go_on_at_any_slice(tmp_path: Path, monkeypatch
     images = np.rint(subjects.corner_images(labels, low=64 / 255, high=192 / 255) * 255).astype(np.uint8)
     data = ImageDataset("corners", images, labels, tuple("abcd"), frames_per_sign=1)
     inputs = AuditInputs(subjects.corner_oracle(4, scale=10.0), data)
-    settings = AdversarialSettings(images=40, steps=3, batch=16, threats=THREATS)
+    # Every attack and check has its slices; a few steps of each are as good as the usual hundreds.
+    few = {"apgd_steps": 5, "targets": 2, "fmn_steps": 5, "queries": 10}
+    settings = AdversarialSettings(images=40, steps=3, batch=16, threats=THREATS, **few)
     check_every_end(lambda given: adversarial.run(given, settings), inputs, tmp_path, at_least=20)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from safeml.data import rendered
+from safeml.data.dataset import ImageDataset
 from tests.integration.trained import session_project
 
 
@@ -13,3 +17,23 @@ from tests.integration.trained import session_project
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose model is trained and whose run is in `run`. Nothing in it is to be changed; copy it."""
     return session_project(tmp_path_factory)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rendered_once() -> Iterator[None]:
+    """Render equal data once in this process, where every recipe would render its own; its images cannot be changed.
+
+    That the same settings give the same bytes is a test of tests/unit/test_rendered.py.
+    """
+    render = rendered.render
+
+    @cache
+    def once(*arguments: object, **options: object) -> ImageDataset:
+        data = render(*arguments, **options)  # type: ignore[arg-type]
+        data.images.setflags(write=False)
+        return data
+
+    once.__wrapped__ = render  # its signature is that of the settings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendered, "render", once)
+        yield

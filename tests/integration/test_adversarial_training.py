@@ -16,6 +16,7 @@ from safeml.settings.model import InputSettings
 from safeml.threats import Threat
 from tests.integration.test_recipes import CLASSES, Interrupted, manifest, ready, run, write
 from tests.integration.test_training_fit import TRAIN, VALID, recipe
+from tests.opening import open_here
 from tests.subjects import Subject
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,6 @@ def test_an_interrupted_attacked_training_ends_with_the_same_bytes(tmp_path: Pat
 def test_the_checkpoint_is_chosen_by_accuracy_under_attack_and_is_an_ordinary_model(tmp_path: Path) -> None:
     import keras
 
-    from safeml.classifiers.load import load_model
     from safeml.training.adversarial import RobustValidation
     from safeml.training.fit import fit
     from safeml.training.publish import best_epoch
@@ -177,7 +177,7 @@ def test_the_checkpoint_is_chosen_by_accuracy_under_attack_and_is_an_ordinary_mo
     again.on_epoch_end(0, logs)  # of the averaged weights, which are the ones that are saved
     assert logs["val_robust_accuracy"] == pytest.approx(best["val_robust_accuracy"], abs=1e-9)
 
-    opened = load_model(file).model.fed(InputSettings(), VALID.class_names, "attacked")
+    opened = open_here(file).fed(InputSettings(), VALID.class_names, "attacked")
     right = opened.predict_logits(VALID.images).argmax(axis=1) == VALID.labels
     assert right.mean() == pytest.approx(best["val_accuracy"], abs=1e-6)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
+from safeml.attacks import slots
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
@@ -34,6 +35,14 @@ SPENDS = {
 GRADIENT = tuple(sorted(set(SPENDS) - {"square", "transfer"}))
 SOME = {"linf": 0.03, "l2": 0.2}  # breaks some of the network's images
 Function = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_once() -> Iterator[None]:
+    """Keep every compiled attack: there are more in this file than an audit has, and the engine keeps 24."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "compile_for", cache(slots.compile_for.__wrapped__))
+        yield
 
 
 @cache

@@ -16,6 +16,7 @@ import pytest
 from safeml.report.write import write_report
 from safeml.store.files import atomic_write, to_json
 from tests.fakes import numbered_images
+from tests.opening import command_here
 from tests.sample_run import sample_run
 
 pytestmark = pytest.mark.slow
@@ -115,27 +116,36 @@ def test_reports_gates_and_settings_are_the_same_bytes(
     assert files(tmp_path / "again") == expected
     assert (tmp_path / "again" / "index.html").stat().st_mode & 0o777 == 0o600
     decided = safeml("gate", sample, hooks=hooks, **changes)
-    assert decided.returncode == safeml("gate", sample, hooks=hooks).returncode
+    assert decided.returncode == command_here("gate", sample).returncode
     assert decided.stderr == b""
     (tmp_path / "m.keras").touch()
     np.savez(tmp_path / "d.npz", images=numbered_images(40), labels=np.arange(40) % 4)
     arguments = ("init", "--model", tmp_path / "m.keras", "--data", tmp_path / "d.npz", "--out")
-    for number, surroundings in enumerate(({}, changes)):
-        made = safeml(*arguments, tmp_path / f"{number}.toml", hooks=hooks, **surroundings)
-        assert made.returncode == 0, made.stderr
-    assert (tmp_path / "0.toml").read_bytes() == (tmp_path / "1.toml").read_bytes()
+    assert command_here(*arguments, tmp_path / "usual.toml").returncode == 0
+    made = safeml(*arguments, tmp_path / "odd.toml", hooks=hooks, **changes)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "odd.toml").read_bytes() == (tmp_path / "usual.toml").read_bytes()
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_without_tensorflow_results_are_read_and_the_rest_says_what_to_install(
-    name: str, hooks: Path, sample: Path, tmp_path: Path
-) -> None:
+def break_tensorflow(hooks: Path, code: str) -> None:
+    """Put a stand-in that runs `code` before the installed TensorFlow."""
     (hooks / "tensorflow").mkdir()
-    (hooks / "tensorflow" / "__init__.py").write_text(BROKEN[name])
+    (hooks / "tensorflow" / "__init__.py").write_text(code)
+
+
+def test_without_tensorflow_results_are_read(hooks: Path, sample: Path) -> None:
+    break_tensorflow(hooks, BROKEN["broken"])
     for arguments in (["--help"], ["audit", "--help"], ["schema"], ["report", sample]):
         done = safeml(*arguments, hooks=hooks)
         assert done.returncode == 0, done.stderr
         assert done.stderr == b""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_without_tensorflow_what_needs_it_says_what_to_install(
+    name: str, hooks: Path, tmp_path: Path
+) -> None:
+    break_tensorflow(hooks, BROKEN[name])
     (tmp_path / "recipe.toml").write_text(
         'name = "r"\narchitecture = "lenet"\nwidth = 4\nepochs = 1\n'
         '[data.train]\nkind = "rendered"\nimages = 860\nseed = 1\n[data.valid]\nkind = "rendered"\nimages = 430\nseed = 2\n'
@@ -197,7 +207,7 @@ def test_the_hook_that_takes_the_network_away_works(hooks: Path) -> None:
 
 
 def test_a_reader_who_leaves_does_not_change_the_verdict(hooks: Path, sample: Path) -> None:
-    whole = safeml("gate", sample, hooks=hooks)
+    whole = command_here("gate", sample)
     read, write = os.pipe()
     os.close(read)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])}

@@ -12,6 +12,7 @@ import pytest
 from safeml.certification.base import NotCertifiable
 from safeml.errors import StageError
 from safeml.settings.model import InputSettings
+from tests.opening import open_here
 
 pytestmark = pytest.mark.slow
 
@@ -373,13 +374,12 @@ def test_a_reference_model_goes_through(name):
     if not models or not data.exists():
         pytest.skip(f"needs models/{name}/*.keras and the GTSRB validation images (SAFEML_SHARED)")
     from safeml.certification.ibp import certified_radius
-    from safeml.classifiers.load import load_model
 
     with np.load(data) as arrays:
         few = slice(None, None, 600 if name == "lenet-gtsrb" else 1200)
         images = arrays["images"][few].astype(np.float32) / np.float32(255)
         labels = arrays["labels"][few].astype(np.int64)
-    classifier = load_model(models[-1]).model.fed(InputSettings(), tuple(str(k) for k in range(43)), name)
+    classifier = open_here(models[-1]).fed(InputSettings(), tuple(str(k) for k in range(43)), name)
     right = classifier.predict_logits(images).argmax(1) == labels
     radius = certified_radius(classifier, images, labels, most=0.1 / 255, halvings=4, batch=4)
     assert (radius[~right] == 0).all()

@@ -26,6 +26,7 @@ MAKER = """
 import sys
 import numpy as np
 import tf_keras as k
+from tf_keras.src.applications.densenet import DenseNet  # of fewer blocks than DenseNet121
 L, folder = k.layers, sys.argv[1]
 k.utils.set_random_seed(0)
 INPUT = (16, 16, 3)
@@ -94,7 +95,7 @@ M["mixed"] = k.Sequential([L.Conv2D(4, 3, input_shape=INPUT), L.BatchNormalizati
 k.mixed_precision.set_global_policy("float32")
 M["mobilenet"] = k.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=5)
 M["mobilenet_v2"] = k.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=5)
-M["densenet"] = k.applications.DenseNet121(weights=None, input_shape=(32, 32, 3), classes=5)
+M["densenet"] = DenseNet([2, 2, 2, 2], weights=None, input_shape=(32, 32, 3), classes=5)
 random = np.random.default_rng(1)
 for name, model in M.items():
     size = 16 if name == "deferred" else model.inputs[0].shape[1]

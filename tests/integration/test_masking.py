@@ -17,7 +17,6 @@ from safeml.audits.adversarial.power import LEAST_QUERIES
 from safeml.audits.adversarial.run import run
 from safeml.audits.base import AuditInputs
 from safeml.audits.linearity import PROBE_SIZE
-from safeml.classifiers.load import load_model
 from safeml.data.dataset import ImageDataset
 from safeml.gates import decide
 from safeml.results import Gate, StageResult
@@ -25,6 +24,7 @@ from safeml.settings.model import InputSettings
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
 from tests import subjects
+from tests.opening import open_here
 from tests.records import codes, metric
 
 pytestmark = pytest.mark.slow
@@ -265,7 +265,7 @@ def test_reference_models_raise_no_flag_on_real_signs(name):
         images, labels = arrays["images"][chosen], arrays["labels"][chosen].astype(np.int64)
     names = tuple(f"sign {number}" for number in range(43))
     [path] = (ROOT / "models" / name).glob("*.keras")
-    classifier = load_model(path).model.fed(InputSettings(), names, name)
+    classifier = open_here(path).fed(InputSettings(), names, name)
     signs = ImageDataset("valid", images, labels, names, frames_per_sign=30)
     main = Threat(norm="linf", epsilon=4 / 255)
     result = audit(

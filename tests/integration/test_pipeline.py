@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from safeml.store.files import read_run
-from tests.integration.trained import safeml, trained_model, write_project
+from tests.integration.trained import trained_model, write_project
+from tests.opening import command_here as safeml
 from tests.toy.project import finish, write_toy
 
 pytestmark = pytest.mark.slow
@@ -170,7 +171,7 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
     tiny_project: Path, arguments: list[str], code: int, message: str
 ) -> None:
     before = sorted(tiny_project.rglob("*"))
-    done = safeml(*arguments, cwd=tiny_project)
+    done = safeml(*arguments, folder=tiny_project)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr

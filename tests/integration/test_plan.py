@@ -16,6 +16,7 @@ from safeml.data.load import load_dataset
 from safeml.store.files import read_run
 from tests import tiny
 from tests.integration.trained import RECIPE
+from tests.opening import command_here as safeml
 from tests.subjects import Subject, constant
 
 pytestmark = pytest.mark.slow
@@ -69,13 +70,8 @@ UNPROVABLE = gate("strict", "performance", "clean_accuracy", ">=", 0.99)
 UNMEASURED = gate("valid", "training", "validation_accuracy_chosen", ">=", 0.5)
 
 
-def safeml(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "safeml.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, **options)
-
-
-def planned(*arguments: object, **options: Any) -> dict[str, Any]:
-    done = safeml("plan", "--json", *arguments, **options)
+def planned(*arguments: object) -> dict[str, Any]:
+    done = safeml("plan", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safeml.data.place import Place
 from safeml.errors import ConfigError
 from safeml.recipes import Prepared, is_done, prepare, recipe_data, train, trained_folder, training_run
 from safeml.store.lock import folder_lock
+from tests.opening import trials_here
 
 pytestmark = pytest.mark.slow
 
@@ -62,9 +64,22 @@ def manifest(out: Path) -> dict[str, Any]:
     return json.loads((out / "training.json").read_text())
 
 
-def test_a_finished_training_is_kept_and_another_recipe_is_refused(tmp_path: Path) -> None:
-    recipe, out = write(tmp_path), tmp_path / "out"
-    assert run(recipe, out) == [1, 2]
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, and its finished training in `out`; copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert run(write(folder), folder / "out") == [1, 2]
+    return folder
+
+
+def copied(finished: Path, folder: Path) -> tuple[Path, Path]:
+    """Copy a finished training into `folder`, and return its recipe and its folder."""
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
+    return folder / "recipe.toml", folder / "out"
+
+
+def test_a_finished_training_is_kept_and_another_recipe_is_refused(finished: Path, tmp_path: Path) -> None:
+    recipe, out = copied(finished, tmp_path)
     assert run(recipe, out) == []
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert is_done(ready(recipe), out)
@@ -79,9 +94,10 @@ def test_a_finished_training_is_kept_and_another_recipe_is_refused(tmp_path: Pat
     assert model.name == manifest(out)["chosen"]["file"]
 
 
-def test_an_older_manifest_without_newer_settings_is_still_the_same_recipe(tmp_path: Path) -> None:
-    recipe, out = write(tmp_path), tmp_path / "out"
-    run(recipe, out)
+def test_an_older_manifest_without_newer_settings_is_still_the_same_recipe(
+    finished: Path, tmp_path: Path
+) -> None:
+    recipe, out = copied(finished, tmp_path)
     made = manifest(out)
     for name in ("optimizer", "schedule", "balance", "early_stopping", "inflation", "backbone"):
         del made["recipe"][name]
@@ -121,7 +137,8 @@ def test_inflation_compares_with_a_random_split_of_the_same_images(tmp_path: Pat
     assert 0 <= found["images_of_shared_signs"] <= len(choosing)
     best = max(path.stem.split("-")[1] for path in (out / "inflation" / "checkpoints").iterdir())
     assert f"{found['val_accuracy']:.4f}" == best
-    page = training_run(ready(recipe), out)
+    with trials_here():
+        page = training_run(ready(recipe), out)
     assert "random split" in page.model_dump_json()
     assert len(training) > len(choosing)
 
@@ -158,9 +175,9 @@ def test_another_recipe_is_trained_in_another_folder(tmp_path: Path) -> None:
     assert trained_folder(tmp_path, ready(recipe)) != one
 
 
-def test_a_backbone_that_changed_is_another_training(tmp_path: Path) -> None:
-    source = write(tmp_path)
-    run(source, tmp_path / "source")
+def test_a_backbone_that_changed_is_another_training(finished: Path, tmp_path: Path) -> None:
+    source, trained = copied(finished, tmp_path)
+    trained.replace(tmp_path / "source")
     (tmp_path / "two").mkdir()
     text = RECIPE.replace('architecture = "lenet"\nwidth = 4', 'architecture = "backbone"').replace(
         "[data.train]",

@@ -46,7 +46,7 @@ enabled = false
 [stages.adversarial]
 images = 24
 steps = 5
-attacks = ["fgsm", "pgd", "apgd_ce", "apgd_t", "square"]
+attacks = ["fgsm", "pgd"]
 apgd_steps = 5
 targets = 2
 queries = 10

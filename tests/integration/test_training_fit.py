@@ -77,13 +77,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[np.ndarra
 
 
 def test_a_training_that_is_interrupted_twice_ends_with_the_same_weights(
-    whole: tuple[Any, list[np.ndarray]], tmp_path: Path
+    whole: tuple[Any, list[np.ndarray]], interrupted: Path, tmp_path: Path
 ) -> None:
     from safeml.training.fit import fit
 
-    for epoch in (1, 3):
-        with pytest.raises(Interrupted):
-            fit(recipe(), TRAIN, VALID, tmp_path, stop_after(epoch))
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    with pytest.raises(Interrupted):
+        fit(recipe(), TRAIN, VALID, tmp_path, stop_after(3))
     (tmp_path / "checkpoints" / "04-0.9999.keras").write_bytes(b"half a checkpoint")
     resumed = fit(recipe(), TRAIN, VALID, tmp_path)
     assert resumed.resumed_after == 3
@@ -94,9 +94,27 @@ def test_a_training_that_is_interrupted_twice_ends_with_the_same_weights(
     assert written == {entry["file"] for entry in whole[0]} - {""}
 
 
-def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(tmp_path: Path) -> None:
+def normalised(
+    height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
+) -> Any:
+    """Build the smallest network with moving statistics and dropout: its training is compiled in a fraction of ResNet-18's."""
+    import keras
+
+    from safeml.training.architectures.parts import conv_bn, image_input, pooled_logits
+
+    inputs = image_input(height, width)
+    return keras.Model(
+        inputs, pooled_logits(conv_bn(inputs, base, 3, 2, bn_momentum, "stem", "relu"), classes, dropout)
+    )
+
+
+def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safeml.training.architectures import registry
     from safeml.training.fit import fit
 
+    monkeypatch.setitem(registry.ARCHITECTURES, "resnet18", normalised)
     asked = recipe(architecture="resnet18", width=4, epochs=2, balance="sampling", optimizer="sgd")
     (tmp_path / "once").mkdir()
     once = fit(asked, TRAIN, VALID, tmp_path / "once").epochs
@@ -104,7 +122,9 @@ def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(tmp_path: Path) 
     with pytest.raises(Interrupted):
         fit(asked, TRAIN, VALID, tmp_path / "again", stop_after(1))
     assert fit(asked, TRAIN, VALID, tmp_path / "again").epochs == once
-    for a, b in zip(weights(tmp_path / "once"), weights(tmp_path / "again"), strict=True):
+    kept = weights(tmp_path / "once")
+    assert any(variable.shape == (4,) and variable.std() > 0 for variable in kept)
+    for a, b in zip(kept, weights(tmp_path / "again"), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -214,26 +234,44 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["pickled", "other model"])
-def test_a_damaged_state_is_not_used_and_training_begins_anew(
-    damage: str, whole: tuple[Any, list[np.ndarray]], interrupted: Path, tmp_path: Path
+def test_the_state_of_another_model_is_not_used_and_training_begins_anew(
+    whole: tuple[Any, list[np.ndarray]], interrupted: Path, tmp_path: Path
 ) -> None:
     from safeml.training import state
     from safeml.training.fit import fit
 
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
-    file = tmp_path / state.FILE
-    if damage == "pickled":
-        np.save(file.with_suffix(".npy"), np.array([{}], object), allow_pickle=True)
-        file.with_suffix(".npy").replace(file)
-    else:
-        found = state.load(tmp_path)
-        assert found is not None
-        state.save(tmp_path, state.State(found.key, found.history, found.variables[:-1]))
+    found = state.load(tmp_path)
+    assert found is not None
+    state.save(tmp_path, state.State(found.key, found.history, found.variables[:-1]))
     again = fit(recipe(), TRAIN, VALID, tmp_path)
     assert again.resumed_after == 0
     assert "could not be used" in again.note
     assert again.epochs == whole[0]
+
+
+def test_a_pickled_state_is_not_read_and_training_begins_anew(
+    interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safeml.training import fit as module
+    from safeml.training import state
+
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / state.FILE
+    np.save(file.with_suffix(".npy"), np.array([{}], object), allow_pickle=True)
+    file.with_suffix(".npy").replace(file)
+    with pytest.raises(state.Damaged):
+        state.load(tmp_path)
+    begun: list[Any] = []
+
+    def run(self: Any, earlier: Any, base: Path) -> Any:
+        begun.append(earlier)
+        return module.Fit([], 0)
+
+    monkeypatch.setattr(module._Training, "run", run)
+    assert "could not be used" in module.fit(recipe(), TRAIN, VALID, tmp_path).note
+    assert begun == [None]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.99])

@@ -190,10 +190,11 @@ def _same(model: Any, layer: Any) -> Any:
     return next((model.get_layer(n) for n in (f"source_{layer.name}", layer.name) if n in names), layer)
 
 
-@pytest.mark.parametrize("weight_average", [0.0, 0.9])
+@pytest.mark.parametrize(("weight_average", "ends"), [(0.0, (2,)), (0.9, (1, 2, 3))])
 def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(
-    own: Path, tmp_path: Path, weight_average: float
+    own: Path, tmp_path: Path, weight_average: float, ends: tuple[int, ...]
 ) -> None:
+    """`ends`: the epochs after which it is interrupted; the second one ends a phase."""
     recipe = recipe_of(
         {"source": "own.keras", "freeze": 0.5, "head_epochs": 2},
         epochs=4, dropout=0.2, optimizer="adamw", save_best_only=False, weight_average=weight_average,
@@ -205,13 +206,14 @@ def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(
     assert rates == pytest.approx([2e-3, 2e-4])
 
     def interrupt(epoch: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
+        if epoch["epoch"] in ends:
+            raise KeyboardInterrupt
 
-    for _ in range(3):
+    for _ in ends:
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, data, data, tmp_path / "parts", interrupt, own)
     parts = fit(recipe, data, data, tmp_path / "parts", base=own)
-    assert parts.resumed_after == 3
+    assert parts.resumed_after == ends[-1]
     assert parts.epochs == whole.epochs
     for number in range(1, 5):
         one, other = (

@@ -154,14 +154,14 @@ def test_agrees_with_art_on_a_reference_model():
     data = Path(os.environ.get("SAFEML_SHARED", REPOSITORY.parent / "shared")) / "data" / "gtsrb" / "test.npz"
     if not models or not data.exists():
         pytest.skip("needs models/lenet-gtsrb/*.keras and the GTSRB test images (SAFEML_SHARED)")
-    from safeml.classifiers.load import load_model
+    from tests.opening import open_here
 
     count = 128
     with np.load(data) as arrays:
         chosen = np.sort(np.random.default_rng(2).choice(len(arrays["labels"]), count, replace=False))
         images = arrays["images"][chosen].astype(np.float32) / np.float32(255)
         labels = arrays["labels"][chosen].astype(np.int64)
-    classifier = load_model(models[-1]).model.fed(
+    classifier = open_here(models[-1]).fed(
         InputSettings(), tuple(str(number) for number in range(43)), "reference"
     )
     own, art = survivors_of_both(classifier, images, labels, Threat(norm="linf", epsilon=2 / 255), steps=20)
