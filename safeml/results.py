@@ -190,9 +190,14 @@ class Alarm(Record):
         )
 
     def is_raised_by(self, metric: Metric) -> bool:
-        """Return whether the value of this metric is worse than the level. A metric without a value raises no alarm."""
+        """Return whether the value of this metric is worse than the level, or a count that is not complete.
+
+        A metric without a value raises no alarm.
+        """
         if not self.reads(metric) or metric.value is None:
             return False
+        if metric.unit == "count" and metric.low is None:  # what was not counted could be beyond the level
+            return True
         return metric.value < self.level if self.direction == "up" else metric.value > self.level
 
 

@@ -163,7 +163,13 @@ def _alarmed(settings: AdversarialSettings) -> list[Threat]:
 
 
 def _alarms(settings: AdversarialSettings) -> tuple[Alarm, ...]:
-    return tuple(
+    masked = Alarm(
+        metric="masking_flags",
+        direction="down",
+        level=0,
+        sentence="The attacks may have failed because the model hides its gradient, so the robust accuracy may be overestimated.",
+    )
+    return masked, *(
         Alarm(
             metric=f"robust_accuracy.{threat.label}",
             level=HALF,

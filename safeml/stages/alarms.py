@@ -32,10 +32,14 @@ def _finding(alarm: Alarm, metric: Metric) -> Finding:
     value, level = quantity(metric.value, metric.unit), limit_quantity(alarm.level, metric.unit)
     title = metric.title or metric.name
     side = "below" if alarm.direction == "up" else "above"
+    passed = metric.value is not None and (
+        metric.value < alarm.level if alarm.direction == "up" else metric.value > alarm.level
+    )
+    compared = f"{side} the alarm level of {level}" if passed else "which is not a complete count"
     return Finding(
         code=ALARM_FINDING,
         severity="serious",
-        message=f"{title}: {value}, {side} the alarm level of {level}. {alarm.sentence}",
+        message=f"{title}: {value}, {compared}. {alarm.sentence}",
         remedy=REMEDY,
         evidence={"metric": metric.name, "slice": metric.slice, "level": alarm.level},
     )

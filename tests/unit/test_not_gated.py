@@ -15,6 +15,7 @@ from safeml.report.sarif import sarif
 from safeml.report.write import write_report
 from safeml.results import Accepted, Alarm, Card, Finding, Gate, Metric, Run, StageResult, Ungated, Verdict
 from safeml.stages import STAGES, StageSettings, settings_of
+from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.alarms import NO_LIMIT, default_accepted, with_alarms
 from safeml.stages.physical import PATCH, PHYSICAL, WORST, PhysicalSettings
 from tests.sample_run import TODAY, gate, metric, run_of, stage
@@ -279,7 +280,7 @@ def test_the_alarms_follow_the_settings() -> None:
         {"threats": [{"norm": "l2", "epsilon": 0.5}, {"norm": "linf", "epsilon": "2/255"}]}
     )
     names = [alarm.metric for alarm in row.alarms(settings)]
-    assert names == ["robust_accuracy.l2_0.5", "robust_accuracy.linf_2"]
+    assert names == ["masking_flags", "robust_accuracy.l2_0.5", "robust_accuracy.linf_2"]
     patch = PHYSICAL.alarms(PhysicalSettings(patch_pair=("Yield", "Stop")))[-1]
     assert '"Yield" into "Stop"' in patch.sentence
 
@@ -323,3 +324,23 @@ def test_an_unmeasured_metric_with_an_alarm_says_that_it_is_not_measured() -> No
     made = verdict(with_alarms(found, PHYSICAL.alarms(PhysicalSettings())))
     assert made.exit_code == 0
     assert f"Not gated: {PATCH} not measured (the model gives no gradient)." in made.detail
+
+
+@pytest.mark.parametrize(
+    ("flags", "complete", "raised"), [(0.0, True, False), (0.0, False, True), (1.0, True, True)]
+)
+def test_without_its_gate_a_failed_or_unproven_masking_check_is_an_alarm(
+    flags: float, complete: bool, raised: bool
+) -> None:
+    """A user who removes the gate on masking does not turn a check without power into a clean one."""
+    ends = (flags, flags) if complete else (None, None)
+    checks = Metric.count("masking_flags", "Failed gradient-masking checks", flags, 13).model_copy(
+        update={"low": ends[0], "high": ends[1]}
+    )
+    [alarm] = [
+        alarm for alarm in ADVERSARIAL.alarms(ADVERSARIAL.settings()) if alarm.metric == "masking_flags"
+    ]
+    assert alarm.is_raised_by(checks) is raised
+    findings = with_alarms(stage("adversarial", metrics=[checks]), [alarm]).findings
+    assert len(findings) == raised
+    assert not findings or ("not a complete count" in findings[0].message) is not complete
