@@ -15,7 +15,7 @@ Scores of a class, higher is less plausible:
 Equal scores are compared by a uniform number, so the coverage is exact whether or not they occur.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def class_scores(kind: str, logits: np.ndarray, parts: np.ndarray) -> np.ndarray
     parts: float64 [N], 0..1, one uniform number for each image; `lac` does not use it.
     """
     if kind not in SCORES:
-        raise ValueError("the score is {!r}; expected one of {}.".format(kind, ", ".join(SCORES)))  # noqa: UP032
+        raise ValueError("the score is {!r}; expected one of {}.".format(kind, ", ".join(SCORES)))
     logits = np.asarray(logits, dtype=np.float64)
     if not np.isfinite(logits).all():
         raise ValueError("a logit is not finite; conformal sets need finite logits.")

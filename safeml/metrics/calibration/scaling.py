@@ -49,7 +49,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Temperature:
         return float(((chances * values).sum(axis=1) - of_label).mean())
 
     if scale == 0 or slope(1 / (WIDEST * scale)) >= 0:
-        raise StageError("calibration: no temperature fits; the logits carry no information about the labels.")
+        raise StageError(
+            "calibration: no temperature fits; the logits carry no information about the labels."
+        )
     if (of_label == 0).all() or slope(WIDEST / scale) <= 0:
         raise StageError(
             f"calibration: no temperature is best; all {len(values)} images for fitting are classified correctly, "
