@@ -87,7 +87,7 @@ def test_a_group_without_a_threshold_is_in_every_set() -> None:
     ("kind", "logits"), [("aps", [[np.nan, 0.0]]), ("lac", [[-np.inf, 0.0]]), ("best", [[0.0, 1.0]])]
 )
 def test_a_score_of_unusable_logits_is_refused(kind, logits) -> None:
-    with pytest.raises(ValueError, match="finite|expected one of"):
+    with pytest.raises(ValueError, match=r"finite|expected one of"):
         class_scores(kind, np.array(logits), np.zeros(1))
 
 

@@ -24,8 +24,19 @@ PENALTY = 0.01
 FREE = 2
 
 
-# A threshold: a class is in the set if (score, tie) <= (score, tie) of the threshold. Infinite if n is too small: all classes.
-Threshold = NamedTuple("Threshold", [("score", float), ("tie", float), ("images", int), ("rank", int)])  # noqa: UP014
+class Threshold(NamedTuple):
+    """A threshold: a class is in the set if its (score, tie) is at most this one.
+
+    score: infinite if there are too few images, so that every set holds all classes.
+    tie: the uniform number of the image at the threshold.
+    images: n.
+    rank: of the threshold among the n scores; more than n if there is none.
+    """
+
+    score: float
+    tie: float
+    images: int
+    rank: int
 
 
 def class_scores(kind: str, logits: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -43,7 +54,7 @@ def class_scores(kind: str, logits: np.ndarray, parts: np.ndarray) -> np.ndarray
     logs = logits - logits.max(axis=1, keepdims=True)
     logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
     if kind == "lac":
-        return -logs
+        return np.asarray(-logs)
     order = np.argsort(-logs, axis=1, kind="stable")
     ranked = np.take_along_axis(logs, order, axis=1)
     # Logarithm of the mass strictly below each rank, summed from the smallest upwards.
@@ -57,7 +68,7 @@ def class_scores(kind: str, logits: np.ndarray, parts: np.ndarray) -> np.ndarray
     else:
         ranks = np.arange(1, logs.shape[1] + 1)
         scores = -np.expm1(remaining) + PENALTY * np.maximum(0, ranks - FREE)
-    placed = np.empty_like(scores)
+    placed = np.empty(scores.shape)
     np.put_along_axis(placed, order, scores, axis=1)
     return placed
 
@@ -93,7 +104,7 @@ def sets(scores: np.ndarray, ties: np.ndarray, threshold: Threshold) -> np.ndarr
     ties: float64 [N, K], 0..1, uniform numbers.
     """
     tied = (scores == threshold.score) & (ties <= threshold.tie)
-    return (scores < threshold.score) | tied
+    return np.asarray((scores < threshold.score) | tied)
 
 
 def sets_by_group(scores: np.ndarray, ties: np.ndarray, groups: np.ndarray, thresholds: dict) -> np.ndarray:
@@ -104,7 +115,7 @@ def sets_by_group(scores: np.ndarray, ties: np.ndarray, groups: np.ndarray, thre
     """
     inside = np.ones(scores.shape, dtype=bool)
     for k in range(scores.shape[1]):
-        threshold = thresholds.get(int(groups[k]))  # type: Optional[Threshold]
+        threshold = thresholds.get(int(groups[k]))
         if threshold is not None:
             inside[:, k] = sets(scores[:, k : k + 1], ties[:, k : k + 1], threshold)[:, 0]
     return inside

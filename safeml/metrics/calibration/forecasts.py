@@ -36,7 +36,7 @@ class Forecasts:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """Float64 [N, K], 0..1."""
-        return np.exp(self.log_probabilities)
+        return np.asarray(np.exp(self.log_probabilities))
 
     @cached_property
     def predicted(self) -> np.ndarray:
