@@ -116,7 +116,7 @@ def thresholds_table(rows: list[list[Scalar]]) -> Table:
             Column(key="note", label="Note"),
         ],
         rows=rows,
-        caption="Of further signs of the same kind that are answered at all, at most this share has an incorrect answer, with 95 % "
+        caption="Of later signs of the same kind that are answered at all, at most this share has an incorrect answer, with 95 % "
         "confidence. The threshold comes from validation signs.",
     )
 

@@ -164,7 +164,7 @@ def set_table(rows: list[list[Scalar]]) -> Table:
             Column(key="note", label="Note"),
         ],
         rows=rows,
-        caption="A set holds the true class of a further sign of the same kind with the stated probability. "
+        caption="A set holds the true class of a later sign of the same kind with the stated probability. "
         "The band is what chance in the calibration and test signs allows.",
     )
 

@@ -90,7 +90,7 @@ def guaranteed_threshold(
     scores: float [N]. hits: bool [N]. tracks: int [N], the sign track of each image.
 
     The risk is that of a sign track: the share of tracks with an answered image, of which at least one answered image is
-    classified incorrectly. With the confidence 1 - error it is at most `risk` for further signs of the same kind. Thresholds
+    classified incorrectly. With the confidence 1 - error it is at most `risk` for later signs of the same kind. Thresholds
     are tested from the highest that leaves enough tracks downwards, and the first failure ends the search, so the error
     is not multiplied by the number of tests.
 
