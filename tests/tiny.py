@@ -33,6 +33,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
     "performance": PERFORMANCE,
+    "calibration": {"resamples": 100},
     "balance": {},
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,

@@ -16,6 +16,7 @@ from safeml.settings.base import Settings
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.balance import BALANCE
 from safeml.stages.base import Stage, StageTable
+from safeml.stages.calibration import CALIBRATION
 from safeml.stages.model import MODEL
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.physical import PHYSICAL
@@ -23,7 +24,7 @@ from safeml.stages.training import TRAINING
 
 S = TypeVar("S", bound=StageTable)
 ENTRY_POINTS = "safeml.stages"
-OWN: tuple[Stage[Any], ...] = (MODEL, TRAINING, PERFORMANCE, BALANCE, ADVERSARIAL, PHYSICAL)
+OWN: tuple[Stage[Any], ...] = (MODEL, TRAINING, PERFORMANCE, CALIBRATION, BALANCE, ADVERSARIAL, PHYSICAL)
 
 
 def installed_stages() -> tuple[Stage[Any], ...]:

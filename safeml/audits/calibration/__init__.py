@@ -1,0 +1,1 @@
+"""The calibration stage: measures of the delivered model, scaling, selective prediction and conformal sets."""

@@ -1,0 +1,276 @@
+"""Calibration of the delivered model on the test images, and what scaling, thresholds and sets fitted on validation images give.
+
+Legend: N images, K classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.calibration.figures import (
+    measures_table,
+    reliability_figure,
+    risk_figure,
+    scaling_table,
+    thresholds_table,
+)
+from safeml.audits.calibration.fitting import Fitting, fitting_images
+from safeml.audits.calibration.metrics import Calibration, Sample, calibration_metrics
+from safeml.audits.calibration.scaled import Scaled, scaled_metrics
+from safeml.audits.calibration.sets import Signs, selective_metrics, set_metrics, set_table
+from safeml.audits.performance.run import clustering_statement
+from safeml.audits.slices import Slices, numbers
+from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError
+from safeml.metrics.calibration.forecasts import Forecasts, forecasts
+from safeml.metrics.calibration.scores import brier_parts
+from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.sealed import Arrays
+from safeml.stages.calibration import CALIBRATION, ERRORS, CalibrationSettings
+from safeml.wording import counted, interval, number, percent
+
+SLICE = 1024
+REJECTED = 0.05
+
+
+def run(inputs: AuditInputs, settings: CalibrationSettings) -> StageResult:
+    """Measure the calibration on the test images; fit scaling, thresholds and sets on the validation images.
+
+    Raises StageError when the output does not have the shape [N, K].
+    """
+    test = inputs.test
+    slices = Slices(inputs.work, SLICE, {"images": inputs.predicting})
+    logits = predicted(inputs, slices, test, "predictions")
+    fitting = fitting_images(inputs)
+    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation predictions")
+    result = measured(inputs, settings, logits, fitting, own)
+    return result.model_copy(update={"findings": [*result.findings, *slices.halved()]})
+
+
+def predicted(inputs: AuditInputs, slices: Slices, data: ImageDataset, item: str) -> np.ndarray:
+    """Return the logits of `data`, float32 [N, K]. Raises StageError for another shape."""
+
+    def answers(rows: slice) -> Arrays:
+        part = np.asarray(inputs.classifier.predict_logits(data.images[rows]))
+        expected = (rows.stop - rows.start, data.classes)
+        if part.shape != expected:
+            raise StageError(
+                f"calibration: {inputs.classifier.name} returns {list(part.shape)}; expected {list(expected)}, one logit per class."
+            )
+        return {"logits": part.astype(np.float32)}
+
+    columns = {"images": data.images, "ids": numbers(data)}
+    form = {"logits": ("float32", (data.classes,))}
+    return slices.measure(
+        item, columns, {}, form, answers, lambda done: inputs.progress(f"predict: {item}", done, len(data))
+    )["logits"]
+
+
+def measured(
+    inputs: AuditInputs,
+    settings: CalibrationSettings,
+    logits: np.ndarray,
+    fitting: Fitting,
+    own: np.ndarray | None,
+) -> StageResult:
+    """Return the result of the stage.
+
+    logits: float32 [N, K], of the test images.
+    own: float32 [M, K], of the images for fitting; None if there are none.
+    """
+    test = inputs.test
+    void = int((~np.isfinite(logits)).any(axis=1).sum())
+    if void:
+        return _void(inputs, settings, void)
+    sample = Sample(forecasts(logits, test.labels), test.clustering, inputs.seed, settings.resamples)
+    inputs.progress("measure calibration", 0, 3)
+    direct = calibration_metrics(sample)
+    inputs.progress("measure calibration", 1, 3)
+    scaled, signs = _fitted(sample, logits, fitting, own)
+    inputs.progress("measure calibration", 2, 3)
+    selective = selective_metrics(sample.made, test.clustering, signs)
+    conformal = set_metrics(logits, sample.made, test.class_names, test.clustering, signs, inputs.seed)
+    inputs.progress("measure calibration", 3, 3)
+    metrics = [*direct.metrics, *scaled.metrics, *selective.metrics, *conformal.metrics]
+    accuracy = {"none": float(sample.made.hits.mean()), **scaled.accuracy}
+    by_name = {metric.name: metric for metric in direct.metrics}
+    smooth = by_name["smooth_ece"]
+    chance = percent(direct.perfect["smooth_ece"])
+    return _result(
+        inputs,
+        settings,
+        facts=_facts(sample.made, by_name, direct, scaled),
+        metrics=metrics,
+        findings=[
+            *_findings(sample.made, direct, scaled),
+            *fitting.findings,
+            *scaled.findings,
+            *conformal.findings,
+        ],
+        figures=[
+            reliability_figure(sample.made, direct.draws, scaled.after),
+            measures_table(direct),
+            scaling_table(direct.metrics, scaled.metrics, accuracy),
+            risk_figure(sample.made),
+            thresholds_table(selective.rows),
+            *([set_table(conformal.rows)] if conformal.rows else []),
+        ],
+        meaning=_meaning(sample.made, smooth, direct),
+        limits=_limits(test, fitting),
+        card=Card(
+            headline=percent(smooth.value),
+            text=f"smooth ECE; a perfectly calibrated model has {chance}",
+            figure_id="reliability",
+        ),
+    )
+
+
+def _result(inputs: AuditInputs, settings: CalibrationSettings, **fields: object) -> StageResult:
+    test = inputs.test
+    common = {
+        "stage": CALIBRATION.name,
+        "title": CALIBRATION.title,
+        "tested": "Whether images of confidence c are classified correctly with frequency c.",
+        "on_what": f"{test.name}: {counted(len(test), 'image')} of {counted(test.classes, 'class', 'classes')}.",
+        "reproduce": [
+            f"model {inputs.classifier.fingerprint}",
+            f"test images {test.fingerprint}",
+            f"seed {inputs.seed}, {counted(settings.resamples, 'resample')}",
+        ],
+        "provenance": Provenance(
+            model=inputs.classifier.fingerprint,
+            data=test.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            seed=inputs.seed,
+        ),
+    }
+    return StageResult.model_validate({**common, **fields})
+
+
+def _fitted(
+    sample: Sample, logits: np.ndarray, fitting: Fitting, own: np.ndarray | None
+) -> tuple[Scaled, Signs]:
+    """Scale with one part of the validation images; keep the other part for thresholds and sets."""
+    reason = fitting.reason
+    if own is not None and not np.isfinite(own).all():
+        own, reason = None, "the logits of some validation images are not finite"
+    data = fitting.data
+    if own is None or data is None:
+        return scaled_metrics(sample, logits, None, np.zeros((0, logits.shape[1])), reason), Signs(
+            logits[:0], None, np.zeros(0, int), reason
+        )
+    part, rest = fitting.scaling, fitting.rest
+    made = forecasts(own[part], data.labels[part]) if part.any() else None
+    scaled = scaled_metrics(sample, logits, made, own[part], "no validation image is left for fitting")
+    if fitting.signs is None or not rest.any():
+        reason = "the sign tracks of the validation images are not known, or there are fewer than two"
+        return scaled, Signs(logits[:0], None, np.zeros(0, int), reason)
+    return scaled, Signs(own[rest], forecasts(own[rest], data.labels[rest]), fitting.signs[rest])
+
+
+def _facts(made: Forecasts, by_name: dict[str, Metric], direct: Calibration, scaled: Scaled) -> list[Fact]:
+    smooth, nll = by_name["smooth_ece"], by_name["nll"]
+    gap = float(made.confidence.mean() - made.hits.mean())
+    return [
+        Fact(
+            label="Smooth ECE", value=percent(smooth.value), detail=f"{interval(smooth.low, smooth.high)}; "
+            f"a perfectly calibrated model has {percent(direct.perfect['smooth_ece'])}"
+        ),
+        Fact(
+            label="Mean confidence",
+            value=percent(float(made.confidence.mean())),
+            detail=f"{percent(abs(gap))} {'above' if gap > 0 else 'below'} the accuracy",
+        ),
+        Fact(label="Negative log-likelihood", value=number(nll.value), detail="nats"),
+        Fact(
+            label="Temperature",
+            value=number(scaled.temperature),
+            detail="above 1: the model is overconfident",
+        ),
+        Fact(
+            label="Calibration test",
+            value=f"p = {number(direct.p_value)}",
+            detail="share of perfectly calibrated models with as large a smooth ECE",
+        ),
+    ]  # fmt: skip
+
+
+def _findings(made: Forecasts, direct: Calibration, scaled: Scaled) -> list[Finding]:
+    findings = []
+    if direct.p_value is not None and direct.p_value < REJECTED:
+        over = made.confidence.mean() > made.hits.mean()
+        fix = "Train with label smoothing or more augmentation, or scale the logits."
+        if scaled.temperature is not None:
+            fix = f"Divide the logits by {number(scaled.temperature)} inside the model, and audit that model."
+        findings.append(
+            Finding(
+                code="miscalibrated",
+                severity="warning",
+                message=f"The model is {'overconfident' if over else 'underconfident'}: chance gives a perfectly calibrated "
+                f"model as large a smooth ECE with p = {number(direct.p_value)}.",
+                remedy=fix,
+                evidence={"p_value": direct.p_value},
+            )
+        )
+    exact = int((made.confidence == 1).sum())
+    if exact:
+        findings.append(
+            Finding(
+                code="saturated-confidence",
+                severity="info",
+                message=f"The confidence of {counted(exact, 'image')} rounds to exactly 1; these images are counted, and ordered "
+                "by their logits.",
+                evidence={"images": exact, "of": len(made)},
+            )
+        )
+    return findings
+
+
+def _meaning(made: Forecasts, smooth: Metric, direct: Calibration) -> list[str]:
+    parts = brier_parts(made)
+    return [
+        f"On average, the confidence differs from the accuracy by {percent(smooth.value)}; a perfectly calibrated model "
+        f"shows {percent(direct.perfect['smooth_ece'])} on as many images by chance.",
+        f"The Brier score is reliability {number(parts.reliability)} minus resolution {number(parts.resolution)} plus "
+        f"uncertainty {number(parts.uncertainty)} plus {number(parts.within)} within bins.",
+        "A calibration test that does not reject is no proof of calibration.",
+    ]
+
+
+def _limits(test: ImageDataset, fitting: Fitting) -> list[str]:
+    limits = [
+        "Calibration holds for images like the test images; under another camera, weather or country it may not.",
+        clustering_statement(test),
+    ]
+    if fitting.data is not None:
+        limits.append(
+            "The validation images usually chose the checkpoint too. If it was the best of E checkpoints, an error that is "
+            "guaranteed to be at most 5 % may in the worst case be E times as large."
+        )
+    return limits
+
+
+def _void(inputs: AuditInputs, settings: CalibrationSettings, void: int) -> StageResult:
+    """Return a result whose metrics are undefined, because a row of logits without a confidence cannot be left out."""
+    reason = f"the logits of {counted(void, 'image')} are not finite"
+    finding = Finding(
+        code="non-finite-logits",
+        severity="serious",
+        message=f"The logits of {counted(void, 'image')} are not finite, so no calibration is measured.",
+        remedy="Fix the layer that overflows or divides by zero.",
+        evidence={"images": void, "of": len(inputs.test)},
+    )
+    titles = {"nll": "Negative log-likelihood", "brier": "Brier score", **dict(ERRORS)}
+    metrics = [
+        Metric.undefined(
+            declared.name,
+            titles.get(declared.name, declared.name),
+            reason,
+            direction=declared.direction,
+            unit="proportion" if declared.is_share else "ratio",
+            n=len(inputs.test),
+        )
+        for declared in CALIBRATION.records(settings)
+    ]
+    return _result(inputs, settings, metrics=metrics, findings=[finding], limits=[])
