@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from safeml.sealed import Arrays, Form
 
+ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,80}")  # the name of a piece of stored work
 Progress = Callable[[str, int, int], None]
 
 
@@ -66,4 +68,11 @@ def keep_nothing(
     item: str, parts: Mapping[str, Any], form: Form, measure: Callable[[], Arrays], cost: Cost = FORWARD
 ) -> Arrays:
     """Measure and store nothing: a `Work`."""
+    check_item(item)
     return measure()
+
+
+def check_item(item: str) -> None:
+    """Raise ValueError for a name that is no name of stored work; also where nothing is stored, so that a test notices."""
+    if not ITEM.fullmatch(item):
+        raise ValueError(f"{item} is not a valid item name")

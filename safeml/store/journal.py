@@ -24,10 +24,9 @@ from safeml.results import Recomputed, StageResult
 from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
 from safeml.store.files import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
 from safeml.version import __version__
-from safeml.work import FORWARD, Cost, Work
+from safeml.work import FORWARD, ITEM, Cost, Work, check_item
 
 STAGES, WORK = "stages", "work"
-ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,80}")
 SLICE = re.compile(ITEM.pattern + r"-[0-9a-f]{24}\.npz")
 REASONS = {errno.ELOOP: "is a link", errno.EISDIR: "is a folder"}
 
@@ -98,8 +97,7 @@ class Journal:
             measure: Callable[[], Arrays],
             cost: Cost = FORWARD,
         ) -> Arrays:
-            if not ITEM.fullmatch(item):
-                raise ValueError(f"{item} is not a valid item name")
+            check_item(item)
             key = content_key({"evidence": evidence, "stage": stage, "item": item, "parts": parts})
             path = self.folder / WORK / stage / f"{item}-{key[:24]}.npz"
             found = self._slice(path, key, form)

@@ -94,7 +94,7 @@ def test_kill_9_in_every_kind_of_work_changes_no_byte(project: Path) -> None:
     check_whole(project, folder)
     resume = times(folder).resume
     assert resume.slices >= MOMENTS[-1]
-    assert resume.stages == ["model", "training", "performance", "balance"]
+    assert resume.stages == ["model", "training", "performance", "calibration", "balance"]
     assert resume.interrupted
     assert resume.recomputed == []
     page = (folder / "index.html").read_text()
@@ -119,10 +119,10 @@ def test_a_finished_run_repeated_is_read_back_and_gives_the_same_bytes(project: 
         assert evidence(project / "repeated") == before.replace(b'"whole"', b'"FOLDER"')
     again = times(project / "repeated")
     assert again.seconds == seconds  # as they were when measured
-    assert again.resume.stages == ["model", "training", "performance", "balance", "toy"]
+    assert again.resume.stages == ["model", "training", "performance", "calibration", "balance", "toy"]
     assert not again.resume.interrupted
     page = (project / "repeated" / "index.html").read_text()
-    assert "The 5 stages model, training, performance, balance, toy were read back" in page
+    assert "The 6 stages model, training, performance, calibration, balance, toy were read back" in page
     assert "(read back)" in page
 
 

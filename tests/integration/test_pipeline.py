@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from safeml.stages import STAGES
 from safeml.store.files import read_run
 from tests.integration.trained import trained_model, write_project
 from tests.opening import command_here as safeml
@@ -19,10 +20,7 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(tiny_project: Path) -> Non
     run = read_run(tiny_project / "run")
     assert run.verdict.status == "failed"
     assert run.verdict.exit_code == 1
-    assert {stage.stage: stage.status for stage in run.stages} == {
-        "model": "ok", "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
-        "physical": "ok",
-    }  # fmt: skip
+    assert {stage.stage: stage.status for stage in run.stages} == {row.name: "ok" for row in STAGES}
     attacked = next(stage for stage in run.stages if stage.stage == "adversarial")
     assert attacked.ledger is not None
     assert len(attacked.ledger.rows) == 32
@@ -104,7 +102,7 @@ def test_the_gate_command_decides_by_other_limits_without_the_model(
     assert safeml("gate", tiny_project / "run").returncode == 1
     accepted = "".join(
         f'[[accepted]]\nstage = "{stage}"\nreason = "A tiny model"\nowner = "A. Owner"\n'
-        for stage in ("training", "performance", "balance", "adversarial", "physical")
+        for stage in (row.name for row in STAGES)
     )
     lenient = write_project(tmp_path, threshold=1e-6, extra=accepted)
     assert safeml("gate", tiny_project / "run", "--config", lenient).returncode == 0

@@ -66,6 +66,19 @@ PROVABLE = (
     + gate("robust", "adversarial", "robust_accuracy.linf_2", ">=", 0.5)
     + gate("shared", "balance", "shared_duplicates", "==", 0)
 )
+# So few images cannot exclude masking, and the logits of the oracle are too close for its accuracy; an owner accepts both.
+ACCEPTED = """
+[[accepted]]
+stage = "adversarial"
+metric = "masking_flags"
+reason = "Too few images for the masking checks."
+owner = "A. Owner"
+[[accepted]]
+stage = "calibration"
+reason = "The oracle ranks classes and states no confidence."
+owner = "A. Owner"
+"""
+PROVABLE += ACCEPTED
 UNPROVABLE = gate("strict", "performance", "clean_accuracy", ">=", 0.99)
 UNMEASURED = gate("valid", "training", "validation_accuracy_chosen", ">=", 0.5)
 

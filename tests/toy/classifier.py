@@ -82,6 +82,9 @@ def load_model(path: Path) -> Any:
     return SimpleNamespace(
         model=SimpleNamespace(fed=lambda contract, class_names, name: model),
         source=source,
+        title=source.file.stem,
+        manifest=source.manifest,
+        file_sha256=digest,
         origin=ModelOrigin(scan=scan, network="none", memory_limit=0, seconds_limit=0),
         check_unchanged=lambda: None,
     )

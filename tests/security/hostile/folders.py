@@ -57,9 +57,9 @@ RECORDS: dict[str, tuple[str, str]] = {
 }
 for _name, (_file, _text) in RECORDS.items():
     _build = checkpoints(_file, lambda text=_text: text)  # type: ignore[misc]
-    add(f"record_{_name}", 9, _build, "is larger than 20,000 bytes", checkpoints__record_bytes=20_000)
+    add(f"record_{_name}", 9, _build, "is larger than 20,000 bytes", training_records__record_bytes=20_000)
 _epochs = checkpoints("log.csv", lambda: "\n".join([HEADER, *(f"{number},1" for number in range(20))]))
-add("record_of_more_epochs_than_are_read", 9, _epochs, "epoch", checkpoints__EPOCHS=10)
+add("record_of_more_epochs_than_are_read", 9, _epochs, "epoch", training_records__EPOCHS=10)
 add("record_of_a_long_epoch", 9, checkpoints("log.csv", lambda: f"{HEADER}\n{'9' * 5_000},1"), "epoch")
 add("manifest_names_nul", 9, manifest("a\0b.keras"), "names no chosen checkpoint")
 add("manifest_names_a_surrogate", 9, manifest("\ud800.keras"), "training.json|chosen")
