@@ -43,7 +43,7 @@ def run(inputs: AuditInputs, settings: CalibrationSettings) -> StageResult:
     slices = Slices(inputs.work, SLICE, {"images": inputs.predicting})
     logits = predicted(inputs, slices, test, "predictions")
     fitting = fitting_images(inputs)
-    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation predictions")
+    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation-predictions")
     result = measured(inputs, settings, logits, fitting, own)
     return result.model_copy(update={"findings": [*result.findings, *slices.halved()]})
 
