@@ -20,7 +20,7 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(tiny_project: Path) -> Non
     assert run.verdict.status == "failed"
     assert run.verdict.exit_code == 1
     assert {stage.stage: stage.status for stage in run.stages} == {
-        "model": "ok", "training": "ok", "performance": "ok", "balance": "ok", "adversarial": "ok",
+        "model": "ok", "training": "ok", "performance": "ok", "calibration": "ok", "balance": "ok", "adversarial": "ok",
         "physical": "ok",
     }  # fmt: skip
     attacked = next(stage for stage in run.stages if stage.stage == "adversarial")
@@ -104,7 +104,7 @@ def test_the_gate_command_decides_by_other_limits_without_the_model(
     assert safeml("gate", tiny_project / "run").returncode == 1
     accepted = "".join(
         f'[[accepted]]\nstage = "{stage}"\nreason = "A tiny model"\nowner = "A. Owner"\n'
-        for stage in ("training", "performance", "balance", "adversarial", "physical")
+        for stage in ("training", "performance", "calibration", "balance", "adversarial", "physical")
     )
     lenient = write_project(tmp_path, threshold=1e-6, extra=accepted)
     assert safeml("gate", tiny_project / "run", "--config", lenient).returncode == 0

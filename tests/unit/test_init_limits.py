@@ -57,7 +57,12 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
     assert "data.train" in replaced["shared-duplicates"]
     assert "every mistake costs 1" in replaced["hazard-weighted-error"]
     assert "families" in replaced["worst-family-recall"]
-    assert {gate.id for gate in config.gates} == {"clean-accuracy", "robust-linf-4", "gradient-masking"}
+    assert {gate.id for gate in config.gates} == {
+        "clean-accuracy",
+        "calibration",
+        "robust-linf-4",
+        "gradient-masking",
+    }
 
 
 def test_what_the_user_brings_turns_entries_into_gates(folder: Path) -> None:
