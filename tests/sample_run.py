@@ -316,6 +316,7 @@ def sample_run(names: list[str] = CLASSES) -> tuple[Run, RunTimes]:
         ),
         stage("training", status="skipped", reason=f"no manifest of {word}"),
         performance,
+        stage("calibration", status="skipped", reason=f"not measured for {word}"),
         stage("balance", status="error", reason=f"crashed on {word}"),
         performance.model_copy(update={"stage": "adversarial", "title": word, "card": Card(headline="41 %", text=word, figure_id="curve")}),
         stage("physical", status="skipped", reason=f"not asked for {word}"),

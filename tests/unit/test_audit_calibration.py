@@ -17,6 +17,7 @@ from safeml.errors import StageError
 from safeml.metrics.calibration import conformal
 from safeml.results import Reliability, StageResult, Table
 from safeml.stages.calibration import CALIBRATION, CalibrationSettings
+from safeml.store.journal import Journal
 from tests.fakes import Answers, dataset, oracle
 from tests.records import codes, metric
 
@@ -202,6 +203,19 @@ def test_a_constant_and_a_perfect_model_have_no_temperature() -> None:
         assert metric(result, "nll.temperature").status == "undefined"
         assert metric(result, "nll").value is not None
         assert "no-temperature" in codes(result)
+
+
+def test_a_run_folder_keeps_both_predictions_and_a_second_run_asks_the_model_for_nothing(
+    tmp_path: Path,
+) -> None:
+    test, first = split(60, 20)
+    valid, second = split(100, 21, start=60)
+    logits = np.concatenate([first, second])
+    work = Journal(tmp_path).work("calibration", {})
+    inputs = AuditInputs(Answers(logits), test, valid=valid, work=work)
+    whole = run(inputs, QUICK)
+    resumed = run(replace(inputs, classifier=Answers(np.full_like(logits, np.nan))), QUICK)
+    assert resumed == whole
 
 
 def test_an_output_of_another_shape_is_an_error() -> None:

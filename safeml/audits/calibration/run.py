@@ -43,7 +43,7 @@ def run(inputs: AuditInputs, settings: CalibrationSettings) -> StageResult:
     slices = Slices(inputs.work, SLICE, {"images": inputs.predicting})
     logits = predicted(inputs, slices, test, "predictions")
     fitting = fitting_images(inputs)
-    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation_predictions")
+    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation-predictions")
     result = measured(inputs, settings, logits, fitting, own)
     return result.model_copy(update={"findings": [*result.findings, *slices.halved()]})
 
@@ -186,7 +186,7 @@ def _facts(made: Forecasts, by_name: dict[str, Metric], direct: Calibration, sca
         Fact(
             label="Temperature",
             value=number(scaled.temperature),
-            detail="above 1: the model is overconfident",
+            detail=_direction(scaled.temperature),
         ),
         Fact(
             label="Calibration test",
@@ -196,11 +196,17 @@ def _facts(made: Forecasts, by_name: dict[str, Metric], direct: Calibration, sca
     ]  # fmt: skip
 
 
+def _direction(temperature: float | None) -> str:
+    if temperature is None:
+        return "no validation images fit one"
+    return f"{'above' if temperature > 1 else 'below'} 1: {'overconfident' if temperature > 1 else 'underconfident'} logits"
+
+
 def _findings(made: Forecasts, direct: Calibration, scaled: Scaled) -> list[Finding]:
     findings = []
     if direct.p_value is not None and direct.p_value < REJECTED:
-        over = made.confidence.mean() > made.hits.mean()
-        fix = "Train with label smoothing or more augmentation, or scale the logits."
+        over = bool(made.confidence.mean() > made.hits.mean())
+        fix = f"Train with {'more' if over else 'less'} label smoothing, or scale the logits; [data.valid] is needed for that."
         if scaled.temperature is not None:
             fix = f"Divide the logits by {number(scaled.temperature)} inside the model, and audit that model."
         findings.append(

@@ -24,7 +24,7 @@ from safeml.metrics.calibration.forecasts import Forecasts
 from safeml.metrics.calibration.selective import ERROR, guaranteed_threshold, signs_for_risk
 from safeml.results import Column, Finding, Metric, Scalar, Table
 from safeml.stages.calibration import RISKS, SETS
-from safeml.statistics import Clustering, mean_metric, proportion_metric
+from safeml.statistics import Clustering, bootstrap_metric, proportion_metric
 from safeml.statistics.clusters import clusters_of
 from safeml.wording import counted, interval, limit_percent, percent
 
@@ -138,7 +138,7 @@ def set_metrics(
             continue
         scores = class_scores(kind, logits, parts[len(frames) :])
         inside = sets(scores, ties, threshold)
-        coverage, size = _measure(kind, level, inside, test, clustering)
+        coverage, size = _measure(kind, level, inside, test, clustering, seed)
         measured.metrics += [coverage, size]
         band = None if tested is None else coverage_band(threshold.images, threshold.rank, tested)
         row: list[Scalar] = [label, "all classes", coverage.value, size.value]
@@ -174,19 +174,22 @@ def _labels(test: Forecasts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measure(
-    kind: str, level: int, inside: np.ndarray, test: Forecasts, clustering: Clustering
+    kind: str, level: int, inside: np.ndarray, test: Forecasts, clustering: Clustering, seed: int
 ) -> tuple[Metric, Metric]:
     (coverage, covered), (size, sized) = _titles(kind, level)
+    sizes = inside.sum(axis=1)
     return (
         proportion_metric(coverage, covered, inside[_labels(test)], clustering=clustering),
-        mean_metric(
+        bootstrap_metric(
             size,
             sized,
-            inside.sum(axis=1).astype(float),
-            upper=float(test.classes),
+            lambda rows: float(sizes[rows].mean()),
+            len(test),
             clustering=clustering,
             direction="down",
             unit="ratio",
+            seed=seed,
+            bounds=(0.0, float(test.classes)),
         ),
     )
 
