@@ -80,7 +80,7 @@ def spatter(pixels: np.ndarray, liquid: tuple[float, ...], draws: Draws) -> np.n
     if kind == 0:
         rim = wet - 0.5 * np.roll(gaussian(wet, 1.0), (-1, -1), axis=(1, 2))
         mask = np.float32(last) * np.clip(rim, 0, 1)
-    return np.asarray(pixels + mask * _tone(WATER, pixels))
+        return np.asarray(pixels + mask * _tone(WATER, pixels))
     mask = gaussian(wet, last)
     mask = np.where(mask < np.float32(0.8), np.float32(0), mask)
     return np.asarray(pixels * (1 - mask) + mask * _tone(MUD, pixels))
