@@ -49,4 +49,4 @@ def changed(images: np.ndarray, point: Point) -> np.ndarray:
         shape = (n, height, width)
         pixels = sample(pixels, np.broadcast_to(down, shape), np.broadcast_to(right, shape))
     pixels = gaussian(pixels * np.float32(point.light), point.blur * min(height, width))
-    return np.rint(np.clip(pixels, 0, 1) * np.float32(255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * np.float32(255)), np.uint8)
