@@ -29,6 +29,13 @@ PHYSICAL = {
     "zoom": 0,
     "patch_steps": 2,
 }
+PERTURBATION = {
+    "images": 4,
+    "corruptions": ["contrast", "sticker"],
+    "shift": 0,
+    "brightness": 0,
+    "bootstrap": 100,
+}
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
@@ -37,6 +44,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "balance": {},
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,
+    "perturbation": PERTURBATION,
 }
 
 

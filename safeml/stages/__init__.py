@@ -19,12 +19,22 @@ from safeml.stages.base import Stage, StageTable
 from safeml.stages.calibration import CALIBRATION
 from safeml.stages.model import MODEL
 from safeml.stages.performance import PERFORMANCE
+from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
 from safeml.stages.training import TRAINING
 
 S = TypeVar("S", bound=StageTable)
 ENTRY_POINTS = "safeml.stages"
-OWN: tuple[Stage[Any], ...] = (MODEL, TRAINING, PERFORMANCE, CALIBRATION, BALANCE, ADVERSARIAL, PHYSICAL)
+OWN: tuple[Stage[Any], ...] = (
+    MODEL,
+    TRAINING,
+    PERFORMANCE,
+    CALIBRATION,
+    BALANCE,
+    ADVERSARIAL,
+    PHYSICAL,
+    PERTURBATION,
+)
 
 
 def installed_stages() -> tuple[Stage[Any], ...]:

@@ -89,9 +89,17 @@ config = parse_config({"model": {"path": "m"}, "data": {"test": {"kind": "npz", 
 assert (plan.state, code, plan.allowed.of) == ("provable", 0, 100), plan
 """
 
-USE_CORRUPTION = (
-    USE_STAGE + "\nassert len(CORRUPTIONS) == 2 and values['sensor_accuracy.darkness'] == 1.0, values\n"
-)
+USE_CORRUPTION = """
+import numpy as np
+from safeml.corruptions.engine import corrupt
+from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
+
+dusty = corrupt(np.full((20, 32, 32, 3), 90, np.uint8), "dust", 5)
+assert set(np.unique(dusty)) == {30, 90}
+assert abs((dusty == 30).mean() - 0.2) < 0.02, (dusty == 30).mean()
+[record] = [r for r in PERTURBATION.records(PerturbationSettings()) if r.name == "corruption_accuracy"]
+assert {"dust", "dust-5"} <= set(record.slices)
+"""
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_an_edit_changes_the_key_unless_the_room_measures_nothing(copy: Path, ro
 
 def test_a_new_room_measures_by_default(copy: Path) -> None:
     before = measuring_code(copy)
-    room = copy / "corruptions"
+    room = copy / "a_new_room"
     room.mkdir()
     (room / "fog.py").write_text("DENSITY = 0.5\n")
     added = measuring_code(copy)

@@ -1,0 +1,1 @@
+"""Accuracy under corruptions of the image, and in the worst of a grid of small changes."""

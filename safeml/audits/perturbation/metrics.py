@@ -1,0 +1,151 @@
+"""The metrics of the stage. Legend: N images, A corruptions, S severities, P grid points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safeml.audits.perturbation.measure import Measured
+from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
+from safeml.results import Metric
+from safeml.stages.perturbation import PerturbationSettings
+from safeml.statistics import bootstrap_metric, mean_metric, proportion_metric
+
+LEVEL = 0.95
+NO_ERROR = (
+    "the baseline is the clean error of this model, which is 0; set baseline_error in [stages.perturbation]"
+)
+METHOD = (
+    "weakest: {title}; low: the smallest of the corruptions' own 95 % lower ends (intersection-union test, R. L. Berger 1982); "
+    "high: the smallest upper end at Bonferroni level over {count} corruptions"
+)
+
+
+def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -> list[Metric]:
+    """Return every metric of the stage."""
+    clustering = measured.sample.clustering
+    return [
+        proportion_metric(
+            "clean_accuracy_perturbation_sample",
+            "Clean accuracy of the corrupted images",
+            measured.clean_hits,
+            clustering=clustering,
+        ),
+        mean_metric(
+            "corruption_accuracy_mean",
+            f"Mean accuracy over {len(measured.names)} corruptions at {len(SEVERITIES)} severities",
+            measured.hits.mean(axis=(0, 2)),
+            upper=1.0,
+            clustering=clustering,
+            direction="up",
+            unit="proportion",
+        ),
+        worst_metric(measured),
+        *(corruption_metric(measured, number) for number in range(len(measured.names))),
+        *cell_metrics(measured),
+        *corruption_errors(measured, settings, seed),
+        proportion_metric(
+            "grid_accuracy_worst",
+            f"Accuracy in the worst of {len(measured.points)} small changes",
+            measured.grid_hits,
+            clustering=clustering,
+        ),
+    ]
+
+
+def corruption_metric(measured: Measured, number: int, level: float = LEVEL) -> Metric:
+    """Return the mean accuracy over the severities of one corruption."""
+    name = measured.names[number]
+    return mean_metric(
+        "corruption_accuracy",
+        f"Accuracy under {CORRUPTIONS[name].title.lower()}",
+        measured.hits[number].mean(axis=1),
+        upper=1.0,
+        clustering=measured.sample.clustering,
+        direction="up",
+        unit="proportion",
+        slice=name,
+        level=level,
+    )
+
+
+def cell_metrics(measured: Measured) -> list[Metric]:
+    """Return the accuracy of each corruption at each severity, in the order of names and severities."""
+    return [
+        proportion_metric(
+            "corruption_accuracy",
+            f"Accuracy under {CORRUPTIONS[name].title.lower()}, severity {severity}",
+            hits[:, column],
+            clustering=measured.sample.clustering,
+            slice=f"{name}-{severity}",
+        )
+        for name, hits in zip(measured.names, measured.hits, strict=True)
+        for column, severity in enumerate(SEVERITIES)
+    ]
+
+
+def worst_metric(measured: Measured) -> Metric:
+    """Return the mean accuracy over the severities of the weakest corruption; its interval accounts for the selection."""
+    count = len(measured.names)
+    own = [corruption_metric(measured, number) for number in range(count)]
+    wide = [corruption_metric(measured, number, 1 - (1 - LEVEL) / count) for number in range(count)]
+    weakest = min(own, key=lambda metric: (metric.value, metric.low or 0.0))
+    lows = [metric.low for metric in own if metric.low is not None]
+    highs = [metric.high for metric in wide if metric.high is not None]
+    complete = len(lows) == len(highs) == count
+    return weakest.model_copy(
+        update={
+            "name": "corruption_accuracy_worst",
+            "title": "Accuracy under the worst corruption",
+            "slice": "all",
+            "low": min(lows) if complete else None,
+            "high": min(highs) if complete else None,
+            "method": f"{METHOD.format(title=weakest.title, count=count)}; {weakest.method}",
+        }
+    )
+
+
+def corruption_errors(measured: Measured, settings: PerturbationSettings, seed: int) -> list[Metric]:
+    """Return mCE and relative mCE: the mean error and its increase over the clean error, each divided by the baseline.
+
+    Hendrycks and Dietterich (2019) divide by the errors of AlexNet, which has no meaning for traffic signs. Here the baseline is
+    `baseline_error`, or else the clean error of the measured model.
+    """
+    errors = 1 - measured.hits.mean(axis=(0, 2))
+    clean = (~measured.clean_hits).astype(float)
+    declared = settings.baseline_error
+    stated = (
+        "the clean error of this model"
+        if declared is None
+        else f"the declared baseline error of {declared:g}"
+    )
+
+    def baseline(rows: np.ndarray) -> float:
+        value = float(clean[rows].mean()) if declared is None else declared
+        return value or float("nan")
+
+    metrics = []
+    for name, title, part in (
+        ("mce", f"Mean corruption error (mCE) over {stated}", errors),
+        ("relative_mce", f"Relative mCE: increase of the error over {stated}", errors - clean),
+    ):
+        if declared is None and not clean.any():
+            metrics.append(Metric.undefined(name, title, NO_ERROR, direction="down", unit="ratio"))
+            continue
+
+        def ratio(rows: np.ndarray, part: np.ndarray = part) -> float:
+            return float(part[rows].mean()) / baseline(rows)
+
+        metrics.append(
+            bootstrap_metric(
+                name,
+                title,
+                ratio,
+                len(errors),
+                clustering=measured.sample.clustering,
+                direction="down",
+                unit="ratio",
+                seed=seed,
+                resamples=settings.bootstrap,
+            )
+        )
+    return metrics

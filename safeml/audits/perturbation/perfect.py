@@ -1,0 +1,40 @@
+"""The perturbation stage on a model of known answers. Legend: N images, M images of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.perfect import Maker, Perfect, Request, Simulated
+from safeml.audits.perturbation.measure import measure
+from safeml.audits.perturbation.metrics import all_metrics
+from safeml.data.dataset import ImageDataset
+from safeml.results import StageResult
+from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
+
+
+def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
+    """The model gives the same answer in every form of an image."""
+    return {
+        "answers": lambda shape: np.repeat(model.answers[request.rows][:, None], shape[1], axis=1).astype(
+            np.int64
+        ),
+        "confidence": lambda shape: np.ones(shape, np.float32),
+    }
+
+
+def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
+    answers = np.where(wrong, (data.labels + 1) % data.classes, data.labels)
+    return Simulated(answers, wrong, data.classes)
+
+
+def _run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
+    metrics = all_metrics(
+        measure(inputs, settings), settings.model_copy(update={"bootstrap": 2}), inputs.seed
+    )
+    return StageResult(stage=PERTURBATION.name, title=PERTURBATION.title, metrics=metrics)
+
+
+PERFECT = Perfect(arrays=_arrays, simulate=_simulate, run=_run, pixels=True)

@@ -1,0 +1,203 @@
+"""Measure the accuracy under corruptions and small changes of the image. Legend: N images, A corruptions, S severities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.perturbation.figures import (
+    HEAT,
+    corruption_table,
+    first_below,
+    group_curve,
+    heat_grid,
+    strips,
+    worst_failures,
+)
+from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
+from safeml.audits.perturbation.metrics import all_metrics
+from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
+from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.stages.perturbation import PerturbationSettings
+from safeml.wording import counted, interval, limit_percent, percent
+
+# What a training set or a camera can do against each group.
+REMEDIES = {
+    "Noise": "Add noise of this kind to the training images, or reduce the noise of the camera.",
+    "Blur": "Add blurred images to the training set, or shorten the exposure.",
+    "Weather": "Collect images in such weather, and add this corruption to the augmentation.",
+    "Digital": "Train on images of the codec and the picture settings of the camera in use.",
+    "Road weather and light": "Collect images at such hours and in such weather, and add this corruption to the augmentation.",
+    "Dirt and cover": "Cover parts of the training images at random, and reject images of a dirty lens.",
+    "Camera": "Train on images of the camera in use, at its exposure and its picture settings.",
+    "View": "Add rotated, turned and distant signs to the training set.",
+}
+
+
+def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
+    """Corrupt a sample of the test images at every severity, predict, and compare with the clean predictions."""
+    measured = measure(inputs, settings)
+    metrics = all_metrics(measured, settings, inputs.seed)
+    by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
+    by_slice = {metric.slice: metric for metric in metrics if metric.slice != "all"}
+    mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
+    weakest = min(measured.names, key=lambda name: by_slice[name].value or 0.0)
+    sample = measured.sample
+    return StageResult(
+        stage="perturbation",
+        title="Perturbation",
+        tested="Whether the predicted class stays correct in noise, blur, bad weather and light, behind dirt, and from another position.",
+        on_what=f"{sample.name}: {counted(len(sample), 'image')}, each in {len(measured.names) * len(SEVERITIES)} corrupted forms.",
+        facts=_facts(measured, settings, by_name, weakest),
+        metrics=metrics,
+        findings=[*_findings(measured, settings, by_slice, weakest), *measured.slices.halved()],
+        figures=[
+            heat_grid(measured, by_slice),
+            group_curve(measured),
+            corruption_table(measured, settings.limit, by_slice),
+            *strips(measured, inputs.seed),
+        ],
+        meaning=_meaning(measured, by_name, weakest),
+        worst_cases=worst_failures(measured, inputs.seed),
+        limits=[
+            "Corruptions are simulated in pixels; none was recorded on the road.",
+            "One corruption at a time; only the grid combines changes.",
+            "A sign that is hidden by dirt or at a great distance may be unreadable for people too.",
+        ],
+        not_tested=[
+            Fact(
+                label="Flip probability",
+                value="not tested",
+                detail="it needs videos with a corruption that grows from frame to frame",
+            ),
+            *_left_out(measured, settings),
+        ],
+        reproduce=[
+            f"model {inputs.classifier.fingerprint}",
+            f"images {sample.fingerprint}",
+            f"seed {inputs.seed}, {counted(len(measured.names), 'corruption')}, {counted(len(measured.points), 'grid point')}",
+        ],
+        card=Card(
+            headline=percent(mean.value),
+            text=f"mean accuracy under corruptions, 95 % interval {interval(mean.low, mean.high)}; "
+            f"worst: {CORRUPTIONS[weakest].title.lower()}, {percent(worst.value)}",
+            figure_id=HEAT,
+        ),
+        provenance=Provenance(
+            model=inputs.classifier.fingerprint,
+            data=sample.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def _left_out(measured: Measured, settings: PerturbationSettings) -> list[Fact]:
+    grey = [CORRUPTIONS[name].title for name in settings.corruptions if name not in measured.names]
+    others = [row.title for row in CORRUPTIONS.values() if row.name not in settings.corruptions]
+    facts = []
+    if grey:
+        facts.append(
+            Fact(
+                label=", ".join(grey),
+                value="not tested",
+                detail="the images are grey, and it changes only colours",
+            )
+        )
+    if others:
+        facts.append(
+            Fact(
+                label=", ".join(others),
+                value="not tested",
+                detail="not among the corruptions of the settings",
+            )
+        )
+    return facts
+
+
+def _facts(
+    measured: Measured, settings: PerturbationSettings, metrics: dict[str, Metric], weakest: str
+) -> list[Fact]:
+    mce = metrics["mce"]
+    return [
+        Fact(label="Corruptions", value=f"{len(measured.names)} x {len(SEVERITIES)} severities"),
+        Fact(label="Images", value=f"{len(measured.sample):,}", detail=measured.sample.name),
+        Fact(label="Clean accuracy", value=percent(metrics["clean_accuracy_perturbation_sample"].value)),
+        Fact(
+            label="Worst corruption",
+            value=CORRUPTIONS[weakest].title,
+            detail=percent(metrics["corruption_accuracy_worst"].value),
+        ),
+        Fact(
+            label="mCE",
+            value="undefined" if mce.value is None else f"{mce.value:.2f}",
+            detail=mce.reason
+            or (
+                "baseline: the clean error"
+                if settings.baseline_error is None
+                else f"baseline: {settings.baseline_error:g}"
+            ),
+        ),
+        Fact(
+            label="Worst of the grid",
+            value=percent(metrics["grid_accuracy_worst"].value),
+            detail=counted(len(measured.points), "point"),
+        ),
+    ]
+
+
+def _findings(
+    measured: Measured, settings: PerturbationSettings, metrics: dict[str, Metric], weakest: str
+) -> list[Finding]:
+    findings = []
+    if settings.images > len(measured.sample):
+        count = len(measured.sample)
+        findings.append(
+            Finding(
+                code="fewer_images",
+                severity="info",
+                message=f"{counted(settings.images, 'image')} were requested; the test set has {count}, and all were measured.",
+                evidence={"asked": settings.images, "measured": count},
+            )
+        )
+    void = int((measured.answers == NO_ANSWER).sum()) + int((measured.clean == NO_ANSWER).sum())
+    void += int((measured.grid_answers == NO_ANSWER).sum())
+    if void:
+        findings.append(
+            Finding(
+                code="non-finite-logits",
+                severity="serious",
+                message=f"The logits are not finite for {counted(void, 'prediction')}; each counts as incorrect.",
+                remedy="Find the layer that overflows, and repair it.",
+                evidence={"predictions": void},
+            )
+        )
+    first = first_below(measured.hits[measured.names.index(weakest)].mean(axis=0), settings.limit)
+    if first in map(str, SEVERITIES):
+        row, limit = CORRUPTIONS[weakest], limit_percent(settings.limit)
+        findings.append(
+            Finding(
+                code="weakest-corruption",
+                severity="warning",
+                message=f"{row.title} is the worst corruption: the accuracy is below {limit} from severity {first} on, and "
+                f"{percent(metrics[f'{weakest}-{SEVERITIES[-1]}'].value)} at severity {SEVERITIES[-1]}.",
+                remedy=REMEDIES[row.group],
+                evidence={"corruption": weakest, "severity": int(first)},
+            )
+        )
+    return findings
+
+
+def _meaning(measured: Measured, metrics: dict[str, Metric], weakest: str) -> list[str]:
+    clean, mean = metrics["clean_accuracy_perturbation_sample"], metrics["corruption_accuracy_mean"]
+    worst, on_grid = metrics["corruption_accuracy_worst"], metrics["grid_accuracy_worst"]
+    point = measured.points[
+        int(np.argmin((measured.grid_answers == measured.sample.labels[:, None]).mean(axis=0)))
+    ]
+    return [
+        f"The accuracy falls from {percent(clean.value)} on clean images to {percent(mean.value)} on average under corruptions, "
+        f"95 % interval {interval(mean.low, mean.high)}.",
+        f"The worst corruption is {CORRUPTIONS[weakest].title.lower()}, with {percent(worst.value)} on average over its severities.",
+        f"{percent(on_grid.value)} of the images are classified correctly at all {len(measured.points)} points of the grid of small "
+        f"changes; the weakest point is: {point}.",
+    ]

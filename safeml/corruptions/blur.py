@@ -1,0 +1,101 @@
+"""Blur, as published by Hendrycks and Dietterich, 2019. Legend: N images, H W C pixels, float32 0..1."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from safeml.corruptions.draws import Draws
+from safeml.corruptions.filters import correlate, gaussian, smear, spread, zoom_operator
+
+
+def gaussian_blur(pixels: np.ndarray, sigma: float, draws: Draws) -> np.ndarray:
+    """Blur by a Gaussian. sigma: its standard deviation in pixels."""
+    return gaussian(pixels, sigma)
+
+
+def defocus_blur(pixels: np.ndarray, lens: tuple[float, float], draws: Draws) -> np.ndarray:
+    """Blur by a disk. lens: radius of the disk, and deviation of the Gaussian that softens its edge, in pixels."""
+    return correlate(pixels, disk(*lens))
+
+
+def disk(radius: float, softness: float) -> np.ndarray:
+    """Return the kernel of `defocus_blur`, float64 [k, k], sum 1; the Gaussian has 3 taps, above radius 8 it has 5."""
+    taps = 1 if radius <= 8 else 2
+    reach = int(np.floor(radius)) + taps
+    line = np.arange(-reach, reach + 1)
+    kernel = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)
+    edge = np.exp(-(np.arange(-taps, taps + 1) ** 2) / (2 * softness**2))
+    edge /= edge.sum()
+    for axis in (0, 1):
+        kernel = np.apply_along_axis(np.convolve, axis, kernel, edge, "same")
+    return np.asarray(kernel / kernel.sum())
+
+
+def motion_blur(pixels: np.ndarray, camera: tuple[float, float], draws: Draws) -> np.ndarray:
+    """Blur along a random direction within 45 degrees of the horizontal. camera: radius and deviation in pixels."""
+    radius, sigma = camera
+    degrees = draws.uniform(1)[:, 0] * 90 - 45
+    return smear(pixels, degrees, one_sided(radius, sigma))
+
+
+def one_sided(radius: float, sigma: float) -> np.ndarray:
+    """Return the falling half of a Gaussian, float64 [2 * radius + 1], sum 1."""
+    weights = np.exp(-(np.arange(2 * int(radius) + 1) ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    return weights
+
+
+def zoom_blur(pixels: np.ndarray, zoom: tuple[float, float], draws: Draws) -> np.ndarray:
+    """Average the image and its enlargements about the middle. zoom: end (exclusive) and step of the factors from 1."""
+    height, width = pixels.shape[1:3]
+    return spread(pixels, _zooms(height, width, *zoom))
+
+
+@lru_cache(maxsize=10)
+def _zooms(height: int, width: int, end: float, step: float) -> sparse.csr_matrix:
+    """Return the matrix of `zoom_blur` on the pixels of an image, float32 [H * W, H * W]."""
+    factors = np.arange(1, end, step)
+    total = sparse.identity(height * width, np.float32, "csr")
+    for factor in factors.tolist():
+        total = total + sparse.kron(zoom_operator(height, factor), zoom_operator(width, factor), "csr")
+    return (total / np.float32(len(factors) + 1)).astype(np.float32)
+
+
+def glass_blur(pixels: np.ndarray, glass: tuple[float, int, int], draws: Draws) -> np.ndarray:
+    """Swap near pixels between two Gaussian blurs. glass: sigma in pixels, largest distance of a swap, rounds.
+
+    Pixels are visited from the last to the first, and each is swapped with one at a random offset of -distance to distance - 1.
+    """
+    sigma, distance, rounds = glass
+    n, height, width, channels = pixels.shape
+    blurred = gaussian(pixels, sigma)
+    offsets = draws.integers(-distance, distance, rounds, height, width, 2)
+    source = np.repeat(np.arange(height * width, dtype=np.int32)[:, None], n, axis=1)
+    images = np.arange(n)
+    for turn in range(rounds):
+        for ys, xs in _fronts(height, width, distance):
+            here = ys * width + xs
+            offset = offsets[:, turn, ys, xs].transpose(1, 0, 2)
+            there = (ys[:, None] + offset[..., 0]) * width + xs[:, None] + offset[..., 1]
+            moved = source[here]
+            source[here] = source[there, images]
+            source[there, images] = moved
+    flat = blurred.reshape(n, height * width, channels)
+    swapped = np.take_along_axis(flat, source.T[:, :, None], axis=1).reshape(pixels.shape)
+    return gaussian(swapped, sigma)
+
+
+def _fronts(height: int, width: int, distance: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Group the pixels so that a group after the other gives the same swaps as the pixels one by one, from the last to the first.
+
+    Pixels of a group are 2 * distance + 1 columns apart in neighbouring rows, so their swaps touch different pixels.
+    """
+    ys, xs = np.mgrid[distance + 1 : height - distance, distance + 1 : width - distance]
+    ys, xs = ys.ravel(), xs.ravel()
+    time = (width - xs) + (2 * distance + 1) * (height - ys)
+    order = np.argsort(time, kind="stable")
+    cuts = np.flatnonzero(np.diff(time[order])) + 1
+    return list(zip(np.split(ys[order], cuts), np.split(xs[order], cuts), strict=True))

@@ -1,0 +1,193 @@
+"""The perturbation stage on models of known answers, in numpy alone. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from safeml.audits.base import AuditInputs
+from safeml.audits.perturbation.figures import first_below
+from safeml.audits.perturbation.measure import measure
+from safeml.audits.perturbation.metrics import all_metrics
+from safeml.audits.perturbation.run import run
+from safeml.corruptions.grid import Point, changed, grid
+from safeml.corruptions.rows import CORRUPTIONS
+from safeml.data.dataset import ImageDataset
+from safeml.errors import ConfigError
+from safeml.results import Metric, StageResult
+from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
+from tests.fakes import Answers
+
+TWO = ("contrast", "mist")
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold(Answers):
+    """Predicts class 1 where the mean pixel is above `level`, else class 0."""
+
+    level: float = 100.0
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        bright = images.astype(float).mean(axis=(1, 2, 3)) > self.level
+        return np.eye(2, dtype=np.float32)[bright.astype(int)] * 4
+
+
+@dataclass(frozen=True, eq=False)
+class Broken(Answers):
+    """Gives no finite logits."""
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        return np.full((len(images), 2), np.nan, np.float32)
+
+
+MODEL = Threshold(np.eye(2))
+
+
+def flats(*levels: int, channels: int = 3) -> ImageDataset:
+    """Images of one level each; class 1 is above 100. Each is a track of its own."""
+    images = np.stack([np.full((16, 16, channels), level, np.uint8) for level in levels])
+    labels = (np.array(levels) > 100).astype(np.int64)
+    return ImageDataset("flats", images, labels, ("dark", "bright"), tracks=np.arange(len(levels)))
+
+
+def settings(**changes: object) -> PerturbationSettings:
+    return PerturbationSettings(**{"corruptions": TWO, "bootstrap": 100, **changes})
+
+
+def value(result: StageResult, name: str, where: str = "all") -> float | None:
+    [metric] = [m for m in result.metrics if (m.name, m.slice) == (name, where)]
+    return metric.value
+
+
+def test_accuracies_follow_from_koschmieders_law() -> None:
+    """Mist lifts a dark image of level x to x * t + 0.75 * 255 * (1 - t); contrast leaves a constant image."""
+    data = flats(20, 60, 90, 200)
+    result = run(AuditInputs(MODEL, data), settings())
+    right = []
+    for severity, density in enumerate(CORRUPTIONS["mist"].small, 1):
+        through = np.exp(-density)
+        misty = np.array([20, 60, 90, 200]) * through + 0.75 * 255 * (1 - through)
+        right.append(float(((misty > 100) == (data.labels == 1)).mean()))
+        assert value(result, "corruption_accuracy", f"mist-{severity}") == right[-1]
+        assert value(result, "corruption_accuracy", f"contrast-{severity}") == 1.0
+    assert value(result, "corruption_accuracy", "mist") == pytest.approx(np.mean(right))
+    assert value(result, "corruption_accuracy_worst") == pytest.approx(np.mean(right))
+    assert value(result, "corruption_accuracy_mean") == pytest.approx((1 + np.mean(right)) / 2)
+    assert result.card is not None
+    assert "worst: mist" in result.card.text
+    [finding] = [f for f in result.findings if f.code == "weakest-corruption"]
+    assert finding.evidence["severity"] == 1 + next(i for i, share in enumerate(right) if share < 0.8)
+
+
+def test_mce_divides_by_the_stated_baseline() -> None:
+    data = flats(20, 60, 90, 200)
+    own = run(AuditInputs(MODEL, data), settings())
+    assert value(own, "mce") is None  # the clean error is 0
+    declared = run(AuditInputs(MODEL, data), settings(baseline_error=0.25))
+    error = 1 - value(declared, "corruption_accuracy_mean")
+    assert value(declared, "mce") == pytest.approx(error / 0.25)
+    assert value(declared, "relative_mce") == pytest.approx(error / 0.25)
+    mislabelled = replace(data, labels=1 - data.labels)
+    result = run(AuditInputs(MODEL, mislabelled), settings())
+    error = 1 - value(result, "corruption_accuracy_mean")
+    assert value(result, "mce") == pytest.approx(error)  # the clean error is 1
+    assert value(result, "relative_mce") == pytest.approx(error - 1)
+
+
+def test_the_worst_of_the_grid_is_taken_per_image() -> None:
+    """At a quarter less or more light, 90 becomes 112 and 120 becomes 90, so only 20 and 200 stay."""
+    result = run(AuditInputs(MODEL, flats(20, 90, 120, 200)), settings())
+    assert value(result, "grid_accuracy_worst") == 0.5
+
+
+def test_logits_that_are_not_finite_count_as_incorrect() -> None:
+    result = run(AuditInputs(Broken(np.eye(2)), flats(20, 60, 200)), settings())
+    names = {
+        "clean_accuracy_perturbation_sample",
+        "corruption_accuracy",
+        "corruption_accuracy_mean",
+        "grid_accuracy_worst",
+    }
+    assert {m.value for m in result.metrics if m.name in names} == {0.0}
+    [finding] = [f for f in result.findings if f.code == "non-finite-logits"]
+    assert finding.severity == "serious"
+    assert finding.evidence["predictions"] == 3 * (1 + 2 * 5 + 54)
+    assert result.worst_cases is not None
+    assert result.worst_cases.items == []
+
+
+def test_the_interval_of_the_worst_holds_over_all_corruptions() -> None:
+    data = flats(*range(10, 250, 6))
+    metrics = all_metrics(measure(AuditInputs(MODEL, data), settings()), settings(), 7)
+    own = [m for m in metrics if m.slice in TWO]
+    [worst] = [m for m in metrics if m.name == "corruption_accuracy_worst"]
+    assert worst.low == min(m.low for m in own)
+    assert min(m.high for m in own) <= worst.high  # the joint level is wider
+
+
+def test_without_known_tracks_no_metric_has_an_interval() -> None:
+    data = replace(flats(20, 60, 90, 200), tracks=None)
+    metrics: list[Metric] = run(AuditInputs(MODEL, data), settings()).metrics
+    assert {m.low for m in metrics if m.unit == "proportion"} == {None}
+
+
+def test_grey_images_have_no_corruption_of_colours() -> None:
+    result = run(AuditInputs(MODEL, flats(20, 200, channels=1)), settings(corruptions=("mist", "saturate")))
+    assert {m.slice for m in result.metrics if m.name == "corruption_accuracy"} == {
+        "mist",
+        *(f"mist-{s}" for s in range(1, 6)),
+    }
+    assert any("Saturation" in fact.label for fact in result.not_tested)
+
+
+def test_small_images_are_an_error() -> None:
+    data = replace(flats(20, 200), images=np.zeros((2, 15, 16, 3), np.uint8))
+    with pytest.raises(ConfigError, match="at least 16"):
+        run(AuditInputs(MODEL, data), settings())
+
+
+def test_every_declared_metric_is_recorded() -> None:
+    chosen = settings()
+    result = run(AuditInputs(MODEL, flats(20, 60, 200)), chosen)
+    declared = {(record.name, where) for record in PERTURBATION.records(chosen) for where in record.slices}
+    assert {(m.name, m.slice) for m in result.metrics} == declared
+
+
+def test_a_gate_may_not_read_a_mean_over_some_corruptions() -> None:
+    weak = {r.name for r in PERTURBATION.records(settings()) if r.weak}
+    assert weak == {"corruption_accuracy_mean", "corruption_accuracy_worst"}
+    assert not any(r.weak for r in PERTURBATION.records(PerturbationSettings()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"corruptions": ("fogg",)}, 'did you mean "fog"'),
+        ({"corruptions": ("fog", "fog")}, "name each once"),
+        ({"corruptions": ()}, "at least 1 item"),
+        ({"rotation_degrees": 0, "shift": 0, "brightness": 0, "blur": 0}, "the grid changes nothing"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        PerturbationSettings(**changes)
+
+
+def test_the_grid_starts_unchanged_and_holds_every_combination() -> None:
+    points = grid(8, 0.1, 0.25, 0.02)
+    assert len(points) == len(set(points)) == 54
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 20, 3), dtype=np.uint8)
+    assert np.array_equal(changed(images, points[0]), images)
+    assert np.array_equal(changed(images, Point(shift=0.1))[:, :, 2:], images[:, :, :-2])  # to the right
+    assert np.array_equal(
+        changed(images[:, :, :16], Point(degrees=90)), np.rot90(images[:, :, :16], 1, (1, 2))
+    )
+    assert np.array_equal(changed(images, Point(light=0.5)), np.rint(images / 2))
+
+
+def test_the_first_severity_below_a_limit() -> None:
+    assert first_below(np.array([0.9, 0.85, 0.79, 0.9, 0.5]), 0.8) == "3"
+    assert first_below(np.array([0.9, 0.8, 0.8, 0.8, 0.8]), 0.8) == "none"
