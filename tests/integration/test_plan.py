@@ -61,16 +61,10 @@ def gate(gate_id: str, stage: str, metric: str, op: str, limit: float) -> str:
     return text
 
 
-def accepted(stage: str, metric: str, reason: str) -> str:
-    return f'[[accepted]]\nstage = "{stage}"\nmetric = "{metric}"\nreason = "{reason}"\nowner = "A. Owner"\n'
-
-
 PROVABLE = (
     gate("accuracy", "performance", "clean_accuracy", ">=", 0.8)
     + gate("robust", "adversarial", "robust_accuracy.linf_2", ">=", 0.5)
     + gate("shared", "balance", "shared_duplicates", "==", 0)
-    + accepted("calibration", "smooth_ece_excess", "The oracle is always correct and not confident")
-    + accepted("adversarial", "masking_flags", "The oracle has no loss that an attack could lower")
 )
 # So few images cannot exclude masking, and the logits of the oracle are too close for its accuracy; an owner accepts both.
 ACCEPTED = """
