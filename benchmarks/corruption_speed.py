@@ -2,7 +2,8 @@
 
     python benchmarks/corruption_speed.py
 
-The images are rendered traffic signs. Each cell runs once after a first call on two images, which loads libraries and textures.
+The images are rendered traffic signs. Each of ROUNDS rounds runs every cell once, after a first call on two images, which loads libraries and textures.
+The target is judged by the median round, and all rounds are recorded, because a shared machine varies by a third.
 Processor time is recorded, not wall time, because the machine may be shared. Peak memory is that of one cell above the images.
 The record is in benchmarks/results/corruption_speed.json; absolute rates belong to the machine and its load.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import time
 import tracemalloc
 from pathlib import Path
@@ -27,6 +29,7 @@ from safeml.data.rendered import render  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "corruption_speed.json"
 IMAGES, SIDE = 1000, 32
+ROUNDS = 5
 TARGET_SECONDS = 8.0
 
 
@@ -51,8 +54,9 @@ def peak_megabytes(images: np.ndarray, name: str) -> float:
 def main() -> None:
     """Measure, print and record."""
     images = render(IMAGES, seed=3, size=SIDE, frames_per_sign=10).images
-    spent = {row.name: round(seconds(images, row.name), 3) for row in ROWS}
-    published = sum(spent[row.name] for row in ROWS if row.published)
+    rounds = [{row.name: seconds(images, row.name) for row in ROWS} for _ in range(ROUNDS)]
+    published = [sum(spent[row.name] for row in ROWS if row.published) for spent in rounds]
+    spent = {row.name: round(statistics.median(one[row.name] for one in rounds), 3) for row in ROWS}
     memory = {
         count: round(max(peak_megabytes(images[:count], row.name) for row in ROWS), 1)
         for count in (IMAGES // 4, IMAGES)
@@ -60,12 +64,13 @@ def main() -> None:
     record = {
         "images": IMAGES,
         "side": SIDE,
-        "published_95_cells_seconds": round(published, 2),
+        "published_95_cells_seconds": [round(one, 2) for one in published],
+        "published_95_cells_median_seconds": round(statistics.median(published), 2),
         "all_cells": len(ROWS) * len(SEVERITIES),
-        "all_cells_seconds": round(sum(spent.values()), 2),
+        "all_cells_median_seconds": round(statistics.median(sum(one.values()) for one in rounds), 2),
         "target_seconds": TARGET_SECONDS,
-        "target_met": published <= TARGET_SECONDS,
-        "seconds_of_five_severities": spent,
+        "target_met": statistics.median(published) <= TARGET_SECONDS,
+        "median_seconds_of_five_severities": spent,
         "peak_megabytes_by_images": memory,
         "machine": {"processor": platform.machine(), "load": [round(load, 1) for load in os.getloadavg()]},
         "numpy": np.__version__,

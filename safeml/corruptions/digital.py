@@ -9,7 +9,15 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from safeml.corruptions.draws import Draws
-from safeml.corruptions.filters import brightest, gaussian, positions, resize_operator, sample, separable
+from safeml.corruptions.filters import (
+    brightest,
+    gaussian,
+    positions,
+    resize_operator,
+    sample,
+    separable,
+    tone,
+)
 
 WATER = np.array([175, 238, 238], np.float32) / 255
 MUD = np.array([63, 42, 20], np.float32) / 255
@@ -80,15 +88,10 @@ def spatter(pixels: np.ndarray, liquid: tuple[float, ...], draws: Draws) -> np.n
     if kind == 0:
         rim = wet - 0.5 * np.roll(gaussian(wet, 1.0), (-1, -1), axis=(1, 2))
         mask = np.float32(last) * np.clip(rim, 0, 1)
-        return np.asarray(pixels + mask * _tone(WATER, pixels))
+        return np.asarray(pixels + mask * tone(WATER, pixels))
     mask = gaussian(wet, last)
     mask = np.where(mask < np.float32(0.8), np.float32(0), mask)
-    return np.asarray(pixels * (1 - mask) + mask * _tone(MUD, pixels))
-
-
-def _tone(colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Return the colour for images of three channels, its mean for grey ones."""
-    return colour if pixels.shape[3] == 3 else colour.mean(keepdims=True)
+    return np.asarray(pixels * (1 - mask) + mask * tone(MUD, pixels))
 
 
 def elastic(pixels: np.ndarray, stretch: tuple[float, float, float], draws: Draws) -> np.ndarray:

@@ -165,6 +165,11 @@ def brightest(pixels: np.ndarray) -> np.ndarray:
     return most
 
 
+def tone(colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return the colour for images of three channels, its mean for grey ones. colour: float32 [3]; pixels: [N, H, W, C]."""
+    return colour if pixels.shape[3] == 3 else colour.mean(keepdims=True)
+
+
 def positions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the offset of each pixel from the middle of the image in pixels, float32 [H, 1] and [1, W]."""
     ys = np.arange(height, dtype=np.float32) - (height - 1) / 2

@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.corruptions.draws import Draws
-from safeml.corruptions.filters import positions, smear, smooth_field
+from safeml.corruptions.filters import positions, smear, smooth_field, tone
 
 AIRLIGHT = np.float32(0.75)
 RAIN_COLOUR = np.float32(0.85)
 SUN = np.array([1.0, 0.95, 0.8], np.float32)
 DIRT = np.array([0.33, 0.27, 0.2], np.float32)
 LEAF = np.array([0.2, 0.3, 0.15], np.float32)
-
-
-def _tone(colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    return colour if pixels.shape[3] == 3 else colour.mean(axis=-1, keepdims=True)
 
 
 def rain(pixels: np.ndarray, shower: tuple[float, float, float], draws: Draws) -> np.ndarray:
@@ -56,7 +52,7 @@ def low_sun(pixels: np.ndarray, glare: tuple[float, float], draws: Draws) -> np.
     down = ys - ((place[:, :1, None] - 1) * height / 2)
     right = xs - ((place[:, 1:, None] - 0.5) * width)
     light = np.exp(-(down**2 + right**2) / (2 * (min(height, width) / 3) ** 2))[..., None]
-    return np.asarray(pixels + (bloom * light + veil) * _tone(SUN, pixels))
+    return np.asarray(pixels + (bloom * light + veil) * tone(SUN, pixels))
 
 
 def night(pixels: np.ndarray, exposure: tuple[float, float], draws: Draws) -> np.ndarray:
@@ -77,8 +73,8 @@ def dirt(pixels: np.ndarray, share: float, draws: Draws) -> np.ndarray:
     height, width = pixels.shape[1:3]
     field = smooth_field(draws.normal(height, width), min(height, width) / 12)
     level = np.quantile(field, 1 - share, axis=(1, 2), keepdims=True).astype(np.float32)
-    tone = _tone(DIRT, pixels) + np.float32(0.03) * draws.normal(height, width, 1)
-    return np.where((field >= level)[..., None], tone, pixels)
+    mud = tone(DIRT, pixels) + np.float32(0.03) * draws.normal(height, width, 1)
+    return np.where((field >= level)[..., None], mud, pixels)
 
 
 def sticker(pixels: np.ndarray, area: float, draws: Draws) -> np.ndarray:
@@ -101,5 +97,5 @@ def occlusion(pixels: np.ndarray, share: float, draws: Draws) -> np.ndarray:
     ys, xs = positions(height, width)
     along = np.cos(angle) * xs + np.sin(angle) * ys
     reach = (np.abs(np.cos(angle)) * (width - 1) + np.abs(np.sin(angle)) * (height - 1)) / 2
-    leaves = np.float32(0.06) * draws.normal(height, width, 1) + _tone(LEAF, pixels)
+    leaves = np.float32(0.06) * draws.normal(height, width, 1) + tone(LEAF, pixels)
     return np.where((along < reach * np.float32(2 * share - 1))[..., None], leaves, pixels)

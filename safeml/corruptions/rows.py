@@ -64,7 +64,7 @@ def _road(name: str, title: str, group: str, where: str, small: Strengths, **mor
 
 
 NOISE, BLUR, WEATHER, DIGITAL = "Noise", "Blur", "Weather", "Digital"
-ROAD, COVER, CAMERA, VIEW = "Road weather and light", "Dirt and cover", "Camera", "View"
+ROAD, COVER, CAMERA, VIEW = "Road weather", "Dirt and cover", "Camera", "View"
 
 ROWS = (
     _published(

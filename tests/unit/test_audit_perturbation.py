@@ -97,6 +97,18 @@ def test_mce_divides_by_the_stated_baseline() -> None:
     assert value(result, "relative_mce") == pytest.approx(error - 1)
 
 
+def test_mce_without_a_clean_error_in_some_resample_has_a_value_and_no_interval() -> None:
+    data = flats(20, 60, 90, 95, 200)
+    data = replace(
+        data, labels=np.where(np.arange(5) == 0, 1, data.labels)
+    )  # one clean error among five images
+    result = run(AuditInputs(MODEL, data), settings())
+    [mce] = [m for m in result.metrics if m.name == "mce"]
+    assert mce.value == pytest.approx((1 - value(result, "corruption_accuracy_mean")) / 0.2)
+    assert (mce.low, mce.high) == (None, None)
+    assert mce.method.startswith("none: some resamples")
+
+
 def test_the_worst_of_the_grid_is_taken_per_image() -> None:
     """At a quarter less or more light, 90 becomes 112 and 120 becomes 90, so only 20 and 200 stay."""
     result = run(AuditInputs(MODEL, flats(20, 90, 120, 200)), settings())

@@ -101,11 +101,9 @@ def corruption_table(measured: Measured, limit: float, metrics: dict[str, Metric
         label, recall = weakest_group(hits[:, -1], sample.labels, sample.class_names)
         family, of_kind = ("", None) if of_family is None else weakest_group(hits[:, -1], of_family, kinds)
         row = CORRUPTIONS[name]
-        source = (
-            "published"
-            if row.published and not row.own
-            else f"own at {', '.join(map(str, row.own or SEVERITIES))}"
-        )
+        source = "own" if not row.published else "published"
+        if row.own:
+            source = f"own at {', '.join(map(str, row.own))}, else published"
         crossing = first_below(hits.mean(axis=0), limit)
         rows.append([row.title, metrics[name].value, crossing, label, recall, family, of_kind, source])
     rows.sort(key=lambda row: float(row[1] or 0.0))

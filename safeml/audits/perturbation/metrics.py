@@ -14,6 +14,7 @@ LEVEL = 0.95
 NO_ERROR = (
     "the baseline is the clean error of this model, which is 0; set baseline_error in [stages.perturbation]"
 )
+NO_INTERVAL = "none: some resamples hold no clean error, so the ratio has no bound; measure more images"
 METHOD = (
     "weakest: {title}; low: the smallest of the corruptions' own 95 % lower ends (intersection-union test, R. L. Berger 1982); "
     "high: the smallest upper end at Bonferroni level over {count} corruptions"
@@ -135,17 +136,21 @@ def corruption_errors(measured: Measured, settings: PerturbationSettings, seed: 
         def ratio(rows: np.ndarray, part: np.ndarray = part) -> float:
             return float(part[rows].mean()) / baseline(rows)
 
-        metrics.append(
-            bootstrap_metric(
-                name,
-                title,
-                ratio,
-                len(errors),
-                clustering=measured.sample.clustering,
-                direction="down",
-                unit="ratio",
-                seed=seed,
-                resamples=settings.bootstrap,
-            )
+        metric = bootstrap_metric(
+            name,
+            title,
+            ratio,
+            len(errors),
+            clustering=measured.sample.clustering,
+            direction="down",
+            unit="ratio",
+            seed=seed,
+            resamples=settings.bootstrap,
         )
+        if metric.value is None:
+            value = ratio(np.arange(len(errors)))
+            metric = metric.model_copy(
+                update={"value": value, "status": "ok", "reason": "", "method": NO_INTERVAL}
+            )
+        metrics.append(metric)
     return metrics
