@@ -27,6 +27,8 @@ bootstrap = 100
 enabled = false
 [stages.physical]
 enabled = false
+[stages.perturbation]
+enabled = false
 [[gates]]
 id = "accuracy"
 stage = "performance"
