@@ -1,13 +1,17 @@
-"""Clean predictions of a sample, and the faults of an attack that an audit finds. Legend: N images, H W C pixels, K classes.
+"""Clean predictions of a sample, the faults of an attack that an audit finds, and what a stage could not measure. Legend: N images, H W C pixels, K classes.
 
 An attack is never trusted: an image that comes back with a fault counts as broken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+
+from safeml.results import Metric
+from safeml.stages.base import Declared
 
 # Each fault is one bit of a uint8.
 NOT_FINITE, OUTSIDE, BEYOND, OTHER_SHAPE, NO_VERDICT = 1, 2, 4, 8, 16
@@ -46,4 +50,29 @@ def fault_clauses(faults: np.ndarray) -> list[str]:
         f"{text} for {int(rows.sum())} of {len(faults)} images, which count as broken"
         for fault, text in FAULTS.items()
         if (rows := (faults & fault) > 0).any()
+    ]
+
+
+def undefined_metrics(
+    declared: Iterable[Declared], reason: str, n: int, titles: Mapping[str, str] | None = None
+) -> list[Metric]:
+    """Return each declared metric without a value, for a stage that cannot measure them.
+
+    reason: a clause that says why. n: images. titles: by metric name; by default the name in words.
+    Metrics of slices that only the data name have no entry.
+    """
+    known = titles or {}
+    return [
+        Metric.undefined(
+            metric.name,
+            known.get(metric.name, metric.name.replace("_", " ").capitalize()),
+            reason,
+            direction=metric.direction,
+            unit="count" if metric.whole else "proportion" if metric.is_share else "ratio",
+            slice=part,
+            n=n,
+        )
+        for metric in declared
+        for part in metric.slices
+        if not part.endswith(":")
     ]

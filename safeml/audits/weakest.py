@@ -14,7 +14,7 @@ from safeml.statistics import proportion_metric
 LEVEL = 0.95
 METHOD = (
     "low: the smallest of the groups' own 95 % lower ends, which every group clears without correction "
-    "(intersection-union test, R. L. Berger 1982); high: the smallest upper end at Bonferroni level over {groups} groups"
+    "(intersection-union test, R. L. Berger 1982); high: the smallest upper end at Bonferroni level over {count} {groups}"
 )
 
 
@@ -57,24 +57,41 @@ def weakest_recall(
     wide = _at_joint_level(dataset, hits, members)
     untested = _untested(own, wide, least_signs)
     tested = {group: metric for group, metric in own.items() if group not in untested}
-    weakest = min(
-        tested.values(), key=lambda metric: (metric.value, metric.low if metric.low is not None else 0.0)
-    )
-    lows = [metric.low for metric in tested.values() if metric.low is not None]
-    highs = [wide[group].high for group in tested]
-    known = [high for high in highs if high is not None]
-    complete = len(lows) == len(known) == len(tested)
-    left_out = f"; untested, fewer than {least_signs} sign tracks: {_listed(untested)}" if untested else ""
+    metric = weakest_of(name, title, list(tested.values()), [wide[group] for group in tested], len(members))
+    if not untested:
+        return metric
+    left_out = f"; untested, fewer than {least_signs} sign tracks: {_listed(untested)}"
+    return metric.model_copy(update={"method": metric.method + left_out})
+
+
+def weakest_of(
+    name: str, title: str, own: list[Metric], wide: list[Metric], count: int, groups: str = "groups"
+) -> Metric:
+    """Return the smallest of several metrics as a metric, with an interval that accounts for the selection.
+
+    own, wide: the same metrics at their own level, and at the joint level `joint_level(count)`.
+    count: of the groups that were compared; groups: what they are, in the plural.
+    Without an interval if one of the metrics has none.
+    """
+    weakest = min(own, key=lambda metric: (metric.value, metric.low if metric.low is not None else 0.0))
+    lows = [metric.low for metric in own if metric.low is not None]
+    highs = [metric.high for metric in wide if metric.high is not None]
+    complete = len(lows) == len(highs) == len(own)
     return weakest.model_copy(
         update={
             "name": name,
             "title": title,
             "slice": "all",
             "low": min(lows) if complete else None,
-            "high": min(known) if complete else None,
-            "method": f"weakest: {weakest.title}; {METHOD.format(groups=len(members))}; {weakest.method}{left_out}",
+            "high": min(highs) if complete else None,
+            "method": f"weakest: {weakest.title}; {METHOD.format(count=count, groups=groups)}; {weakest.method}",
         }
     )
+
+
+def joint_level(count: int) -> float:
+    """Return the level at which `count` intervals hold together (Bonferroni)."""
+    return 1 - (1 - LEVEL) / count
 
 
 def untested_groups(
@@ -94,7 +111,7 @@ def untested_groups(
 def _at_joint_level(
     dataset: ImageDataset, hits: np.ndarray, members: dict[str, np.ndarray]
 ) -> dict[str, Metric]:
-    level = 1 - (1 - LEVEL) / len(members)
+    level = joint_level(len(members))
     return {
         group: group_recall(dataset, hits, member, group, group, level) for group, member in members.items()
     }

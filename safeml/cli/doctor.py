@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "safeml-suite"
-# What needs each required package, beside every command.
+IDLE = "no command yet"
+# What needs each required package. Some are required for stages to come, and nothing imports them yet.
 USES = {
     "tensorflow": "every command that opens a model",
     "keras": "every command that opens a model",
-    "tf-keras": "models of Keras 2",
-    "tensorflow-model-optimization": "quantization with TFMOT",
+    "tf-keras": IDLE,
+    "tensorflow-model-optimization": IDLE,
     "adversarial-robustness-toolbox": "stage adversarial, settings `breadth`",
-    "shap": "explanations",
-    "fairlearn": "group metrics",
+    "shap": IDLE,
+    "fairlearn": IDLE,
     "numpy": "every command",
-    "pandas": "group metrics",
-    "tf2onnx": "export to ONNX",
+    "pandas": IDLE,
+    "tf2onnx": IDLE,
     "onnx": "ONNX models",
     "onnxruntime": "ONNX models",
     "h5py": ".h5 and .keras models",
@@ -42,7 +43,7 @@ USES = {
     "typer": "the command line",
     "rich": "the command line",
     "pillow": "images",
-    "cryptography": "signatures",
+    "cryptography": IDLE,
     "pooch": "`safeml data fetch`",
     "packaging": "`safeml doctor`",
     "tensorrt-rtx": "TensorRT engines on this machine (optional)",
@@ -160,11 +161,11 @@ def packages() -> list[Check]:
 def _package(need: Requirement) -> Check:
     name, floor = need.name, need.specifier
     use, optional = USES.get(name, "every command"), need.marker is not None
-    remedy = f'run `python -m pip install "{name}{floor}"`; needed for {use}'
+    remedy = f'run `python -m pip install "{name}{floor}"`; used by {use}'
     try:
         installed = version(name)
     except PackageNotFoundError:
-        return Check(name, "note" if optional else "fault", "is not installed", remedy)
+        return Check(name, "note" if optional or use == IDLE else "fault", "is not installed", remedy)
     if not floor.contains(installed, prereleases=True):
         return Check(name, "fault", f"{installed}, expected {floor}", remedy)
     return Check(name, "ok", installed)

@@ -7,7 +7,7 @@ from typing import Any
 from safeml.report import rows
 from safeml.report.figures import draw_card, figure_view
 from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
-from safeml.report.page import render_page
+from safeml.report.page import page_of, render_page, title_of_page
 from safeml.report.states import (
     VERDICT_STATES,
     counts,
@@ -84,10 +84,10 @@ def render_stage(
         run,
         results_hash,
         times,
-        current=stage.stage,
+        current=page_of(stage),
         alone=alone,
         kind="stage",
-        page_title=stage.title,
+        page_title=title_of_page(stage),
         word=state.word,
         verdict=state,
         sentence=_stage_sentence(stage, gates, ungated),
@@ -143,8 +143,8 @@ def _card(run: Run, stage: StageResult) -> dict[str, Any]:
         figure = next((f for f in stage.figures if f.id == stage.card.figure_id), None)
     words = ", ".join(f"{count} {found.word}" for found, count in (*counts(gates), *ungated_counts(ungated)))
     return {
-        "href": f"{stage.stage}.html",
-        "title": stage.title,
+        "href": page_of(stage),
+        "title": title_of_page(stage),
         "state": state,
         "picture": draw_card(figure),
         "headline": stage.card.headline if stage.card else state.word,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from safeml.report.states import stage_state
 from safeml.report.text import LONGEST_TEXT, short_hash, visible, when
-from safeml.results import SCHEMA_VERSION, Run, RunTimes, StageResult
+from safeml.results import MODEL, SCHEMA_VERSION, Run, RunTimes, StageResult
 from safeml.version import __version__
 from safeml.wording import NARROW_SPACE
 
@@ -114,11 +114,21 @@ def _style() -> str:
     return "".join((static / name).read_text(encoding="utf-8") for name in ("report.css", "charts.css"))
 
 
+def page_of(stage: StageResult) -> str:
+    """Return the file name of a stage's page; a subject other than the model itself is part of it."""
+    return f"{stage.stage}.html" if stage.subject == MODEL else f"{stage.subject}-{stage.stage}.html"
+
+
+def title_of_page(stage: StageResult) -> str:
+    """Return the title of a stage's page; a subject other than the model itself is part of it."""
+    return stage.title if stage.subject == MODEL else f"{stage.title} ({stage.subject})"
+
+
 def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
     state = stage_state(run, stage)
     return {
-        "href": f"{stage.stage}.html",
-        "title": stage.title,
+        "href": page_of(stage),
+        "title": title_of_page(stage),
         "state": state,
-        "current": stage.stage == current,
+        "current": page_of(stage) == current,
     }

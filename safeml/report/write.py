@@ -10,6 +10,7 @@ from safeml.errors import StageError
 from safeml.report.html import render_index, render_stage
 from safeml.report.junit import junit
 from safeml.report.markdown import summary
+from safeml.report.page import page_of
 from safeml.results import Run, RunTimes
 from safeml.store.files import atomic_write, file_sha256, to_json
 
@@ -28,7 +29,7 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     )
     texts = {
         "index.html": render_index(run, results_hash, times),
-        **{f"{stage.stage}.html": render_stage(run, stage, results_hash, times) for stage in run.stages},
+        **{page_of(stage): render_stage(run, stage, results_hash, times) for stage in run.stages},
         "junit.xml": junit(run),
         "summary.md": summary(run),
     }
@@ -39,7 +40,7 @@ def write_page(run: Run, folder: Path, times: RunTimes | None = None) -> Path:
     """Write the page of a run's one stage into `folder`, without an index; return its path."""
     [stage] = run.stages
     results_hash = hashlib.sha256(to_json(run).encode()).hexdigest()
-    path = folder / f"{stage.stage}.html"
+    path = folder / page_of(stage)
     atomic_write(path, render_stage(run, stage, results_hash, times, alone=True))
     return path
 

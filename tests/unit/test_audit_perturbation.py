@@ -12,11 +12,12 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.perturbation.figures import first_below
 from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
+from safeml.audits.perturbation.perfect import PERFECT
 from safeml.audits.perturbation.run import run
 from safeml.corruptions.grid import Point, changed, grid
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.data.dataset import ImageDataset
-from safeml.errors import ConfigError
+from safeml.gates import decide
 from safeml.results import Metric, StageResult
 from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
 from tests.fakes import Answers
@@ -155,10 +156,18 @@ def test_grey_images_have_no_corruption_of_colours() -> None:
     assert any("Saturation" in fact.label for fact in result.not_tested)
 
 
-def test_small_images_are_an_error() -> None:
+def test_small_images_are_undefined_and_never_a_number() -> None:
+    """A model of 8 pixels still gets a verdict: the stage says that it measured nothing, and its gate cannot pass."""
     data = replace(flats(20, 200), images=np.zeros((2, 15, 16, 3), np.uint8))
-    with pytest.raises(ConfigError, match="at least 16"):
-        run(AuditInputs(MODEL, data), settings())
+    result = run(AuditInputs(MODEL, data), settings())
+    assert result.status == "ok"
+    assert {metric.status for metric in result.metrics} == {"undefined"}
+    declared = {(row.name, part) for row in PERTURBATION.records(settings()) for part in row.slices}
+    assert {(metric.name, metric.slice) for metric in result.metrics} == declared
+    assert [finding.code for finding in result.findings] == ["too-small"]
+    [gate] = PERTURBATION.gates
+    assert decide([result], [gate], "2026-06-15").gates[0].status == "error"
+    assert PERFECT.run(AuditInputs(MODEL, data), settings()).metrics == result.metrics
 
 
 def test_every_declared_metric_is_recorded() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from safeml.report.text import duration, short_hash, visible, when
 from safeml.report.write import write_report
-from tests.sample_run import HOSTILE, hostile_run, sample_run
+from tests.sample_run import HOSTILE, TIMES, gate, hostile_run, metric, run_of, sample_run, stage
 
 TAGS = {
     "html",
@@ -204,3 +204,18 @@ def test_small_words() -> None:
     assert [duration(s) for s in (0.84, 42, 2472, 7500)] == ["0.8 s", "42 s", "41 min 12 s", "2 h 5 min"]
     assert when("2026-11-21T07:20:33+00:00") == "2026-11-21 07:20 UTC"
     assert when("yesterday") == "yesterday"
+
+
+def test_a_second_subject_has_a_page_of_its_own(tmp_path: Path) -> None:
+    """The INT8 artefact of a model is measured by the same stages: no page replaces another."""
+    metrics = [metric("clean_accuracy")]
+    stages = [stage("performance", metrics=metrics), stage("performance", subject="int8", metrics=metrics)]
+    write_report(run_of(stages, [gate("accuracy", "clean_accuracy")]), tmp_path, TIMES)
+    first, second = (tmp_path / name for name in ("performance.html", "int8-performance.html"))
+    assert "<h1>Performance</h1>" in first.read_text(encoding="utf-8")
+    assert "<h1>Performance (int8)</h1>" in second.read_text(encoding="utf-8")
+    for page in (first, second, tmp_path / "index.html"):
+        text = page.read_text(encoding="utf-8")
+        assert 'href="performance.html"' in text
+        assert 'href="int8-performance.html"' in text
+    assert second.read_text(encoding="utf-8").count('aria-current="page"') == 1

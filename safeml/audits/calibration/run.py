@@ -19,14 +19,13 @@ from safeml.audits.calibration.fitting import Fitting, fitting_images
 from safeml.audits.calibration.metrics import Calibration, Sample, calibration_metrics
 from safeml.audits.calibration.scaled import Scaled, scaled_metrics
 from safeml.audits.calibration.sets import Signs, selective_metrics, set_metrics, set_table
-from safeml.audits.performance.run import clustering_statement
-from safeml.audits.slices import Slices, numbers
+from safeml.audits.measured import undefined_metrics
+from safeml.audits.predictions import clustering_statement, predicted_logits
+from safeml.audits.slices import Slices
 from safeml.data.dataset import ImageDataset
-from safeml.errors import StageError
 from safeml.metrics.calibration.forecasts import Forecasts, forecasts
 from safeml.metrics.calibration.scores import brier_parts
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
-from safeml.sealed import Arrays
 from safeml.stages.calibration import CALIBRATION, ERRORS, CalibrationSettings
 from safeml.wording import counted, interval, number, percent
 
@@ -41,30 +40,17 @@ def run(inputs: AuditInputs, settings: CalibrationSettings) -> StageResult:
     """
     test = inputs.test
     slices = Slices(inputs.work, SLICE, {"images": inputs.predicting})
-    logits = predicted(inputs, slices, test, "predictions")
+    logits = predicted_logits(inputs, slices, test, "predictions", "predict test images")
     fitting = fitting_images(inputs)
-    own = None if fitting.data is None else predicted(inputs, slices, fitting.data, "validation-predictions")
+    own = (
+        None
+        if fitting.data is None
+        else predicted_logits(
+            inputs, slices, fitting.data, "validation-predictions", "predict validation images"
+        )
+    )
     result = measured(inputs, settings, logits, fitting, own)
     return result.model_copy(update={"findings": [*result.findings, *slices.halved()]})
-
-
-def predicted(inputs: AuditInputs, slices: Slices, data: ImageDataset, item: str) -> np.ndarray:
-    """Return the logits of `data`, float32 [N, K]. Raises StageError for another shape."""
-
-    def answers(rows: slice) -> Arrays:
-        part = np.asarray(inputs.classifier.predict_logits(data.images[rows]))
-        expected = (rows.stop - rows.start, data.classes)
-        if part.shape != expected:
-            raise StageError(
-                f"calibration: {inputs.classifier.name} returns {list(part.shape)}; expected {list(expected)}, one logit per class."
-            )
-        return {"logits": part.astype(np.float32)}
-
-    columns = {"images": data.images, "ids": numbers(data)}
-    form = {"logits": ("float32", (data.classes,))}
-    return slices.measure(
-        item, columns, {}, form, answers, lambda done: inputs.progress(f"predict: {item}", done, len(data))
-    )["logits"]
 
 
 def measured(
@@ -268,15 +254,5 @@ def _void(inputs: AuditInputs, settings: CalibrationSettings, void: int) -> Stag
         evidence={"images": void, "of": len(inputs.test)},
     )
     titles = {"nll": "Negative log-likelihood", "brier": "Brier score", **dict(ERRORS)}
-    metrics = [
-        Metric.undefined(
-            declared.name,
-            titles.get(declared.name, declared.name),
-            reason,
-            direction=declared.direction,
-            unit="proportion" if declared.is_share else "ratio",
-            n=len(inputs.test),
-        )
-        for declared in CALIBRATION.records(settings)
-    ]
+    metrics = undefined_metrics(CALIBRATION.records(settings), reason, len(inputs.test), titles)
     return _result(inputs, settings, metrics=metrics, findings=[finding], limits=[])

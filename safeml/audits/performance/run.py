@@ -17,11 +17,11 @@ from safeml.audits.performance.class_figures import (
     recall_plot,
 )
 from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
-from safeml.audits.slices import Slices, numbers
+from safeml.audits.predictions import clustering_statement, predicted_logits
+from safeml.audits.slices import Slices
 from safeml.audits.weakest import group_recall, untested_groups, weakest_recall
 from safeml.data.dataset import ImageDataset
 from safeml.data.signs import families
-from safeml.errors import StageError
 from safeml.metrics.classification import (
     ClassScores,
     Predictions,
@@ -33,7 +33,6 @@ from safeml.metrics.classification import (
 )
 from safeml.metrics.hazard import cost_matrix, has_rules
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
-from safeml.sealed import Arrays
 from safeml.stages.performance import LEAST_FAMILY_SIGNS, PerformanceSettings
 from safeml.statistics import (
     bootstrap_metric,
@@ -56,7 +55,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
     """
     test = inputs.test
     slices = Slices(inputs.work, SLICE, {"clean images": inputs.predicting})
-    answers = predictions(_logits(inputs, slices))
+    answers = predictions(predicted_logits(inputs, slices, test, "predictions", "predict test images"))
     hits = answers.classes == test.labels
     confusion = confusion_matrix(test.labels, answers.classes, test.classes)
     scores = class_scores(confusion)
@@ -112,42 +111,6 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
             seed=inputs.seed,
         ),
     )
-
-
-def clustering_statement(dataset: ImageDataset) -> str:
-    """State in one sentence how the intervals account for frames of the same physical sign."""
-    if dataset.tracks is not None:
-        signs = len(np.unique(dataset.tracks))
-        return f"Frames of one sign are not independent, so intervals are computed over {counted(signs, 'sign track')}."
-    if dataset.frames_per_sign is None:
-        return "No intervals: the data have no track ids and frames_per_sign is not set."
-    if dataset.frames_per_sign == 1:
-        return "Images are declared independent (frames_per_sign = 1); if they are not, the intervals are too narrow."
-    return (
-        f"{number(dataset.frames_per_sign)} images per sign are declared, not observed; intervals treat them as "
-        "one observation, all correctly or all incorrectly classified."
-    )
-
-
-def _logits(inputs: AuditInputs, slices: Slices) -> np.ndarray:
-    test = inputs.test
-
-    def predicted(rows: slice) -> Arrays:
-        part = np.asarray(inputs.classifier.predict_logits(test.images[rows]))
-        expected = (rows.stop - rows.start, test.classes)
-        if part.shape != expected:
-            raise StageError(
-                f"performance: {inputs.classifier.name} returns {list(part.shape)}; expected "
-                f"{list(expected)}, one logit per class."
-            )
-        return {"logits": part.astype(np.float32)}
-
-    def shown(done: int) -> None:
-        inputs.progress("predict test images", done, len(test))
-
-    form = {"logits": ("float32", (test.classes,))}
-    columns = {"images": test.images, "ids": numbers(test)}
-    return slices.measure("predictions", columns, {}, form, predicted, shown)["logits"]
 
 
 def _metrics(

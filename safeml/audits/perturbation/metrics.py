@@ -5,20 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.perturbation.measure import Measured
+from safeml.audits.weakest import LEVEL, joint_level, weakest_of
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.results import Metric
 from safeml.stages.perturbation import PerturbationSettings
 from safeml.statistics import bootstrap_metric, mean_metric, proportion_metric
 
-LEVEL = 0.95
 NO_ERROR = (
     "the baseline is the clean error of this model, which is 0; set baseline_error in [stages.perturbation]"
 )
 NO_INTERVAL = "none: some resamples hold no clean error, so the ratio has no bound; measure more images"
-METHOD = (
-    "weakest: {title}; low: the smallest of the corruptions' own 95 % lower ends (intersection-union test, R. L. Berger 1982); "
-    "high: the smallest upper end at Bonferroni level over {count} corruptions"
-)
 
 
 def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -> list[Metric]:
@@ -88,20 +84,9 @@ def worst_metric(measured: Measured) -> Metric:
     """Return the mean accuracy over the severities of the weakest corruption; its interval accounts for the selection."""
     count = len(measured.names)
     own = [corruption_metric(measured, number) for number in range(count)]
-    wide = [corruption_metric(measured, number, 1 - (1 - LEVEL) / count) for number in range(count)]
-    weakest = min(own, key=lambda metric: (metric.value, metric.low or 0.0))
-    lows = [metric.low for metric in own if metric.low is not None]
-    highs = [metric.high for metric in wide if metric.high is not None]
-    complete = len(lows) == len(highs) == count
-    return weakest.model_copy(
-        update={
-            "name": "corruption_accuracy_worst",
-            "title": "Accuracy under the worst corruption",
-            "slice": "all",
-            "low": min(lows) if complete else None,
-            "high": min(highs) if complete else None,
-            "method": f"{METHOD.format(title=weakest.title, count=count)}; {weakest.method}",
-        }
+    wide = [corruption_metric(measured, number, joint_level(count)) for number in range(count)]
+    return weakest_of(
+        "corruption_accuracy_worst", "Accuracy under the worst corruption", own, wide, count, "corruptions"
     )
 
 

@@ -10,6 +10,8 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Maker, Perfect, Request, Simulated
 from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
+from safeml.audits.perturbation.run import run
+from safeml.corruptions.rows import LEAST_SIDE
 from safeml.data.dataset import ImageDataset
 from safeml.results import StageResult
 from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
@@ -31,6 +33,8 @@ def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
 
 
 def _run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
+    if min(inputs.test.images.shape[1:3]) < LEAST_SIDE:
+        return run(inputs, settings)
     metrics = all_metrics(
         measure(inputs, settings), settings.model_copy(update={"bootstrap": 2}), inputs.seed
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.measured import undefined_metrics
 from safeml.audits.perturbation.figures import (
     HEAT,
     corruption_table,
@@ -16,9 +17,9 @@ from safeml.audits.perturbation.figures import (
 )
 from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
 from safeml.audits.perturbation.metrics import all_metrics
-from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
+from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
-from safeml.stages.perturbation import PerturbationSettings
+from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
 from safeml.wording import counted, interval, limit_percent, percent
 
 # What a training set or a camera can do against each group.
@@ -36,6 +37,8 @@ REMEDIES = {
 
 def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     """Corrupt a sample of the test images at every severity, predict, and compare with the clean predictions."""
+    if min(inputs.test.images.shape[1:3]) < LEAST_SIDE:
+        return _too_small(inputs, settings)
     measured = measure(inputs, settings)
     metrics = all_metrics(measured, settings, inputs.seed)
     by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
@@ -86,6 +89,36 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
         provenance=Provenance(
             model=inputs.classifier.fingerprint,
             data=sample.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def _too_small(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
+    """Return a result whose metrics are undefined: the corruptions are not defined for so few pixels."""
+    height, width = inputs.test.images.shape[1:3]
+    reason = (
+        f"the images have {height} x {width} pixels, and the corruptions need sides of at least {LEAST_SIDE}"
+    )
+    return StageResult(
+        stage=PERTURBATION.name,
+        title=PERTURBATION.title,
+        tested="Nothing: the corruptions are not defined for images of this size.",
+        on_what=f"{inputs.test.name}: {counted(len(inputs.test), 'image')}.",
+        metrics=undefined_metrics(PERTURBATION.records(settings), reason, len(inputs.test)),
+        findings=[
+            Finding(
+                code="too-small",
+                severity="warning",
+                message=f"No corruption was measured: {reason}.",
+                remedy="Read the data at a larger size, or set enabled = false in [stages.perturbation].",
+            )
+        ],
+        not_tested=[Fact(label="Corruptions", value="not tested", detail=reason)],
+        provenance=Provenance(
+            model=inputs.classifier.fingerprint,
+            data=inputs.test.fingerprint,
             settings=settings.model_dump(mode="json"),
             seed=inputs.seed,
         ),
