@@ -191,7 +191,7 @@ def _paired_table(paired: list[PairedDifference]) -> Part:
             ]
         )
     labels = ["Accuracy", "First", "Second", "Loss, points", "Second run", "◂ worse · 0 · better ▸", "n, images", "Lost / won"]  # fmt: skip
-    return _table(labels, rows, (1, 2, 3, 6, 7), "gates")
+    return _table(labels, rows, (1, 2, 3, 6, 7), "paired")
 
 
 def points(value: float | None) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from safeml.report.write import write_report
+from safeml.store.files import read_run, read_times
 from tests.sample_run import hostile_run, sample_run
 
+SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
@@ -89,9 +91,20 @@ def test_no_page_is_wider_than_the_screen(report: Path, width: int, tmp_path: Pa
 def test_each_page_prints_on_six_sheets_at_most(report: Path, tmp_path: Path) -> None:
     """Names of thousands of characters may take more."""
     for page in sorted(report.glob("*.html")):
-        target = tmp_path / f"{page.stem}.pdf"
-        chromium(tmp_path, f"--print-to-pdf={target}", "--no-pdf-header-footer", f"file://{page}")
-        printed = target.read_bytes()
-        assert printed.startswith(b"%PDF")
-        sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
+        sheets = _sheets(page, tmp_path)
         assert 1 <= sheets <= (6 if report.name.startswith("sample") else 12), (page.name, sheets)
+
+
+@pytest.mark.parametrize("page", ["adversarial", "calibration", "performance", "perturbation"])
+def test_the_longest_pages_of_a_real_run_print_on_six_sheets_at_most(page: str, tmp_path: Path) -> None:
+    """The run of `make report`, drawn today: real stages have more rows and pictures than a made one."""
+    write_report(read_run(SAMPLE), tmp_path, read_times(SAMPLE))
+    assert _sheets(tmp_path / f"{page}.html", tmp_path) <= 6
+
+
+def _sheets(page: Path, folder: Path) -> int:
+    target = folder / f"{page.stem}.pdf"
+    chromium(folder, f"--print-to-pdf={target}", "--no-pdf-header-footer", f"file://{page}")
+    printed = target.read_bytes()
+    assert printed.startswith(b"%PDF")
+    return len(re.findall(rb"/Type\s*/Page\b", printed))
