@@ -1,0 +1,1 @@
+"""From a fake-quantized Keras model to files for TensorRT, TF-TRT and LiteRT, and the checks that need no GPU."""
