@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from safeml.quantization.layers import (
+from safeml.int8.layers import (
     ActivationQuantizer,
     QuantizedConv2D,
     QuantizedDense,
@@ -15,7 +15,7 @@ from safeml.quantization.layers import (
 )
 
 LAYERS = keras.layers
-QUANTIZED = {
+QUANTIZED: dict[Any, Any] = {
     LAYERS.Conv2D: QuantizedConv2D,
     LAYERS.DepthwiseConv2D: QuantizedDepthwiseConv2D,
     LAYERS.Dense: QuantizedDense,

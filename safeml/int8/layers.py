@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from safeml.quantization.fake import (
+from safeml.int8.fake import (
     ACTIVATION_CODES,
     SMALLEST_SCALE,
     WEIGHT_CODES,
@@ -61,21 +61,25 @@ class QuantizedKernel:
     `floor`: float32 [channels], the smallest largest weight of each channel, so that the bias stays inside int32.
     """
 
+    kernel: Any
+    floor: Any
     kernel_axis = -1
 
     def build(self, input_shape: Any) -> None:
         """Build the layer, and `floor`."""
         super().build(input_shape)  # type: ignore[misc]
         channels = self.kernel.shape[self.kernel_axis]
-        self.floor = self.add_weight(name="floor", shape=(channels,), initializer="zeros", trainable=False)
+        self.floor = self.add_weight(  # type: ignore[attr-defined]
+            name="floor", shape=(channels,), initializer="zeros", trainable=False
+        )
 
     def save_own_variables(self, store: Any) -> None:
         """Save `floor` with the kernel and the bias: those of Keras save their own two alone."""
-        keras.layers.Layer.save_own_variables(self, store)  # type: ignore[arg-type]
+        keras.layers.Layer.save_own_variables(self, store)
 
     def load_own_variables(self, store: Any) -> None:
         """Load what `save_own_variables` saved."""
-        keras.layers.Layer.load_own_variables(self, store)  # type: ignore[arg-type]
+        keras.layers.Layer.load_own_variables(self, store)
 
     def kernel_scale(self) -> Any:
         """float32 [channels]: the value of one code of each channel."""
