@@ -22,7 +22,7 @@ class PerformanceSettings(StageTable):
 
 
 RECORDS = (
-    Declared("clean_accuracy"),
+    Declared("clean_accuracy", paired=True),
     Declared("accuracy_by_sign", context="the same images as clean_accuracy"),
     Declared("clean_error", "down", context="1 minus clean_accuracy"),
     Declared("hazard_weighted_error", "down"),
