@@ -307,7 +307,7 @@ def _findings(
                 severity="info",
                 message="No cost rules are defined for these classes: every mistake costs 1, and the mean "
                 "cost equals the error rate.",
-                remedy="Configure a cost matrix.",
+                remedy="Set [hazard] costs to a CSV file with the cost of each confusion; `safeml list costs --csv` prints that of GTSRB.",
             )
         )
     return findings
