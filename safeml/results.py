@@ -242,6 +242,11 @@ class Series(Record):
 
 
 class Curve(Record):
+    """Lines over a common axis.
+
+    read_at: metric names with the x at which each lies on the main line, so that the limit of a gate can be drawn there.
+    """
+
     id: str
     title: str
     x_label: str
@@ -249,6 +254,7 @@ class Curve(Record):
     series: list[Series]
     percent: bool = False
     x_ticks: list[tuple[Finite, str]] = []
+    read_at: list[tuple[str, Finite]] = []
     caption: str = ""
     reading: list[str] = []
 

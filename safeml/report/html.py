@@ -109,7 +109,10 @@ def render_stage(
         else None,
         findings=rows.finding_rows(stage),
         next_steps=rows.next_steps(stage),
-        figures=[*map(figure_view, stage.figures), *([_ledger(stage.ledger)] if stage.ledger else [])],
+        figures=[
+            *(figure_view(figure, gates) for figure in stage.figures),
+            *([_ledger(stage.ledger)] if stage.ledger else []),
+        ],
         meaning=stage.meaning,
         limits=stage.limits,
         worst_cases=rows.gallery_view(stage.worst_cases)
