@@ -16,7 +16,7 @@ from safeml.settings.base import Settings
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
 # A slice name that ends with a colon is a prefix of names from the data.
-CLASSES, FAMILIES = "class:", "family:"
+CLASSES, FAMILIES, GROUPS = "class:", "family:", "group:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Head = Literal["classification", "regression"]

@@ -41,7 +41,7 @@ def test_the_defaults_that_init_writes_are_valid_settings(tmp_path: Path) -> Non
             {"gates": [{**GATE, "subject": "modle"}]},
             'the subject "modle", which no run measures; did you mean "model"?',
         ),
-        ({"gates": [{**GATE, "subject": "int8"}]}, "which no run measures; known are: model"),
+        ({"gates": [{**GATE, "subject": "int8"}]}, "which no run measures; known are: baseline, model"),
         ({"gates": [{**GATE, "op": "=>"}]}, "gates.0.op"),
         ({"gates": [{**GATE, "threshold": float("nan")}]}, "gates.0.threshold"),
         ({"gates": [{**GATE, "threshold": float("inf")}]}, "gates.0.threshold"),
