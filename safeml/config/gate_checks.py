@@ -22,6 +22,7 @@ from safeml.stages.base import Declared, Stage, losses
 SUBJECTS = [MODEL, BASELINE]
 # More images than any test set has: such a gate is a mistake and could never be decided.
 MOST_IMAGES = 1_000_000_000
+MOST_SLICES = 6
 
 
 def check_gates(
@@ -122,9 +123,12 @@ def _declared(entry: Gate | Accepted, rows: tuple[Declared, ...], here: str) -> 
 
 def _check_slice(entry: Gate | Accepted, row: Declared, here: str) -> None:
     if not any(_is_slice(entry.slice, pattern) for pattern in row.slices):
-        known = " or ".join(f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices)
+        known = [f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices]
+        shown = " or ".join(known[:MOST_SLICES])
+        if len(known) > MOST_SLICES:
+            shown += f" and {len(known) - MOST_SLICES} more, which `safeml list metrics` lists"
         raise ConfigError(
-            f"{here} {entry.metric}, but slice is {found(entry.slice)}; the metric is recorded for the slice {known}."
+            f"{here} {entry.metric}, but slice is {found(entry.slice)}; the metric is recorded for the slice {shown}."
         )
 
 
