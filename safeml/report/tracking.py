@@ -22,6 +22,12 @@ MISSING = "MLflow is not installed; install it with `python -m pip install 'safe
 # What MLflow accepts in a part of the name of a metric.
 OUTSIDE = re.compile(r"[^\w\-. :]", re.ASCII)
 LONGEST_NAME, LONGEST_TAG = 230, 500
+# No telemetry, and no tries for many minutes to reach a server that is away; the user's own values win.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 BATCH = 500  # MLflow takes at most 1,000 metrics in one call
 LISTED = re.compile(r"[0-9a-f]{64}  ([A-Za-z0-9_.-]+)")
 
@@ -41,9 +47,8 @@ def log_run(run: Run, folder: Path, uri: str, experiment: str) -> str:
     Raises ConfigError if MLflow is not installed or refuses the store, StageError if logging fails.
     """
     check_store(uri)
-    os.environ.setdefault(
-        "MLFLOW_DISABLE_TELEMETRY", "true"
-    )  # nothing leaves the machine but what the user asked for
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
     try:
         mlflow: Any = import_module("mlflow")
     except ModuleNotFoundError as error:
