@@ -9,9 +9,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from safeml.cli.main import app
 from safeml.comparison.baseline import LEVEL, compared_again
 from safeml.comparison.images import image_records
 from safeml.config.audit import parse_config
@@ -23,9 +21,8 @@ from safeml.stages import OWN, StageSettings
 from safeml.stages.base import losses
 from safeml.statistics import Clustering
 from safeml.statistics.noninferiority import paired_noninferiority
-from safeml.store.files import atomic_write, to_json
-from tests.sample_run import TIMES, run_of
-from tests.unit.test_comparison import TRACKS, N, adversarial, far, outcomes
+from tests.sample_run import run_of
+from tests.unit.test_comparison import TRACKS, N, adversarial, far, outcomes, safeml, write
 
 METRIC = "loss.clean_accuracy_attacked_sample"
 RELEASED = np.full(N, True)
@@ -129,17 +126,6 @@ def test_data_that_contradict_the_declared_largest_loss_are_no_pass() -> None:
 def test_a_baseline_that_proves_little_is_a_finding() -> None:
     _, stage, _ = decided(adversarial(RELEASED, FAR), adversarial(RELEASED, FAR))
     assert {finding.code for finding in stage.findings} == {"baseline-is-this-model", "baseline-did-not-pass"}
-
-
-def write(folder: Path, recorded: Run) -> Path:
-    folder.mkdir(parents=True)
-    atomic_write(folder / "results.json", to_json(recorded))
-    atomic_write(folder / "run.json", to_json(TIMES))
-    return folder
-
-
-def safeml(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_gate_command_measures_the_loss_and_every_view_carries_it(tmp_path: Path) -> None:
