@@ -56,7 +56,8 @@ def metrics_page() -> str:
         lines += ["| metric | better | range | slices | may a gate read it |", "|---|---|---|---|---|"]
         for row in records:
             slices = ", ".join(f"`{name}NAME`" if name.endswith(":") else f"`{name}`" for name in row.slices)
-            gate = f"no: {row.weak}" if row.weak else "yes"
+            requires = f", with `{row.requires}`" if row.requires else ""
+            gate = f"no: {row.weak}" if row.weak else f"yes{requires}"
             better = {"up": "higher", "down": "lower"}[row.direction]
             high = "unbounded" if row.high == float("inf") else f"{row.high:g}"
             lines.append(f"| `{row.name}` | {better} | {row.low:g} to {high} | {slices} | {gate} |")

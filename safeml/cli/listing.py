@@ -120,13 +120,14 @@ def _metrics(config: Path | None) -> Table:
 
 
 def _metric(stage: str, declared: Declared, condition: str) -> dict[str, str]:
+    requires = f", with {declared.requires}" if declared.requires else ""
     return {
         "stage": stage,
         "metric": declared.name,
         "better": {"up": "higher", "down": "lower"}[declared.direction],
         "range": f"{declared.low:g} to {declared.high:g}",
         "slices": ", ".join(f"{name}..." if name.endswith(":") else name for name in declared.slices),
-        "gate": f"no: {declared.weak}" if declared.weak else f"yes{condition}",
+        "gate": f"no: {declared.weak}" if declared.weak else f"yes{condition}{requires}",
     }
 
 

@@ -46,6 +46,7 @@ class Declared:
     context: why neither a gate of `safeml init` nor an alarm reads it, such as the metric that speaks for it; "" if one does.
     weakest_of: the prefix of the slices whose worst value it is, or "".
     least_signs: smaller slices are left out of the worst, unless all are smaller.
+    requires: the setting without which it is not recorded; "" if it always is.
     paired: the ledger of the stage has it image by image, so that its loss against a baseline can be measured.
     """
 
@@ -61,6 +62,7 @@ class Declared:
     weakest_of: str = ""
     least_signs: int = 0
     paired: bool = False
+    requires: str = ""
 
     @property
     def is_share(self) -> bool:

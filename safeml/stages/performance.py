@@ -40,8 +40,15 @@ RECORDS = (
     Declared("macro_f1", context="recall_worst_class has the weakest of its classes"),
     Declared("recall_worst_class", weakest_of=CLASSES),
     Declared("recall_worst_family", weakest_of=FAMILIES, least_signs=LEAST_FAMILY_SIGNS),
-    Declared("accuracy_worst_group", weakest_of=GROUPS, least_signs=LEAST_FAMILY_SIGNS),
-    Declared("accuracy", slices=(GROUPS,), context="accuracy_worst_group has the weakest group"),
+    Declared(
+        "accuracy_worst_group", weakest_of=GROUPS, least_signs=LEAST_FAMILY_SIGNS, requires="[data] groups"
+    ),
+    Declared(
+        "accuracy",
+        slices=(GROUPS,),
+        context="accuracy_worst_group has the weakest group",
+        requires="[data] groups",
+    ),
     Declared("recall", slices=(CLASSES, FAMILIES), context="recall_worst_class has the weakest class"),
 )
 
