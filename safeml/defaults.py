@@ -36,6 +36,7 @@ def new_config(
     train: str = "",
     valid: str = "",
     families: str = "",
+    groups: str = "",
     costs: str = "",
     gates: Sequence[Gate] | None = None,
     accepted: Sequence[Accepted] | None = None,
@@ -47,6 +48,7 @@ def new_config(
     data_keys: further keys of [data.test], such as label_order.
     train, valid: paths of the training and validation data.
     families, costs: paths of the tables of the classes.
+    groups: path of the table of the groups of the test images.
     gates, accepted: by default those of the stages.
     """
     quote = _quoted
@@ -64,7 +66,7 @@ def new_config(
         f"[model]\npath = {quote(model)}\n",
         "[model.input]           # the input contract; an incorrect value lowers accuracy without an error: use `safeml inspect`",
         _input_lines(contract or InputSettings()),
-        *([f"[data]\nfamilies = {quote(families)}\n"] if families else []),
+        *_tables_of_data({"families": families, "groups": groups}),
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
         _split_lines("train", train, kind, data_keys),
         _split_lines("valid", valid, kind, data_keys),
@@ -83,6 +85,12 @@ def new_config(
         )
     lines += [_accepted_lines(entry) for entry in entries]
     return "\n".join(lines)
+
+
+def _tables_of_data(files: Mapping[str, str]) -> list[str]:
+    """Return the table [data] with the files that are given, or nothing."""
+    lines = [f"{key} = {_quoted(path)}\n" for key, path in files.items() if path]
+    return ["[data]\n" + "".join(lines)] if lines else []
 
 
 def _split_lines(role: str, path: str, kind: str, keys: Mapping[str, object] | None) -> str:

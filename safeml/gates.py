@@ -30,7 +30,18 @@ from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
 from safeml.not_gated import not_gated
-from safeml.results import MODEL, Accepted, Gate, GateResult, GateStatus, Metric, Run, StageResult, Verdict
+from safeml.results import (
+    BASELINE,
+    MODEL,
+    Accepted,
+    Gate,
+    GateResult,
+    GateStatus,
+    Metric,
+    Run,
+    StageResult,
+    Verdict,
+)
 from safeml.verdict_text import Decided, is_count, stage_words, state_at, title_of, verdict_words
 from safeml.wording import counted, interval, limit_quantity, number, quantity
 
@@ -56,6 +67,7 @@ LEAST_LEVEL = 0.95
 # Ends and value are computed apart, so they may disagree by rounding.
 ROUNDING = 1e-9
 NOT_PROVEN = "Not proven: "
+NO_BASELINE = "no baseline was given; name the earlier run with --baseline"
 GROWING = (
     "Fix the number in advance: each further audit of a growing test set is one more chance of a false pass."
 )
@@ -192,6 +204,8 @@ def _waive(result: GateResult, today: date) -> GateResult:
 def _decide(stages: Sequence[StageResult], gate: Gate) -> GateResult:
     """The gate's state without its waiver."""
     of_subject = [stage for stage in stages if stage.subject == gate.subject]
+    if gate.subject == BASELINE and not of_subject:
+        return _unmeasured(gate, "skipped", NO_BASELINE)
     if gate.subject != MODEL and not of_subject:
         return _unmeasured(gate, "skipped", f"{gate.subject} was not audited")
     matching = [stage for stage in of_subject if stage.stage == gate.stage]

@@ -18,11 +18,12 @@ from safeml import gates as deciding
 from safeml import interruption, provenance
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.memory import InMemory
+from safeml.comparison.baseline import Candidate, baseline_stages
 from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
 from safeml.loosening import limits_of, loosened
-from safeml.results import Finding, Gate, Loosened, Resume, Run, RunTimes, StageResult
+from safeml.results import Finding, Gate, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
 from safeml.stages.base import Stage, load
@@ -70,7 +71,8 @@ def audit(
     folder is locked until `finish`, which may write into it, has returned.
     force: write into a folder with another run, or with other limits.
     accept_quick: the user accepts that the quick profile decides; without it such a run does not pass.
-    baseline: an earlier run; gates that are looser than its gates are recorded, as are those of the folder's earlier run.
+    baseline: an earlier run; gates with the subject "baseline" read the losses against it. Gates that are looser than its
+        gates are recorded, as are those of the folder's earlier run.
     only: the stages to measure, () for all; the others are read from the folder, or skipped.
     Raises ConfigError if the folder is in use, or holds another run or other limits.
     """
@@ -104,6 +106,8 @@ def audit(
             with_alarms(done[stage.name][0].result, stage.alarms(settings_of(config.stages, stage)))
             for stage in stages
         ]
+        candidate = Candidate(subject.identity, test_data_of(subject.data), results)
+        results += baseline_stages(baseline, candidate, config.gates, config.baseline.largest_loss)
         run = Run(
             safeml_version=__version__,
             title=config.title,

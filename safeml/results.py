@@ -8,6 +8,7 @@ it is never replaced by a number.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,10 @@ StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), AfterValid
 
 # What the numbers of a stage belong to: MODEL is the model file of the settings, as it was trained.
 MODEL = "model"
+# The losses of the model against the run that `--baseline` names, on the same images.
+BASELINE = "baseline"
+# The metric LOSS + name is how much of the metric `name` was lost.
+LOSS = "loss."
 SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
@@ -237,6 +242,11 @@ class Series(Record):
 
 
 class Curve(Record):
+    """Lines over a common axis.
+
+    read_at: metric names with the x at which each lies on the main line, so that the limit of a gate can be drawn there.
+    """
+
     id: str
     title: str
     x_label: str
@@ -244,6 +254,7 @@ class Curve(Record):
     series: list[Series]
     percent: bool = False
     x_ticks: list[tuple[Finite, str]] = []
+    read_at: list[tuple[str, Finite]] = []
     caption: str = ""
     reading: list[str] = []
 
@@ -751,6 +762,11 @@ class DataIdentity(Record):
     notes: list[str] = []
 
 
+def test_data_of(data: Sequence[DataIdentity]) -> DataIdentity | None:
+    """Return the data in the role "test"."""
+    return next((entry for entry in data if entry.role == "test"), None)
+
+
 class Run(Record):
     """Everything about one run that a second run of the same thing repeats to the byte.
 
@@ -789,7 +805,7 @@ class Run(Record):
     @property
     def test_data(self) -> DataIdentity | None:
         """The data that the verdict is computed on; None for a run of training alone."""
-        return next((entry for entry in self.data if entry.role == "test"), None)
+        return test_data_of(self.data)
 
 
 class Recomputed(Record):

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from safeml.config.audit import Config
 from safeml.config.recipe import Recipe
 from safeml.stages import OWN, tables
+from safeml.stages.base import losses
 
 DOCS = Path(__file__).parents[1] / "docs"
 FIELD = re.compile(r"^((?:\*?[a-z_]+\*?)(?:, [a-z_]+)*): (.*)$")
@@ -55,10 +56,27 @@ def metrics_page() -> str:
         lines += ["| metric | better | range | slices | may a gate read it |", "|---|---|---|---|---|"]
         for row in records:
             slices = ", ".join(f"`{name}NAME`" if name.endswith(":") else f"`{name}`" for name in row.slices)
-            gate = f"no: {row.weak}" if row.weak else "yes"
+            requires = f", with `{row.requires}`" if row.requires else ""
+            gate = f"no: {row.weak}" if row.weak else f"yes{requires}"
             better = {"up": "higher", "down": "lower"}[row.direction]
             high = "unbounded" if row.high == float("inf") else f"{row.high:g}"
             lines.append(f"| `{row.name}` | {better} | {row.low:g} to {high} | {slices} | {gate} |")
+    lines += [
+        "",
+        "## Losses against a baseline",
+        "",
+        'With `subject = "baseline"` a gate reads how much of a metric was lost against the run that `--baseline` names, on the same images:',
+        "-1 to 1, lower is better, positive is a loss.",
+        "",
+        "| stage | metric |",
+        "|---|---|",
+    ]
+    for stage in OWN:
+        lines += [
+            f"| `{stage.name}` | `{row.name}` |"
+            for row in losses(stage.records(stage.settings()))
+            if not row.weak
+        ]
     return "\n".join(lines) + "\n"
 
 

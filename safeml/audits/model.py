@@ -124,7 +124,7 @@ def _contract_findings(inputs: AuditInputs) -> list[Finding]:
                 code="contract-chosen-on-test",
                 severity="warning",
                 message=CHOSEN_HERE,
-                remedy="Run safeml inspect on other labelled images, such as validation images, or confirm with the author.",
+                remedy="Run `safeml inspect` on other labelled images, such as validation images, or confirm with the author.",
             )
         )
     elif contract.chosen_on:
@@ -144,7 +144,7 @@ def _contract_findings(inputs: AuditInputs) -> list[Finding]:
                 severity="warning",
                 message="The input contract was not measured: it was set by hand or is the default. An incorrect channel order "
                 "or range lowers the accuracy without an error message.",
-                remedy="Run safeml inspect on labelled images and compare the result.",
+                remedy="Run `safeml inspect` on labelled images and compare the result.",
             )
         )
     return findings

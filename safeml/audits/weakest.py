@@ -18,12 +18,23 @@ METHOD = (
 )
 
 
+def members(prefix: str, column: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images (bool [N]) of each value of a column (str [N]), as the prefix and the value."""
+    return {f"{prefix}{value}": column == value for value in sorted(set(column.tolist()))}
+
+
 def group_recall(
-    dataset: ImageDataset, hits: np.ndarray, member: np.ndarray, title: str, where: str, level: float = LEVEL
+    dataset: ImageDataset,
+    hits: np.ndarray,
+    member: np.ndarray,
+    title: str,
+    where: str,
+    level: float = LEVEL,
+    name: str = "recall",
 ) -> Metric:
     """Return the recall of the images in `member` (bool [N]) as the slice `where`; hits: bool [N], correctly classified."""
     return proportion_metric(
-        "recall",
+        name,
         title,
         hits[member],
         clustering=dataset.clustering.take(member),

@@ -29,7 +29,8 @@ ACCEPT_QUICK = typer.Option(
     "--accept-quick", help="Let the quick profile pass; without it, a quick run that would pass exits with 3."
 )
 BASELINE = typer.Option(
-    "--baseline", help="An earlier run (its folder or results.json); gates that are looser now are named."
+    "--baseline",
+    help='An earlier run (its folder or results.json): gates with subject = "baseline" are decided against it, and looser limits named.',
 )
 ONLY = typer.Option(
     "--only",

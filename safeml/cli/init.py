@@ -49,6 +49,10 @@ def init(
         ),
     ] = None,
     families: Annotated[str, typer.Option(help="A CSV file with the columns class and family.")] = "",
+    groups: Annotated[
+        str,
+        typer.Option(help="A CSV file with the column image and a column for each grouping, such as camera."),
+    ] = "",
     costs: Annotated[
         str, typer.Option(help="A CSV file with the columns true, predicted and cost (0 to 1).")
     ] = "",
@@ -66,7 +70,7 @@ def init(
     from safeml.store.files import atomic_write
 
     check_room(out, force)
-    given = [model, data, *filter(None, (train, valid, families, costs))]
+    given = [model, data, *filter(None, (train, valid, families, groups, costs))]
     check_name(*given)
     for path in given:
         check_there(path)
@@ -88,6 +92,7 @@ def init(
             train=beside(train),
             valid=beside(valid),
             families=beside(families),
+            groups=beside(groups),
             costs=beside(costs),
             gates=gates,
             accepted=accepted,

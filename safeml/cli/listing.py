@@ -16,6 +16,7 @@ from safeml.errors import ConfigError
 
 if TYPE_CHECKING:
     from safeml.settings.base import Settings
+    from safeml.stages.base import Declared
 
 Table = list[dict[str, str]]
 
@@ -105,24 +106,34 @@ def _attacks(config: Path | None) -> Table:
 
 def _metrics(config: Path | None) -> Table:
     from safeml.stages import STAGES, settings_of
+    from safeml.stages.base import losses
 
     table = _settings(config)
-    return [
-        {
-            "stage": row.name,
-            "metric": declared.name,
-            "better": {"up": "higher", "down": "lower"}[declared.direction],
-            "range": f"{declared.low:g} to {declared.high:g}",
-            "slices": ", ".join(f"{name}..." if name.endswith(":") else name for name in declared.slices),
-            "gate": "no: " + declared.weak if declared.weak else "yes",
-        }
-        for row in STAGES
-        for declared in row.records(settings_of(table, row))
+    records = [(row.name, row.records(settings_of(table, row))) for row in STAGES]
+    own = [_metric(name, declared, "") for name, rows in records for declared in rows]
+    lost = [
+        _metric(name, declared, ', with subject = "baseline"')
+        for name, rows in records
+        for declared in losses(rows)
     ]
+    return own + lost
+
+
+def _metric(stage: str, declared: Declared, condition: str) -> dict[str, str]:
+    requires = f", with {declared.requires}" if declared.requires else ""
+    return {
+        "stage": stage,
+        "metric": declared.name,
+        "better": {"up": "higher", "down": "lower"}[declared.direction],
+        "range": f"{declared.low:g} to {declared.high:g}",
+        "slices": ", ".join(f"{name}..." if name.endswith(":") else name for name in declared.slices),
+        "gate": f"no: {declared.weak}" if declared.weak else f"yes{condition}{requires}",
+    }
 
 
 def _gates(config: Path | None) -> Table:
     from safeml.defaults import GATES
+    from safeml.results import MODEL
 
     if config is None:
         gates = GATES
@@ -133,7 +144,7 @@ def _gates(config: Path | None) -> Table:
     return [
         {
             "gate": gate.id,
-            "stage": gate.stage,
+            "stage": gate.stage if gate.subject == MODEL else f"{gate.subject}.{gate.stage}",
             "metric": gate.metric,
             "slice": gate.slice,
             "limit": f"{gate.op} {gate.threshold:g}",

@@ -132,8 +132,10 @@ def _decided_again(
 ) -> Run:
     """Return the run with the verdict of today's rules, by the limits of `settings` or its own.
 
-    Limits that are looser than those of the run, or of the baseline, are recorded.
+    Limits that are looser than those of the run, or of the baseline, are recorded. With a baseline, the losses against it
+    replace the recorded ones.
     """
+    from safeml.comparison.baseline import compared_again
     from safeml.gates import decide_again
     from safeml.loosening import limits_of, loosened
 
@@ -141,8 +143,11 @@ def _decided_again(
     accepted = run.accepted if settings is None else list(settings.accepted)
     changes = loosened(limits_of(run), gates)
     if baseline is not None:
-        more = loosened(limits_of(recorded(baseline)), gates)
+        earlier = recorded(baseline)
+        more = loosened(limits_of(earlier), gates)
         changes += [change for change in more if change not in changes]
+        table = settings.baseline if settings is not None else None
+        run = compared_again(run, earlier, gates, table.largest_loss if table is not None else None)
     made = run.model_copy(
         update={
             "accept_quick": run.accept_quick or accept_quick,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from safeml.comparison.images import effort, image_records, is_full
 from safeml.comparison.limits import gate_changes, limit_changes, setting_changes
+from safeml.comparison.paired import paired_outcomes
 from safeml.comparison.records import LOOSENED, Comparison, PairedDifference, RunSummary, Side, Unpaired
 from safeml.errors import InputRefused
-from safeml.results import Metric, Run, RunTimes, StageResult
+from safeml.results import LOSS, Metric, Run, RunTimes, StageResult
 from safeml.statistics.clusters import Clustering
 from safeml.statistics.paired import flips, paired_difference_metric
 from safeml.wording import counted, limit_percent
@@ -116,45 +116,12 @@ def _differences(pair: _Pair) -> tuple[list[PairedDifference], dict[str, str]]:
     """Return the paired differences of a stage, and by metric the reason why there is none."""
     if pair.first is None or pair.second is None:
         return [], {}
-    before, after = image_records(pair.first), image_records(pair.second)
-    if before is None or after is None:
-        return [], {}
-    reasons = {**before.missing, **after.missing}
-    shared, rows, others = np.intersect1d(before.ids, after.ids, return_indices=True)
-    if not len(shared):
-        return [], dict.fromkeys(before.correct, "the runs measured no image in common")
-    differing = np.flatnonzero(before.classes[rows] != after.classes[others])
-    if len(differing):
-        raise InputRefused(
-            f"image {shared[differing[0]]} has another class in each run ({pair.either.stage}); the runs are not on the same labels."
-        )
-    clustering = before.clustering.take(rows)
-    found = []
-    for name, correct in before.correct.items():
-        if name not in after.correct:
-            reasons.setdefault(name, "only one run measured it")
-            continue
-        why = _other_attacks(pair.first, pair.second, name)
-        if why:
-            reasons[name] = why
-            continue
-        found.append(_difference(pair.either, name, correct[rows], after.correct[name][others], clustering))
-    return found, reasons
-
-
-def _other_attacks(first: StageResult, second: StageResult, name: str) -> str:
-    """Say why two robust accuracies were measured by attacks of different strength, or ""."""
-    if not name.startswith("robust_accuracy."):
-        return ""
-    before, after = effort(first), effort(second)
-    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    if keys:
-        return f"the attacks differ between the runs: {', '.join(keys)}"
-    return (
-        ""
-        if is_full(first, name) == is_full(second, name)
-        else "only one run attacked with the full ensemble"
-    )
+    pairs = paired_outcomes(pair.first, pair.second)
+    differences = [
+        _difference(pair.either, name, before, after, pairs.clustering)
+        for name, (before, after) in pairs.outcomes.items()
+    ]
+    return differences, pairs.reasons
 
 
 def _difference(
@@ -163,7 +130,7 @@ def _difference(
     title = next(metric.title for metric in stage.metrics if metric.name == name)
     lost, won = flips(name, before, after)
     metric = paired_difference_metric(
-        f"loss.{name}", f"Loss of: {title}", before, after, clustering=clustering
+        f"{LOSS}{name}", f"Loss of: {title}", before, after, clustering=clustering
     )
     return PairedDifference(
         stage=stage.stage,

@@ -10,6 +10,7 @@ from pydantic import Field
 from safeml.config.gate_checks import check_accepted, check_gates
 from safeml.results import Accepted, Gate
 from safeml.settings.base import PathText, Settings, validated
+from safeml.settings.baseline import BaselineSettings
 from safeml.settings.data import DataRoles
 from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
@@ -42,6 +43,7 @@ class Config(Settings):
     hazard: HazardSettings = HazardSettings()
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
+    baseline: BaselineSettings = BaselineSettings()
     gates: tuple[Gate, ...] = ()
     accepted: tuple[Accepted, ...] = ()
 

@@ -12,16 +12,17 @@ from datetime import date
 from typing import Any
 
 from safeml.errors import ConfigError
-from safeml.results import MODEL, Accepted, Gate
+from safeml.results import BASELINE, MODEL, Accepted, Gate
 from safeml.settings.base import Settings
 from safeml.settings.errors import found, suggest
 from safeml.stages import STAGES, settings_of
-from safeml.stages.base import Declared, Stage
+from safeml.stages.base import Declared, Stage, losses
 
-# The subjects that a run measures.
-SUBJECTS = [MODEL]
+# The subjects that a run measures: the model, and its losses against a baseline.
+SUBJECTS = [MODEL, BASELINE]
 # More images than any test set has: such a gate is a mistake and could never be decided.
 MOST_IMAGES = 1_000_000_000
+MOST_SLICES = 6
 
 
 def check_gates(
@@ -49,7 +50,8 @@ def check_gates(
             raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
         if gate.waiver is not None and not _is_date(gate.waiver.until):
             raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, which is not a valid date.")
-        _check_on(gate, _row(gate, records[gate.stage], here), here)
+        declared = records[gate.stage] if gate.subject == MODEL else losses(records[gate.stage])
+        _check_on(gate, _row(gate, declared, here), here)
     _check_together(gates, where)
 
 
@@ -105,7 +107,9 @@ def _declared(entry: Gate | Accepted, rows: tuple[Declared, ...], here: str) -> 
     """Return the declared metric of an entry, by name and slice. here: begins each sentence."""
     names = [row.name for row in rows]
     if not names:
-        raise ConfigError(f"{here} {found(entry.metric)}; the stage {entry.stage} records no metrics.")
+        of_baseline = isinstance(entry, Gate) and entry.subject == BASELINE
+        what = "no metric image by image" if of_baseline else "no metrics"
+        raise ConfigError(f"{here} {found(entry.metric)}; the stage {entry.stage} records {what}.")
     if entry.metric not in names:
         raise ConfigError(
             f"{here} {found(entry.metric)}, which the stage {entry.stage} does not record under these settings"
@@ -119,9 +123,12 @@ def _declared(entry: Gate | Accepted, rows: tuple[Declared, ...], here: str) -> 
 
 def _check_slice(entry: Gate | Accepted, row: Declared, here: str) -> None:
     if not any(_is_slice(entry.slice, pattern) for pattern in row.slices):
-        known = " or ".join(f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices)
+        known = [f"{s}NAME" if s.endswith(":") else f'"{s}"' for s in row.slices]
+        shown = " or ".join(known[:MOST_SLICES])
+        if len(known) > MOST_SLICES:
+            shown += f" and {len(known) - MOST_SLICES} more, which `safeml list metrics` lists"
         raise ConfigError(
-            f"{here} {entry.metric}, but slice is {found(entry.slice)}; the metric is recorded for the slice {known}."
+            f"{here} {entry.metric}, but slice is {found(entry.slice)}; the metric is recorded for the slice {shown}."
         )
 
 

@@ -27,6 +27,7 @@ class ImageDataset:
     original_size: int32 [N, 2] or None; height and width in pixels before resizing to H x W.
     groups: group column name -> str [N].
     ids: int64 [N]; the number of each image in its source, which a subset preserves.
+    files: object [N] or None; the path of each image in the data folder, with slashes.
     costs: float64 [K, K] in 0..1 or None; the user's cost of predicting class j for class i.
     notes: what a reader must know of how the files were read, one sentence each, with counts.
     """
@@ -41,6 +42,7 @@ class ImageDataset:
     original_size: np.ndarray | None = None
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     ids: np.ndarray | None = None
+    files: np.ndarray | None = None
     costs: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
@@ -75,6 +77,7 @@ class ImageDataset:
             "boxes": self.boxes,
             "original_size": self.original_size,
             "ids": self.ids,
+            "files": self.files,
         }
         for column, values in {**columns, **self.groups}.items():
             if values is not None and len(values) != len(images):
@@ -132,6 +135,7 @@ class ImageDataset:
             original_size=pick(self.original_size),
             groups={column: values[indices] for column, values in self.groups.items()},
             ids=pick(self.ids),
+            files=pick(self.files),
         )
 
     def only(self, classes: tuple[str | int, ...]) -> ImageDataset:

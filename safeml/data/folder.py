@@ -74,9 +74,11 @@ def load(
         root, {name: len(files) for name, files in files_of.items()}, known, label_order
     )
     paths: list[Path] = []
+    names_of: list[str] = []
     labels: list[int] = []
     for folder in sorted(files_of, key=lambda folder: labels_of[folder]):
-        paths += files_of[folder]
+        paths += files_of[folder].values()
+        names_of += files_of[folder]
         labels += [labels_of[folder]] * len(files_of[folder])
     check_room(len(paths), size)
     kept = _readable(root, paths, max_refused) if max_refused else range(len(paths))
@@ -97,6 +99,7 @@ def load(
         frames_per_sign=frames_per_sign,
         original_size=pixels.original_size,
         ids=np.array(kept, np.int64),
+        files=np.array([names_of[index] for index in kept], object),
         notes=(*known.notes, *pixels.notes, *notes),
     )
 
@@ -155,9 +158,9 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) <= 9
 
 
-def _files_of(root: Path, folders: list[Path]) -> dict[str, list[Path]]:
-    """Return the files of each folder name in the order of their names, links resolved and inside `root`."""
-    files_of: dict[str, list[Path]] = {}
+def _files_of(root: Path, folders: list[Path]) -> dict[str, dict[str, Path]]:
+    """Return the files of each folder name in the order of their names, by path in `root`; links resolved and inside it."""
+    files_of: dict[str, dict[str, Path]] = {}
     for folder in folders:
         entries = [entry for entry in sorted(folder.iterdir()) if not _is_system(entry)]
         inner = next((entry for entry in entries if entry.is_dir()), None)
@@ -167,7 +170,8 @@ def _files_of(root: Path, folders: list[Path]) -> dict[str, list[Path]]:
                 f"give {folder} as the data."
             )
         images = [entry for entry in entries if entry.suffix.lower() not in _NOTES]
-        files_of[folder.name] = [resolve_inside(root, str(entry.relative_to(root))) for entry in images]
+        within = [entry.relative_to(root) for entry in images]
+        files_of[folder.name] = {path.as_posix(): resolve_inside(root, str(path)) for path in within}
     return files_of
 
 

@@ -19,6 +19,8 @@ THIRDS: dict[str, tuple[str, str, str]] = {
     "contrast": ("low", "normal", "high"),
     "blur": ("blurred", "normal", "sharp"),
 }
+# The columns that are derived from pixels and classes; all others are the user's.
+DERIVED = (*THIRDS, "size", "family")
 SMALL_BELOW = 32
 LARGE_ABOVE = 64
 _BLOCK_PIXELS = 1 << 22  # at a time, to bound memory

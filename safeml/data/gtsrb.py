@@ -11,6 +11,7 @@ sign recognition", Neural Networks 32 (2012). Tracks of the test images are not 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def _read(
         boxes=boxes,
         original_size=pixels.original_size,
         ids=_file_numbers(listed) if test else None,
+        files=np.array([os.path.relpath(item.path, root.resolve()) for item in listed], object),
         notes=pixels.notes,
     )
 

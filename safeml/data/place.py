@@ -12,6 +12,7 @@ import numpy as np
 
 from safeml.data.class_tables import read_costs, read_families
 from safeml.data.dataset import ImageDataset
+from safeml.data.group_table import with_groups
 from safeml.data.groups import add_pixel_groups
 from safeml.data.load import load_dataset
 from safeml.errors import ConfigError, InputRefused
@@ -42,11 +43,13 @@ class Place:
         return add_pixel_groups(self.plain(settings))
 
     def test(self, roles: DataRoles, hazard: HazardSettings) -> ImageDataset:
-        """Load the test data, with the families and costs of its classes where they are configured."""
+        """Load the test data, with the groups of its images and the families and costs of its classes where they are configured."""
         data = self.data(roles.test)
         if roles.families:
             families = read_families(self.file(roles.families, "data.families"), data.class_names)
             data = replace(data, groups={**data.groups, "family": np.array(families)[data.labels]})
+        if roles.groups:
+            data = with_groups(data, self.file(roles.groups, "data.groups"))
         if hazard.costs:
             data = replace(data, costs=read_costs(self.file(hazard.costs, "hazard.costs"), data.class_names))
         return data

@@ -151,13 +151,15 @@ class BestCase:
         return self._results[key]
 
     def signs(self, stage: Stage[Any], group: str) -> Signs:
-        """Return the sign tracks that a stage measures on; group: `class:NAME` or `family:NAME`, or "" for all."""
+        """Return the sign tracks that a stage measures on; group: `class:NAME`, `family:NAME`, `group:COLUMN=VALUE`, or "" for all."""
         images = self.data.images_of(stage)
         assert images is not None
         kind, _, name = group.partition(":")
         if kind == "class":
             return signs_of(images, images.labels == images.class_names.index(name))
-        return signs_of(images, images.groups["family"] == name if kind == "family" else ~none_of(images))
+        if kind == "group":
+            kind, _, name = name.partition("=")
+        return signs_of(images, images.groups[kind] == name if kind in images.groups else ~none_of(images))
 
     def _or_error(self, stage: Stage[Any]) -> StageResult:
         """Return the stage, or its error, as the pipeline records it."""

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from safeml.comparison.baseline import LEVEL
 from safeml.errors import ExitCode
 from safeml.gates import decide
 from safeml.planning.base import Allowed, GatePlan, GateState
 from safeml.planning.best_case import BestCase
 from safeml.planning.words import gate_words
-from safeml.results import Gate, GateResult, Metric, StageResult
+from safeml.results import BASELINE, Gate, GateResult, Metric, StageResult
 from safeml.stages import STAGES, settings_of
 from safeml.statistics.bootstrap import NO_VARIATION
+from safeml.statistics.clusters import clusters_of
+from safeml.statistics.noninferiority import signs_for_identical_models
+from safeml.wording import counted, number
 
 ROWS = {stage.name: stage for stage in STAGES}
 STATES: dict[str, GateState] = {
@@ -36,9 +40,11 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     known = [gate for gate in gates if (gate.subject, gate.stage) in ran]
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
     plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
-    sure = [plan.gate for plan in plans if plan.state != "depends"]
+    sure = [plan.gate for plan in plans if plan.state != "depends" and plan.gate.subject != BASELINE]
     accepted = best.data.config.accepted
-    return plans, decide(stages, sure, today, accepted=accepted).exit_code if sure else int(ExitCode.PASSED)
+    code = decide(stages, sure, today, accepted=accepted).exit_code if sure else int(ExitCode.PASSED)
+    open_loss = any(plan.state == "not_provable" and plan.gate.subject == BASELINE for plan in plans)
+    return plans, int(ExitCode.NOT_PROVEN) if open_loss and code == ExitCode.PASSED else code
 
 
 def _depends(result: GateResult) -> bool:
@@ -50,6 +56,8 @@ def _depends(result: GateResult) -> bool:
 def _plan(
     best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
 ) -> GatePlan:
+    if gate.subject == BASELINE:
+        return _against_baseline(best, gate)
     group = _weakest(best, gate, stages) or (gate.slice if ":" in gate.slice else "")
     if result is None or _depends(result):
         return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
@@ -60,6 +68,30 @@ def _plan(
         needs = round(metric.signs) + result.needs_signs
     message = gate_words(state, gate, result, allowed, needs, group, best.is_model_free(gate.stage))
     return GatePlan(gate=gate, state=state, message=message, best=metric, needs_signs=needs, allowed=allowed)
+
+
+def _against_baseline(best: BestCase, gate: Gate) -> GatePlan:
+    """Plan a loss against a baseline: two models that agree on every image need enough sign tracks."""
+    images = best.data.images_of(ROWS[gate.stage])
+    clusters = None if images is None else clusters_of(gate.metric, len(images), images.clustering)
+    if clusters is None or not clusters.signs:
+        words = "Depends on the baseline; without sign tracks or frames_per_sign it cannot be proven."
+        return GatePlan(gate=gate, state="not_provable", message=words)
+    if gate.threshold <= 0:
+        words = "Depends on the baseline; the model must be better than it."
+        return GatePlan(gate=gate, state="depends", message=words)
+    least = signs_for_identical_models(gate.threshold, best.data.config.baseline.largest_loss, LEVEL)
+    enough = clusters.signs >= least
+    words = (
+        f"Depends on the baseline; models that agree on every image need {counted(least, 'sign track')}, and these images "
+        f"have {number(round(clusters.signs))}."
+    )
+    return GatePlan(
+        gate=gate,
+        state="depends" if enough else "not_provable",
+        message=words,
+        needs_signs=None if enough else least,
+    )
 
 
 def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:

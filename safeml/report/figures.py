@@ -5,8 +5,9 @@ To add a kind: a record in the `Figure` union of results.py, a chart file, a row
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from safeml.results import (
     DotPlot,
     Figure,
     Gallery,
+    GateResult,
     Grid,
     Matrix,
     Record,
@@ -67,21 +69,37 @@ DRAW: dict[type[Record], Chart | Block] = {
 }
 
 
-def figure_view(figure: Figure) -> dict[str, Any]:
-    """The figure for the stage page: a block of HTML, or the picture at both widths with its reading and numbers."""
+def figure_view(figure: Figure, gates: Sequence[GateResult] = ()) -> dict[str, Any]:
+    """The figure for the stage page: a block of HTML, or the picture at both widths with its reading and numbers.
+
+    gates: of the stage; their limits are drawn on a curve that their metrics lie on.
+    """
     shown = DRAW[type(figure)]
     view: dict[str, Any] = {"title": figure.title, "folded": isinstance(figure, Table) and figure.fold}
     if isinstance(shown, Block):
         return {**view, "macro": shown.macro, "block": shown.view(figure)}
+    draw = shown.draw
+    if isinstance(figure, Curve):
+        draw = partial(curve.draw_curve, limits=limits_on(figure, gates))
     reading = [*getattr(figure, "reading", []), *([figure.caption] if figure.caption else [])]
     return {
         **view,
         "macro": "",
-        "wide": shown.draw(figure, WIDE),
-        "narrow": shown.draw(figure, NARROW),
+        "wide": draw(figure, WIDE),
+        "narrow": draw(figure, NARROW),
         "reading": reading,
         "numbers": shown.numbers(figure) if shown.numbers else None,
     }
+
+
+def limits_on(figure: Curve, gates: Sequence[GateResult]) -> list[curve.Limit]:
+    """Return the limits of the gates whose metrics lie on the main line of a curve."""
+    at = dict(figure.read_at)
+    return [
+        curve.Limit(at[result.gate.metric], result.gate.threshold)
+        for result in gates
+        if result.gate.metric in at and result.gate.slice == "all"
+    ]
 
 
 def draw_card(figure: Figure | None) -> Markup:

@@ -7,7 +7,7 @@ from typing import Any
 from safeml.report import rows
 from safeml.report.figures import draw_card, figure_view
 from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
-from safeml.report.page import page_of, render_page, title_of_page
+from safeml.report.page import page_of, render_page, title_of_page, titles_of
 from safeml.report.states import (
     VERDICT_STATES,
     counts,
@@ -32,7 +32,7 @@ ALWAYS_UNTESTED = (
 
 def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
     """The page with the verdict."""
-    titles = {stage.stage: stage.title for stage in run.stages}
+    titles = titles_of(run)
     gates = run.verdict.gates
     state = VERDICT_STATES[run.verdict.status]
     noted = [entry for entry in run.verdict.ungated if entry.state != "noted"]
@@ -53,9 +53,13 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
         gate_count=counted(len(gates), "gate"),
         strip=[{"state": state, "count": count} for state, count in strip],
         identity=identity(run, times),
-        gates=[rows.gate_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in gates],
+        gates=[
+            rows.gate_row(result, titles.get((result.gate.subject, result.gate.stage), result.gate.stage))
+            for result in gates
+        ],
         ungated=[
-            rows.ungated_row(entry, titles.get(entry.stage, entry.stage)) for entry in run.verdict.ungated
+            rows.ungated_row(entry, titles.get((entry.subject, entry.stage), entry.stage))
+            for entry in run.verdict.ungated
         ],
         loosened=rows.loosened_table(run.loosened) if run.loosened else None,
         not_tested=_not_tested(run),
@@ -105,7 +109,10 @@ def render_stage(
         else None,
         findings=rows.finding_rows(stage),
         next_steps=rows.next_steps(stage),
-        figures=[*map(figure_view, stage.figures), *([_ledger(stage.ledger)] if stage.ledger else [])],
+        figures=[
+            *(figure_view(figure, gates) for figure in stage.figures),
+            *([_ledger(stage.ledger)] if stage.ledger else []),
+        ],
         meaning=stage.meaning,
         limits=stage.limits,
         worst_cases=rows.gallery_view(stage.worst_cases)

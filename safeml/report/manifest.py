@@ -82,7 +82,7 @@ def manifest(run: Run, times: RunTimes | None) -> list[Fact]:
             Fact(
                 label="Duration",
                 value=total,
-                detail=stage_seconds(times, [stage.stage for stage in run.stages]),
+                detail=stage_seconds(times, list(dict.fromkeys(stage.stage for stage in run.stages))),
             )
         )
         facts += taken_over(times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from safeml.report.page import titles_of
 from safeml.report.rows import gate_row
 from safeml.report.states import LOOSER, UNGATED_STATES
 from safeml.report.text import LONGEST_NAME, LONGEST_TEXT, short_hash, visible
@@ -24,7 +25,7 @@ SPECIAL = re.compile(
 
 def summary(run: Run) -> str:
     """Return verdict, sentence, gates worst first, what no gate reads, looser limits, and what was not tested; every user's string escaped."""
-    titles = {stage.stage: stage.title for stage in run.stages}
+    titles = titles_of(run)
     test = run.test_data
     data = (
         f"data {_escape(test.name)} ({_escape(short_hash(test.fingerprint))})"
@@ -42,7 +43,10 @@ def summary(run: Run) -> str:
         "",
         "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
         "|---|---|---:|---:|---:|---:|---:|",
-        *(_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in run.verdict.gates),
+        *(
+            _row(result, titles.get((result.gate.subject, result.gate.stage), result.gate.stage))
+            for result in run.verdict.gates
+        ),
     ]
     for heading, entries in (
         ("Measured, not gated", [(UNGATED_STATES[e.state].word, e.message) for e in run.verdict.ungated]),

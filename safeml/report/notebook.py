@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safeml.report.page import render_page
+from safeml.report.page import render_page, titles_of
 from safeml.report.rows import gate_row
 from safeml.report.states import VERDICT_STATES
 from safeml.report.text import short_hash
@@ -12,7 +12,7 @@ from safeml.wording import counted
 
 def verdict_card(run: Run) -> str:
     """Return the verdict, its gates worst first, and what they belong to."""
-    titles = {stage.stage: stage.title for stage in run.stages}
+    titles = titles_of(run)
     verdict, test = run.verdict, run.test_data
     data = f"{test.name}, {counted(test.images, 'image')}" if test else "no test data"
     return render_page(
@@ -27,7 +27,8 @@ def verdict_card(run: Run) -> str:
         sentence=verdict.sentence,
         detail=verdict.detail,
         gates=[
-            gate_row(result, titles.get(result.gate.stage, result.gate.stage)) for result in verdict.gates
+            gate_row(result, titles.get((result.gate.subject, result.gate.stage), result.gate.stage))
+            for result in verdict.gates
         ],
         model=f"{run.model.name}, sha256 {short_hash(run.model.fingerprint)}",
         data=data,

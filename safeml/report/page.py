@@ -124,6 +124,11 @@ def title_of_page(stage: StageResult) -> str:
     return stage.title if stage.subject == MODEL else f"{stage.title} ({stage.subject})"
 
 
+def titles_of(run: Run) -> dict[tuple[str, str], str]:
+    """Return the title of each stage by subject and name."""
+    return {(stage.subject, stage.stage): stage.title for stage in run.stages}
+
+
 def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
     state = stage_state(run, stage)
     return {

@@ -94,9 +94,12 @@ class DataRoles(Settings):
     """The test data of the verdict, and training and validation data (for leakage).
 
     families: CSV file with the columns class and family; empty: the families of GTSRB where all classes are its signs.
+    groups: CSV file with the column image (path in the data folder, or number of the image) and a column for each grouping
+        of the test images, such as condition, site or camera.
     """
 
     test: DataSettings
     train: DataSettings | None = None
     valid: DataSettings | None = None
     families: PathText = ""
+    groups: PathText = ""

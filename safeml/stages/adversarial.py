@@ -124,7 +124,7 @@ def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
     weak, main = _weak_attacks(settings), settings.main.label
     alarmed = _alarmed(settings)
     rows = [
-        Declared("clean_accuracy_attacked_sample", context="clean_accuracy has all images"),
+        Declared("clean_accuracy_attacked_sample", context="clean_accuracy has all images", paired=True),
         Declared(
             f"attack_success_rate.{main}",
             "down",
@@ -139,7 +139,7 @@ def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
         name = f"robust_accuracy.{threat.label}"
         weaker = weak if settings.is_full(threat) else PARTLY.format(threat.label)
         context = "" if threat in alarmed else "another threat of its norm speaks for it"
-        rows.append(Declared(name, weak=weaker, context=context))
+        rows.append(Declared(name, weak=weaker, context=context, paired=True))
         rows += [
             Declared(f"{name}.{attack}", weak=ALONE.format(name), context=ALONE.format(name))
             for attack in settings.attacks

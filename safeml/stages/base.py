@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
 
-from safeml.results import Alarm, Gate
+from safeml.results import LOSS, Alarm, Gate
 from safeml.settings.base import Settings
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
 # A slice name that ends with a colon is a prefix of names from the data.
-CLASSES, FAMILIES = "class:", "family:"
+CLASSES, FAMILIES, GROUPS = "class:", "family:", "group:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Head = Literal["classification", "regression"]
@@ -46,6 +46,8 @@ class Declared:
     context: why neither a gate of `safeml init` nor an alarm reads it, such as the metric that speaks for it; "" if one does.
     weakest_of: the prefix of the slices whose worst value it is, or "".
     least_signs: smaller slices are left out of the worst, unless all are smaller.
+    requires: the setting without which it is not recorded; "" if it always is.
+    paired: the ledger of the stage has it image by image, so that its loss against a baseline can be measured.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Declared:
     context: str = ""
     weakest_of: str = ""
     least_signs: int = 0
+    paired: bool = False
+    requires: str = ""
 
     @property
     def is_share(self) -> bool:
@@ -69,6 +73,13 @@ class Declared:
 def count(name: str, slices: tuple[str, ...] = ("all",), weak: str = "", context: str = "") -> Declared:
     """Declare a complete count; lower is better."""
     return Declared(name, "down", 0.0, math.inf, slices, counted=True, whole=True, weak=weak, context=context)
+
+
+def losses(records: tuple[Declared, ...]) -> tuple[Declared, ...]:
+    """Declare the loss against a baseline of each metric that a stage records image by image, -1 to 1."""
+    return tuple(
+        Declared(f"{LOSS}{row.name}", "down", -1.0, 1.0, weak=row.weak) for row in records if row.paired
+    )
 
 
 S = TypeVar("S", bound=StageTable)

@@ -6,7 +6,17 @@ from pydantic import Field
 
 from safeml.data.signs import FAMILY_OF
 from safeml.results import Alarm, Gate
-from safeml.stages.base import CLASSES, FAMILIES, HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
+from safeml.stages.base import (
+    CLASSES,
+    FAMILIES,
+    GROUPS,
+    HALF,
+    NO_AUTHORITY,
+    Declared,
+    Stage,
+    StageTable,
+    at_most,
+)
 
 # The fewest sign tracks whose lower end reaches the default limit of 0.90 if all are classified correctly: 0.025^(1/36) = 0.903.
 LEAST_FAMILY_SIGNS = 36
@@ -22,7 +32,7 @@ class PerformanceSettings(StageTable):
 
 
 RECORDS = (
-    Declared("clean_accuracy"),
+    Declared("clean_accuracy", paired=True),
     Declared("accuracy_by_sign", context="the same images as clean_accuracy"),
     Declared("clean_error", "down", context="1 minus clean_accuracy"),
     Declared("hazard_weighted_error", "down"),
@@ -30,6 +40,15 @@ RECORDS = (
     Declared("macro_f1", context="recall_worst_class has the weakest of its classes"),
     Declared("recall_worst_class", weakest_of=CLASSES),
     Declared("recall_worst_family", weakest_of=FAMILIES, least_signs=LEAST_FAMILY_SIGNS),
+    Declared(
+        "accuracy_worst_group", weakest_of=GROUPS, least_signs=LEAST_FAMILY_SIGNS, requires="[data] groups"
+    ),
+    Declared(
+        "accuracy",
+        slices=(GROUPS,),
+        context="accuracy_worst_group has the weakest group",
+        requires="[data] groups",
+    ),
     Declared("recall", slices=(CLASSES, FAMILIES), context="recall_worst_class has the weakest class"),
 )
 
@@ -38,6 +57,11 @@ ALARMS = (
         metric="recall_worst_class",
         level=HALF,
         sentence="The model does not recognise most images of its weakest class.",
+    ),
+    Alarm(
+        metric="accuracy_worst_group",
+        level=HALF,
+        sentence="The model misclassifies most images of its weakest group.",
     ),
 )
 

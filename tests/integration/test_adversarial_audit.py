@@ -105,6 +105,10 @@ def test_the_figures_say_what_the_metrics_say(oracle):
     at = dict(zip(main.x, main.y, strict=True))
     assert [at[0.0], *(at[threat.epsilon] for threat in THREATS)] == [1, 1, 1, 0]
     assert all(left == (1 if epsilon < EPSILON else 0) for epsilon, left in at.items())
+    for series in curve.series:
+        if series.role == "context":
+            assert series.x == main.x
+            assert all(attack >= worst for attack, worst in zip(series.y, main.y, strict=True))
     rows = {row[0]: row for row in table(oracle, "attacks").rows}
     assert list(rows) == ["FGSM", "PGD", "FMN", "APGD-CE", "APGD-T", "Square", "worst case"]
     assert rows["FGSM"][2:] == [1, 1, 0]

@@ -1,7 +1,9 @@
-"""From somebody's own model to a verdict, as the README describes it, on a data set that has nothing to do with traffic signs."""
+"""From somebody's own model to a verdict, as the README and docs/tutorial.md describe it, on a data set that has nothing to do with traffic signs."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,13 +57,28 @@ def safeml(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
+# The commands of the tutorial that take a while, run once.
+INIT = "init --model good.keras --data test --train train --frames-per-sign 1"
+AUDIT = "audit --profile quick --accept-quick --out run"
+POOR = "audit --model poor.keras --only performance --out poor"
+
+
 @pytest.fixture(scope="module")
-def audited(project: Path) -> subprocess.CompletedProcess[str]:
-    """`safeml init`, then an audit of the good model into `run`; nothing in the settings is edited."""
-    data = ("--data", "test", "--train", "train", "--frames-per-sign", "1")
-    made = safeml(project, "init", "--model", "good.keras", *data)
+def ran(project: Path) -> dict[str, subprocess.CompletedProcess[str]]:
+    """`safeml init`, an audit of the good model into `run`, nothing in the settings edited; and one of the poor model."""
+    made = safeml(project, *INIT.split())
     assert made.returncode == 0, made.stderr
-    return safeml(project, "audit", "--profile", "quick", "--accept-quick", "--out", "run")
+    done = {INIT: made}
+    for command in (AUDIT, POOR):
+        done[command] = safeml(project, *command.split())
+    text = (project / "safeml.toml").read_text()
+    (project / "signed.toml").write_text(text.replace('owner = ""', 'owner = "A. Engineer"'))
+    return done
+
+
+@pytest.fixture(scope="module")
+def audited(ran: dict[str, subprocess.CompletedProcess[str]]) -> subprocess.CompletedProcess[str]:
+    return ran[AUDIT]
 
 
 def test_nobody_signed_so_it_is_not_proven(project: Path, audited: subprocess.CompletedProcess[str]) -> None:
@@ -75,8 +92,6 @@ def test_nobody_signed_so_it_is_not_proven(project: Path, audited: subprocess.Co
 def test_with_an_owner_the_same_evidence_passes(
     project: Path, audited: subprocess.CompletedProcess[str]
 ) -> None:
-    text = (project / "safeml.toml").read_text()
-    (project / "signed.toml").write_text(text.replace('owner = ""', 'owner = "A. Engineer"'))
     done = safeml(project, "gate", "run", "--config", "signed.toml")
     assert done.returncode == 0, done.stdout
     assert "Accepted without a gate by A. Engineer" in done.stdout
@@ -84,9 +99,35 @@ def test_with_an_owner_the_same_evidence_passes(
 
 
 def test_a_model_that_was_never_trained_fails_though_evidence_is_missing(
-    project: Path, audited: subprocess.CompletedProcess[str]
+    ran: dict[str, subprocess.CompletedProcess[str]],
 ) -> None:
-    done = safeml(project, "audit", "--model", "poor.keras", "--only", "performance", "--out", "poor")
+    done = ran[POOR]
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILED (exit code 1)" in done.stdout
     assert "evidence is missing" in done.stdout
+
+
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```console\n\$ safeml ([^\n]*)\n(.*?)```", TUTORIAL, re.DOTALL)
+
+
+def plain(text: str) -> str:
+    """Return a text without the differences between machines: the digits of numbers, narrow spaces and line widths."""
+    return re.sub(r"\d[\d.,]*", "0", " ".join(text.replace("\u202f", " ").split()))
+
+
+@pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command.split()[0] for command, _ in BLOCKS])
+def test_the_tutorial_shows_what_the_commands_print(
+    command: str, shown: str, project: Path, ran: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    done = ran.get(command) or safeml(project, *shlex.split(command))
+    printed = plain(done.stdout)
+    for line in shown.splitlines():
+        at = -1
+        for part in line.split("..."):
+            at = printed.find(plain(part), at + 1)
+            assert at >= 0, f"`safeml {command}` does not print: {line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_tutorial_has_every_step() -> None:
+    assert [command.split()[0] for command, _ in BLOCKS] == ["scan", "init", "plan", "audit", "gate", "audit"]

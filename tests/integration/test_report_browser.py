@@ -9,9 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from benchmarks.report_pictures import HEIGHT, WIDTH, check_rendered, take
+from safeml.errors import ConfigError
 from safeml.report.write import write_report
-from safeml.store.files import read_run, read_times
+from safeml.store.files import atomic_write, read_run, read_times, to_json
 from tests.sample_run import hostile_run, sample_run
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
@@ -108,3 +111,30 @@ def _sheets(page: Path, folder: Path) -> int:
     printed = target.read_bytes()
     assert printed.startswith(b"%PDF")
     return len(re.findall(rb"/Type\s*/Page\b", printed))
+
+
+DATA = {"test": {"kind": "rendered"}, "train": None, "families": ""}
+
+
+def test_a_picture_for_the_readme_is_drawn_from_a_run_on_rendered_signs(tmp_path: Path) -> None:
+    run, times = sample_run()
+    made = run.model_copy(update={"configuration": {**run.configuration, "data": DATA}})
+    (tmp_path / "run").mkdir()
+    atomic_write(tmp_path / "run" / "results.json", to_json(made))
+    atomic_write(tmp_path / "run" / "run.json", to_json(times))
+    take(tmp_path / "run", "index.html", tmp_path / "images" / "failing.png")
+    with Image.open(tmp_path / "images" / "failing.png") as picture:
+        assert picture.size == (WIDTH, HEIGHT)
+        assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50  # not an empty page
+    with pytest.raises(ConfigError, match=r"expected index\.html or STAGE\.html"):
+        take(tmp_path / "run", "absent.html", tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"test": {"kind": "gtsrb"}}, {"test": {"kind": "memory"}}, {"test": {"kind": "rendered"}, "train": {"kind": "folder"}}],
+)  # fmt: skip
+def test_a_run_on_photographs_is_refused(data: dict[str, object]) -> None:
+    run, _ = sample_run()
+    with pytest.raises(ConfigError, match="expected rendered signs"):
+        check_rendered(run.model_copy(update={"configuration": {"data": data}}))

@@ -172,3 +172,21 @@ def toy_python(program: str) -> str:
         text=True,
         check=True,
     ).stdout
+
+
+def test_a_gate_against_a_baseline_reads_the_run_that_is_given(project: Path) -> None:
+    gate = 'id = "no-loss"\nsubject = "baseline"\nstage = "performance"\nmetric = "loss.clean_accuracy"\nop = "<="\nthreshold = 0.5'
+    config = project / "baseline.toml"
+    config.write_text(f"{(project / 'safeml.toml').read_text()}[[gates]]\n{gate}\n")
+    audit = ("audit", "--config", config, "--out", project / "new")
+    toy(*audit)
+    before = {result.gate.id: result for result in read_run(project / "new").verdict.gates}
+    assert (before["no-loss"].status, before["accuracy"].status) == ("skipped", "fail")
+    done = toy(*audit, "--baseline", project / "run")
+    run = read_run(project / "new")
+    after = {result.gate.id: result for result in run.verdict.gates}
+    assert after["no-loss"].status == "pass", done.stdout + done.stderr
+    assert after["no-loss"].metric is not None
+    assert after["no-loss"].metric.value == 0.0  # the same model
+    assert (project / "new" / "baseline-performance.html").is_file()
+    assert "baseline-is-this-model" in {f.code for stage in run.stages for f in stage.findings}

@@ -17,6 +17,7 @@ from safeml.cli import doctor, main
 from safeml.defaults import GATES
 from safeml.stages import STAGES
 from safeml.stages.adversarial import ADVERSARIAL
+from safeml.stages.base import losses
 from safeml.version import __version__
 
 SETUP = Path(__file__).parents[2] / "setup.cfg"
@@ -49,7 +50,8 @@ def test_each_list_has_every_row(safeml: Command) -> None:
     assert names("attacks", "attack") == list(ROWS)
     assert names("gates", "gate") == [gate.id for gate in GATES]
     declared = [metric.name for row in STAGES for metric in row.records(row.settings())]
-    assert names("metrics", "metric") == declared
+    lost = [metric.name for row in STAGES for metric in losses(row.records(row.settings()))]
+    assert names("metrics", "metric") == declared + lost
 
 
 def test_a_list_says_why_no_gate_may_read_a_metric(safeml: Command) -> None:

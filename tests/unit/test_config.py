@@ -41,7 +41,7 @@ def test_the_defaults_that_init_writes_are_valid_settings(tmp_path: Path) -> Non
             {"gates": [{**GATE, "subject": "modle"}]},
             'the subject "modle", which no run measures; did you mean "model"?',
         ),
-        ({"gates": [{**GATE, "subject": "int8"}]}, "which no run measures; known are: model"),
+        ({"gates": [{**GATE, "subject": "int8"}]}, "which no run measures; known are: baseline, model"),
         ({"gates": [{**GATE, "op": "=>"}]}, "gates.0.op"),
         ({"gates": [{**GATE, "threshold": float("nan")}]}, "gates.0.threshold"),
         ({"gates": [{**GATE, "threshold": float("inf")}]}, "gates.0.threshold"),
@@ -162,3 +162,17 @@ def test_the_gates_of_the_reference_models_are_the_default_ones() -> None:
         assert len({gate.title for gate in config.gates}) == len(config.gates) >= 6, file
         for gate in config.gates:
             assert gate.model_copy(update={"rationale": known[gate.id].rationale}) == known[gate.id], file
+
+
+def test_a_slice_that_is_one_of_many_is_not_answered_with_all_of_them() -> None:
+    gate = {
+        "id": "fog",
+        "stage": "perturbation",
+        "metric": "corruption_accuracy",
+        "op": ">=",
+        "threshold": 0.9,
+    }
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**GOOD, "gates": [gate]}, "safeml.toml")
+    assert "more, which `safeml list metrics` lists" in str(caught.value)
+    assert len(str(caught.value)) < 400

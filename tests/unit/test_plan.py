@@ -406,3 +406,13 @@ def test_a_plan_is_plain_data_with_sorted_keys() -> None:
     values = json.loads(text)
     assert list(values) == sorted(values)
     assert GatePlan.model_validate(values) == gate
+
+
+@pytest.mark.parametrize(("count", "state"), [(367, "not_provable"), (368, "depends")])
+def test_a_loss_against_a_baseline_needs_enough_signs_for_models_that_agree(count: int, state: str) -> None:
+    """1 - 0.025^(1/C) is at most 0.01 from C = 368 on."""
+    loss = {**ACCURACY, "id": "loss", "subject": "baseline", "metric": "loss.clean_accuracy", "op": "<=", "threshold": 0.01}  # fmt: skip
+    [_, plan], code = planned(images(count), ACCURACY, loss)
+    assert (plan.state, code) == (state, 0 if state == "depends" else 3)
+    assert 1 - 0.025 ** (1 / 368) <= 0.01 < 1 - 0.025 ** (1 / 367)
+    assert f"need 368 sign tracks, and these images have {count}" in plan.message

@@ -36,31 +36,21 @@ def security_curves(
         threats = sorted((t for t in settings.threats if t.norm == norm), key=lambda threat: threat.epsilon)
         if not threats:
             continue
-        x = [0.0, *(threat.epsilon for threat in threats)]
-        context = []
-        for name in ("fgsm", "pgd"):
-            points = [metrics.get(f"robust_accuracy.{threat.label}.{name}") for threat in threats]
-            if name in settings.attacks and any(points):
-                measured = [
-                    (at, point.value)
-                    for at, point in zip(x[1:], points, strict=True)
-                    if point and point.value is not None
-                ]
-                start = metrics["clean_accuracy_attacked_sample"].value
-                whole = [(0.0, start), *measured] if start is not None else measured
-                context.append(
-                    Series(
-                        name=f"after {ROWS[name].title}", x=[at for at, _ in whole], y=[y for _, y in whole]
-                    )
-                )
+        places = _places(campaign, threats)
+        context = _after_attacks(campaign, threats, places)
         curves.append(
             Curve(
                 id=f"security-{norm}",
                 title=f"Accuracy under attack, {NORM_NAMES[norm]}",
                 x_label=f"ε ({NORM_NAMES[norm]}, pixels 0..1)",
                 y_label="accuracy",
-                series=[_worst_case(campaign, threats, metrics, why), *context, *proofs.series.get(norm, [])],
+                series=[
+                    _worst_case(campaign, places, metrics, why),
+                    *context,
+                    *proofs.series.get(norm, []),
+                ],
                 percent=True,
+                read_at=[(f"robust_accuracy.{threat.label}", threat.epsilon) for threat in threats],
                 x_ticks=[(0.0, "0"), *((threat.epsilon, epsilon_words(threat)) for threat in threats)],
                 caption="Worst case of each image, with a 95 % confidence interval; ε = 0 is the clean image. An adversarial example at "
                 "distance d counts at every ε ≥ d, so a single run yields the full robustness curve."
@@ -92,20 +82,47 @@ def expensive_words(campaign: Campaign, threats: list[Threat]) -> str:
     )
 
 
-def _worst_case(campaign: Campaign, threats: list[Threat], metrics: dict[str, Metric], why: str) -> Series:
-    """Return the accuracy of the survivors at each threat and between them."""
-    sample, norm = campaign.items.sample, threats[0].norm
+def _places(campaign: Campaign, threats: list[Threat]) -> dict[float, Threat]:
+    """Return the epsilons of all lines but 0, rising: those of the threats, and others between them.
+
+    All lines share them, so that no line crosses another one between two measured points.
+    """
     # Without a minimal-norm attack, nothing is measured between the threats.
     minimal = any(ROWS[name].minimal for name in campaign.settings.attacks)
     count = CURVE_POINTS if minimal and not campaign.blind else 0
     between = np.linspace(0.0, threats[-1].epsilon, count + 1)[1:]
-    at = {float(epsilon): Threat(norm=norm, epsilon=float(epsilon)) for epsilon in between}
+    at = {float(epsilon): Threat(norm=threats[0].norm, epsilon=float(epsilon)) for epsilon in between}
     at |= {threat.epsilon: threat for threat in threats}
+    return {epsilon: at[epsilon] for epsilon in sorted(at)}
+
+
+def _after_attacks(campaign: Campaign, threats: list[Threat], places: dict[float, Threat]) -> list[Series]:
+    """Return the accuracy after FGSM and after PGD, by distance: a success at an epsilon counts at every larger one."""
+    series = []
+    for name in ("fgsm", "pgd"):
+        after = {threat: survivors_after(campaign, threat).get(name) for threat in threats}
+        ran = {threat: hits for threat, hits in after.items() if hits is not None}
+        if not ran:
+            continue
+        right = campaign.items.clean.right
+        values = [float(right.mean())]
+        for epsilon in places:
+            within = [hits for threat, hits in ran.items() if threat.epsilon <= epsilon]
+            values.append(float(np.logical_and.reduce([right, *within]).mean()))
+        series.append(Series(name=f"after {ROWS[name].title}", x=[0.0, *places], y=values))
+    return series
+
+
+def _worst_case(
+    campaign: Campaign, places: dict[float, Threat], metrics: dict[str, Metric], why: str
+) -> Series:
+    """Return the accuracy of the survivors at each epsilon of `places`."""
+    sample = campaign.items.sample
     points = {0.0: metrics["clean_accuracy_attacked_sample"]}
-    for epsilon in sorted(at):
-        metric = metrics.get(f"robust_accuracy.{at[epsilon].label}")
+    for epsilon, threat in places.items():
+        metric = metrics.get(f"robust_accuracy.{threat.label}")
         points[epsilon] = metric or from_zero(
-            proportion_metric("curve", "", campaign.survivors(at[epsilon]), clustering=sample.clustering), why
+            proportion_metric("curve", "", campaign.survivors(threat), clustering=sample.clustering), why
         )
     measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
     banded = all(point.low is not None for point in measured.values())

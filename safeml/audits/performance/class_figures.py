@@ -13,10 +13,31 @@ from safeml.results import Column, Dot, DotPlot, Matrix, Metric, Scalar, Table
 
 def recall_plot(by_class: list[Metric], clean: Metric) -> DotPlot:
     """Return the recall of K classes with confidence intervals, weakest first."""
-    ranked = sorted(by_class, key=lambda metric: (metric.value is None, metric.value or 0.0, metric.slice))
+    return _plot(
+        "recall-by-class",
+        "Recall by class",
+        by_class,
+        clean,
+        "The bar is the 95 % interval of that class alone",
+    )
+
+
+def group_plot(by_group: list[Metric], clean: Metric) -> DotPlot:
+    """Return the accuracy of the user's groups with confidence intervals, weakest first."""
+    return _plot(
+        "accuracy-by-group",
+        "Accuracy by group",
+        by_group,
+        clean,
+        "Each image is in one group of each column. The bar is the 95 % interval of that group alone",
+    )
+
+
+def _plot(figure_id: str, title: str, metrics: list[Metric], clean: Metric, caption: str) -> DotPlot:
+    ranked = sorted(metrics, key=lambda metric: (metric.value is None, metric.value or 0.0, metric.slice))
     return DotPlot(
-        id="recall-by-class",
-        title="Recall by class",
+        id=figure_id,
+        title=title,
         dots=[
             Dot(
                 label=metric.slice.partition(":")[2],
@@ -28,7 +49,7 @@ def recall_plot(by_class: list[Metric], clean: Metric) -> DotPlot:
             for metric in ranked
         ],
         overall=clean.value,
-        caption="Weakest first. The bar is the 95 % interval of that class alone; the line is the accuracy over all images.",
+        caption=f"Weakest first. {caption}; the line is the accuracy over all images.",
     )
 
 

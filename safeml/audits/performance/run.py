@@ -13,14 +13,16 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.performance.class_figures import (
     class_table,
     confusion_figure,
+    group_plot,
     ledger_table,
     recall_plot,
 )
 from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
-from safeml.audits.weakest import group_recall, untested_groups, weakest_recall
+from safeml.audits.weakest import group_recall, members, untested_groups, weakest_recall
 from safeml.data.dataset import ImageDataset
+from safeml.data.groups import DERIVED
 from safeml.data.signs import families
 from safeml.metrics.classification import (
     ClassScores,
@@ -33,6 +35,7 @@ from safeml.metrics.classification import (
 )
 from safeml.metrics.hazard import cost_matrix, has_rules
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.stages.base import FAMILIES, GROUPS
 from safeml.stages.performance import LEAST_FAMILY_SIGNS, PerformanceSettings
 from safeml.statistics import (
     bootstrap_metric,
@@ -62,6 +65,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
     price, own_costs = cost_matrix(test.class_names, test.costs), test.costs is not None
     metrics = _metrics(inputs, settings, answers, hits, price)
     by_class = [metric for metric in metrics if metric.slice.startswith("class:")]
+    by_group = [metric for metric in metrics if metric.slice.startswith(GROUPS)]
     measured = {metric.name: metric for metric in metrics if metric.slice == "all"}
     clean = measured["clean_accuracy"]
     return StageResult(
@@ -78,6 +82,7 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
         ],
         figures=[
             recall_plot(by_class, clean),
+            *([group_plot(by_group, clean)] if by_group else []),
             confusion_table(test, answers.classes, price, own_costs),
             class_table(by_class, scores),
             confusion_figure(test.class_names, confusion),
@@ -175,6 +180,15 @@ def _metrics(
     else:
         reason = "the classes have no known families; set [data] families"
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
+    of_group = _group_members(test)
+    if of_group:
+        title = "Accuracy of the weakest group"
+        metrics.append(
+            weakest_recall("accuracy_worst_group", title, test, hits, of_group, LEAST_FAMILY_SIGNS)
+        )
+    for where, member in of_group.items():
+        title = f"Accuracy, {where.partition(':')[2]}"
+        metrics.append(group_recall(test, hits, member, title, where, name="accuracy"))
     for where, member in {**of_family, **of_class}.items():
         metrics.append(group_recall(test, hits, member, f"Recall, {where.partition(':')[2]}", where))
     return metrics
@@ -193,13 +207,18 @@ def _hazard_title(test: ImageDataset) -> str:
 def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
     """Return the images (bool [N]) of each sign family: the data column `family`, else the GTSRB families, else none."""
     if "family" in test.groups:
-        column = test.groups["family"]
-        return {f"family:{family}": column == family for family in sorted(set(column.tolist()))}
+        return members(FAMILIES, test.groups["family"])
     known = families(test.class_names)
-    if known is None:
-        return {}
-    column = np.array(known)[test.labels]
-    return {f"family:{family}": column == family for family in sorted(set(known))}
+    return {} if known is None else members(FAMILIES, np.array(known)[test.labels])
+
+
+def _group_members(test: ImageDataset) -> dict[str, np.ndarray]:
+    """Return the images (bool [N]) of each value of the user's group columns, as `group:COLUMN=VALUE`."""
+    return {
+        group: member
+        for column in sorted(set(test.groups) - set(DERIVED))
+        for group, member in members(f"{GROUPS}{column}=", test.groups[column]).items()
+    }
 
 
 def _facts(test: ImageDataset, measured: dict[str, Metric], metrics: list[Metric]) -> list[Fact]:
@@ -307,7 +326,7 @@ def _findings(
                 severity="info",
                 message="No cost rules are defined for these classes: every mistake costs 1, and the mean "
                 "cost equals the error rate.",
-                remedy="Configure a cost matrix.",
+                remedy="Set [hazard] costs to a CSV file with the cost of each confusion; `safeml list costs --csv` prints that of GTSRB.",
             )
         )
     return findings
@@ -316,23 +335,8 @@ def _findings(
 def _sign_findings(test: ImageDataset, hits: np.ndarray) -> list[Finding]:
     """Report how the images were read, sign families that no gate tests, and sign tracks of very unequal length."""
     findings = [Finding(code="data-read", severity="warning", message=note) for note in test.notes]
-    families_of = _family_members(test)
-    untested = untested_groups(test, hits, families_of, LEAST_FAMILY_SIGNS) if families_of else {}
-    if untested:
-        names = [
-            f"{group.partition(':')[2]} ({counted(round(signs), 'sign track')})"
-            for group, signs in untested.items()
-        ]
-        findings.append(
-            Finding(
-                code="family-untested",
-                severity="warning",
-                message=f"Untested: {'; '.join(names)}. The recall of the weakest sign family leaves out families of "
-                f"fewer than {LEAST_FAMILY_SIGNS} sign tracks, because even a perfect model could not prove 90 % on them.",
-                remedy=f"Add test images of these families until each has {LEAST_FAMILY_SIGNS} sign tracks.",
-                evidence={"families": len(untested), "least_signs": LEAST_FAMILY_SIGNS},
-            )
-        )
+    findings += _untested(test, hits, _family_members(test), "family", "families")
+    findings += _untested(test, hits, _group_members(test), "group", "groups")
     unequal = unequal_tracks(test.clustering)
     if unequal is not None:
         findings.append(
@@ -346,6 +350,30 @@ def _sign_findings(test: ImageDataset, hits: np.ndarray) -> list[Finding]:
             )
         )
     return findings
+
+
+def _untested(
+    test: ImageDataset, hits: np.ndarray, groups: dict[str, np.ndarray], one: str, several: str
+) -> list[Finding]:
+    """Name the groups that the metric of the weakest one leaves out."""
+    untested = untested_groups(test, hits, groups, LEAST_FAMILY_SIGNS) if groups else {}
+    if not untested:
+        return []
+    what = "recall of the weakest sign family" if one == "family" else "accuracy of the weakest group"
+    names = [
+        f"{group.partition(':')[2]} ({counted(round(signs), 'sign track')})"
+        for group, signs in untested.items()
+    ]
+    return [
+        Finding(
+            code=f"{one}-untested",
+            severity="warning",
+            message=f"Untested: {'; '.join(names)}. The {what} leaves out {several} of fewer than {LEAST_FAMILY_SIGNS} sign "
+            "tracks, because even a perfect model could not prove 90 % on them.",
+            remedy=f"Add test images of these {several} until each has {LEAST_FAMILY_SIGNS} sign tracks.",
+            evidence={several: len(untested), "least_signs": LEAST_FAMILY_SIGNS},
+        )
+    ]
 
 
 def _meaning(test: ImageDataset, measured: dict[str, Metric], own_costs: bool) -> list[str]:

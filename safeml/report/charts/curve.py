@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from markupsafe import Markup
@@ -30,19 +32,30 @@ from safeml.wording import PERCENT, number, percent
 
 HEAD, FOOT = 34.0, 42.0
 MOST_MARKED = 30
+LIMIT_HALF = 9.0
 LISTED = 8
 DRAWN_ORDER = {"context": 0, "bound": 1, "main": 2}
 
 
-def draw_curve(curve: Curve, width: int) -> Markup:
-    """Draw the curve `width` px wide; the axis holds every value and band, a percent axis at least 0 to 100."""
+@dataclass(frozen=True)
+class Limit:
+    """The limit of a gate on a curve. x: where its metric lies; y: its threshold."""
+
+    x: float
+    y: float
+
+
+def draw_curve(curve: Curve, width: int, limits: Sequence[Limit] = ()) -> Markup:
+    """Draw the curve `width` px wide; the axis holds every value, band and limit, a percent axis at least 0 to 100."""
     lines = complete(curve)
     if not lines:
         return nothing(width, curve.title)
     if not within_reach(lines):
         return nothing(width, curve.title, "the values are too large or too near to draw")
+    xs = [at for series in lines for at in series.x]
+    limits = [limit for limit in limits if min(xs) <= limit.x <= max(xs) and drawable([limit.y])]
     height = 340.0 if width >= 600 else 290.0
-    ticks = y_ticks(curve, lines)
+    ticks = y_ticks(curve, lines, [limit.y for limit in limits])
     labels = [_end_label(curve, series, (0.3 if width >= 600 else 0.38) * width) for series in lines]
     left = max(text_width(_tick(curve, tick)) for tick in ticks) + 8
     right = width - max(map(_label_width, lines, labels)) - 18
@@ -57,11 +70,12 @@ def draw_curve(curve: Curve, width: int) -> Markup:
     parts += [_band(series, x, y) for series in lines if banded(series)]
     parts += chain.from_iterable(_line(curve, series, x, y) for series in lines)
     parts += _end_labels(lines, labels, x, y)
+    parts += chain.from_iterable(_limit(curve, limit, x, y) for limit in limits)
     missing = [shorten(series.name, 24) for series in curve.series if series not in lines]
     if missing:
         height += 18
         parts.append(words(0, height - 5, fit(f"not drawn, points are missing: {', '.join(missing)}", width)))
-    return drawing(width, height, describe(curve), parts)
+    return drawing(width, height, describe(curve, limits), parts)
 
 
 def complete(curve: Curve) -> list[Series]:
@@ -79,9 +93,9 @@ def banded(series: Series) -> bool:
     return len(series.low or []) == len(series.high or []) == len(series.y)
 
 
-def y_ticks(curve: Curve, lines: list[Series]) -> list[float]:
-    """Ticks of an axis that holds all values; it starts at 0 unless all values lie in its upper half."""
-    values = _values(lines)
+def y_ticks(curve: Curve, lines: list[Series], more: Sequence[float] = ()) -> list[float]:
+    """Ticks of an axis that holds all values and `more`; it starts at 0 unless all values lie in its upper half."""
+    values = [*_values(lines), *more]
     low, high = min(values), max(values)
     if curve.percent:
         low, high = min(low, 0.0), max(high, 1.0)
@@ -101,10 +115,11 @@ def band_points(series: Series, x: Scale, y: Scale) -> list[tuple[float, float]]
     return there + back[::-1]
 
 
-def describe(curve: Curve) -> str:
+def describe(curve: Curve, limits: Sequence[Limit] = ()) -> str:
     """The curve in words: every point of a short series, the ends and extremes of a long one; the bold series first."""
     lines = complete(curve)[::-1][:6]
     said = [f"{shorten(series.name, 40)}: {_numbers(curve, series)}" for series in lines]
+    said += [f"limit: {_value(curve, limit.y)} at {_x_name(curve, limit.x)}" for limit in limits]
     return f"{shorten(curve.title, 80)}. {'; '.join(said) or 'nothing to draw'}"
 
 
@@ -149,6 +164,18 @@ def _line(curve: Curve, series: Series, x: Scale, y: Scale) -> list[Markup]:
         css = "dot" if series.role == "main" else "faint"
         parts += [circle(a, b, 3, css) for a, b in points]
     return parts
+
+
+def _limit(curve: Curve, limit: Limit, x: Scale, y: Scale) -> list[Markup]:
+    """A short bar at the limit, with its value, towards the middle of the picture."""
+    at, height = x.at(limit.x), y.at(limit.y)
+    after = limit.x < (x.low + x.high) / 2
+    beside, anchor = (at + LIMIT_HALF + 4, "start") if after else (at - LIMIT_HALF - 4, "end")
+    text = f"limit {_value(curve, limit.y)}"
+    return [
+        line(at - LIMIT_HALF, height, at + LIMIT_HALF, height, "limit"),
+        words(beside, height + 4, text, "value", anchor=anchor),
+    ]
 
 
 def _end_labels(lines: list[Series], labels: list[str], x: Scale, y: Scale) -> list[Markup]:

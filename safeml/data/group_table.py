@@ -1,0 +1,92 @@
+"""What a user knows about the images: groups such as condition, site or camera, from a CSV file. Legend: N images."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from safeml.data.annotations import Row, read_rows
+from safeml.data.dataset import ImageDataset
+from safeml.data.groups import DERIVED
+from safeml.errors import InputRefused
+
+IMAGE = "image"
+RESERVED = (*DERIVED, "class")
+COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MOST_COLUMNS, MOST_GROUPS, LONGEST_NAME = 16, 200, 60
+
+
+def with_groups(data: ImageDataset, path: Path) -> ImageDataset:
+    """Add the group columns of a CSV file to the images.
+
+    The column `image` holds the path of an image in the data folder, or its number in the source (as in the ledger of a
+    report). Rows of other images are ignored, so that one file serves several data sets.
+
+    Raises InputRefused if an image has no row or two, a cell is empty, a column has the name of a derived one, or there are
+    too many groups.
+    """
+    rows = read_rows(path, (IMAGE,))
+    columns = [column for column in rows[0].cells if column != IMAGE]
+    _check_columns(path, columns)
+    by_image: dict[str, Row] = {}
+    for row in rows:
+        name = _plain(row.cells[IMAGE])
+        if name in by_image:
+            raise InputRefused(
+                f"{row.where}: the image {name[:60]} occurs twice; expected one row per image."
+            )
+        by_image[name] = row
+    found = [_row_of(data, place, by_image, path) for place in range(len(data))]
+    groups = {column: np.array([_value(row, column) for row in found]) for column in columns}
+    for column, values in groups.items():
+        if len(set(values.tolist())) > MOST_GROUPS:
+            raise InputRefused(
+                f"{path}: the column {column} has {len(set(values.tolist())):,} groups; expected at most {MOST_GROUPS}."
+            )
+    return replace(data, groups={**data.groups, **groups})
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    if not 1 <= len(columns) <= MOST_COLUMNS:
+        raise InputRefused(
+            f"{path}:1: has {len(columns)} group columns beside {IMAGE}; expected 1 to {MOST_COLUMNS}."
+        )
+    for column in columns:
+        if not COLUMN.fullmatch(column):
+            raise InputRefused(
+                f'{path}:1: the column is called "{column[:60]}"; expected small letters, digits and underscores, a letter first.'
+            )
+        if column in RESERVED:
+            raise InputRefused(
+                f"{path}:1: the column {column} has the name of a group that safeml derives ({', '.join(RESERVED)}); rename it."
+            )
+
+
+def _row_of(data: ImageDataset, place: int, by_image: dict[str, Row], path: Path) -> Row:
+    number = str(place if data.ids is None else int(data.ids[place]))
+    names = [number] if data.files is None else [str(data.files[place]), number]
+    row = next((by_image[name] for name in names if name in by_image), None)
+    if row is None:
+        raise InputRefused(
+            f"{path}: the image {names[0]} has no row; expected a row for each image, with its path in the data folder or its number."
+        )
+    return row
+
+
+def _plain(cell: str) -> str:
+    """Return a path with slashes, without `./` before it, or a number without zeros before it."""
+    name = cell.strip().replace("\\", "/").removeprefix("./")
+    return str(int(name)) if name.isascii() and name.isdigit() and len(name) <= 18 else name
+
+
+def _value(row: Row, column: str) -> str:
+    value = row.cells[column].strip()
+    if not value or len(value) > LONGEST_NAME:
+        what = "is empty" if not value else f"has {len(value)} characters"
+        raise InputRefused(
+            f"{row.where}: {column} {what}; expected the name of a group of at most {LONGEST_NAME} characters."
+        )
+    return value
