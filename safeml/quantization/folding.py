@@ -29,12 +29,14 @@ def fold(graph: Graph) -> Graph:
     """
     graph = _fold_backward(graph)
     graph = _fold_forward(graph)
-    frozen = {
-        step.part: replace(step.part, config={**step.part.config, "trainable": False})
-        for step in graph.steps
-        if step.part.kind is LAYERS.BatchNormalization
-    }
-    return graph.replaced(frozen)
+    return graph.replaced({step.part: _trained(step.part) for step in graph.steps})
+
+
+def _trained(part: Part) -> Part:
+    """The part as one to train, whatever froze it in the source. A batch normalization that remains keeps its statistics."""
+    if not issubclass(part.kind, LAYERS.Layer):
+        return part
+    return replace(part, config={**part.config, "trainable": part.kind is not LAYERS.BatchNormalization})
 
 
 def _fold_backward(graph: Graph) -> Graph:

@@ -145,7 +145,7 @@ def values_of(structure: Any) -> tuple[Value, ...]:
 
 
 def read(model: keras.Model, where: str) -> Graph:
-    """Return the graph of a Functional or Sequential model, nested ones flattened; every layer is trainable in it.
+    """Return the graph of a Functional or Sequential model, nested ones flattened.
 
     where: the name of the model in messages.
     Raises InputRefused, with the layer and the remedy, where the model has no such graph or is not float32.
@@ -217,7 +217,6 @@ class _Reader:
         config.pop("name", None)
         weights: tuple[np.ndarray, ...] = ()
         if isinstance(operation, keras.layers.Layer):
-            config["trainable"] = True
             weights = tuple(np.array(array) for array in operation.get_weights())
             if not all(np.isfinite(array).all() for array in weights if array.dtype.kind == "f"):
                 raise InputRefused(

@@ -61,6 +61,17 @@ def _once(memo: dict[Part, Any], part: Part, make: Callable[[], Any]) -> Any:
     return memo[part]
 
 
+def _part(
+    graph: Graph, name: str, kind: Any, options: dict[str, Any], weights: tuple[np.ndarray, ...] = ()
+) -> Part:
+    return Part(graph.unique(name), kind, _whole(kind, options), weights)
+
+
+def _whole(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a layer, defaults included: later passes read it."""
+    return {key: value for key, value in kind(**options).get_config().items() if key != "name"}
+
+
 def _separable(graph: Graph, step: Step, memo: dict[Part, Any]) -> list[Step] | None:
     part = step.part
     if part.kind is not LAYERS.SeparableConv2D:
@@ -70,13 +81,13 @@ def _separable(graph: Graph, step: Step, memo: dict[Part, Any]) -> list[Step] | 
         config, (depthwise, pointwise, *bias) = part.config, part.weights
         first = {key: config[key] for key in ("kernel_size", "strides", "padding", "dilation_rate", "dtype")}
         first |= {"depth_multiplier": config["depth_multiplier"], "use_bias": False}
-        first |= {"depthwise_regularizer": config["depthwise_regularizer"], "trainable": True}
-        second = {key: config[key] for key in ("filters", "use_bias", "activation", "dtype", "trainable")}
+        first |= {"depthwise_regularizer": config["depthwise_regularizer"]}
+        second = {key: config[key] for key in ("filters", "use_bias", "activation", "dtype")}
         second |= {"kernel_size": 1, "kernel_regularizer": config["pointwise_regularizer"]}
         second |= {"bias_regularizer": config["bias_regularizer"]}
         return (
-            Part(graph.unique(f"{part.name}_depthwise"), LAYERS.DepthwiseConv2D, first, (depthwise,)),
-            Part(graph.unique(f"{part.name}_pointwise"), LAYERS.Conv2D, second, (pointwise, *bias)),
+            _part(graph, f"{part.name}_depthwise", LAYERS.DepthwiseConv2D, first, (depthwise,)),
+            _part(graph, f"{part.name}_pointwise", LAYERS.Conv2D, second, (pointwise, *bias)),
         )
 
     depthwise, pointwise = _once(memo, part, make)
@@ -96,12 +107,11 @@ def _grouped(graph: Graph, step: Step, memo: dict[Part, Any]) -> list[Step] | No
         config, (kernel, *bias) = part.config, part.weights
         height, width, channels, multiplier = kernel.shape
         keys = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias", "dtype")
-        new = {key: config[key] for key in (*keys, "bias_regularizer", "trainable")}
+        new = {key: config[key] for key in (*keys, "bias_regularizer")}
         new |= {"filters": channels * multiplier, "groups": channels}
         new["kernel_regularizer"] = config["depthwise_regularizer"]
-        return Part(
-            part.name, LAYERS.Conv2D, new, (kernel.reshape(height, width, 1, channels * multiplier), *bias)
-        )
+        weights = (kernel.reshape(height, width, 1, channels * multiplier), *bias)
+        return Part(part.name, LAYERS.Conv2D, _whole(LAYERS.Conv2D, new), weights)
 
     return [replace(step, part=_once(memo, part, make))]
 
@@ -117,7 +127,7 @@ def _activation(graph: Graph, step: Step, memo: dict[Part, Any]) -> list[Step] |
         config = {"activation": function, "dtype": part.config["dtype"]}
         return (
             replace(part, config={**part.config, "activation": "linear"}),
-            Part(graph.unique(f"{part.name}_{word}"), LAYERS.Activation, config),
+            _part(graph, f"{part.name}_{word}", LAYERS.Activation, config),
         )
 
     linear, activation = _once(memo, part, make)
@@ -190,7 +200,6 @@ def _attention_parts(graph: Graph, part: Part) -> dict[str, Part]:
             # The division of the scores by the root of the width, moved into the projection.
             weights = tuple((array / math.sqrt(layer.key_dim)).astype(array.dtype) for array in weights)
         config = {key: value for key, value in projection.get_config().items() if key != "name"}
-        config["trainable"] = True
         parts[word] = Part(graph.unique(f"{part.name}_{word}"), LAYERS.EinsumDense, config, weights)
     orders = {
         "query_heads": (2, 1, 3),
@@ -199,12 +208,11 @@ def _attention_parts(graph: Graph, part: Part) -> dict[str, Part]:
         "context_heads": (2, 1, 3),
     }
     for word, order in orders.items():
-        parts[word] = Part(graph.unique(f"{part.name}_{word}"), LAYERS.Permute, {"dims": order})
+        parts[word] = _part(graph, f"{part.name}_{word}", LAYERS.Permute, {"dims": order})
     for word in ("scores", "context"):
-        parts[word] = Part(graph.unique(f"{part.name}_{word}"), MatrixProduct, {})
-    parts["softmax"] = Part(graph.unique(f"{part.name}_softmax"), LAYERS.Softmax, {"axis": -1})
+        parts[word] = _part(graph, f"{part.name}_{word}", MatrixProduct, {})
+    parts["softmax"] = _part(graph, f"{part.name}_softmax", LAYERS.Softmax, {"axis": -1})
     if layer.dropout:
-        parts["dropout"] = Part(
-            graph.unique(f"{part.name}_dropout"), LAYERS.Dropout, {"rate": layer.dropout, "seed": layer.seed}
-        )
+        options = {"rate": layer.dropout, "seed": layer.seed}
+        parts["dropout"] = _part(graph, f"{part.name}_dropout", LAYERS.Dropout, options)
     return parts
