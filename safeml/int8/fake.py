@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 ACTIVATION_CODES = (-128, 127)
 WEIGHT_CODES = (-127, 127)
 # Below it, 1 / scale and the bias in units of the scale leave the range of float32 and int32.
 SMALLEST_SCALE = 2.0**-40
+
+
+def representable(scale: np.floating) -> np.float32:
+    """Return the nearest scale with 16 bits of mantissa, at least `SMALLEST_SCALE`.
+
+    127 and 128 times such a scale are exact in float32. TensorFlow gets the ends of the range and divides by the codes;
+    it then has exactly this scale, and not a neighbour.
+    """
+    bits = np.asarray(scale, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x80)) & np.uint32(0xFFFFFF00)
+    return np.float32(np.maximum(rounded.view(np.float32), SMALLEST_SCALE))
 
 
 def quantize_activations(values: Any, scale: Any) -> Any:
