@@ -38,7 +38,9 @@ def convert(frozen: Frozen, opset: int, where: str) -> Any:
             )
             rows = optimizer._get_optimizers().items()
             used = {name: row for name, row in rows if name not in (*DESTROY_QUANTIZERS, *WITHOUT_USE)}
-            model = optimizer.optimize_graph(converted, catch_errors=False, optimizers=used).make_model("safeml")
+            model = optimizer.optimize_graph(converted, catch_errors=False, optimizers=used).make_model(
+                "safeml"
+            )
         except Exception as error:  # tf2onnx raises bare exceptions of many types
             raise InputRefused(_refusal(where, [*errors, first_line(error)])) from error
     if errors:

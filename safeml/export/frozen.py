@@ -53,10 +53,7 @@ def freeze(model: Any, batch: int | None, where: str) -> Frozen:
             f"{where}: has over 2 GB of weights; an ONNX file without external data holds at most 2 GB, so use a smaller model."
         )
 
-    @tf.function(autograph=False)
-    def outputs(image: Any) -> Any:
-        return model(image, training=False)
-
+    outputs = tf.function(lambda image: model(image, training=False), autograph=False)
     concrete = outputs.get_concrete_function(tf.TensorSpec((batch, *shape), tf.float32, name="image"))
     frozen = convert_variables_to_constants_v2(concrete)
     ends = tuple(t.name for t in frozen.inputs), tuple(t.name for t in frozen.outputs)
@@ -72,6 +69,7 @@ def exact(
     graph_def: Any, inputs: tuple[str, ...], outputs: tuple[str, ...], layers: tuple[str, ...], where: str
 ) -> Frozen:
     """Return the graph with exact quantizers; their ranges must be constants. See the module."""
+    _store_shapes(graph_def)
     nodes = {node.name: node for node in graph_def.node}
     scales = []
     for node in list(graph_def.node):
@@ -85,7 +83,9 @@ def exact(
         kernel, largest = (_constant(nodes, node.input[place]) for place in (0, 2))
         lowest = _constant(nodes, node.input[1])
         if lowest is None or largest is None:
-            raise InputRefused(f"{where}: the range of {node.name} is not constant; expected a calibrated model.")
+            raise InputRefused(
+                f"{where}: the range of {node.name} is not constant; expected a calibrated model."
+            )
         if kernel is None and node.attr["narrow_range"].b:
             raise InputRefused(
                 f"{where}: {node.name} rounds activations to -127..127; expected -128..127, the range of QuantizeLinear."
@@ -94,7 +94,9 @@ def exact(
         scales.append(scale)
         if kernel is not None:
             _replace(graph_def, node, 0, _on_grid(node, kernel, lowest, largest, scale))
-        if scale.ndim == 0:  # tf2onnx takes the larger of low / -128 and high / 127, and only the first is exact
+        if (
+            scale.ndim == 0
+        ):  # tf2onnx takes the larger of low / -128 and high / 127, and only the first is exact
             node.attr["narrow_range"].b = False
             _replace(graph_def, node, 1, scale * np.float32(ACTIVATION_CODES[0]))
             _replace(graph_def, node, 2, scale * np.float32(ACTIVATION_CODES[1] - 1))
@@ -126,6 +128,27 @@ def _folded(graph_def: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
     with tf.Graph().as_default():
         tf.import_graph_def(graph_def, name="")
         return tf_loader.tf_optimize(list(inputs), list(outputs), graph_def)
+
+
+def _store_shapes(graph_def: Any) -> None:
+    """Let each Reshape read a constant shape, with -1 for the batch: TensorFlow computes it from the shape of the image."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+    inferred = {
+        operation.name: operation.outputs[0].shape
+        for operation in graph.get_operations()
+        if operation.outputs
+    }
+    constants = {node.name for node in graph_def.node if node.op == "Const"}
+    for node in list(graph_def.node):
+        if node.op != "Reshape" or node.input[1].removesuffix(":0") in constants:
+            continue
+        shape = inferred[node.name]
+        if shape.rank is not None and sum(side is None for side in shape) <= 1:
+            _replace(graph_def, node, 1, np.array([-1 if side is None else side for side in shape], np.int32))
+            node.attr["Tshape"].type = tf.int32.as_datatype_enum
 
 
 def _constant(nodes: dict[str, Any], name: str) -> np.ndarray | None:
@@ -173,6 +196,6 @@ def _replace(graph_def: Any, node: Any, place: int, values: np.ndarray) -> None:
 
     constant = graph_def.node.add()
     constant.op, constant.name = "Const", f"{node.name}/exact_{place}"
-    constant.attr["dtype"].type = tf.float32.as_datatype_enum
-    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.asarray(values, np.float32)))
+    constant.attr["dtype"].type = tf.as_dtype(values.dtype).as_datatype_enum
+    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
     node.input[place] = constant.name

@@ -83,7 +83,9 @@ def _labels(graph: Graph, layers: frozenset[str]) -> list[str]:
         if id(node) not in labels:
             labels[id(node)] = ""  # a node that is asked about while it is being answered
             stored = [name for name in node.input if name in graph.arrays]
-            ends = (*stored, *node.output) if node.op_type in WEIGHTED else (*node.output, node.name, *stored)
+            ends = (*node.output, node.name, *stored)
+            if node.op_type in WEIGHTED:
+                ends = (node.input[1], *ends)  # its output may have the name of the normalisation behind it
             own = (_layer(name, layers) for name in ends)
             after = (label(reader) for name in node.output for reader in consumers.get(name, ()))
             labels[id(node)] = next(filter(None, own), "") or next(filter(None, after), "")
@@ -96,7 +98,8 @@ def _labels(graph: Graph, layers: frozenset[str]) -> list[str]:
 
 def _layer(name: str, layers: frozenset[str]) -> str:
     """Return the layer in a name of a TensorFlow scope, where a number may follow the name of each layer."""
-    for part in reversed(NUMBER.sub("", name.partition(":")[0]).split("/")):
+    *scopes, _ = NUMBER.sub("", name.partition(":")[0]).split("/")
+    for part in reversed(scopes):
         numbered = SCOPE_NUMBER.fullmatch(part)
         if numbered and numbered[1] in layers:
             return numbered[1]

@@ -15,16 +15,13 @@ import numpy as np
 
 from safeml.errors import InputRefused, first_line
 from safeml.export.conversion import convert
+from safeml.export.ends import BATCH, FEATURES, IMAGE, LOGITS, OPSET, OPSETS, PROBABILITIES
 from safeml.export.frozen import PROTOBUF_LIMIT, Frozen, freeze
 from safeml.export.graph import DEQUANTIZE, QUANTIZE, WEIGHTED, Graph
 from safeml.export.naming import rename
 from safeml.export.passes import clean, drop_unread
 from safeml.version import __version__
 
-OPSET = 13
-# QuantizeLinear has an axis from 13 on; TensorRT 8.5, the oldest that INT8 on a Jetson needs, reads up to 17.
-OPSETS = (13, 17)
-IMAGE, LOGITS, FEATURES, PROBABILITIES, BATCH = "image", "logits", "features", "probabilities", "batch"
 # Moves values and changes none: what follows is fed the same numbers.
 MOVES = ("Reshape", "Transpose", "Squeeze", "Flatten", "Unsqueeze", "Identity")
 
@@ -88,7 +85,11 @@ def _check_ends(graph: Graph, where: str) -> None:
     """Refuse what tf2onnx writes without an error: operations of TensorFlow, and constants as inputs."""
     from onnx import defs
 
-    foreign = {node.op_type for node in graph.nodes if node.domain or not defs.has(node.op_type, max_inclusive_version=graph.opset)}
+    foreign = {
+        node.op_type
+        for node in graph.nodes
+        if node.domain or not defs.has(node.op_type, max_inclusive_version=graph.opset)
+    }
     if foreign:
         raise InputRefused(
             f"{where}: tf2onnx left {', '.join(sorted(foreign))}, which ONNX does not have; replace the layers that hold them."
@@ -105,7 +106,9 @@ def _heads(graph: Graph, where: str) -> dict[str, str]:
     heads: dict[str, str] = {}
     node = producers.get(last)
     if node is not None and node.op_type in ("Sigmoid", "HardSigmoid"):
-        raise InputRefused(f"{where}: ends in a {node.op_type}; expected logits or a softmax over the classes.")
+        raise InputRefused(
+            f"{where}: ends in a {node.op_type}; expected logits or a softmax over the classes."
+        )
     if node is not None and node.op_type == "Softmax":
         heads[node.input[0]] = LOGITS
     else:
@@ -152,7 +155,9 @@ def _declare(graph: Graph, heads: dict[str, str], batch: int | None) -> None:
     image = [side.dim_value for side in graph.inputs[0].type.tensor_type.shape.dim]
     graph.inputs = [helper.make_tensor_value_info(graph.inputs[0].name, 1, [first, *image[1:]])]
     inferred = shape_inference.infer_shapes(graph.model(), data_prop=True).graph
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)}
+    shapes = {
+        value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)
+    }
     graph.outputs = [
         helper.make_tensor_value_info(name, 1, [first, *(side.dim_value for side in shapes[name][1:])])
         for name in heads
@@ -181,7 +186,9 @@ def _checked(model: Any, where: str) -> bytes:
     import onnx
 
     if model.ByteSize() > PROTOBUF_LIMIT:
-        raise InputRefused(f"{where}: its ONNX file would be over 2 GB; an ONNX file without external data holds at most 2 GB.")
+        raise InputRefused(
+            f"{where}: its ONNX file would be over 2 GB; an ONNX file without external data holds at most 2 GB."
+        )
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

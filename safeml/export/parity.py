@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from safeml.export.ends import LOGITS, PROBABILITIES
 from safeml.export.graph import QUANTIZE
-from safeml.export.onnx import LOGITS, PROBABILITIES
 from safeml.export.sessions import outputs, session, with_taps
 
 BATCH = 64
@@ -111,7 +111,12 @@ def predict(model: Any, images: np.ndarray) -> np.ndarray:
 
 
 def explain(
-    model: Any, loaded: Any, images: np.ndarray, flipped: list[int], keras_top: np.ndarray, onnx_top: np.ndarray
+    model: Any,
+    loaded: Any,
+    images: np.ndarray,
+    flipped: list[int],
+    keras_top: np.ndarray,
+    onnx_top: np.ndarray,
 ) -> list[Flip]:
     """Return a Flip for each image of `flipped`. loaded: the onnx.ModelProto. keras_top, onnx_top: int [N]."""
     if not flipped:
@@ -119,29 +124,24 @@ def explain(
     pairs = quantizer_values(model, loaded, images[flipped])
     flips = []
     for row, image in enumerate(flipped):
-        name, codes, step, distance = "", 0, 0, 0.0
-        for name, values in pairs:
-            difference = np.abs(values.keras_codes[row] - values.onnx_codes[row])
-            if (codes := int(np.count_nonzero(difference))) > 0:
-                step = int(difference.max())
-                distance = float(tie_distance(values.inputs[row][difference > 0]).max())
-                break
-        else:
-            name = ""
-            distance = _margin(model, images[image : image + 1])
-        flips.append(
-            Flip(
-                image,
-                int(keras_top[image]),
-                int(onnx_top[image]),
-                name,
-                codes,
-                step,
-                distance,
-                distance <= TIE and step <= 1,
-            )
-        )
+        difference = first_difference(pairs, row)
+        if difference is None:
+            difference = ("", 0, 0, _margin(model, images[image : image + 1]))
+        at_tie = difference[3] <= TIE and difference[2] <= 1
+        flips.append(Flip(image, int(keras_top[image]), int(onnx_top[image]), *difference, at_tie))
     return flips
+
+
+def first_difference(
+    pairs: list[tuple[str, QuantizerValues]], row: int
+) -> tuple[str, int, int, float] | None:
+    """Return the first quantizer whose codes differ for an image, how many, by how much, and their largest distance from a tie."""
+    for name, values in pairs:
+        difference = np.abs(values.keras_codes[row] - values.onnx_codes[row])
+        if difference.any():
+            distance = tie_distance(values.inputs[row][difference > 0]).max()
+            return name, int(np.count_nonzero(difference)), int(difference.max()), float(distance)
+    return None
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,11 @@ def quantizer_values(model: Any, loaded: Any, images: np.ndarray) -> list[tuple[
     nodes = [node for node in loaded.graph.node if node.op_type == QUANTIZE and node.input[0] not in stored]
     taps = [name for node in nodes for name in (node.input[0], node.output[0])]
     given = dict(
-        zip(taps, outputs(session(with_taps(loaded, list(dict.fromkeys(taps)))), images, taps, BATCH), strict=True)
+        zip(
+            taps,
+            outputs(session(with_taps(loaded, list(dict.fromkeys(taps)))), images, taps, BATCH),
+            strict=True,
+        )
     )
     tensors = _keras_outputs(model, images)
     pairs = []
@@ -211,7 +215,9 @@ def predict_all(model: Any, images: np.ndarray) -> list[np.ndarray]:
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
         padded = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
-        parts.append([np.asarray(v)[: len(part)] for v in model(tf.constant(padded, tf.float32), training=False)])
+        parts.append(
+            [np.asarray(v)[: len(part)] for v in model(tf.constant(padded, tf.float32), training=False)]
+        )
     return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 

@@ -95,7 +95,10 @@ def _fold_quantized(graph: Graph, node: Any, dequantize: Any, reshape: Callable,
     names = [graph.add_array(f"{quantize.input[0]}_folded", folded)]
     names.append(graph.add_array(f"{quantize.input[1]}_folded", np.ascontiguousarray(rows[:, 0])))
     names.append(graph.add_array(f"{quantize.input[2]}_folded", np.zeros(len(rows), np.int8)))
-    codes, values = graph.fresh(f"{dequantize.output[0]}_codes"), graph.fresh(f"{dequantize.output[0]}_folded")
+    codes, values = (
+        graph.fresh(f"{dequantize.output[0]}_codes"),
+        graph.fresh(f"{dequantize.output[0]}_folded"),
+    )
     new = [helper.make_node(QUANTIZE, names, [codes], axis=axis)]
     new.append(helper.make_node(DEQUANTIZE, [codes, *names[1:]], [values], axis=axis))
     place = next(index for index, other in enumerate(graph.nodes) if other is node)
@@ -153,7 +156,11 @@ def _fold_one(graph: Graph, node: Any) -> bool:
     if node.op_type == "Gemm" and attribute(node, "beta", 1.0) != 1.0:
         return False
     readers = graph.consumers().get(node.output[0], [])
-    if len(readers) != 1 or node.output[0] in graph.output_names() or readers[0].op_type not in ("Mul", "Add"):
+    if (
+        len(readers) != 1
+        or node.output[0] in graph.output_names()
+        or readers[0].op_type not in ("Mul", "Add")
+    ):
         return False
     other = next((name for name in readers[0].input if name != node.output[0]), "")
     bias_name = node.input[2] if len(node.input) > 2 else ""
@@ -219,7 +226,9 @@ def matmul_to_gemm(graph: Graph) -> None:
         node.op_type = "Gemm"
         set_attribute(node, "transB", 1)
         if kernel == node.input[1]:
-            node.input[1] = graph.add_array(f"{kernel}_transposed", np.ascontiguousarray(graph.arrays[kernel].T))
+            node.input[1] = graph.add_array(
+                f"{kernel}_transposed", np.ascontiguousarray(graph.arrays[kernel].T)
+            )
             continue
         from onnx import helper
 
@@ -240,38 +249,40 @@ def _ranks(graph: Graph) -> dict[str, int]:
 
 def quantize_after_layout(graph: Graph) -> None:
     """Move a Transpose in front of the quantizer before it, so that nothing lies between a quantizer and its operator."""
-    moved = True
-    while moved:
-        producers, consumers = graph.producers(), graph.consumers()
-        moved = False
-        for node in graph.nodes:
-            dequantize = producers.get(node.input[0]) if node.op_type == "Transpose" else None
-            quantize = producers.get(dequantize.input[0]) if _is_alone(dequantize, consumers, graph) else None
-            if dequantize is None or not _is_alone(quantize, consumers, graph) or _has_axis(graph, quantize):
-                continue
-            if node.output[0] in graph.output_names():
-                continue
-            turned = graph.fresh(f"{quantize.input[0]}_turned")
-            graph.redirect(node.output[0], dequantize.output[0])
-            graph.remove([node])
-            node.input[0], node.output[0], quantize.input[0] = quantize.input[0], turned, turned
-            graph.nodes.insert(next(i for i, other in enumerate(graph.nodes) if other is quantize), node)
-            moved = True
-            break
+    while (found := _layout_behind_quantizer(graph)) is not None:
+        transpose, dequantize, quantize = found
+        turned = graph.fresh(f"{quantize.input[0]}_turned")
+        graph.redirect(transpose.output[0], dequantize.output[0])
+        graph.remove([transpose])
+        transpose.input[0], transpose.output[0], quantize.input[0] = quantize.input[0], turned, turned
+        place = next(index for index, other in enumerate(graph.nodes) if other is quantize)
+        graph.nodes.insert(place, transpose)
+
+
+def _layout_behind_quantizer(graph: Graph) -> tuple[Any, Any, Any] | None:
+    """Return a Transpose whose input comes from a quantizer of one scale that nothing else reads, and its two nodes."""
+    producers, consumers = graph.producers(), graph.consumers()
+    for node in graph.nodes:
+        if node.op_type != "Transpose" or node.output[0] in graph.output_names():
+            continue
+        dequantize = producers.get(node.input[0])
+        if dequantize is None or not _is_alone(dequantize, consumers, graph):
+            continue
+        quantize = producers.get(dequantize.input[0])
+        if quantize is None or not _is_alone(quantize, consumers, graph):
+            continue
+        if graph.arrays[quantize.input[1]].size == 1:
+            return node, dequantize, quantize
+    return None
 
 
 def _is_alone(node: Any, consumers: dict[str, list[Any]], graph: Graph) -> bool:
-    """Whether a node is part of a quantizer that one node reads."""
+    """Whether a node is part of a quantizer, and one node alone reads it."""
     return (
-        node is not None
-        and node.op_type in (QUANTIZE, DEQUANTIZE)
+        node.op_type in (QUANTIZE, DEQUANTIZE)
         and len(consumers.get(node.output[0], ())) == 1
         and node.output[0] not in graph.output_names()
     )
-
-
-def _has_axis(graph: Graph, quantize: Any) -> bool:
-    return graph.arrays[quantize.input[1]].size != 1
 
 
 def merge_repeats(graph: Graph) -> None:

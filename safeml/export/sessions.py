@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from safeml.export.onnx import IMAGE
+from safeml.export.ends import IMAGE
 
 # It turns float biases into int32: a channel with a scale near zero overflows, and its output is off by 13 % of the range.
 BIAS_OPTIMIZER = "WeightBiasQuantization"
@@ -28,7 +28,9 @@ def session(model: Any, optimized: bool = False, without: Sequence[str] = (), th
     options.log_severity_level = 4
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
-    data = model if isinstance(model, bytes) else Path(model).read_bytes() if isinstance(model, Path) else None
+    data = (
+        model if isinstance(model, bytes) else Path(model).read_bytes() if isinstance(model, Path) else None
+    )
     data = model.SerializeToString() if data is None else data
     return onnxruntime.InferenceSession(
         data, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
