@@ -46,9 +46,7 @@ def tiny(head: str = "logits", seed: int = 0) -> Any:
     x = layers.MaxPooling2D(2, name="maxpool")(x)
     x = layers.Flatten(name="flatten")(QuantizedConv2D(6, 2, padding="same", name="last")(x))
     x = ActivationQuantizer(name="logits_input")(x)
-    x = QuantizedDense(
-        CLASSES, name="logits", activation="softmax" if head == "softmax" else None
-    )(x)
+    x = QuantizedDense(CLASSES, name="logits", activation="softmax" if head == "softmax" else None)(x)
     if head == "softmax layer":
         x = layers.Softmax(name="softmax")(x)
     return calibrated(keras.Model(image, x, name="tiny"), seed)

@@ -119,7 +119,7 @@ def pairs(view: View, target: Any) -> Iterator[Fault]:
         if first is None or second is None:
             continue
         axes = [attribute(half, "axis", 1) for half in (quantize, node)]
-        if not np.array_equal(first, second) or (first.size > 1 and axes[0] != axes[1]):
+        if not np.array_equal(first, second, equal_nan=True) or (first.size > 1 and axes[0] != axes[1]):
             yield node.name, f"its scale or axis is not that of {quantize.name}"
 
 

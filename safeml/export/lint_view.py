@@ -176,7 +176,10 @@ class View:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of tensors for a batch of one; a side that cannot be inferred is 0."""
+        """The shapes of tensors for a batch of one; a side that cannot be inferred is 0.
+
+        Empty where ONNX cannot infer them.
+        """
         import onnx
         from onnx import shape_inference
 
@@ -187,7 +190,10 @@ class View:
             if len(sides) > 0:
                 sides[0].Clear()
                 sides[0].dim_value = 1
-        graph = shape_inference.infer_shapes(single, data_prop=True).graph
+        try:
+            graph = shape_inference.infer_shapes(single, data_prop=True).graph
+        except shape_inference.InferenceError:  # of an operator that ONNX does not have
+            return {}
         values = (*graph.input, *graph.value_info, *graph.output)
         return {v.name: tuple(side.dim_value for side in v.type.tensor_type.shape.dim) for v in values}
 

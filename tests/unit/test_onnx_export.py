@@ -67,7 +67,9 @@ def test_scales_and_codes_are_those_of_the_keras_layers(model: Any, exported: An
         if operator.op_type == "Gemm":
             expected = expected.T
         else:
-            expected = expected.transpose(2, 3, 0, 1) if name == "depthwise" else expected.transpose(3, 2, 0, 1)
+            expected = (
+                expected.transpose(2, 3, 0, 1) if name == "depthwise" else expected.transpose(3, 2, 0, 1)
+            )
         assert np.array_equal(codes, np.rint(expected / scale.reshape(-1, *[1] * (kernel.ndim - 1))))
         assert np.abs(codes).max() == 127
     for name in ("stem_input", "project_input", "logits_input"):
@@ -204,7 +206,9 @@ def test_fake_quantization_with_shifted_ranges_is_refused() -> None:
     image = keras.Input((SIDE, SIDE, 3), name="image")
     x = keras.layers.Flatten()(Shifted(name="shifted")(image))
     model = keras.Model(image, keras.layers.Dense(3)(x))
-    with pytest.raises(InputRefused, match="FakeQuantWithMinMaxArgs, whose rounding QuantizeLinear does not have"):
+    with pytest.raises(
+        InputRefused, match="FakeQuantWithMinMaxArgs, whose rounding QuantizeLinear does not have"
+    ):
         export_onnx(model, None)
 
 
@@ -248,7 +252,7 @@ def test_a_scale_that_is_lost_is_refused(monkeypatch: pytest.MonkeyPatch, model:
 
     real = exporter.clean
     monkeypatch.setattr(exporter, "clean", lambda graph: (real(graph), lose(graph)))
-    with pytest.raises(InputRefused, match="1 of .* scales of the model are not in its export"):
+    with pytest.raises(InputRefused, match=r"1 of .* scales of the model are not in its export"):
         export_onnx(model, None)
 
 
