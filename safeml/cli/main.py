@@ -11,7 +11,20 @@ from typing import Any
 import typer
 
 from safeml import interruption
-from safeml.cli import audit, compare, data, doctor, init, inspect, listing, models, plan, results, training
+from safeml.cli import (
+    audit,
+    compare,
+    data,
+    doctor,
+    export,
+    init,
+    inspect,
+    listing,
+    models,
+    plan,
+    results,
+    training,
+)
 from safeml.errors import ExitCode, SafemlError
 
 app = typer.Typer(
@@ -24,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (init, plan, audit, models, inspect, training, results, compare, listing, doctor):
+for group in (init, plan, audit, models, inspect, training, export, results, compare, listing, doctor):
     group.register(app)
 app.add_typer(data.app, name="data")
 

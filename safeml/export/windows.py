@@ -50,9 +50,9 @@ def windows(
     padded = np.pad(values, [(0, 0)] * (values.ndim - spatial) + around, constant_values=fill)
     reach = tuple((side - 1) * dilation + 1 for side, dilation in zip(kernel, dilations, strict=True))
     view = sliding_window_view(padded, reach, tuple(range(-spatial, 0)))
-    steps = tuple(slice(None, None, stride) for stride in strides)
-    inner = tuple(slice(None, None, dilation) for dilation in dilations)
-    return view[(..., *steps, *inner)]
+    steps = [slice(None, None, step) for step in (*strides, *dilations)]
+    every = [slice(None)] * (view.ndim - len(steps))
+    return np.asarray(view[(*every, *steps)])
 
 
 def convolved(
