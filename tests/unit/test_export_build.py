@@ -24,6 +24,7 @@ from tests.int8_nets import images, tiny
 
 pytestmark = pytest.mark.slow
 OTHERS = ("tensorrt_rtx", "tftrt", "litert")
+LINT_ALONE = (*OTHERS, "parity", "emulator", "half")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,15 @@ def record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "export.json").read_text())
 
 
-def test_files_and_checks_are_recorded_and_repeat(quantized: Path, tmp_path: Path) -> None:
-    result = export(quantized, tmp_path / "a", skip=OTHERS)
-    assert result.exit_code is ExitCode.PASSED
-    found = record(tmp_path / "a")
+@pytest.fixture(scope="module")
+def exported(quantized: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    assert export(quantized, folder, skip=OTHERS).exit_code is ExitCode.PASSED
+    return folder
+
+
+def test_files_and_checks_are_recorded(quantized: Path, exported: Path) -> None:
+    found = record(exported)
     assert {check["name"]: check["status"] for check in found["checks"]} == {
         "lint": "passed",
         "parity": "passed",
@@ -70,36 +76,36 @@ def test_files_and_checks_are_recorded_and_repeat(quantized: Path, tmp_path: Pat
     assert found["sources"] == {"int8.keras": file_sha256(quantized / "int8.keras")}
     assert found["images"] == {"count": 128, "from": "calibration.npz"}
     for row in found["files"]:
-        file = tmp_path / "a" / row["name"]
+        file = exported / row["name"]
         assert (row["bytes"], row["sha256"]) == (file.stat().st_size, file_sha256(file))
     written = {"model.int8.onnx", "model.int8-fp16.onnx", "export.json"}
-    assert {path.name for path in (tmp_path / "a").iterdir()} == written
-    export(quantized, tmp_path / "b", skip=OTHERS)
-    assert record(tmp_path / "b") == found
+    assert {path.name for path in exported.iterdir()} == written
 
 
-def test_the_half_variant_is_fp16_between_float32_ends(quantized: Path, tmp_path: Path) -> None:
-    export(quantized, tmp_path / "a", skip=(*OTHERS, "emulator"))
-    model = onnx.load(tmp_path / "a" / "model.int8-fp16.onnx")
+def test_the_half_variant_is_fp16_between_float32_ends(exported: Path) -> None:
+    model = onnx.load(exported / "model.int8-fp16.onnx")
     types = {tensor.data_type for tensor in model.graph.initializer}
     assert onnx.TensorProto.FLOAT not in types
     assert onnx.TensorProto.FLOAT16 in types
     ends = [*model.graph.input, *model.graph.output]
     assert {value.type.tensor_type.elem_type for value in ends} == {onnx.TensorProto.FLOAT}
     assert [entry.version for entry in model.opset_import] == [19]
-    check = next(row for row in record(tmp_path / "a")["checks"] if row["name"] == "half")
+    check = next(row for row in record(exported)["checks"] if row["name"] == "half")
     assert check["facts"]["agreement"] >= 0.99
 
 
 def test_a_file_that_fails_a_check_is_rejected_by_name(quantized: Path, tmp_path: Path) -> None:
     folder = copy_of(quantized, tmp_path / "model")
-    export(folder, skip=OTHERS)
+    export(folder, skip=LINT_ALONE)
+    first = (folder / "export.json").read_bytes()
+    export(folder, skip=LINT_ALONE)
+    assert (folder / "export.json").read_bytes() == first  # with the hash of the same bytes
     assert (folder / "model.int8.onnx").exists()
     model = tiny()
     model.get_layer("stem").bias.assign(np.full(8, 1e9))
     (folder / "int8.keras").unlink()
     model.save(folder / "int8.keras")
-    result = export(folder, skip=(*OTHERS, "emulator"))
+    result = export(folder, skip=LINT_ALONE)
     assert result.exit_code is ExitCode.FAILED
     assert result.rejected[0] == "rejected.model.int8.onnx"
     assert not (folder / "model.int8.onnx").exists()  # the one of the first export is gone too
@@ -128,7 +134,7 @@ def test_a_crash_leaves_the_folder_as_it_was(
     quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = copy_of(quantized, tmp_path / "model")
-    export(folder, skip=(*OTHERS, "emulator", "half"))
+    export(folder, skip=LINT_ALONE)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def crash(material: Any) -> Check:
@@ -137,7 +143,7 @@ def test_a_crash_leaves_the_folder_as_it_was(
     rows = tuple(replace(row, run=crash) if row.name == "half" else row for row in acceptance.ROWS)
     monkeypatch.setattr(build, "ROWS", rows)
     with pytest.raises(RuntimeError, match="power cut"):
-        export(folder, skip=(*OTHERS, "emulator"))
+        export(folder, skip=(*OTHERS, "parity", "emulator"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -151,12 +157,12 @@ def test_a_layer_kept_in_float_is_exempted_with_its_reason(quantized: Path, tmp_
     model = calibrated(keras.Model(source.inputs[0], x))
     model.save(tmp_path / "int8.keras")
     (tmp_path / "quantization.json").write_text('{"keep_float": {"plain": "it loses most"}}')
-    export(tmp_path, skip=(*OTHERS, "half"))
+    export(tmp_path, skip=LINT_ALONE)
     check = record(tmp_path)["checks"][0]
     assert check["status"] == "passed", check
     assert [line.rpartition(": ")[2] for line in check["facts"]["exempted"]] == ["it loses most"]
     (tmp_path / "quantization.json").write_text("{}")
-    assert export(tmp_path, skip=(*OTHERS, "half")).exit_code is ExitCode.FAILED
+    assert export(tmp_path, skip=LINT_ALONE).exit_code is ExitCode.FAILED
 
 
 def test_without_images_agreement_is_not_measured(quantized: Path, tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_wrong_options_are_refused(quantized: Path, tmp_path: Path) -> None:
 def test_the_command_shows_files_and_checks(
     quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = export_files(quantized, tmp_path / "a", None, 8, 15, [*OTHERS, "emulator", "half"])
+    code = export_files(quantized, tmp_path / "a", None, 8, 15, [*LINT_ALONE])
     shown = capsys.readouterr()
     assert code == 0
     assert "bytes  model.int8.onnx" in shown.out
