@@ -16,8 +16,8 @@ from safeml.errors import InputRefused, first_line
 from safeml.export.frozen import Frozen
 
 DESTROY_QUANTIZERS = ("q_dq_optimizer", "const_dequantize_optimizer")
-# They have nothing to do in a network without loops, or are done by `safeml.export.passes`.
-WITHOUT_USE = ("loop_optimizer", "remove_redundant_upsample")
+# `einsum_optimizer` writes an Einsum as products of shapes that are computed at run time.
+WITHOUT_USE = ("loop_optimizer", "remove_redundant_upsample", "einsum_optimizer")
 LOG = "tf2onnx"
 
 

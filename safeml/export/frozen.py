@@ -19,6 +19,7 @@ FAKE_QUANTIZATION = ("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "Quan
 # Its range is shifted or its rounding is half up: what TensorFlow computes has no equal in QuantizeLinear.
 OTHER_FAKE_QUANTIZATION = "FakeQuantWithMinMax"
 PROTOBUF_LIMIT = 2**31 - 1
+_INT32 = 3  # of tf.DType
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def exact(
 ) -> Frozen:
     """Return the graph with exact quantizers; their ranges must be constants. See the module."""
     _store_shapes(graph_def)
+    _write_erfc(graph_def)
     nodes = {node.name: node for node in graph_def.node}
     scales = []
     for node in list(graph_def.node):
@@ -131,24 +133,53 @@ def _folded(graph_def: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
 
 
 def _store_shapes(graph_def: Any) -> None:
-    """Let each Reshape read a constant shape, with -1 for the batch: TensorFlow computes it from the shape of the image."""
-    import tensorflow as tf
+    """Let each Reshape read a constant shape, with -1 for the batch: TensorFlow computes it from the shape of the image.
 
-    with tf.Graph().as_default() as graph:
-        tf.import_graph_def(graph_def, name="")
-    inferred = {
-        operation.name: operation.outputs[0].shape
-        for operation in graph.get_operations()
-        if operation.outputs
-    }
+    A side that changes between a batch of 2 and one of 3 is the batch, or a multiple of it.
+    """
+    two, three = (_reshaped_to(graph_def, batch) for batch in (2, 3))
     constants = {node.name for node in graph_def.node if node.op == "Const"}
     for node in list(graph_def.node):
-        if node.op != "Reshape" or node.input[1].removesuffix(":0") in constants:
+        small, large = two.get(node.name), three.get(node.name)
+        if small is None or large is None or node.input[1].removesuffix(":0") in constants:
             continue
-        shape = inferred[node.name]
-        if shape.rank is not None and sum(side is None for side in shape) <= 1:
-            _replace(graph_def, node, 1, np.array([-1 if side is None else side for side in shape], np.int32))
-            node.attr["Tshape"].type = tf.int32.as_datatype_enum
+        sides = [side if side == other else -1 for side, other in zip(small, large, strict=True)]
+        if sides.count(-1) <= 1:
+            _replace(graph_def, node, 1, np.array(sides, np.int32))
+            node.attr["Tshape"].type = _INT32
+
+
+def _reshaped_to(graph_def: Any, batch: int) -> dict[str, list[int] | None]:
+    """Return the output shape of each Reshape for one batch, or None where TensorFlow cannot infer it."""
+    import tensorflow as tf
+
+    fixed = tf.compat.v1.GraphDef()
+    fixed.CopyFrom(graph_def)
+    for node in fixed.node:
+        if node.op == "Placeholder" and node.attr["shape"].shape.dim[0].size < 0:
+            node.attr["shape"].shape.dim[0].size = batch
+        node.attr.pop("_output_shapes", None)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(fixed, name="")
+    found: dict[str, list[int] | None] = {}
+    for operation in graph.get_operations():
+        if operation.type == "Reshape":
+            shape = operation.outputs[0].shape
+            found[operation.name] = shape.as_list() if shape.is_fully_defined() else None
+    return found
+
+
+def _write_erfc(graph_def: Any) -> None:
+    """Write Erfc, which GELU uses and ONNX does not have, as 1 - Erf."""
+    for node in list(graph_def.node):
+        if node.op != "Erfc":
+            continue
+        inner = graph_def.node.add()
+        inner.CopyFrom(node)
+        inner.op, inner.name = "Erf", f"{node.name}/erf"
+        node.op = "Sub"
+        node.input.append(inner.name)
+        _replace(graph_def, node, 0, np.ones((), np.float32))
 
 
 def _constant(nodes: dict[str, Any], name: str) -> np.ndarray | None:

@@ -27,6 +27,12 @@ def kernel_quantized(view: View, target: Any) -> Iterator[Fault]:
                 node.name,
                 "its kernel is computed in the graph; expected a stored kernel through a quantizer",
             )
+    for node in view.nodes("Einsum"):
+        if any(view.is_stored(name) for name in node.input):
+            yield (
+                node.name,
+                "is an Einsum with a kernel; expected MatMul, which TensorRT quantizes",
+            )
     for node in view.weighted:
         kernel = view.kernel(node)
         if kernel is not None and kernel.scale is None and not on_grid(kernel.values):
@@ -153,7 +159,7 @@ def int8_share(view: View) -> tuple[float, int]:
     """Return the share of multiply-accumulates in INT8, and their number, for one image."""
     rows = [
         (view.multiplications(node), view.is_int8(node))
-        for node in view.nodes("Conv", "ConvTranspose", "Gemm", "MatMul")
+        for node in view.nodes("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
     ]
     total = sum(count for count, _ in rows)
     return (sum(count for count, int8 in rows if int8) / total if total else 0.0), total

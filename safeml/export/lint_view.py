@@ -199,6 +199,8 @@ class View:
 
     def multiplications(self, node: Any) -> int:
         """Return the multiply-accumulates of a weighted node or a MatMul for one image; 0 where shapes are unknown."""
+        if node.op_type == "Einsum":
+            return self._einsum(node)
         result = int(np.prod(self.shapes.get(node.output[0], (0,)), dtype=np.int64))
         kernel = self.kernel(node)
         if kernel is None:
@@ -210,8 +212,22 @@ class View:
             return given * int(np.prod(shape[1:], dtype=np.int64))
         return result * int(np.prod(shape, dtype=np.int64)) // max(1, shape[kernel_axis(node, len(shape))])
 
+    def _einsum(self, node: Any) -> int:
+        """The product of the sizes of all letters of an Einsum."""
+        terms = attribute(node, "equation").decode().replace(" ", "").partition("->")[0].split(",")
+        stored = {name: array.shape for name, array in self.graph.arrays.items() if name in node.input}
+        shapes = [self.shapes.get(name) or stored.get(name, ()) for name in node.input]
+        sizes = {
+            letter: side
+            for term, shape in zip(terms, shapes, strict=True)
+            for letter, side in zip(term, shape, strict=False)
+        }
+        return int(np.prod(list(sizes.values()), dtype=np.int64))
+
     def is_int8(self, node: Any) -> bool:
         """Whether a node multiplies INT8 values: a DequantizeLinear is on both of its inputs."""
+        if node.op_type == "Einsum":
+            return all(self.activation_quantizer(name) is not None for name in node.input)
         kernel = self.kernel(node)
         first = self.activation_quantizer(node.input[0]) is not None
         if kernel is None:

@@ -151,7 +151,7 @@ def _images(given: Path | None, beside: Path, model: Any) -> tuple[np.ndarray, s
 def made_images(model: Any, count: int = MADE) -> np.ndarray:
     """Return smooth random images, float32 [count, H, W, C], as large as the range of the model's first quantizer.
 
-    They show whether two forms of a model compute the same. They say nothing about accuracy.
+    They show whether two forms of a model compute the same. Accuracy needs real images.
     """
     from safeml.int8.layers import ActivationQuantizer
 

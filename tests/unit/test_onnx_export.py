@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from safeml.errors import InputRefused
 from safeml.export.graph import Graph, attribute
-from safeml.export.linter import lint
+from safeml.export.linter import int8_share, lint
 from safeml.export.onnx import export_onnx
 from safeml.export.parity import compare, predict, quantizer_values, tie_distance
 from safeml.export.sessions import outputs, session
@@ -164,6 +164,27 @@ def test_a_transposed_convolution_is_exported(tmp_path: Path) -> None:
     export = export_onnx(model, None)
     (logits,) = outputs(session(export.model), images(4, shape=(4, 4, 3)), ["logits"])
     assert np.allclose(logits, predict(model, images(4, shape=(4, 4, 3))), atol=1e-5)
+
+
+def test_dense_layers_on_tokens_and_gelu_are_exported_without_shapes_at_run_time() -> None:
+    import keras
+
+    image = keras.Input((4, 4, 3), name="image")
+    tokens = keras.layers.Reshape((16, 3))(image)
+    x = keras.layers.Dense(6, activation="gelu", name="first")(tokens)
+    x = keras.layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    x = keras.layers.LayerNormalization()(keras.layers.Dense(6, activation="gelu", name="second")(x))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
+    export = export_onnx(model, None)
+    assert not {"Shape", "Gather", "Concat"} & {node.op_type for node in export.model.graph.node}
+    assert {"kernel-quantized", "int8-share"} == {finding.rule for finding in lint(export.model)}
+    share, count = int8_share(export.model)
+    projections = 4 * 16 * 6 * 6  # of the attention: query, key, value, output
+    assert (share, count) == (0, 16 * 3 * 6 + 16 * 6 * 6 + projections + 2 * 16 * 16 * 6 + 6 * 3)
+    for count in (1, 5):
+        values = images(count, shape=(4, 4, 3))
+        (logits,) = outputs(session(export.model), values, ["logits"])
+        assert np.allclose(logits, predict(model, values), atol=1e-5)
 
 
 def test_a_layer_of_one_output_keeps_one_scale_per_channel() -> None:
