@@ -1,4 +1,4 @@
-"""The reference of settings and metrics in docs, made from the classes and the rows: `python -m tests.reference` writes it."""
+"""The references in docs, made from the classes and the rows: `python -m tests.reference` writes them."""
 
 from __future__ import annotations
 
@@ -78,6 +78,24 @@ def metrics_page() -> str:
             if not row.weak
         ]
     return "\n".join(lines) + "\n"
+
+
+def export_page() -> str:
+    """Return docs/export.md with the tables of checks and of linter rules in their places."""
+    from safeml.export.acceptance import ROWS
+    from safeml.export.linter import RULES
+
+    checks = ["| check | file that it judges |", "|---|---|"]
+    checks += [f"| `{row.name}` | {', '.join(f'`{name}`' for name in row.files)} |" for row in ROWS]
+    rules = ["| rule | what must hold |", "|---|---|"]
+    rules += [f"| `{rule.id}` | {rule.sentence} |" for rule in RULES]
+    page = (DOCS / "export.md").read_text(encoding="utf-8")
+    for name, table in (("checks", checks), ("rules", rules)):
+        start, end = f"<!-- {name}: made by `python -m tests.reference` -->\n", "<!-- end -->"
+        before, found, rest = page.partition(start)
+        assert found, f"docs/export.md has no place for {name}"
+        page = before + start + "\n".join(table) + "\n" + end + rest.partition(end)[2]
+    return page
 
 
 def _with_own_stages() -> type[BaseModel]:
@@ -232,3 +250,4 @@ def _default(info: Any) -> str:
 if __name__ == "__main__":
     (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
     (DOCS / "metrics.md").write_text(metrics_page(), encoding="utf-8")
+    (DOCS / "export.md").write_text(export_page(), encoding="utf-8")

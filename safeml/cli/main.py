@@ -16,6 +16,7 @@ from safeml.cli import (
     compare,
     data,
     doctor,
+    export,
     init,
     inspect,
     listing,
@@ -37,7 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (init, plan, audit, models, inspect, training, results, compare, tracking, listing, doctor):
+for group in (
+    init,
+    plan,
+    audit,
+    models,
+    inspect,
+    training,
+    export,
+    results,
+    compare,
+    tracking,
+    listing,
+    doctor,
+):
     group.register(app)
 app.add_typer(data.app, name="data")
 
