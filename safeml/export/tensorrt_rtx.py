@@ -38,7 +38,9 @@ ABOUT_TYPES = re.compile(
     re.IGNORECASE,
 )
 # Every text about an error ends with this where there is no driver. It is the state of the machine.
-NO_DRIVER = re.compile(r"^\[checkMacros.*cudaError 35.*$|^.*cudaError 35: CUDA driver version is insufficient.*$", re.MULTILINE)
+NO_DRIVER = re.compile(
+    r"^\[checkMacros.*cudaError 35.*$|^.*cudaError 35: CUDA driver version is insufficient.*$", re.MULTILINE
+)
 
 
 def check(onnx: Path, *, int8: bool = True, seconds: int = SECONDS) -> Check:
@@ -76,7 +78,9 @@ def judge(outcome: Outcome, *, int8: bool = True) -> Check:
             NAME, "not_run", f"tensorrt-rtx is installed and does not import: {reply['missing']}. {REMEDY}"
         )
     warnings = _unique(text for severity, text in reply["log"] if severity == "WARNING")
-    errors = _unique(text for severity, text in reply["log"] if severity not in ("WARNING", "INFO", "VERBOSE"))
+    errors = _unique(
+        text for severity, text in reply["log"] if severity not in ("WARNING", "INFO", "VERBOSE")
+    )
     facts = {
         **{key: reply[key] for key in ("version", "offered", "parsed", "engine_bytes", "dynamic", "layers")},
         **{key: reply[key] for key in ("quantize_layers", "weighted_layers", "int8_layers")},

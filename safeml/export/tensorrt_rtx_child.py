@@ -97,9 +97,7 @@ def _profile(builder: Any, config: Any, network: Any, batches: list[int]) -> Non
 def _layers(network: Any) -> dict[str, Any]:
     """Count the layers by type, and those that multiply two dequantized INT8 tensors."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
-    makers = {
-        layer.get_output(index).name: layer for layer in layers for index in range(layer.num_outputs)
-    }
+    makers = {layer.get_output(index).name: layer for layer in layers for index in range(layer.num_outputs)}
     counts = Counter(layer.type.name for layer in layers)
     weighted = [layer for layer in layers if layer.type.name in WEIGHTED]
     return {

@@ -28,16 +28,16 @@ LIMITS = (
 )
 
 
-def write(
-    model: Any, folder: Path, images: np.ndarray, labels: np.ndarray, *, keep_float: tuple[str, ...] = ()
-) -> Check:
+def write(model: Any, folder: Path, images: np.ndarray, *, keep_float: tuple[str, ...] = ()) -> Check:
     """Write `folder` with the SavedModel, the conversion script and the golden images, and check the SavedModel.
 
-    model: fake-quantized keras.Model. images: float32 [N, H, W, C] in the values that the model takes, none of them used to
-    choose a limit. labels: int [N]. keep_float: names of layers that stay float on purpose.
+    model: fake-quantized keras.Model. images: float32 [N, H, W, C] in the values that the model takes;
+    the first become the golden images. keep_float: names of layers that stay float on purpose.
     """
     import tensorflow as tf
 
+    if images.dtype != np.float32 or not len(images):
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}; expected float32, at least one")
     frozen = freeze(model, None, model.name)
     serve = as_function(with_fake_quant(frozen), frozen)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,11 +48,9 @@ def write(
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
     graph = tftrt_lint.read(place, keep_float)
     findings = tftrt_lint.lint(graph)
-    images = np.asarray(images, np.float32)
     expected = _batched(lambda batch: model(batch, training=False), images)
     got = _batched(lambda batch: serve(batch)[output_name(frozen)], images)
-    golden = slice(0, GOLDEN_IMAGES)
-    np.savez(folder / GOLDEN, images=images[golden], outputs=got[golden], labels=np.asarray(labels)[golden])
+    np.savez(folder / GOLDEN, images=images[:GOLDEN_IMAGES], outputs=got[:GOLDEN_IMAGES])
     return _judged(findings, graph, expected, got)
 
 

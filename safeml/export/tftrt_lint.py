@@ -102,7 +102,10 @@ class Rule:
 def _no_quantize_dequantize(graph: Graph) -> Iterator[tuple[str, str]]:
     for node in graph.nodes.values():
         if node.op.startswith("QuantizeAndDequantize"):
-            yield node.name, f"it is {node.op}; TF-TRT reads channel 0 of its range and leaves the dynamic ranges"
+            yield (
+                node.name,
+                f"it is {node.op}; TF-TRT reads channel 0 of its range and leaves the dynamic ranges",
+            )
 
 
 def _symmetric(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -113,7 +116,10 @@ def _symmetric(graph: Graph) -> Iterator[tuple[str, str]]:
         elif not (np.isfinite(low) and np.isfinite(high)) or low != -high:
             yield node.name, f"its range is {float(low):g}..{float(high):g}"
         elif node.attr["num_bits"].i != 8 or not node.attr["narrow_range"].b:
-            yield node.name, f"it has {node.attr['num_bits'].i} bits, narrow_range {node.attr['narrow_range'].b}"
+            yield (
+                node.name,
+                f"it has {node.attr['num_bits'].i} bits, narrow_range {node.attr['narrow_range'].b}",
+            )
 
 
 def _contains_zero(graph: Graph) -> Iterator[tuple[str, str]]:
