@@ -1,10 +1,10 @@
 """The SavedModel for TF-TRT gives the same outputs under the TensorFlow versions of the devices, on a CPU.
 
-    python benchmarks/tftrt_versions.py [FOLDER]
+    python benchmarks/tftrt_versions.py SHARED [FOLDER]
 
 It makes an environment per version (about 1.3 GB each, in FOLDER if given, and uses it again), loads the SavedModel of a
-quantized resnet-gtsrb there, and compares its outputs on 256 rendered signs with those of the present TensorFlow. The model is
-quantized after training, on rendered signs: the question is the runtime, not the accuracy.
+quantized resnet-gtsrb there, and compares its outputs with those of the present TensorFlow, on images of SHARED/data/gtsrb/valid.npz.
+The model is quantized after training, on images of train.npz there.
 The record is in benchmarks/results/tftrt_versions.json.
 """
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 RESULT = ROOT / "benchmarks" / "results" / "tftrt_versions.json"
 VERSIONS = ("2.16.1", "2.17.1")
-IMAGES = 256
+CALIBRATION, IMAGES = 256, 512
 LARGEST_DIFFERENCE = 1e-4
 # Run by the other interpreter; it may not import safeml, which needs a newer Python library.
 READER = """
@@ -61,12 +61,13 @@ def compared(version: str, folder: Path, saved_model: Path, images: Path, expect
     }
 
 
-def main(folder: Path) -> None:
+def main(shared: Path, folder: Path) -> None:
     """Write the SavedModel, compare, print and record."""
-    from benchmarks.quantized import quantized_after_training
+    from benchmarks.quantized import quantized_after_training, signs
     from safeml.export import tftrt
 
-    images, model = quantized_after_training(IMAGES)
+    images = signs(shared, "valid", IMAGES)
+    model = quantized_after_training(signs(shared, "train", CALIBRATION))
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as work:
@@ -92,8 +93,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            main(Path(folder))
+            main(Path(sys.argv[1]), Path(folder))

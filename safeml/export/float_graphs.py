@@ -51,14 +51,13 @@ def as_function(graph_def: Any, frozen: Frozen) -> Any:
         if node.name == entry.partition(":")[0]
     )
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32, name=IMAGE)])
     def serve(image: Any) -> dict[str, Any]:
         (result,) = tf.graph_util.import_graph_def(
             graph_def, input_map={entry: image}, return_elements=[end], name=""
         )
         return {name: result}
 
-    return serve
+    return tf.function(serve, autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32, name=IMAGE)])
 
 
 def _rewritten(frozen: Frozen, activations: bool) -> Any:

@@ -60,7 +60,7 @@ def build(path: str, target: str, batches: str) -> dict[str, Any]:
 def _logger() -> tuple[Any, list[tuple[str, str]]]:
     messages: list[tuple[str, str]] = []
 
-    class Logger(trt.ILogger):  # type: ignore[name-defined]
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

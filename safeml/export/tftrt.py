@@ -14,7 +14,7 @@ import numpy as np
 
 from safeml.export import tftrt_lint
 from safeml.export.checks import Check
-from safeml.export.float_graphs import as_function, output_name, with_fake_quant
+from safeml.export.float_graphs import FAKE_QUANT, as_function, output_name, with_fake_quant
 from safeml.export.frozen import freeze
 
 NAME = "tftrt"
@@ -62,7 +62,7 @@ def _judged(
     facts = {
         "findings": [finding.message for finding in findings],
         "rules": [rule.id for rule in tftrt_lint.RULES],
-        "fake_quant_nodes": len(list(graph.of(tftrt_lint.FAKE_QUANT))),
+        "fake_quant_nodes": len(list(graph.of(FAKE_QUANT))),
         "operations_with_kernel": len(list(graph.weighted())),
         "images": len(got),
         "agreement": agreement,
