@@ -13,6 +13,17 @@ from safeml.export.frozen import FAKE_QUANTIZATION, Frozen
 from safeml.int8.fake import ACTIVATION_CODES, WEIGHT_CODES
 
 FAKE_QUANT = "FakeQuantWithMinMaxVars"
+# The input of an operation with a kernel that holds its activations, that which holds the kernel, and the axis of its channels.
+WEIGHTED = {
+    "Conv2D": (0, 1, -1),
+    "DepthwiseConv2dNative": (0, 1, 2),
+    "Conv2DBackpropInput": (2, 1, 2),
+    "MatMul": (0, 1, -1),
+    "BatchMatMulV2": (0, 1, -1),
+}
+# Operations that move values and change none, so that the grid before them is the grid after them; a zero is a code.
+MOVES = ("Identity", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Pad", "SpaceToBatchND", "MaxPool")
+JOINS = "ConcatV2"
 IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
 
 
@@ -26,8 +37,11 @@ def with_fake_quant(frozen: Frozen) -> Any:
 
     TF-TRT takes the larger absolute end of a range as 127 codes, so -128 scale would change the scale by 128 / 127. In a
     range that is symmetric and narrow, FakeQuant shifts nothing: zero is a code, and a code is worth `scale`.
+
+    A tensor behind a pooling, a reshape or a concatenation has no range for TF-TRT, which then computes its consumer in float.
+    So the FakeQuant is repeated in front of each operation with a kernel; it changes no value.
     """
-    return _rewritten(frozen, activations=True)
+    return _repeated(_rewritten(frozen, activations=True))
 
 
 def output_name(frozen: Frozen) -> str:
@@ -94,6 +108,50 @@ def _fake_quant(graph_def: Any, node: Any, source: str, scale: np.float32) -> No
     _become(node, FAKE_QUANT, [source, *ends])
     node.attr["num_bits"].i = 8
     node.attr["narrow_range"].b = True
+
+
+def _repeated(graph_def: Any) -> Any:
+    nodes = {node.name: node for node in graph_def.node}
+    for node in list(graph_def.node):
+        if node.op not in WEIGHTED:
+            continue
+        place = WEIGHTED[node.op][0]
+        source = node.input[place]
+        ranges = _ranges(nodes, source)
+        if _maker(nodes, source).op == FAKE_QUANT or len(ranges) != 1:
+            continue
+        ((low, high),) = ranges
+        again = graph_def.node.add()
+        again.name = f"{node.name}/range"
+        _become(again, FAKE_QUANT, [source, low, high])
+        again.attr["num_bits"].i = 8
+        again.attr["narrow_range"].b = True
+        node.input[place] = again.name
+    return graph_def
+
+
+def _ranges(nodes: dict[str, Any], name: str) -> set[tuple[str, str]]:
+    """Return the limits, as names of constants, of the grids that a tensor may be on; empty where one is unknown."""
+    node = _maker(nodes, name)
+    if node.op == FAKE_QUANT:
+        return {(node.input[1], node.input[2])}
+    if node.op in MOVES:
+        return _ranges(nodes, node.input[0])
+    if node.op == JOINS:
+        parts = [_ranges(nodes, part) for part in node.input[:-1]]
+        values = {tuple(_value(nodes, limit) for limit in one) for part in parts for one in part}
+        return parts[0] if all(parts) and len(values) == 1 else set()
+    return set()
+
+
+def _maker(nodes: dict[str, Any], name: str) -> Any:
+    return nodes[name.partition(":")[0]]
+
+
+def _value(nodes: dict[str, Any], name: str) -> float:
+    import tensorflow as tf
+
+    return float(tf.make_ndarray(_maker(nodes, name).attr["value"].tensor))
 
 
 def _become(node: Any, op: str, inputs: list[str]) -> None:

@@ -10,20 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from safeml.export.float_graphs import FAKE_QUANT, IMAGE, LOGITS, PROBABILITIES
+from safeml.export.float_graphs import FAKE_QUANT, IMAGE, LOGITS, PROBABILITIES, WEIGHTED
 from safeml.int8.fake import WEIGHT_CODES
 
 SIGNATURE = "serving_default"
-# The input that holds the activations, and the axis of the output channels of the kernel.
-WEIGHTED = {
-    "Conv2D": (0, 1, -1),
-    "DepthwiseConv2dNative": (0, 1, 2),
-    "Conv2DBackpropInput": (2, 1, 2),
-    "MatMul": (0, 1, -1),
-    "BatchMatMulV2": (0, 1, -1),
-}
-# What may be between a FakeQuant and its consumer: these move values and change none. A zero is a code.
-MOVES = ("Identity", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Pad", "SpaceToBatchND", "MaxPool")
 # A code may be off an integer by the rounding of float32.
 OFF_GRID = 0.01
 
@@ -63,10 +53,10 @@ class Graph:
         """Return the node that makes a tensor."""
         return self.nodes[name.partition(":")[0]]
 
-    def through(self, name: str, moves: tuple[str, ...] = MOVES) -> Any:
-        """Return the node that makes the values of a tensor, behind what only moves them."""
+    def through(self, name: str) -> Any:
+        """Return the node that makes a tensor, behind Identity."""
         node = self.source(name)
-        while node.op in moves:
+        while node.op == "Identity":
             node = self.source(node.input[0])
         return node
 
@@ -74,7 +64,7 @@ class Graph:
         """Return the value of a constant tensor, or None."""
         import tensorflow as tf
 
-        node = self.through(name, ("Identity",))
+        node = self.through(name)
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
     def of(self, *ops: str) -> Iterator[Any]:
@@ -133,7 +123,7 @@ def _one_range(graph: Graph) -> Iterator[tuple[str, str]]:
     ranges = defaultdict(set)
     for node in graph.of(FAKE_QUANT):
         high = graph.constant(node.input[2])
-        ranges[graph.through(node.input[0], ("Identity",)).name].add(None if high is None else float(high))
+        ranges[graph.through(node.input[0]).name].add(None if high is None else float(high))
     for name, values in ranges.items():
         if len(values) > 1:
             yield name, f"it has {len(values)} ranges, and TF-TRT keeps the last one"
