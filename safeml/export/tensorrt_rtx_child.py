@@ -72,7 +72,8 @@ def _logger() -> tuple[Any, list[tuple[str, str]]]:
 
 
 def _words(error: Any) -> str:
-    return f"{error.node_operator()} {error.node_name() or 'without a name'}: {error.desc()}"
+    name = error.node_name() or "without a name"
+    return f"{error.node_operator()} {name}: {str(error.code()).rpartition('.')[2]}, {error.desc()}"
 
 
 def _dynamic(network: Any) -> dict[str, list[int]]:
