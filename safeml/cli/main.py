@@ -11,7 +11,20 @@ from typing import Any
 import typer
 
 from safeml import interruption
-from safeml.cli import audit, compare, data, doctor, init, inspect, listing, models, plan, results, training
+from safeml.cli import (
+    audit,
+    compare,
+    data,
+    doctor,
+    init,
+    inspect,
+    listing,
+    models,
+    plan,
+    quantize,
+    results,
+    training,
+)
 from safeml.errors import ExitCode, SafemlError
 
 app = typer.Typer(
@@ -24,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (init, plan, audit, models, inspect, training, results, compare, listing, doctor):
+for group in (init, plan, audit, models, inspect, training, quantize, results, compare, listing, doctor):
     group.register(app)
 app.add_typer(data.app, name="data")
 
@@ -72,7 +85,7 @@ class _Output(io.TextIOWrapper):
 def _kept() -> str:
     """Return what an interrupted command stored. The command is the first word that is not an option."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    if command not in ("audit", "run", "train"):
+    if command not in ("audit", "run", "train", "quantize"):
         return ""
     without = " without --force" if "--force" in sys.argv else ""
     return f"; finished work is stored, and the same command{without} resumes from it"
