@@ -17,7 +17,6 @@ from safeml.config.recipe import Recipe, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
-from safeml.data.splits import split_by_image, split_by_track
 from safeml.errors import ConfigError, ExitCode, StageError, first_line
 from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
@@ -26,40 +25,11 @@ from safeml.stages.training import TrainingSettings
 from safeml.store.files import atomic_write, content_key, file_sha256, make_folder, to_json
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
+from safeml.training.data import recipe_data
 from safeml.version import __version__
 
 INFLATION = "inflation"
 OnEpoch = Callable[[dict[str, Any]], None]
-
-
-def recipe_data(recipe: Recipe, place: Place) -> tuple[ImageDataset, ImageDataset]:
-    """Return the training images of a recipe, and the validation images that select its checkpoint.
-
-    Raises ConfigError if their classes differ or a class has no image.
-    """
-    settings = recipe.data
-    training = place.data(settings.train)
-    if settings.valid is not None:
-        choosing = place.data(settings.valid)
-    elif settings.split == "image":
-        training, choosing = split_by_image(training, settings.valid_fraction or 0.0, recipe.seed)
-    else:
-        held = settings.valid_fraction or 0.0
-        parts = split_by_track(training, {"train": 1 - held, "valid": held}, recipe.seed)
-        training, choosing = parts["train"], parts["valid"]
-    if training.class_names != choosing.class_names:
-        raise ConfigError(
-            f"{recipe.name}: {training.name} has {training.classes} classes and {choosing.name} has {choosing.classes}, or "
-            "their names or order differ; expected the same classes in both."
-        )
-    for role, data in (("training", training), ("validation", choosing)):
-        empty = np.flatnonzero(np.bincount(data.labels, minlength=data.classes) == 0)
-        if len(empty):
-            raise ConfigError(
-                f"{recipe.name}: the {role} data ({data.name}) have no image of {len(empty)} of {data.classes} classes, "
-                f'the first is "{data.class_names[empty[0]]}"; add images, or exclude the class with `classes`.'
-            )
-    return training, choosing
 
 
 @dataclass(frozen=True, eq=False)

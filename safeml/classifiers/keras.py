@@ -83,6 +83,7 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
         one_logit=given[1] == 1,
         integers=integers,
         graph=lambda: _graph(logits, where),
+        network=model,
     )
 
 

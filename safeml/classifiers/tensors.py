@@ -39,6 +39,7 @@ class TensorModel:
     one_logit: `forward` gives [N, 1], the logit of class 1 against class 0.
     integers: the file takes integers 0..255; `forward` takes the same values as float32.
     graph: builds the frozen graph of `forward`; None where there is none.
+    network: the Keras model as it was loaded; None for a SavedModel.
     """
 
     where: str
@@ -54,6 +55,7 @@ class TensorModel:
     one_logit: bool = False
     integers: bool = False
     graph: Callable[[], FrozenGraph] | None = field(default=None, repr=False)
+    network: Any = field(default=None, repr=False)
 
     @cached_property
     def frozen(self) -> FrozenGraph | None:

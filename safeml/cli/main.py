@@ -22,6 +22,7 @@ from safeml.cli import (
     listing,
     models,
     plan,
+    quantize,
     results,
     tracking,
     training,
@@ -45,6 +46,7 @@ for group in (
     models,
     inspect,
     training,
+    quantize,
     export,
     results,
     compare,
@@ -99,7 +101,7 @@ class _Output(io.TextIOWrapper):
 def _kept() -> str:
     """Return what an interrupted command stored. The command is the first word that is not an option."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    if command not in ("audit", "run", "train"):
+    if command not in ("audit", "run", "train", "quantize"):
         return ""
     without = " without --force" if "--force" in sys.argv else ""
     return f"; finished work is stored, and the same command{without} resumes from it"

@@ -54,7 +54,7 @@ def prepared_recipe(recipe: Path, data_root: Path | None, *out: Path) -> Prepare
 
     load_recipe(recipe)  # an invalid recipe is reported before any other message
     check_name(*out, *([data_root] if data_root else []))
-    _show_line(f"Reading the data of {recipe}")
+    show_line(f"Reading the data of {recipe}")
     return prepare(recipe, Place(recipe.parent, data_root))
 
 
@@ -63,14 +63,16 @@ def train_recipe(prepared: Prepared, out: Path, force: bool = False) -> Path:
     from safeml.recipes import train as fit_recipe
 
     with tensorflow_needed():
-        return fit_recipe(prepared, out, _show_epoch, force, shown_command(), _show_line)
+        return fit_recipe(prepared, out, show_epoch, force, shown_command(), show_line)
 
 
-def _show_line(line: str) -> None:
+def show_line(line: str) -> None:
+    """Print a line of progress."""
     typer.echo(line, err=True)
 
 
-def _show_epoch(epoch: dict[str, Any]) -> None:
+def show_epoch(epoch: dict[str, Any]) -> None:
+    """Print the measurements of a finished epoch."""
     typer.echo(
         f"epoch {epoch['epoch']:3d}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}  "
         f"val_loss {epoch['val_loss']:.4f}  val_accuracy {epoch['val_accuracy']:.4f}"

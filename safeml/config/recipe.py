@@ -110,12 +110,10 @@ class AdversarialTrainingSettings(Settings):
         return self
 
 
-class Recipe(Settings):
-    """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
+class FitSettings(Settings):
+    """A fit: its data, its hyperparameters and what selects its checkpoint. Paths are relative to the folder of the file.
 
     name: small letters, digits and hyphens; it names the output folder and the model.
-    architecture: the network; "backbone" trains on top of the model in [backbone].
-    dropout: share of the activations dropped before the last layer.
     epochs: passes over the training images.
     batch: images per step.
     optimizer: AdamW, Adam or SGD with momentum, of Keras.
@@ -123,24 +121,15 @@ class Recipe(Settings):
     label_smoothing: share of each label that is spread over all classes.
     weight_decay: of AdamW; with the other optimizers it is decoupled as well.
     seed: of the weights, the order of the images, augmentation and attacks.
-    width: channels of the first layer (of a token, for the transformer), from which each architecture derives the others.
     schedule: learning rate after the warm-up of a twentieth of all steps.
     weight_average: momentum of a moving average of the weights, which is validated and saved; 0 for none.
-    bn_momentum: 0.9 suits fits of a few hundred steps; a larger value gives a long fit steadier statistics.
         balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
         adversarial: attack on the training images; without the table there is none.
         early_stopping: epochs without improvement of `monitor` after which training ends; 0 for never.
         monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial].
-        inflation: train a second time on a random split of the same images, to measure the inflation by such a split.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    architecture: Literal[
-        "lenet", "safeml_cnn", "resnet18", "mobilenet_v2", "efficientnet", "vit", "backbone"
-    ]
-    width: int = Field(default=16, ge=4, le=512)
-    dropout: Finite = Field(default=0.0, ge=0, lt=1)
-    backbone: BackboneSettings | None = None
     data: TrainingData
     epochs: int = Field(ge=1, le=1000)
     batch: int = Field(default=128, ge=1, le=4096)
@@ -150,15 +139,39 @@ class Recipe(Settings):
     label_smoothing: Finite = Field(default=0.0, ge=0, lt=1)
     weight_decay: Finite = Field(default=0.0, ge=0, lt=1)
     weight_average: Finite = Field(default=0.0, ge=0, lt=1)
-    bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
     balance: Literal["none", "class_weights", "sampling"] = "none"
     augment: AugmentSettings = AugmentSettings()
     adversarial: AdversarialTrainingSettings | None = None
     early_stopping: int = Field(default=0, ge=0, le=1000)
     monitor: Literal["val_accuracy", "val_loss", "val_robust_accuracy"] = "val_accuracy"
     save_best_only: bool = True
-    inflation: bool = False
     seed: int = Field(default=7, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _monitor_is_measured(self) -> Self:
+        if self.monitor == "val_robust_accuracy" and self.adversarial is None:
+            raise ValueError('monitor = "val_robust_accuracy" requires the table [adversarial]; add it')
+        return self
+
+
+class Recipe(FitSettings):
+    """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
+
+    architecture: the network; "backbone" trains on top of the model in [backbone].
+    width: channels of the first layer (of a token, for the transformer), from which each architecture derives the others.
+    dropout: share of the activations dropped before the last layer.
+    bn_momentum: 0.9 suits fits of a few hundred steps; a larger value gives a long fit steadier statistics.
+    inflation: train a second time on a random split of the same images, to measure the inflation by such a split.
+    """
+
+    architecture: Literal[
+        "lenet", "safeml_cnn", "resnet18", "mobilenet_v2", "efficientnet", "vit", "backbone"
+    ]
+    width: int = Field(default=16, ge=4, le=512)
+    dropout: Finite = Field(default=0.0, ge=0, lt=1)
+    backbone: BackboneSettings | None = None
+    bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
+    inflation: bool = False
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -168,8 +181,6 @@ class Recipe(Settings):
             raise ValueError(
                 f"backbone.head_epochs is {self.backbone.head_epochs}; there are {self.epochs} epochs in total"
             )
-        if self.monitor == "val_robust_accuracy" and self.adversarial is None:
-            raise ValueError('monitor = "val_robust_accuracy" requires the table [adversarial]; add it')
         if self.inflation and self.data.split == "image":
             raise ValueError('inflation compares with a random split; split = "image" already is one')
         return self

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from safeml.config.recipe import Recipe
+from safeml.config.recipe import FitSettings
 from safeml.data.dataset import ImageDataset
 from safeml.training.augment import DRAWS, augment
 
 ORDER, AUGMENT = 1, 2
 
 
-def steps_per_epoch(data: ImageDataset, recipe: Recipe) -> int:
+def steps_per_epoch(data: ImageDataset, recipe: FitSettings) -> int:
     return -(-len(data) // recipe.batch)
 
 
-def training_batches(data: ImageDataset, recipe: Recipe, first: int) -> tf.data.Dataset:
+def training_batches(data: ImageDataset, recipe: FitSettings, first: int) -> tf.data.Dataset:
     """Return batches of endless epochs from epoch `first` (from 0): (images [B, H, W, C], one-hot labels, weights [B]).
 
     The last batch of an epoch may be smaller; an epoch has `steps_per_epoch` batches.
@@ -52,7 +52,7 @@ def validation_batches(data: ImageDataset, batch: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(len(data)).batch(batch).map(_prepare(data)).prefetch(2)
 
 
-def class_weights(data: ImageDataset, recipe: Recipe) -> np.ndarray:
+def class_weights(data: ImageDataset, recipe: FitSettings) -> np.ndarray:
     """Return the loss weights of the classes, float64 [K], mean 1 over the images; inverse to class size if configured."""
     if recipe.balance != "class_weights":
         return np.ones(data.classes)
@@ -61,7 +61,7 @@ def class_weights(data: ImageDataset, recipe: Recipe) -> np.ndarray:
     return np.divide(len(data), present.sum() * counts, out=np.zeros(data.classes), where=present)
 
 
-def _order(data: ImageDataset, recipe: Recipe) -> Callable[[Any], Any]:
+def _order(data: ImageDataset, recipe: FitSettings) -> Callable[[Any], Any]:
     """Return a function epoch -> order of the images, int64 [N]."""
     if recipe.balance != "sampling":
         return lambda epoch: tf.random.experimental.stateless_shuffle(

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from safeml import framework
-from safeml.config.recipe import Recipe
+from safeml.config.recipe import FitSettings, Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError, first_line
 from safeml.store.files import content_key
@@ -24,6 +24,7 @@ from safeml.training.adversarial import RobustValidation, attacked_training
 from safeml.training.architectures.registry import build
 from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
 from safeml.training.callbacks import AfterEpoch, Epoch, TensorBoardLog, WeightAverage
+from safeml.training.feed import PLAIN, Feed
 from safeml.training.optimizers import optimizer
 from safeml.training.phases import Phase, recorded
 from safeml.training.publish import best_epoch, identity, versions
@@ -55,6 +56,20 @@ class Fit:
     phases: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Start:
+    """The model that a fit starts from.
+
+    build: returns it and the phases of the fit; called after the seeds are set.
+    feed: what it takes and gives.
+    callbacks: further ones, made for each phase, that run before the checkpoint is written.
+    """
+
+    build: Callable[[], tuple[keras.Model, tuple[Phase, ...]]]
+    feed: Feed = PLAIN
+    callbacks: Callable[[], list[keras.callbacks.Callback]] = list
+
+
 def fit(
     recipe: Recipe,
     train: ImageDataset,
@@ -64,12 +79,30 @@ def fit(
     base: Path = Path(),
     taken_over: Mapping[str, str] = MappingProxyType({}),
 ) -> Fit:
+    """Train the model of a recipe; see `fit_model`.
+
+    base: folder of relative paths of the recipe.
+    taken_over: sha256 of each file of a backbone.
+    """
+    start = Start(lambda: build(recipe, train, base))
+    return fit_model(recipe, start, train, valid, folder, on_epoch, taken_over)
+
+
+def fit_model(
+    recipe: FitSettings,
+    start: Start,
+    train: ImageDataset,
+    valid: ImageDataset,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    taken_over: Mapping[str, str] = MappingProxyType({}),
+) -> Fit:
     """Train, and write `checkpoints/` (by ModelCheckpoint, with optimizer) and `logs/` (TensorBoard) into `folder`.
 
     An interrupted training resumes after its last finished epoch. With the same recipe, images, library versions
-        and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
-        base: folder of relative paths of the recipe.
-    taken_over: sha256 of each file of a backbone.
+    and number of processor threads, an interrupted and an uninterrupted training end with the same weights.
+
+    taken_over: sha256 of each file that the start depends on.
 
     Raises StageError if the loss becomes non-finite, or memory or disk do not suffice; ConfigError if `folder` holds
         the unfinished training of another recipe.
@@ -77,16 +110,16 @@ def fit(
     key = training_key(recipe, train, valid, taken_over)
     try:
         state = _earlier(folder, key, recipe)
-        return _Training(recipe, train, valid, folder, key, on_epoch).run(state, base)
+        return _Training(recipe, start, train, valid, folder, key, on_epoch).run(state)
     except saved.Damaged as error:
         forget(folder)
-        fitted = _Training(recipe, train, valid, folder, key, on_epoch).run(None, base)
+        fitted = _Training(recipe, start, train, valid, folder, key, on_epoch).run(None)
         note = f"the state of an earlier training could not be used ({error})"
         return replace(fitted, note=note)
 
 
 def training_key(
-    recipe: Recipe, train: ImageDataset, valid: ImageDataset, taken_over: Mapping[str, str]
+    recipe: FitSettings, train: ImageDataset, valid: ImageDataset, taken_over: Mapping[str, str]
 ) -> str:
     """Return the key of an unfinished training."""
     return content_key(
@@ -115,7 +148,8 @@ def forget(folder: Path) -> None:
 class _Training:
     """A training in a folder; `epochs` lists those finished and on disk."""
 
-    recipe: Recipe
+    recipe: FitSettings
+    start: Start
     train: ImageDataset
     valid: ImageDataset
     folder: Path
@@ -123,7 +157,7 @@ class _Training:
     on_epoch: Callable[[Epoch], None]
     epochs: list[Epoch] = field(default_factory=list)
 
-    def run(self, state: saved.State | None, base: Path) -> Fit:
+    def run(self, state: saved.State | None) -> Fit:
         """Train the epochs after `state`."""
         recipe, done = self.recipe, len(state.history) if state else 0
         self.epochs = list(state.history) if state else []
@@ -136,7 +170,7 @@ class _Training:
         with framework.deterministic_operations():
             keras.utils.clear_session()  # otherwise names, and so seeds, continue those of an earlier model
             keras.utils.set_random_seed(recipe.seed)
-            model, phases = build(recipe, self.train, base)
+            model, phases = self.start.build()
             log = TensorBoardLog(self.folder / LOGS)
             try:
                 for phase in phases:
@@ -168,17 +202,17 @@ class _Training:
         log: TensorBoardLog,
     ) -> None:
         """Train from the first unfinished epoch of the phase to its end. last_phase: first epoch of the last phase."""
-        recipe = self.recipe
+        recipe, feed = self.recipe, self.start.feed
         steps = steps_per_epoch(self.train, recipe)
         phase.prepare(model)
         robust = []
         if recipe.adversarial is not None:
-            attacked_training(model, recipe.adversarial, recipe.seed)
-            robust = [RobustValidation(recipe.adversarial, self.valid, recipe.batch, recipe.seed)]
+            attacked_training(model, recipe.adversarial, recipe.seed, feed)
+            robust = [RobustValidation(recipe.adversarial, self.valid, recipe.batch, recipe.seed, feed)]
         model.compile(
             optimizer=optimizer(recipe, phase.learning_rate, steps * (phase.end - phase.first)),
             loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing
+                from_logits=feed.logits, label_smoothing=recipe.label_smoothing
             ),
             metrics=["accuracy"],
         )
@@ -209,8 +243,10 @@ class _Training:
             initial_value_threshold=best,
         )
         model.fit(
-            training_batches(self.train, recipe, first=len(self.epochs)),
-            validation_data=validation_batches(self.valid, recipe.batch),
+            self._fed(training_batches(self.train, recipe, first=len(self.epochs))),
+            validation_data=validation_batches(self.valid, recipe.batch).map(
+                lambda images, labels: (feed.images(images), feed.labels(labels))
+            ),
             initial_epoch=len(self.epochs),
             epochs=phase.end,
             steps_per_epoch=steps,
@@ -218,6 +254,7 @@ class _Training:
             verbose=0,
             callbacks=[
                 *([average] if average else []),
+                *self.start.callbacks(),
                 *robust,  # before the checkpoint, whose monitor it may be
                 saver,
                 keras.callbacks.TerminateOnNaN(),
@@ -230,6 +267,15 @@ class _Training:
                 f"{recipe.name}: the loss is not finite in epoch {len(self.epochs) + 1}; reduce learning_rate "
                 f"({recipe.learning_rate:g})."
             )
+
+    def _fed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Return batches of pixels as the inputs and targets of the model; an attack needs the pixels, and feeds them itself."""
+        feed = self.start.feed
+        if self.recipe.adversarial is not None or feed is PLAIN:
+            return batches
+        return batches.map(
+            lambda images, labels, weights: (feed.images(images), feed.labels(labels), weights)
+        )
 
     def _patience_ends(self, last_phase: int) -> bool:
         """Return whether early stopping ends training, from the history alone, so that a resumed training decides alike.
@@ -250,7 +296,7 @@ class _Training:
                 path.unlink()
 
 
-def _earlier(folder: Path, key: str, recipe: Recipe) -> saved.State | None:
+def _earlier(folder: Path, key: str, recipe: FitSettings) -> saved.State | None:
     """Return the state to resume from. Raises Damaged for a damaged one, ConfigError for one of another training."""
     checkpoints = folder / CHECKPOINTS
     state = saved.load(folder)

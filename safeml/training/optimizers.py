@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 
-from safeml.config.recipe import Recipe
+from safeml.config.recipe import FitSettings
 
 WARMUP = 20  # a twentieth of all steps
 DROPS = (0.5, 0.75)  # "steps": shares of all steps at which the rate falls to a tenth
 
 
-def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+def optimizer(recipe: FitSettings, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer for a fit of `steps` steps with the maximum `learning_rate`."""
     average = recipe.weight_average
     shared: dict[str, Any] = {
@@ -30,7 +30,7 @@ def optimizer(recipe: Recipe, learning_rate: float, steps: int) -> keras.optimiz
 
 
 def schedule(
-    recipe: Recipe, learning_rate: float, steps: int
+    recipe: FitSettings, learning_rate: float, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return a schedule: warm-up over a twentieth of the steps, then as configured.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from safeml.config.recipe import Recipe
+from safeml.config.recipe import FitSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Phase:
     note: str = ""
 
 
-def whole(recipe: Recipe) -> tuple[Phase, ...]:
+def whole(recipe: FitSettings) -> tuple[Phase, ...]:
     """Return one phase of all epochs in which every layer is trained."""
     return (Phase(0, recipe.epochs, recipe.learning_rate, lambda model: None),)
 

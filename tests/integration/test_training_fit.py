@@ -264,7 +264,7 @@ def test_a_pickled_state_is_not_read_and_training_begins_anew(
         state.load(tmp_path)
     begun: list[Any] = []
 
-    def run(self: Any, earlier: Any, base: Path) -> Any:
+    def run(self: Any, earlier: Any) -> Any:
         begun.append(earlier)
         return module.Fit([], 0)
 

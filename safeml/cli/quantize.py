@@ -1,0 +1,47 @@
+"""`safeml quantize`: an INT8 model from a trained Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safeml.cli.needs import tensorflow_needed
+from safeml.cli.paths import check_name, shown_command
+from safeml.cli.training import show_epoch, show_line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(quantize)
+
+
+def quantize(
+    settings: Annotated[Path, typer.Argument(help="A quantize.toml.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The output folder; default: the folder of the settings."),
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start again, even if the folder holds a quantization.")
+    ] = False,
+) -> None:
+    """Calibrate a Keras model to INT8, train it further if the settings say so, and keep the better one by validation."""
+    from safeml.config.quantization import load_quantize_settings
+    from safeml.data.place import Place
+    from safeml.quantization.build import quantize as build
+    from safeml.quantization.inputs import read_inputs
+
+    folder = out or settings.parent
+    load_quantize_settings(settings)  # invalid settings are reported before any other message
+    check_name(folder, *([data_root] if data_root else []))
+    show_line(f"Reading the data of {settings}")
+    inputs = read_inputs(settings, Place(settings.parent, data_root))
+    with tensorflow_needed():
+        build(inputs, folder, show_epoch, force, shown_command(), show_line)
+    typer.echo(f"Written: {folder / 'int8.keras'}, described in {folder / 'quantization.json'}")

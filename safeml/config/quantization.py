@@ -1,0 +1,81 @@
+"""The file `quantize.toml`: a trained Keras model as an INT8 model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from safeml.config.recipe import FitSettings
+from safeml.results import Finite
+from safeml.settings.base import PathText, Settings, validated
+from safeml.settings.model import InputSettings
+from safeml.settings.toml_file import read_toml
+
+
+class SourceSettings(Settings):
+    """The trained float model, and its input contract, which the INT8 model shares.
+
+    path: a Keras model file, or the folder of `safeml train`; relative to the settings file.
+    """
+
+    path: PathText = Field(min_length=1)
+    input: InputSettings = InputSettings()
+
+
+class CalibrationSettings(Settings):
+    """The range of each activation, measured before any training.
+
+    observer: how the largest representable magnitude follows from the activations: their maximum, a percentile of their
+        magnitudes, or the threshold of the smallest squared error or of the smallest Kullback-Leibler divergence.
+    percentile: of the observer "percentile".
+    images: size of the random sample of the training images.
+    seed: of the sample.
+    """
+
+    observer: Literal["max", "percentile", "mse", "entropy"] = "mse"
+    percentile: Finite = Field(default=99.99, gt=50, le=100)
+    images: int = Field(default=1024, ge=1, le=1_000_000)
+    seed: int = Field(default=7, ge=0, lt=2**31)
+
+
+class QuantizeSettings(FitSettings):
+    """The quantization of a model (`quantize.toml`). Paths are relative to the folder of the file.
+
+    backend: the implementation.
+    equalise: scale the channels of consecutive layers alike before calibration, which helps depthwise networks.
+    keep_float: names of layers that are not quantized.
+    epochs: of quantization-aware training, and of the float model that it is compared with; 0 for calibration alone.
+    freeze_epochs: last epochs, in which the activation ranges no longer move.
+    momentum: of the moving average of the activation ranges in training, per step; 1 keeps the calibrated ranges.
+    worst_layers: number of layers for which the gain of keeping them in float is measured.
+    learning_rate: highest, after the warm-up; a small share of that of the first training.
+    """
+
+    model: SourceSettings
+    backend: Literal["keras"] = "keras"
+    calibration: CalibrationSettings = CalibrationSettings()
+    equalise: bool = False
+    keep_float: tuple[str, ...] = ()
+    epochs: int = Field(default=0, ge=0, le=1000)
+    learning_rate: Finite = Field(default=2e-4, gt=0, le=1)
+    batch: int = Field(default=64, ge=1, le=4096)
+    freeze_epochs: int = Field(default=1, ge=0, le=1000)
+    momentum: Finite = Field(default=0.99, ge=0, le=1)
+    worst_layers: int = Field(default=5, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _epochs_fit(self) -> Self:
+        if self.epochs and self.freeze_epochs > self.epochs:
+            raise ValueError(
+                f"freeze_epochs is {self.freeze_epochs}; there are {self.epochs} epochs in total"
+            )
+        if len(set(self.keep_float)) < len(self.keep_float):
+            raise ValueError("keep_float names a layer twice; expected each once")
+        return self
+
+
+def load_quantize_settings(path: Path) -> QuantizeSettings:
+    """Read the `quantize.toml` at `path`."""
+    return validated(QuantizeSettings, read_toml(path), str(path))

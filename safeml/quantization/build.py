@@ -1,0 +1,351 @@
+"""Quantization of a model into a folder: calibration, quantization-aware training, and the float model trained alike.
+
+The folder holds `float.keras` (the source), `ptq.keras` (calibrated), `qat.keras` and `finetuned.keras` (both trained for the
+same epochs), `int8.keras` (the better of the INT8 models by validation) and `quantization.json`. Test data are never read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from safeml import framework, provenance
+from safeml.config.quantization import QuantizeSettings
+from safeml.data.dataset import ImageDataset
+from safeml.errors import ConfigError, InputRefused, StageError, first_line
+from safeml.quantization.inputs import QuantizationInputs
+from safeml.quantization.record import FILE, FORMAT, read_record
+from safeml.results import RunTimes
+from safeml.store.files import atomic_write, make_folder, to_json
+from safeml.store.lock import folder_lock
+from safeml.store.run_folder import refuse_audit
+
+FLOAT, PTQ, QAT, FINETUNED, INT8 = (f"{name}.keras" for name in ("float", "ptq", "qat", "finetuned", "int8"))
+FINETUNED_FOLDER = "finetuned"
+# The float twin must give what the source gives; the rest is rounding.
+TOLERANCE = 1e-3
+SENSITIVITY_IMAGES = 256
+OnEpoch = Callable[[dict[str, Any]], None]
+Say = Callable[[str], None]
+
+
+def quantize(
+    inputs: QuantizationInputs,
+    out: Path,
+    on_epoch: OnEpoch = lambda epoch: None,
+    force: bool = False,
+    command: tuple[str, ...] = (),
+    say: Say = lambda line: None,
+) -> Path:
+    """Quantize the model of `inputs` into `out` and return the folder; a finished result of the same inputs is reused.
+
+    on_epoch: receives the measurements of each finished epoch. say: receives lines of progress.
+
+    An interrupted quantization resumes after its last finished epoch. Raises ConfigError if `out` holds an audit, a training, or
+    another quantization without `force`; InputRefused for a model that cannot be quantized; StageError if it cannot go on.
+    """
+    refuse_audit(out)
+    if (out / "training.json").exists():
+        raise ConfigError(
+            f"{out}: holds a trained model, and a quantization would mix with it; set another folder with --out."
+        )
+    if not force and is_done(inputs, out):
+        say(f"{out} holds this quantization already; it is reused.")
+        return out
+    started = datetime.now(UTC)
+    framework.start()
+    with folder_lock(make_folder(out), command):
+        if force:
+            _remove_result(out)
+        try:
+            notes = BACKENDS[inputs.settings.backend](inputs, out, on_epoch, say)
+        except OSError as error:
+            raise StageError(
+                f"{out}: cannot be written ({error.strerror or first_line(error)}); finished work is stored, and the same "
+                "command resumes from it."
+            ) from error
+        finished = datetime.now(UTC)
+        times = RunTimes(
+            started=started.isoformat(timespec="seconds"),
+            finished=finished.isoformat(timespec="seconds"),
+            seconds={"quantization": round((finished - started).total_seconds(), 3)},
+            hardware=provenance.hardware(),
+            code_commit=provenance.commit(inputs.base),
+            notes=notes,
+        )
+        atomic_write(out / "run.json", to_json(times))
+    return out
+
+
+def is_done(inputs: QuantizationInputs, out: Path) -> bool:
+    """Return whether `out` holds the result of these inputs. Raises ConfigError for another result."""
+    record = read_record(out)
+    if record is None:
+        return False
+    try:
+        same = QuantizeSettings.model_validate(record.get("settings")) == inputs.settings
+    except ValueError:
+        same = False
+    if not same or record.get("inputs") != inputs.identity():
+        raise ConfigError(
+            f"{out}: holds another quantization: other settings, another source or other images; set another folder with "
+            "--out, or start again with --force."
+        )
+    return (out / INT8).is_file()
+
+
+@dataclass
+class _Work:
+    """A quantization under way in `out`.
+
+    measured: the validation of each model, by its name.
+    """
+
+    inputs: QuantizationInputs
+    out: Path
+    on_epoch: OnEpoch
+    say: Say
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def with_keras(inputs: QuantizationInputs, out: Path, on_epoch: OnEpoch, say: Say) -> list[str]:
+    """Quantize with the Keras layers of `safeml.int8`. Returns notes on the run."""
+    with framework.deterministic_operations():
+        return _quantize(_Work(inputs, out, on_epoch, say))
+
+
+# The implementations, by the setting `backend`.
+BACKENDS: dict[str, Callable[[QuantizationInputs, Path, OnEpoch, Say], list[str]]] = {"keras": with_keras}
+
+
+def _quantize(work: _Work) -> list[str]:
+    from safeml.quantization import manifest
+    from safeml.quantization.calibration import calibrate
+    from safeml.quantization.rewrite import prepare, quantizers, set_bias_floors, with_quantizers
+    from safeml.quantization.sensitivity import float_twin, layer_errors
+    from safeml.quantization.validation import Validation, better, model_inputs
+    from safeml.training.feed import feed_of
+    from safeml.training.fit import forget
+    from safeml.training.publish import identity, versions
+    from safeml.training.state import discard
+
+    inputs, out, say = work.inputs, work.out, work.say
+    settings, monitor = inputs.settings, inputs.settings.monitor
+    validation = Validation(settings, inputs.choosing)
+    source, origin = _source(inputs)
+    classifier = validation.classifier(source, str(inputs.source))
+    _check_trainable(settings, source, inputs.source)
+    work.measured["float"] = validation.measure(source, FLOAT)
+    _check_contract(work.measured["float"]["val_accuracy"], inputs)
+    _save(source, out, FLOAT)
+
+    say(f"Calibrating {settings.name} on {min(settings.calibration.images, len(inputs.training))} images.")
+    prepared = prepare(source, str(inputs.source))
+    if settings.equalise:
+        from safeml.quantization.equalise import equalised
+
+        prepared = equalised(prepared)
+    sample = inputs.training.sample(settings.calibration.images, settings.calibration.seed)
+    values = model_inputs(classifier, sample.images)
+    _check_twin(source, prepared, values[:64], inputs.source)
+    _check_names(settings.keep_float, prepared, inputs)
+    quantized = with_quantizers(prepared, keep_float=settings.keep_float)
+    for quantizer in quantizers(quantized):
+        quantizer.momentum = settings.momentum
+    calibration = calibrate(quantized, values, settings.calibration)
+    work.measured["ptq"] = validation.measure(quantized, PTQ)
+    _save(quantized, out, PTQ)
+    say(_line("Calibrated", work.measured["ptq"], work.measured["float"]))
+
+    models, fits = {"float": source, "ptq": quantized}, {}
+    if settings.epochs:
+        from safeml.quantization.finetune import finetuned
+
+        feed = feed_of(classifier.spec)
+        say(f"Quantization-aware training, {settings.epochs} epochs.")
+        fits["qat"], models["qat"] = finetuned(inputs, out / PTQ, out, "quantized", feed, work.on_epoch)
+        set_bias_floors(models["qat"])
+        work.measured["qat"] = validation.measure(models["qat"], QAT)
+        _save(models["qat"], out, QAT)
+        say(f"Training of the float model, {settings.epochs} epochs on the same images.")
+        fits["finetuned"], models["finetuned"] = finetuned(
+            inputs, out / FLOAT, make_folder(out / FINETUNED_FOLDER), "float", feed, work.on_epoch
+        )
+        work.measured["finetuned"] = validation.measure(models["finetuned"], FINETUNED)
+        _save(models["finetuned"], out, FINETUNED)
+    qat_wins = "qat" in models and better(work.measured["qat"], work.measured["ptq"], monitor)
+    chosen = "qat" if qat_wins else "ptq"
+    say("Measuring the quantization error of each layer.")
+    few = sample.sample(SENSITIVITY_IMAGES, settings.calibration.seed)
+    sensitivity = layer_errors(
+        models[chosen],
+        float_twin(models[chosen], prepared),
+        model_inputs(classifier, few.images),
+        settings.worst_layers,
+        settings.keep_float,
+    )
+    _save(models[chosen], out, INT8)
+    files = {"float": FLOAT, "ptq": PTQ, "qat": QAT, "finetuned": FINETUNED}
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": settings.model_dump(mode="json"),
+        "inputs": inputs.identity(),
+        "versions": versions(),
+        "source": {**origin, "input": vars(classifier.spec)},
+        "train": identity(inputs.training),
+        "valid": identity(inputs.choosing),
+        "calibration": {
+            **identity(sample),
+            "observer": settings.calibration.observer,
+            "notes": [*data_notes(sample), *calibration.notes],
+        },
+        "quantizers": manifest.scales(models[chosen], settings.calibration.observer, calibration.largest),
+        "layers": manifest.layers(models[chosen], settings.keep_float),
+        "validation": {"images": len(inputs.choosing), **work.measured},
+        "fits": {name: {"epochs": fitted.epochs} for name, fitted in fits.items()},
+        "chosen": {"model": chosen, "monitor": monitor, "reason": _reason(work.measured, monitor, chosen)},
+        "sensitivity": sensitivity.plain(),
+        "sizes": manifest.sizes(models[chosen]),
+        "files": {
+            **{name: manifest.entry(out, files[name], model) for name, model in models.items()},
+            "int8": manifest.entry(out, INT8, models[chosen]),
+        },
+    }
+    atomic_write(out / FILE, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    if settings.epochs:
+        discard(out)
+        forget(out / FINETUNED_FOLDER)
+    for name, values_of in work.measured.items():
+        say(_line(f"{name:9s}", values_of, work.measured["float"]))
+    say(content["chosen"]["reason"])
+    return [
+        f"The {name} fit was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}."
+        for name, fitted in fits.items()
+        if 0 < fitted.resumed_after < len(fitted.epochs)
+    ] + [f"The {name} fit started again: {fitted.note}." for name, fitted in fits.items() if fitted.note]
+
+
+def _source(inputs: QuantizationInputs) -> tuple[Any, dict[str, Any]]:
+    """Load the float model after the scan. Raises InputRefused if it is no Keras model or gives the wrong kind of outputs."""
+    from safeml.classifiers.load import load_model
+
+    opened = load_model(inputs.source)
+    network = getattr(opened.model, "network", None)
+    if network is None:
+        raise InputRefused(
+            f"{inputs.source}: is no Keras model, and only the layers of a Keras model can be quantized; give the .keras or .h5 "
+            "file that it was exported from."
+        )
+    return network, {
+        "file": inputs.source.name,
+        "sha256": inputs.source_sha256,
+        "fingerprint": opened.model.fingerprint,
+        "parameters": opened.model.parameters,
+    }
+
+
+def _check_trainable(settings: QuantizeSettings, model: Any, where: Path) -> None:
+    """Raise ConfigError if the model has outputs that the cross-entropy of a class cannot train."""
+    from safeml.classifiers.keras_head import without_activation
+
+    bare = without_activation(model)
+    sigmoid = bare is not None and bare.activation == "sigmoid"
+    if settings.epochs and (sigmoid or model.outputs[0].shape[-1] == 1):
+        raise ConfigError(
+            f"{where}: ends in sigmoids or in one output, which quantization-aware training does not support; set epochs = 0 "
+            "for calibration alone."
+        )
+
+
+def _check_contract(accuracy: float, inputs: QuantizationInputs) -> None:
+    """Raise ConfigError if the float model is no better than chance on the validation images."""
+    classes = inputs.choosing.classes
+    if accuracy <= 1.5 / classes:
+        raise ConfigError(
+            f"{inputs.source}: classifies {accuracy:.1%} of the validation images correctly, no more than chance for "
+            f"{classes} classes; its input contract or class order is not that of [model.input]. `safeml inspect` measures it."
+        )
+
+
+def _check_twin(source: Any, prepared: Any, values: np.ndarray, where: Path) -> None:
+    """Raise StageError if the rewritten float model gives other outputs than the source."""
+    expected = np.asarray(source(values, training=False))
+    given = np.asarray(prepared(values, training=False))
+    difference = float(np.abs(given - expected).max())
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise StageError(
+            f"{where}: its form for quantization gives other outputs (by up to {difference:.3g}) than the model itself; "
+            "this is a defect of safeml, please report the layers of the model."
+        )
+
+
+def _check_names(keep_float: tuple[str, ...], prepared: Any, inputs: QuantizationInputs) -> None:
+    from safeml.settings.errors import suggest
+
+    names = [layer.name for layer in prepared.layers if layer.weights]
+    for name in keep_float:
+        if name not in names:
+            raise ConfigError(
+                f'{inputs.settings.name}: keep_float names "{name}", but {inputs.source.name} has no such layer with weights'
+                f"{suggest(name, names)}."
+            )
+
+
+def data_notes(sample: ImageDataset) -> list[str]:
+    """Return what is unusual about calibration images: very few, constant ones, or classes without any."""
+    notes = []
+    if len(sample) < 100:
+        notes.append(
+            f"Only {len(sample)} calibration images were used; the ranges may be too narrow. Use at least 100."
+        )
+    flat = sample.images.reshape(len(sample), -1)
+    constant = int((flat.max(axis=1) == flat.min(axis=1)).sum())
+    if constant:
+        notes.append(f"{constant} of {len(sample)} calibration images have one value in all pixels.")
+    absent = np.flatnonzero(np.bincount(sample.labels, minlength=sample.classes) == 0)
+    if len(absent):
+        names = ", ".join(sample.class_names[number] for number in absent[:6])
+        more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
+        notes.append(
+            f"{len(absent)} of {sample.classes} classes have no calibration image: {names}{more}. Their activations may exceed the "
+            "ranges."
+        )
+    return notes
+
+
+def _reason(measured: dict[str, dict[str, float]], monitor: str, chosen: str) -> str:
+    if "qat" not in measured:
+        return "The calibrated model is kept: there was no training (epochs = 0)."
+    ptq, qat = measured["ptq"][monitor], measured["qat"][monitor]
+    if chosen == "qat":
+        return f"The trained model is kept: {monitor} {qat:.4f} after training, {ptq:.4f} after calibration."
+    return f"The calibrated model is kept: {monitor} {ptq:.4f} after calibration, {qat:.4f} after training."
+
+
+def _line(what: str, measured: dict[str, float], of_float: dict[str, float]) -> str:
+    parts = (f"{name} {value:.4f} (float {of_float[name]:.4f})" for name, value in measured.items())
+    return f"{what}: {', '.join(parts)}"
+
+
+def _save(model: Any, out: Path, name: str) -> None:
+    from safeml.training.publish import small_archive
+
+    atomic_write(out / name, small_archive(model, out))
+
+
+def _remove_result(out: Path) -> None:
+    """Remove the result of an earlier quantization from `out`, and only that."""
+    from safeml.training.fit import forget
+
+    (out / FILE).unlink(missing_ok=True)
+    for name in (FLOAT, PTQ, QAT, FINETUNED, INT8):
+        (out / name).unlink(missing_ok=True)
+    forget(out)
+    forget(out / FINETUNED_FOLDER)
