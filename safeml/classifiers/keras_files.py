@@ -248,6 +248,8 @@ def kind_by_content(path: Path) -> Kind:
 def _load_model(path: Path, where: str) -> Any:
     import keras
 
+    import safeml.int8.layers  # noqa: F401  # registers the layers that the scan allows
+
     _check_floor()
     return _guarded(lambda: keras.models.load_model(path, compile=False, safe_mode=True), where)
 

@@ -19,6 +19,9 @@ from safeml.scan.keras_names import (
     MODULES,
     OLD_MODULES,
     OPERATION_LAYERS,
+    OWN_LAYERS,
+    OWN_MODULE,
+    OWN_PACKAGE,
     QUANTISED,
     REFUSED_LAYERS,
     TABLES,
@@ -74,7 +77,7 @@ def scan_config(config: Any, what: str) -> Facts:
         raise Refused(f"{what} is a {type(config).__name__}; expected the JSON object that Keras writes")
     counts: Counter[str] = Counter()
     _walk(config, [], counts, what=what)
-    kinds = sorted(set(counts) & (LAYERS | LAYERS_OF_APPLICATIONS) - {"InputLayer"})
+    kinds = sorted(set(counts) & (LAYERS | LAYERS_OF_APPLICATIONS | set(OWN_LAYERS)) - {"InputLayer"})
     facts: Facts = {"layers": sum(counts[kind] for kind in kinds), "layer kinds": ", ".join(kinds)}
     stoppers = ", ".join(dict.fromkeys(_gradient_stoppers(config)))
     if stoppers:
@@ -163,6 +166,9 @@ def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
         if module not in (None, "builtins") or registered not in (None, name):
             raise Refused(f"{where} is {_shown(name)} of the module {_shown(module)}; {REMEDY}")
         return
+    if module == OWN_MODULE:
+        _check_own_layer(value, where)
+        return
     if registered not in (None, name):
         raise Refused(f"{where} is registered as {_shown(registered)} but named {_shown(name)}; {REMEDY}")
     known = WITHOUT_MODULE if module is None else {**MODULES, **OLD_MODULES}.get(module, frozenset())
@@ -170,6 +176,17 @@ def _check_object(value: dict[str, Any], place: list[str], what: str) -> None:
         of = "" if module is None else f" of the module {_shown(module)}"
         missing = ", a layer of Keras 2 that Keras 3 does not have" if name in OPERATION_LAYERS else ""
         raise Refused(f"{where} is {_shown(name)}{of}{missing}; {REMEDY}")
+
+
+def _check_own_layer(value: dict[str, Any], where: str) -> None:
+    """Check a layer of a fake-quantized model of `safeml quantize`: its class, its registered name, the keys of its configuration."""
+    name, config = value["class_name"], value.get("config")
+    if name not in OWN_LAYERS or value.get("registered_name") != f"{OWN_PACKAGE}>{name}":
+        raise Refused(f"{where} is {_shown(name)} of the module {_shown(OWN_MODULE)}; {REMEDY}")
+    unknown = sorted(set(config) - OWN_LAYERS[name]) if isinstance(config, dict) else []
+    if not isinstance(config, dict) or unknown:
+        what = f"with the key {_shown(unknown[0])}" if unknown else "without a configuration"
+        raise Refused(f"{where} is {_shown(name)} {what}; expected the layer as `safeml quantize` writes it")
 
 
 def _check_string(text: str, where: str, *, named: bool) -> None:

@@ -125,6 +125,25 @@ MATH_OPERATIONS = _names("Erf Logsumexp Rsqrt TopK")
 IMAGE_OPERATIONS = _names("CropImages PadImages Resize RGBToGrayscale RGBToHSV HSVToRGB")
 CORE_OPERATIONS = _names("Cast Slice StopGradient Unstack")
 
+# The layers of `safeml.int8.layers` and the arguments of each, which are all that its configuration may hold. A class that is
+# added there needs its row here.
+OWN_MODULE, OWN_PACKAGE = "safeml.int8.layers", "safeml"
+_OF_KERNELS = _names(
+    "activation activity_regularizer bias_constraint bias_initializer bias_regularizer data_format dilation_rate dtype "
+    "kernel_size name padding strides trainable use_bias"
+)
+_OF_KERNEL = _names("kernel_constraint kernel_initializer kernel_regularizer")
+OWN_LAYERS: dict[str, frozenset[str]] = {
+    "ActivationQuantizer": _names("dtype momentum name trainable"),
+    "QuantizedConv2D": _OF_KERNELS | _OF_KERNEL | _names("filters groups"),
+    "QuantizedDepthwiseConv2D": _OF_KERNELS
+    | _names("depth_multiplier depthwise_constraint depthwise_initializer depthwise_regularizer"),
+    "QuantizedDense": _OF_KERNEL
+    | _names(
+        "activation bias_constraint bias_initializer bias_regularizer dtype name quantization_config trainable units use_bias"
+    ),
+}
+
 # The exact modules under which Keras itself writes each class.
 MODULES: dict[str, frozenset[str]] = {
     "keras": MODELS | POLICIES,
