@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.report import rows
+from safeml.report.charts.grid import marked
 from safeml.report.figures import draw_card, figure_view
 from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
 from safeml.report.page import page_of, render_page, title_of_page
@@ -16,7 +17,7 @@ from safeml.report.states import (
     stage_ungated,
     ungated_counts,
 )
-from safeml.results import Fact, GateResult, Metric, Run, RunTimes, StageResult, Table, Ungated
+from safeml.results import Fact, GateResult, Grid, Metric, Run, RunTimes, StageResult, Table, Ungated
 from safeml.verdict_text import verdict_line
 from safeml.wording import counted
 
@@ -105,7 +106,13 @@ def render_stage(
         else None,
         findings=rows.finding_rows(stage),
         next_steps=rows.next_steps(stage),
-        figures=[*map(figure_view, stage.figures), *([_ledger(stage.ledger)] if stage.ledger else [])],
+        figures=[
+            *(
+                figure_view(marked(figure, read) if isinstance(figure, Grid) else figure)
+                for figure in stage.figures
+            ),
+            *([_ledger(stage.ledger)] if stage.ledger else []),
+        ],
         meaning=stage.meaning,
         limits=stage.limits,
         worst_cases=rows.gallery_view(stage.worst_cases)
