@@ -386,11 +386,25 @@ class GridMark(Record):
     row: str = ""
 
 
+class GridRead(Record):
+    """The place of a metric in a grid, so that the report can mark what a gate reads.
+
+    metric, slice: as in `Metric`.
+    row, column: labels; an empty one is every row or column. With both empty, the metric sums up the whole grid.
+    """
+
+    metric: str
+    slice: str = "all"
+    row: str = ""
+    column: str = ""
+
+
 class Grid(Record):
     """A proportion by row and column, for example accuracy by corruption and severity.
 
     columns: labels, each once. groups: rows in drawing order; each row has one cell a column.
     worse: which end of 0..1 is drawn dark. marks: cells or columns that a gate reads.
+    reads: places of the metrics that a gate may read; the report turns those that a gate reads into marks.
     value_label, row_label, column_label: what the numbers, the rows and the columns are.
     """
 
@@ -403,6 +417,7 @@ class Grid(Record):
     column_label: str = ""
     worse: Literal["low", "high"] = "low"
     marks: list[GridMark] = []
+    reads: list[GridRead] = []
     caption: str = ""
     reading: list[str] = []
 
@@ -421,6 +436,11 @@ class Grid(Record):
         for mark in self.marks:
             if mark.column not in self.columns or (mark.row and mark.row not in labels):
                 raise ValueError(f"grid {self.id}: a mark names a row or column that the grid does not have")
+        for read in self.reads:
+            if read.column not in ("", *self.columns) or read.row not in ("", *labels):
+                raise ValueError(
+                    f"grid {self.id}: {read.metric} is at a row or column that the grid does not have"
+                )
         return self
 
 

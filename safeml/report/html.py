@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.report import rows
+from safeml.report.charts.grid import marked
 from safeml.report.figures import draw_card, figure_view
 from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
 from safeml.report.page import page_of, render_page, title_of_page, titles_of
@@ -16,7 +17,7 @@ from safeml.report.states import (
     stage_ungated,
     ungated_counts,
 )
-from safeml.results import Fact, GateResult, Metric, Run, RunTimes, StageResult, Table, Ungated
+from safeml.results import Fact, GateResult, Grid, Metric, Run, RunTimes, StageResult, Table, Ungated
 from safeml.verdict_text import verdict_line
 from safeml.wording import counted
 
@@ -110,7 +111,10 @@ def render_stage(
         findings=rows.finding_rows(stage),
         next_steps=rows.next_steps(stage),
         figures=[
-            *(figure_view(figure, gates) for figure in stage.figures),
+            *(
+                figure_view(marked(figure, read) if isinstance(figure, Grid) else figure, gates)
+                for figure in stage.figures
+            ),
             *([_ledger(stage.ledger)] if stage.ledger else []),
         ],
         meaning=stage.meaning,

@@ -13,6 +13,11 @@ from safeml.settings.errors import suggest
 from safeml.stages.base import HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
 
 ALL = tuple(CORRUPTIONS)
+# An incorrect prediction of at least this confidence is an overconfident error.
+CONFIDENT = 0.9
+# Level of the conformal sets, in percent.
+SET_LEVEL = 95
+AT_RUN_TIME = "sets are made at run time by a monitor, not by the model file"
 
 
 def _known(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,6 +66,7 @@ class PerturbationSettings(StageTable):
         return self
 
 
+CONFIDENCE = "corruption_ece_mean speaks for the confidence under corruptions"
 FEW = "measured on fewer corruptions than all; leave out the setting corruptions in [stages.perturbation]"
 
 
@@ -69,7 +75,11 @@ def _records(settings: PerturbationSettings) -> tuple[Declared, ...]:
     cells = tuple(f"{name}-{severity}" for name in settings.corruptions for severity in SEVERITIES)
     return (
         Declared("clean_accuracy_perturbation_sample", context="clean_accuracy has all images"),
-        Declared("corruption_accuracy_mean", weak=weak),
+        Declared(
+            "corruption_accuracy_mean",
+            slices=("all", *(f"severity-{severity}" for severity in SEVERITIES)),
+            weak=weak,
+        ),
         Declared("corruption_accuracy_worst", weak=weak),
         Declared(
             "corruption_accuracy",
@@ -85,6 +95,13 @@ def _records(settings: PerturbationSettings) -> tuple[Declared, ...]:
             context="corruption_accuracy_mean has the same errors",
         ),
         Declared("grid_accuracy_worst"),
+        Declared("corruption_ece_mean", "down", weak=weak),
+        Declared("corruption_ece", "down", slices=cells, context="corruption_ece_mean has their mean"),
+        Declared("corruption_nll_mean", "down", 0.0, math.inf, weak=weak, context=CONFIDENCE),
+        Declared("corruption_nll", "down", 0.0, math.inf, slices=cells, context=CONFIDENCE),
+        Declared("corruption_set_coverage_mean", weak=AT_RUN_TIME, context=AT_RUN_TIME),
+        Declared("corruption_set_coverage", slices=cells, weak=AT_RUN_TIME, context=AT_RUN_TIME),
+        Declared("overconfident_errors", "down", weak=weak, context=CONFIDENCE),
     )
 
 
@@ -111,13 +128,19 @@ ALARMS = (
         level=HALF,
         sentence="A small change of position, light and focus together changes most predictions.",
     ),
+    Alarm(
+        metric="corruption_ece_mean",
+        direction="down",
+        level=0.1,
+        sentence="Under corruptions the confidence of the model differs from its accuracy by more than ten points on average.",
+    ),
 )
 
 PERTURBATION = Stage(
     name="perturbation",
     title="Perturbation",
-    summary="accuracy under 33 corruptions at five severities (noise, blur, weather, road, camera), mCE, worst of a grid of small "
-    "changes",
+    summary="accuracy under 33 corruptions at five severities (noise, blur, weather, road, camera), mCE, ECE and set coverage "
+    "under each, worst of a grid of small changes",
     settings=PerturbationSettings,
     run="safeml.audits.perturbation.run:run",
     records=_records,

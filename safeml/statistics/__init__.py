@@ -3,7 +3,7 @@
 The functions read arrays and return `Metric` records. They import numpy and scipy.special, and no framework.
 """
 
-from safeml.statistics.bootstrap import bootstrap_metric
+from safeml.statistics.bootstrap import bootstrap_metric, drawn_metric, resample_counts
 from safeml.statistics.by_sign import proportion_by_sign_metric, unequal_tracks
 from safeml.statistics.clusters import Clustering
 from safeml.statistics.multiple import holm
@@ -15,6 +15,7 @@ from safeml.statistics.proportions import mean_metric, proportion_metric
 __all__ = [
     "Clustering",
     "bootstrap_metric",
+    "drawn_metric",
     "further_signs",
     "holm",
     "mean_metric",
@@ -22,6 +23,7 @@ __all__ = [
     "paired_noninferiority",
     "proportion_by_sign_metric",
     "proportion_metric",
+    "resample_counts",
     "signs_for_identical_models",
     "unequal_tracks",
 ]

@@ -48,6 +48,66 @@ def bootstrap_metric(
     should know about the bootstrap", The American Statistician, 2015.
     """
     clusters = clusters_of(name, n, clustering)
+    value = float(statistic(np.arange(n))) if n else math.nan
+
+    def draws() -> np.ndarray:
+        return np.array([float(statistic(rows)) for rows in _resamples(clusters, resamples, seed)])
+
+    return _metric(name, title, value, draws, clusters, direction, unit, level, slice, bounds)
+
+
+def drawn_metric(
+    name: str,
+    title: str,
+    value: float,
+    draws: np.ndarray,
+    n: int,
+    *,
+    clustering: Clustering = UNKNOWN,
+    direction: Direction,
+    unit: Unit,
+    level: float = 0.95,
+    slice: str = "all",
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Metric:
+    """Return the metric of `bootstrap_metric` from a statistic that was already computed on each resample.
+
+    value: the statistic of all `n` images.
+    draws: float [R], the statistic of each resample of `resample_counts`; unused where the clustering is unknown.
+    """
+    clusters = clusters_of(name, n, clustering)
+    return _metric(
+        name, title, value, lambda: np.asarray(draws), clusters, direction, unit, level, slice, bounds
+    )
+
+
+def resample_counts(n: int, clustering: Clustering, seed: int, resamples: int) -> np.ndarray:
+    """Return how often each image is in each resample of `bootstrap_metric`, float64 [R, N].
+
+    A matrix product with it sums the values of many statistics at once. Shape [0, N] where the clustering is unknown or has
+    fewer than two signs, so that no interval is given.
+    """
+    clusters = clusters_of("resamples", n, clustering)
+    if clusters.signs is None or clusters.signs < 2:
+        return np.zeros((0, n))
+    return np.array(
+        [np.bincount(rows, minlength=n) for rows in _resamples(clusters, resamples, seed)], np.float64
+    )
+
+
+def _metric(
+    name: str,
+    title: str,
+    value: float,
+    resampled: Callable[[], np.ndarray],
+    clusters: Clusters,
+    direction: Direction,
+    unit: Unit,
+    level: float,
+    slice: str,
+    bounds: tuple[float, float],
+) -> Metric:
+    n = clusters.n
 
     def metric(
         value: float | None,
@@ -75,7 +135,6 @@ def bootstrap_metric(
 
     if n == 0:
         return metric(None, reason=NO_IMAGES)
-    value = float(statistic(np.arange(n)))
     if not math.isfinite(value):
         return metric(None, reason=f"the statistic is not finite on the {n} images")
     signs = clusters.signs
@@ -83,10 +142,10 @@ def bootstrap_metric(
         return metric(value, method=UNKNOWN_CLUSTERING)
     if signs < 2:
         return metric(value, method=TOO_FEW)
-    draws = np.array([float(statistic(rows)) for rows in _resamples(clusters, resamples, seed)])
+    draws = resampled()
     undefined = int(np.count_nonzero(~np.isfinite(draws)))
     if undefined:
-        return metric(None, reason=f"the statistic is not finite on {undefined} of {resamples} resamples")
+        return metric(None, reason=f"the statistic is not finite on {undefined} of {len(draws)} resamples")
     if np.ptp(draws) <= 1e-12 * max(1.0, abs(value)):
         return metric(value, method=NO_VARIATION)
     tail = _tail(signs, level)

@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.calibration.metrics import not_below_accuracy
+from safeml.audits.calibration.run import run as calibration
 from safeml.audits.perturbation.figures import first_below
 from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
@@ -18,8 +20,13 @@ from safeml.corruptions.grid import Point, changed, grid
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.data.dataset import ImageDataset
 from safeml.gates import decide
-from safeml.results import Metric, StageResult
+from safeml.metrics.calibration.binned import ece_error, equal_mass, fill
+from safeml.report.charts.grid import marked
+from safeml.results import Grid, Metric, StageResult
+from safeml.stages.alarms import with_alarms
+from safeml.stages.calibration import CalibrationSettings
 from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
+from safeml.statistics import bootstrap_metric, proportion_metric
 from tests.fakes import Answers
 
 TWO = ("contrast", "mist")
@@ -34,6 +41,16 @@ class Threshold(Answers):
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         bright = images.astype(float).mean(axis=(1, 2, 3)) > self.level
         return np.eye(2, dtype=np.float32)[bright.astype(int)] * 4
+
+
+@dataclass(frozen=True, eq=False)
+class Noisy(Answers):
+    """Predicts class 1 the more confidently, the brighter the image is; half the dark images of odd level count as bright."""
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        level = images[:, 8, 8, 0].astype(float)
+        margin = (level - 100) / 40 + np.where(level % 4 == 1, 3.0, 0.0)
+        return np.stack([np.zeros(len(images)), margin], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +196,10 @@ def test_every_declared_metric_is_recorded() -> None:
 
 def test_a_gate_may_not_read_a_mean_over_some_corruptions() -> None:
     weak = {r.name for r in PERTURBATION.records(settings()) if r.weak}
-    assert weak == {"corruption_accuracy_mean", "corruption_accuracy_worst"}
-    assert not any(r.weak for r in PERTURBATION.records(PerturbationSettings()))
+    sets = {"corruption_set_coverage_mean", "corruption_set_coverage"}
+    means = {"corruption_accuracy_mean", "corruption_ece_mean", "corruption_nll_mean"}
+    assert weak == {*sets, *means, "corruption_accuracy_worst", "overconfident_errors"}
+    assert {r.name for r in PERTURBATION.records(PerturbationSettings()) if r.weak} == sets
 
 
 @pytest.mark.parametrize(
@@ -212,3 +231,120 @@ def test_the_grid_starts_unchanged_and_holds_every_combination() -> None:
 def test_the_first_severity_below_a_limit() -> None:
     assert first_below(np.array([0.9, 0.85, 0.79, 0.9, 0.5]), 0.8) == "3"
     assert first_below(np.array([0.9, 0.8, 0.8, 0.8, 0.8]), 0.8) == "none"
+
+
+def shifted(count: int = 60, fitted: int = 40) -> tuple[AuditInputs, ImageDataset]:
+    """A threshold model with logits of 4 and 0, and validation images of as many sign tracks, half of them near the threshold."""
+    rng = np.random.default_rng(3)
+    data = flats(*rng.integers(20, 240, count))
+    valid = flats(*rng.integers(0, 256, 2 * fitted))
+    valid = replace(valid, name="valid", tracks=1000 + np.arange(len(valid)))
+    valid.images[:, 0, 0] = np.stack(
+        [np.arange(len(valid)), np.full(len(valid), 7), np.zeros(len(valid))], axis=1
+    )
+    return AuditInputs(MODEL, data, valid=valid, seed=5), data
+
+
+def test_calibration_under_shift_follows_from_the_accuracy() -> None:
+    """All confidences are equal: the ECE is their distance from the accuracy, and the NLL has a closed form."""
+    inputs, _ = shifted()
+    result = run(inputs, settings())
+    sure = 1 / (1 + np.exp(-4))
+    for severity in range(1, 6):
+        accuracy = value(result, "corruption_accuracy", f"mist-{severity}")
+        assert value(result, "corruption_ece", f"mist-{severity}") == pytest.approx(abs(sure - accuracy))
+        loss = -accuracy * np.log(sure) - (1 - accuracy) * np.log(1 - sure)
+        assert value(result, "corruption_nll", f"mist-{severity}") == pytest.approx(loss)
+    cells = [(f"{name}-{s}") for name in TWO for s in range(1, 6)]
+    for name in ("corruption_ece", "corruption_nll", "corruption_set_coverage"):
+        mean = np.mean([value(result, name, cell) for cell in cells])
+        assert value(result, f"{name}_mean") == pytest.approx(mean)
+    share = 1 - value(result, "corruption_accuracy_mean")
+    assert value(result, "overconfident_errors") == pytest.approx(
+        share
+    )  # each error has a confidence of 98 %
+
+
+def test_the_clean_threshold_is_that_of_the_calibration_stage() -> None:
+    """On images that a corruption leaves as they are, the sets cover as many as in the stage calibration."""
+    inputs, _ = shifted()
+    noisy = replace(inputs, classifier=Noisy(np.eye(2)))
+    flat = run(noisy, settings())
+    calibrated = calibration(noisy, CalibrationSettings(resamples=100))
+    [clean] = [m.value for m in calibrated.metrics if m.name == "set_coverage.lac_95"]
+    assert 0.5 < clean < 1
+    assert {value(flat, "corruption_set_coverage", f"contrast-{s}") for s in range(1, 6)} == {clean}
+
+
+def test_an_interval_of_the_ece_is_the_bootstrap_of_the_published_function() -> None:
+    inputs, data = shifted()
+    measured = measure(replace(inputs, classifier=Noisy(np.eye(2))), settings())
+    found = [
+        m for m in all_metrics(measured, settings(), 5) if (m.name, m.slice) == ("corruption_ece", "mist-3")
+    ]
+    confidence, hits = measured.confidence[1, :, 2], measured.hits[1, :, 2]
+    bins = equal_mass(confidence)
+    plain = bootstrap_metric(
+        "corruption_ece",
+        "",
+        lambda rows: ece_error(fill(bins[rows], confidence[rows], hits[rows])),
+        len(hits),
+        clustering=data.clustering,
+        direction="down",
+        unit="proportion",
+        seed=5,
+        resamples=100,
+        bounds=(0.0, 1.0),
+    )
+    accuracy = proportion_metric("accuracy", "", hits, clustering=data.clustering)
+    wide = not_below_accuracy(plain, accuracy)
+    assert (found[0].value, found[0].low, found[0].high) == pytest.approx((wide.value, wide.low, wide.high))
+
+
+def test_without_validation_data_the_coverage_is_undefined_with_its_reason() -> None:
+    result = run(AuditInputs(MODEL, flats(20, 60, 200)), settings())
+    for name, where in (("corruption_set_coverage_mean", "all"), ("corruption_set_coverage", "mist-3")):
+        [metric] = [m for m in result.metrics if (m.name, m.slice) == (name, where)]
+        assert (metric.status, metric.reason) == ("undefined", "no [data.valid] is configured")
+    few, _ = shifted(fitted=10)
+    [metric] = [m for m in run(few, settings()).metrics if m.name == "corruption_set_coverage_mean"]
+    assert "19 sign tracks; 10 sign tracks are at hand" in metric.reason
+
+
+def test_overconfident_errors_are_listed_by_their_cost() -> None:
+    data = replace(flats(20, 60, 95, 98, 200), costs=np.array([[0, 0.25], [1.0, 0]]))
+    data = replace(data, labels=np.array([0, 0, 0, 0, 0]))
+    result = run(AuditInputs(MODEL, data), settings())
+    [gallery] = [figure for figure in result.figures if figure.id == "overconfident-errors"]
+    assert gallery.items
+    assert all("cost 0.25: configured cost matrix" in item.note for item in gallery.items)
+    assert len({item.index for item in gallery.items}) == len(gallery.items) <= 12
+    mixed = replace(data, labels=np.array([1, 0, 0, 0, 0]))
+    first = next(
+        f for f in run(AuditInputs(MODEL, mixed), settings()).figures if f.id == "overconfident-errors"
+    )
+    assert (first.items[0].true_name, first.items[0].index) == ("bright", 0)
+    assert "cost 1" in first.items[0].note
+
+
+def test_a_mean_ece_above_its_level_raises_the_alarm() -> None:
+    data = replace(flats(20, 60, 200), labels=np.array([1, 1, 0]))
+    result = with_alarms(run(AuditInputs(MODEL, data), settings()), PERTURBATION.alarms(settings()))
+    raised = {finding.evidence["metric"] for finding in result.findings if finding.code == "alarm"}
+    assert "corruption_ece_mean" in raised
+
+
+def test_what_a_gate_reads_is_marked_in_the_heat_tables() -> None:
+    result = run(AuditInputs(MODEL, flats(20, 60, 200)), settings())
+    accuracy, errors = [figure for figure in result.figures if isinstance(figure, Grid)]
+
+    def places(grid: Grid, *read: tuple[str, str]) -> set[tuple[str, str]]:
+        return {(mark.row, mark.column) for mark in marked(grid, set(read)).marks}
+
+    assert places(accuracy, ("corruption_accuracy_mean", "severity-2")) == {("", "2")}
+    assert places(accuracy, ("corruption_accuracy", "mist-4")) == {("Mist", "4")}
+    assert places(accuracy, ("corruption_accuracy", "mist")) == {("Mist", s) for s in "12345"}
+    assert places(errors, ("corruption_ece", "contrast-1")) == {("Contrast", "1")}
+    assert places(errors, ("corruption_accuracy", "mist-4")) == set()
+    whole = marked(accuracy, {("corruption_accuracy_mean", "all")})
+    assert (whole.marks, whole.reading) == ([], ["A gate reads the mean of all cells."])

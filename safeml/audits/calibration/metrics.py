@@ -149,7 +149,7 @@ def error_metric(
     given = sample.made.confidence if confidence is None else confidence
     hits, error = sample.made.hits, error_of(name)
     metric = _resampled(key or name, title, sample, lambda rows: error(given[rows], hits[rows]))
-    return metric if name == "debiased_error" else _not_below_accuracy(metric, sample)
+    return metric if name == "debiased_error" else _widened(metric, sample)
 
 
 def _classwise(sample: Sample, title: str) -> Metric:
@@ -159,7 +159,7 @@ def _classwise(sample: Sample, title: str) -> Metric:
     def statistic(rows: np.ndarray) -> float:
         return classwise_of_cells(cells[rows], made.probabilities[rows], made.labels[rows])
 
-    return _not_below_accuracy(_resampled("classwise_ece", title, sample, statistic), sample)
+    return _widened(_resampled("classwise_ece", title, sample, statistic), sample)
 
 
 def _area(name: str, title: str, sample: Sample, area: Callable[[np.ndarray, np.ndarray], float]) -> Metric:
@@ -195,12 +195,18 @@ def _resampled(
     )
 
 
-def _not_below_accuracy(metric: Metric, sample: Sample) -> Metric:
-    """Widen an interval to that of the accuracy: a change of the accuracy changes the error by at most as much.
+def _widened(metric: Metric, sample: Sample) -> Metric:
+    return not_below_accuracy(
+        metric, proportion_metric("accuracy", "", sample.made.hits, clustering=sample.clustering)
+    )
 
-    Resamples of images without an error hold none either, so the bootstrap alone would call such an error known.
+
+def not_below_accuracy(metric: Metric, accuracy: Metric) -> Metric:
+    """Widen the interval of a calibration error to that of the accuracy of the same images.
+
+    A change of the accuracy changes the error by at most as much. Resamples of images without an error hold none either, so
+    the bootstrap alone would call such an error known.
     """
-    accuracy = proportion_metric("accuracy", "", sample.made.hits, clustering=sample.clustering)
     if metric.value is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return metric
     reach = max(accuracy.value - accuracy.low, accuracy.high - accuracy.value)

@@ -117,10 +117,8 @@ def set_metrics(
         for kind, level in SETS:
             measured.metrics += _undefined_sets(kind, level, signs.reason, len(test))
         return measured
-    rng = np.random.default_rng([seed, 0xC0])
-    frames = _one_frame_each(signs.tracks, rng)
+    frames, tie, rng = one_frame_each(signs.tracks, seed)
     own = signs.made.labels[frames]
-    tie = rng.random(len(frames))
     parts, ties = rng.random(len(frames) + len(test)), rng.random((len(test), K))
     tested = _independent(clustering, len(test))
     for kind, level in SETS:
@@ -129,10 +127,7 @@ def set_metrics(
         threshold = threshold_of(fitted, tie, alpha)
         label = f"{NAMES[kind]}, {level} %"
         if threshold.rank > threshold.images:
-            reason = (
-                f"not proven: sets at {level} % take {counted(least_images(alpha), 'sign track')}; "
-                f"{counted(threshold.images, 'sign track')} are at hand"
-            )
+            reason = too_few_signs(level, threshold.images)
             measured.metrics += _undefined_sets(kind, level, reason, len(test))
             measured.rows.append([label, "all classes", None, None, "", reason])
             continue
@@ -148,6 +143,12 @@ def set_metrics(
         if level == BY_GROUP:
             _by_group(measured, label, names, fitted, tie, own, scores, ties, test, alpha)
     return measured
+
+
+def too_few_signs(level: int, signs: int) -> str:
+    """Return the clause that says why sets at `level` percent have no threshold."""
+    needed = counted(least_images(1 - level / 100), "sign track")
+    return f"not proven: sets at {level} % take {needed}; {counted(signs, 'sign track')} are at hand"
 
 
 def set_table(rows: list[list[Scalar]]) -> Table:
@@ -258,11 +259,16 @@ def _undefined_sets(kind: str, level: int, reason: str, n: int) -> list[Metric]:
     ]
 
 
-def _one_frame_each(tracks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return one random image of each sign track, int64 [n]: frames are not exchangeable, sign tracks are."""
+def one_frame_each(tracks: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """Return one random image of each sign track, int64 [n], a tie for each, float64 [n], and the generator for further draws.
+
+    Frames are not exchangeable, sign tracks are.
+    """
+    rng = np.random.default_rng([seed, 0xC0])
     order = rng.permutation(len(tracks))
     _, first = np.unique(tracks[order], return_index=True)
-    return np.asarray(order[first])
+    frames = np.asarray(order[first])
+    return frames, rng.random(len(frames)), rng
 
 
 def _independent(clustering: Clustering, n: int) -> int | None:

@@ -19,6 +19,7 @@ from safeml.results import (
     Grid,
     GridCell,
     GridGroup,
+    GridRead,
     GridRow,
     Metric,
     Scalar,
@@ -28,13 +29,71 @@ from safeml.results import (
     Table,
 )
 
-HEAT = "accuracy-by-corruption"
+HEAT, ECE_HEAT = "accuracy-by-corruption", "ece-by-corruption"
 MOST_CASES = 8
 NO_CROSSING = "none"
 
 
 def heat_grid(measured: Measured, cells: dict[str, Metric]) -> Grid:
     """Draw the accuracy of every cell, by corruption and severity."""
+    return Grid(
+        id=HEAT,
+        title="Accuracy by corruption and severity",
+        columns=[str(severity) for severity in SEVERITIES],
+        groups=_groups(measured, cells),
+        row_label="Corruption",
+        column_label="Severity",
+        reads=[
+            *_reads(measured, "corruption_accuracy"),
+            *(
+                GridRead(metric="corruption_accuracy", slice=n, row=CORRUPTIONS[n].title)
+                for n in measured.names
+            ),
+            *(
+                GridRead(
+                    metric="corruption_accuracy_mean", slice=f"severity-{severity}", column=str(severity)
+                )
+                for severity in SEVERITIES
+            ),
+        ],
+        caption=f"All {len(measured.sample):,} images in every cell; clean accuracy {measured.clean_hits.mean():.1%}. "
+        "Severities are steps of this suite, not of weather.",
+    )
+
+
+def ece_grid(measured: Measured, cells: dict[str, Metric]) -> Grid:
+    """Draw the ECE of every cell, by corruption and severity."""
+    return Grid(
+        id=ECE_HEAT,
+        title="ECE by corruption and severity",
+        columns=[str(severity) for severity in SEVERITIES],
+        groups=_groups(measured, cells),
+        value_label="ECE",
+        row_label="Corruption",
+        column_label="Severity",
+        worse="high",
+        reads=_reads(measured, "corruption_ece"),
+        caption="Expected calibration error in 15 equal-mass bins, of the images of the accuracy table. It is above 0 by "
+        "chance alone.",
+    )
+
+
+def _reads(measured: Measured, metric: str) -> list[GridRead]:
+    """Return the place of each cell's metric, and of their mean."""
+    return [
+        GridRead(metric=f"{metric}_mean"),
+        *(
+            GridRead(
+                metric=metric, slice=f"{name}-{severity}", row=CORRUPTIONS[name].title, column=str(severity)
+            )
+            for name in measured.names
+            for severity in SEVERITIES
+        ),
+    ]
+
+
+def _groups(measured: Measured, cells: dict[str, Metric]) -> list[GridGroup]:
+    """Return one row for each corruption. cells: by slice, such as `fog-2`."""
     groups = []
     for heading, names in groupby(measured.names, key=lambda name: CORRUPTIONS[name].group):
         rows = []
@@ -43,16 +102,7 @@ def heat_grid(measured: Measured, cells: dict[str, Metric]) -> Grid:
             drawn = [GridCell(value=m.value, low=m.low, high=m.high, n=m.n) for m in own]
             rows.append(GridRow(label=CORRUPTIONS[name].title, cells=drawn))
         groups.append(GridGroup(heading=heading, rows=rows))
-    return Grid(
-        id=HEAT,
-        title="Accuracy by corruption and severity",
-        columns=[str(severity) for severity in SEVERITIES],
-        groups=groups,
-        row_label="Corruption",
-        column_label="Severity",
-        caption=f"All {len(measured.sample):,} images in every cell; clean accuracy {measured.clean_hits.mean():.1%}. "
-        "Severities are steps of this suite, not of weather.",
-    )
+    return groups
 
 
 def group_curve(measured: Measured) -> Curve:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.perturbation.threshold import CleanThreshold, clean_threshold
 from safeml.audits.slices import Slices, numbers
 from safeml.corruptions.engine import corrupt
 from safeml.corruptions.grid import Point, changed, grid
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.data.dataset import ImageDataset
-from safeml.metrics.classification import softmax
+from safeml.metrics.calibration.forecasts import forecasts
+from safeml.metrics.calibration.scores import label_losses
 from safeml.sealed import Arrays, Form
 from safeml.stages.perturbation import PerturbationSettings
 
@@ -27,9 +29,12 @@ class Measured:
     names: the A measured corruptions.
     clean: int64 [N], predicted class, or NO_ANSWER.
     answers: int64 [A, N, S].
-    confidence: float32 [A, N, S], 0..1.
+    confidence: float64 [A, N, S], 0..1; NaN where there is no answer.
+    losses: float64 [A, N, S], minus the log-probability of the true class; NaN where there is no answer.
     points: the P changes of the grid.
     grid_answers: int64 [N, P].
+    threshold: of conformal sets, fitted on clean validation images.
+    ties: float64 [N], 0..1, uniform numbers that compare a score with an equal threshold.
     """
 
     sample: ImageDataset
@@ -37,8 +42,11 @@ class Measured:
     clean: np.ndarray
     answers: np.ndarray
     confidence: np.ndarray
+    losses: np.ndarray
     points: list[Point]
     grid_answers: np.ndarray
+    threshold: CleanThreshold
+    ties: np.ndarray
     slices: Slices
 
     @property
@@ -70,38 +78,47 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
     points = grid(settings.rotation_degrees, settings.shift, settings.brightness, settings.blur)
     slices = Slices(inputs.work, SLICE, {"corrupted images": inputs.predicting})
     columns = {"images": sample.images, "ids": ids}
+    labelled = {**columns, "labels": sample.labels}
     total = len(names) + 2
 
-    def predicted(batches: list[np.ndarray]) -> Arrays:
-        """Return the answers and confidences of M images in k forms: int64 and float32 [M, k]."""
-        logits = [np.asarray(inputs.classifier.predict_logits(images), np.float32) for images in batches]
-        stacked = np.stack(logits, axis=1)
-        finite = np.isfinite(stacked).all(axis=2)
-        answers = np.where(finite, stacked.argmax(axis=2), NO_ANSWER).astype(np.int64)
-        return {"answers": answers, "confidence": softmax(stacked).max(axis=2).astype(np.float32)}
+    def predicted(batches: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits of M images in k forms, float32 [M, k, K], and the answers, int64 [M, k]."""
+        logits = np.stack(
+            [np.asarray(inputs.classifier.predict_logits(images), np.float32) for images in batches], axis=1
+        )
+        finite = np.isfinite(logits).all(axis=2)
+        return logits, np.where(finite, logits.argmax(axis=2), NO_ANSWER).astype(np.int64)
 
-    def form(forms: int) -> Form:
-        return {"answers": ("int64", (forms,)), "confidence": ("float32", (forms,))}
+    def answered(batches: list[np.ndarray]) -> Arrays:
+        return {"answers": predicted(batches)[1]}
+
+    def form(forms: int, *columns: str) -> Form:
+        return {
+            "answers": ("int64", (forms,)),
+            **dict.fromkeys(columns, ("float64", (forms,))),
+        }
 
     inputs.progress("clean images", 0, total)
-    clean = slices.measure("clean", columns, {}, form(1), lambda rows: predicted([sample.images[rows]]))
-    answers, confidence = [], []
+    clean = slices.measure("clean", columns, {}, form(1), lambda rows: answered([sample.images[rows]]))
+    answers, confidence, losses = [], [], []
     for number, name in enumerate(names):
         inputs.progress(CORRUPTIONS[name].title.lower(), number + 1, total)
 
         def corrupted(rows: slice, name: str = name) -> Arrays:
             part = sample.images[rows], ids[rows]
-            return predicted([corrupt(part[0], name, s, inputs.seed, part[1]) for s in SEVERITIES])
+            logits, own = predicted([corrupt(part[0], name, s, inputs.seed, part[1]) for s in SEVERITIES])
+            return {"answers": own, **_forecast(logits, own, sample.labels[rows])}
 
         cells = slices.measure(
             name,
-            columns,
+            labelled,
             {"severities": list(SEVERITIES), "seed": inputs.seed},
-            form(len(SEVERITIES)),
+            form(len(SEVERITIES), "confidence", "losses"),
             corrupted,
         )
         answers.append(cells["answers"])
         confidence.append(cells["confidence"])
+        losses.append(cells["losses"])
     inputs.progress("grid of small changes", total - 1, total)
     parts = {"points": [str(point) for point in points], "ends": _ends(settings)}
     on_grid = slices.measure(
@@ -109,7 +126,7 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
         columns,
         parts,
         form(len(points)),
-        lambda rows: predicted([changed(sample.images[rows], p) for p in points]),
+        lambda rows: answered([changed(sample.images[rows], p) for p in points]),
     )
     inputs.progress("grid of small changes", total, total)
     return Measured(
@@ -118,10 +135,27 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
         clean=clean["answers"][:, 0],
         answers=np.stack(answers),
         confidence=np.stack(confidence),
+        losses=np.stack(losses),
         points=points,
         grid_answers=on_grid["answers"],
+        threshold=clean_threshold(inputs, slices),
+        ties=np.random.default_rng([inputs.seed, 0xC5]).random(len(sample)),
         slices=slices,
     )
+
+
+def _forecast(logits: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> Arrays:
+    """Return confidence and loss of M images in k forms, float64 [M, k] each; NaN without an answer.
+
+    logits: float32 [M, k, K].
+    answers: int64 [M, k].
+    labels: int64 [M].
+    """
+    void = answers == NO_ANSWER
+    usable = np.where(void[..., None], np.float32(0), logits)
+    made = forecasts(usable.reshape(-1, logits.shape[2]), np.repeat(labels, answers.shape[1]))
+    values = {"confidence": made.confidence, "losses": label_losses(made)}
+    return {name: np.where(void, np.nan, flat.reshape(void.shape)) for name, flat in values.items()}
 
 
 def _ends(settings: PerturbationSettings) -> list[float]:

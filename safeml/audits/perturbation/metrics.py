@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.perturbation.measure import Measured
+from safeml.audits.perturbation.shift import shift_metrics
 from safeml.audits.weakest import LEVEL, joint_level, weakest_of
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.results import Metric
@@ -20,7 +21,7 @@ NO_INTERVAL = "none: some resamples hold no clean error, so the ratio has no bou
 def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -> list[Metric]:
     """Return every metric of the stage."""
     clustering = measured.sample.clustering
-    return [
+    accuracies = [
         proportion_metric(
             "clean_accuracy_perturbation_sample",
             "Clean accuracy of the corrupted images",
@@ -38,6 +39,7 @@ def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -
         ),
         worst_metric(measured),
         *(corruption_metric(measured, number) for number in range(len(measured.names))),
+        *(severity_metric(measured, column) for column in range(len(SEVERITIES))),
         *cell_metrics(measured),
         *corruption_errors(measured, settings, seed),
         proportion_metric(
@@ -47,6 +49,7 @@ def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -
             clustering=clustering,
         ),
     ]
+    return [*accuracies, *shift_metrics(measured, settings, accuracies, seed)]
 
 
 def corruption_metric(measured: Measured, number: int, level: float = LEVEL) -> Metric:
@@ -62,6 +65,20 @@ def corruption_metric(measured: Measured, number: int, level: float = LEVEL) -> 
         unit="proportion",
         slice=name,
         level=level,
+    )
+
+
+def severity_metric(measured: Measured, column: int) -> Metric:
+    """Return the mean accuracy over the corruptions at one severity."""
+    return mean_metric(
+        "corruption_accuracy_mean",
+        f"Accuracy at severity {SEVERITIES[column]}, mean over {len(measured.names)} corruptions",
+        measured.hits[:, :, column].mean(axis=0),
+        upper=1.0,
+        clustering=measured.sample.clustering,
+        direction="up",
+        unit="proportion",
+        slice=f"severity-{SEVERITIES[column]}",
     )
 
 

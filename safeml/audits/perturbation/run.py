@@ -9,6 +9,7 @@ from safeml.audits.measured import undefined_metrics
 from safeml.audits.perturbation.figures import (
     HEAT,
     corruption_table,
+    ece_grid,
     first_below,
     group_curve,
     heat_grid,
@@ -17,9 +18,10 @@ from safeml.audits.perturbation.figures import (
 )
 from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
 from safeml.audits.perturbation.metrics import all_metrics
+from safeml.audits.perturbation.shift_figures import overconfident_errors
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
-from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
+from safeml.stages.perturbation import PERTURBATION, SET_LEVEL, PerturbationSettings
 from safeml.wording import counted, interval, limit_percent, percent
 
 # What a training set or a camera can do against each group.
@@ -42,22 +44,25 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     measured = measure(inputs, settings)
     metrics = all_metrics(measured, settings, inputs.seed)
     by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
-    by_slice = {metric.slice: metric for metric in metrics if metric.slice != "all"}
+    by_slice = {metric.slice: metric for metric in metrics if metric.name == "corruption_accuracy"}
+    errors = {metric.slice: metric for metric in metrics if metric.name == "corruption_ece"}
     mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
     weakest = min(measured.names, key=lambda name: by_slice[name].value or 0.0)
     sample = measured.sample
     return StageResult(
         stage="perturbation",
         title="Perturbation",
-        tested="Whether the predicted class stays correct in noise, blur, bad weather and light, behind dirt, and from another position.",
+        tested="Whether the predicted class stays correct, and its confidence stays calibrated, in noise, blur, bad weather and light, behind dirt, and from another position.",
         on_what=f"{sample.name}: {counted(len(sample), 'image')}, each in {len(measured.names) * len(SEVERITIES)} corrupted forms.",
         facts=_facts(measured, settings, by_name, weakest),
         metrics=metrics,
         findings=[*_findings(measured, settings, by_slice, weakest), *measured.slices.halved()],
         figures=[
             heat_grid(measured, by_slice),
+            ece_grid(measured, errors),
             group_curve(measured),
             corruption_table(measured, settings.limit, by_slice),
+            overconfident_errors(measured, inputs.seed),
             *strips(measured, inputs.seed),
         ],
         meaning=_meaning(measured, by_name, weakest),
@@ -65,6 +70,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
         limits=[
             "Corruptions are simulated in pixels; none was recorded on the road.",
             "One corruption at a time; only the grid combines changes.",
+            "Conformal sets are guaranteed only for images like the clean ones; their coverage under a corruption is measured, not guaranteed.",
             "A sign that is hidden by dirt or at a great distance may be unreadable for people too.",
         ],
         not_tested=[
@@ -170,6 +176,17 @@ def _facts(
                 if settings.baseline_error is None
                 else f"baseline: {settings.baseline_error:g}"
             ),
+        ),
+        Fact(
+            label="Mean ECE under corruptions",
+            value=percent(metrics["corruption_ece_mean"].value),
+            detail=metrics["corruption_ece_mean"].reason or "15 equal-mass bins",
+        ),
+        Fact(
+            label=f"Sets at {SET_LEVEL} % under corruptions",
+            value=percent(metrics["corruption_set_coverage_mean"].value),
+            detail=metrics["corruption_set_coverage_mean"].reason
+            or "mean coverage of LAC sets whose threshold comes from clean validation images",
         ),
         Fact(
             label="Worst of the grid",

@@ -62,6 +62,21 @@ def ece_error(filled: Bins) -> float:
     return float(np.abs(filled.confidence - filled.hits).sum() / filled.count.sum())
 
 
+def resampled_ece(
+    cells: np.ndarray, confidence: np.ndarray, hits: np.ndarray, counts: np.ndarray, bins: int = BINS
+) -> np.ndarray:
+    """Return the `ece_error` of each resample, float64 [R], in the bins of all images.
+
+    cells: int64 [N], see `equal_mass`.
+    confidence: float64 [N], 0..1.
+    hits: bool [N], correctly classified.
+    counts: float64 [R, N], how often each image is in each resample.
+    """
+    gaps = np.zeros((len(cells), bins))
+    gaps[np.arange(len(cells)), cells] = confidence - hits
+    return np.asarray(np.abs(counts @ gaps).sum(axis=1) / counts.sum(axis=1))
+
+
 def debiased_error(filled: Bins) -> float:
     """Return the debiased root-mean-square calibration error, 0..1.
 

@@ -51,7 +51,7 @@ class Forecasts:
     @cached_property
     def confidence(self) -> np.ndarray:
         """Float64 [N], 1/K..1: the largest probability."""
-        return np.asarray(self.probabilities.max(axis=1))
+        return np.asarray(np.exp(self.log_probabilities.max(axis=1)))
 
     @cached_property
     def log_odds(self) -> np.ndarray:

@@ -6,6 +6,7 @@ Steps are fixed, so that the same colour means the same value on every page. A c
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from typing import Any
 
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from safeml.report.charts.mini import BASE, LEFT, RIGHT, TOP
 from safeml.report.charts.svg import drawing, fit, nothing, path, px, rect, shorten, text_width, words
 from safeml.report.text import cell, head
-from safeml.results import Grid, GridCell
+from safeml.results import Grid, GridCell, GridMark
 from safeml.wording import NOT_MEASURED, interval, number, percent
 
 ROW, GROUP_GAP, HEADING = 24.0, 10.0, 22.0
@@ -21,6 +22,7 @@ LARGEST_CELL, ONE_DECIMAL, NUMBERED = 76.0, 38.0, 22.0
 MOST_ROWS, MOST_COLUMNS = 60, 40
 MOST_CARD_CELLS = 400
 GROUPS_BESIDE = 600
+WHOLE = "A gate reads the mean of all cells."
 CORNER = 9.0
 # Distance from the ideal value, 0 or 1, at which each step of the heat ramp begins.
 STEPS = (0.03, 0.06, 0.10, 0.15, 0.22, 0.32, 0.44)
@@ -64,6 +66,23 @@ def draw_grid(grid: Grid, width: int) -> Markup:
         parts.append(words(0, height + 8, fit(note, width)))
         height += 18
     return drawing(width, height, describe(grid), parts)
+
+
+def marked(grid: Grid, read: Set[tuple[str, str]]) -> Grid:
+    """Return the grid with a mark on each place of a metric that a gate reads, and a sentence where it sums up the grid.
+
+    read: name and slice of each metric that a gate reads.
+    """
+    places = [place for place in grid.reads if (place.metric, place.slice) in read]
+    marks = [
+        GridMark(row=place.row, column=column)
+        for place in places
+        if place.row or place.column
+        for column in ([place.column] if place.column else grid.columns)
+    ]
+    whole = any(not place.row and not place.column for place in places)
+    said = [WHOLE] if whole and WHOLE not in grid.reading else []
+    return grid.model_copy(update={"marks": [*grid.marks, *marks], "reading": [*grid.reading, *said]})
 
 
 def level(value: float, worse: str) -> int:
