@@ -141,7 +141,9 @@ def _attention(graph: Graph, step: Step, memo: dict[Part, Any]) -> list[Step] | 
         return None
     query, value = step.args[0], step.args[1]
     key = step.kwargs.get("key", step.args[2] if len(step.args) > 2 else None) or value
-    parts = _once(memo, part, lambda: _attention_parts(graph, part))
+    # With the number of tokens, where it is the same in every call, the shape of the result is known as that of the source is.
+    lengths = (query.shape[1], value.shape[1]) if graph.calls()[part] == 1 else (None, None)
+    parts = _once(memo, part, lambda: _attention_parts(graph, part, *lengths))
     training = {word: step.kwargs[word] for word in ("training",) if step.kwargs.get(word) is not None}
     heads, width, inner = (part.config[word] for word in ("num_heads", "key_dim", "value_dim"))
     steps: list[Step] = []
@@ -185,7 +187,7 @@ def _is_plain(step: Step) -> bool:
     )
 
 
-def _attention_parts(graph: Graph, part: Part) -> dict[str, Part]:
+def _attention_parts(graph: Graph, part: Part, targets: int | None, sources: int | None) -> dict[str, Part]:
     layer = part.source
     dense = {
         "query": layer.query_dense,
@@ -200,6 +202,8 @@ def _attention_parts(graph: Graph, part: Part) -> dict[str, Part]:
             # The division of the scores by the root of the width, moved into the projection.
             weights = tuple((array / math.sqrt(layer.key_dim)).astype(array.dtype) for array in weights)
         config = {key: value for key, value in projection.get_config().items() if key != "name"}
+        length = targets if word in ("query", "output") else sources
+        config["output_shape"] = (length, *projection.partial_output_shape[1:])
         parts[word] = Part(graph.unique(f"{part.name}_{word}"), LAYERS.EinsumDense, config, weights)
     orders = {
         "query_heads": (2, 1, 3),
