@@ -155,7 +155,6 @@ def _quantize(work: _Work) -> list[str]:
     sample = inputs.training.sample(settings.calibration.images, settings.calibration.seed)
     values = model_inputs(classifier, sample.images)
     _check_twin(source, prepared, values[:64], inputs.source)
-    _check_names(settings.keep_float, prepared, inputs)
     quantized = with_quantizers(prepared, keep_float=settings.keep_float)
     for quantizer in quantizers(quantized):
         quantizer.momentum = settings.momentum
@@ -284,18 +283,6 @@ def _check_twin(source: Any, prepared: Any, values: np.ndarray, where: Path) -> 
             f"{where}: its form for quantization gives other outputs (by up to {difference:.3g}) than the model itself; "
             "this is a defect of safeml, please report the layers of the model."
         )
-
-
-def _check_names(keep_float: tuple[str, ...], prepared: Any, inputs: QuantizationInputs) -> None:
-    from safeml.settings.errors import suggest
-
-    names = [layer.name for layer in prepared.layers if layer.weights]
-    for name in keep_float:
-        if name not in names:
-            raise ConfigError(
-                f'{inputs.settings.name}: keep_float names "{name}", but {inputs.source.name} has no such layer with weights'
-                f"{suggest(name, names)}."
-            )
 
 
 def data_notes(sample: ImageDataset) -> list[str]:

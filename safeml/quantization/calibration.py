@@ -23,7 +23,8 @@ from safeml.quantization.observers import BINS, CODES, ZERO_SCALE, Histogram, ob
 from safeml.quantization.rewrite import quantizers, set_bias_floors
 
 BATCH = 32
-Taps = dict[str, list[Any]]
+# The tensors of each quantizer, by the place of its call: those that share a scale have one quantizer.
+Taps = dict[str, dict[int, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def calibrate(
     _check(quantized, images)
     tap = _tapped(quantized)
     # The order of the images within a batch cannot matter, but their company may, in the last bit of a product.
-    largest = _largest(tap, images)
+    sites = _largest(tap, images)
+    largest = {name: float(values.max()) for name, values in sites.items()}
     counts = {name: np.zeros(BINS, np.int64) for name in largest}
     if settings.observer != "max":
-        counted = tf.function(lambda values, count, tops: _counts(tap(values), count, tops))
+        counted = tf.function(lambda values, count, tops: _counts(tap(values), count, tops), autograph=False)
         tops = {name: tf.constant(value or 1.0, tf.float32) for name, value in largest.items()}
         for values, count in batches(images):
             for name, found in counted(values, count, tops).items():
@@ -67,12 +69,14 @@ def calibrate(
     for quantizer in quantizers(quantized):
         name = quantizer.name
         threshold = observed(Histogram(counts[name], largest[name]), settings)
-        scales[name] = max(threshold / CODES, SMALLEST_SCALE) if threshold else ZERO_SCALE
+        quantizer.set_scale(max(threshold / CODES, SMALLEST_SCALE) if threshold else ZERO_SCALE)
+        scales[name] = float(quantizer.scale.numpy())
+        if quantizer.sites > 1 and largest[name]:
+            quantizer.shares.assign(sites[name] / largest[name])
         if not threshold:
             notes.append(
                 f"{name}: the tensor is zero on all calibration images, so its scale is set to {ZERO_SCALE:g}."
             )
-        quantizer.scale.assign(scales[name])
     set_bias_floors(quantized)
     return Calibration(scales, largest, tuple(notes))
 
@@ -100,15 +104,17 @@ def _check(quantized: keras.Model, images: np.ndarray) -> None:
 def _tapped(quantized: keras.Model) -> Callable[[Any], Taps]:
     """Return a function values -> the inputs of each quantizer, with activations in float. It adds no nodes to the model."""
 
+    names = [quantizer.name for quantizer in quantizers(quantized)]
+
     def run(values: Any) -> Taps:
-        taps: Taps = {quantizer.name: [] for quantizer in quantizers(quantized)}
+        taps: Taps = {name: {} for name in names}
 
         def operation(layer: Any) -> Any:
             if not isinstance(layer, ActivationQuantizer):
                 return layer
 
-            def record(tensor: Any, **options: Any) -> Any:
-                taps[layer.name].append(tensor)
+            def record(tensor: Any, site: int = 0, **options: Any) -> Any:
+                taps[layer.name][site] = tensor
                 return tensor
 
             return record
@@ -119,11 +125,11 @@ def _tapped(quantized: keras.Model) -> Callable[[Any], Taps]:
     return run
 
 
-def _largest(tap: Callable[[Any], Taps], images: np.ndarray) -> dict[str, float]:
-    """Return the largest magnitude of each tensor. Raises InputRefused for an image with activations that are not finite."""
+def _largest(tap: Callable[[Any], Taps], images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the largest magnitude of each tensor, float32 [sites]. Raises InputRefused for an image with activations that are not finite."""
 
     def each(values: Any) -> dict[str, Any]:
-        """float32 [N]: the largest magnitude of each image; infinite for one that is not finite."""
+        """float32 [sites, N]: the largest magnitude of each image; infinite for one that is not finite."""
 
         def of(tensor: Any) -> Any:
             flat = tf.abs(tf.reshape(tensor, [tf.shape(tensor)[0], -1]))
@@ -131,22 +137,23 @@ def _largest(tap: Callable[[Any], Taps], images: np.ndarray) -> dict[str, float]
             return tf.reduce_max(tf.where(tf.math.is_finite(flat), flat, np.inf), axis=1)
 
         return {
-            name: tf.reduce_max(tf.stack([of(tensor) for tensor in tensors]), axis=0)
+            name: tf.stack([of(tensors[site]) for site in sorted(tensors)])
             for name, tensors in tap(values).items()
         }
 
-    function = tf.function(each)
-    largest: dict[str, float] = {}
+    function = tf.function(each, autograph=False)
+    largest: dict[str, np.ndarray] = {}
     for number, (values, count) in enumerate(batches(images)):
         for name, found in function(values).items():
-            magnitudes = found.numpy()[:count]
-            if not np.isfinite(magnitudes).all():
-                image = number * BATCH + int(np.argmin(np.isfinite(magnitudes)))
+            magnitudes = found.numpy()[:, : int(count)]
+            finite = np.isfinite(magnitudes).all(axis=0)
+            if not finite.all():
+                image = number * BATCH + int(np.argmin(finite))
                 raise InputRefused(
                     f"Calibration image {image} gives activations at {name} that are not finite; remove the image, or "
                     "check the input contract of the model."
                 )
-            largest[name] = max(largest.get(name, 0.0), float(magnitudes.max()))
+            largest[name] = np.maximum(largest.get(name, 0), magnitudes.max(axis=1))
     return largest
 
 
@@ -154,7 +161,10 @@ def _counts(taps: Taps, count: Any, tops: dict[str, Any]) -> dict[str, Any]:
     """int32 [BINS] of each tensor: the magnitudes of its first `count` images in bins up to `tops`."""
     return {
         name: tf.add_n(
-            [tf.histogram_fixed_width(tf.abs(tensor[:count]), [0.0, tops[name]], BINS) for tensor in tensors]
+            [
+                tf.histogram_fixed_width(tf.abs(tensor[:count]), [0.0, tops[name]], BINS)
+                for tensor in tensors.values()
+            ]
         )
         for name, tensors in taps.items()
     }

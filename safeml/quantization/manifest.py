@@ -22,7 +22,8 @@ def layers(model: keras.Model, keep_float: tuple[str, ...]) -> list[dict[str, An
             continue
         quantized = isinstance(layer, QuantizedKernel)
         reason = "" if quantized else f"{type(layer).__name__} has no INT8 form here; it is computed in float"
-        if layer.name in keep_float:
+        # A separable layer is split, and its parts have its name and an ending.
+        if not quantized and any(f"{layer.name}_".startswith(f"{name}_") for name in keep_float):
             reason = "listed in keep_float"
         rows.append(
             {"name": layer.name, "kind": type(layer).__name__, "quantized": quantized, "reason": reason}

@@ -6,7 +6,7 @@ The reference is the float twin: the same weights without quantizers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from safeml.int8.layers import QuantizedKernel
 from safeml.quantization.calibration import batches
+from safeml.quantization.graph import read, to_model
 from safeml.quantization.rewrite import quantizers, set_bias_floors, with_quantizers
 
 
@@ -67,12 +68,14 @@ class Sensitivity:
 
 def float_twin(quantized: keras.Model, prepared: keras.Model) -> keras.Model:
     """Return a copy of `prepared`, the float model that was quantized, with the weights of `quantized`."""
-    twin = keras.models.clone_model(prepared)
-    for layer in twin.layers:
-        given = {weight.name: weight for weight in quantized.get_layer(layer.name).weights}
-        for weight in layer.weights:
-            weight.assign(given[weight.name])
-    return twin
+    graph = read(prepared, prepared.name)
+    parts = {
+        # A quantized layer has its own weights behind those of the float layer.
+        part: replace(part, weights=tuple(quantized.get_layer(part.name).get_weights()[: len(part.weights)]))
+        for part in dict.fromkeys(step.part for step in graph.steps)
+        if part.weights
+    }
+    return to_model(graph.replaced(parts))
 
 
 def layer_errors(
@@ -90,7 +93,9 @@ def layer_errors(
     """
     names = [str(layer.name) for layer in _kernels(quantized)]
     float_run, run = _outputs_of(twin, names), _outputs_of(quantized, names)
-    compare = tf.function(lambda values, count: _powers(float_run(values), run(values), count))
+    compare = tf.function(
+        lambda values, count: _powers(float_run(values), run(values), count), autograph=False
+    )
     signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for values, count in batches(images):
         for name, (power, error) in compare(values, count).items():
