@@ -74,10 +74,10 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
             "A sign that is hidden by dirt or at a great distance may be unreadable for people too.",
         ],
         not_tested=[
-            Fact(
-                label="Flip probability",
-                value="not tested",
-                detail="it needs videos with a corruption that grows from frame to frame",
+            *(
+                []
+                if measured.flips.value is not None
+                else [Fact(label="Flip probability", value="not tested", detail=measured.flips.reason)]
             ),
             *_left_out(measured, settings),
         ],
@@ -187,6 +187,11 @@ def _facts(
             value=percent(metrics["corruption_set_coverage_mean"].value),
             detail=metrics["corruption_set_coverage_mean"].reason
             or "mean coverage of LAC sets whose threshold comes from clean validation images",
+        ),
+        Fact(
+            label="Flip probability",
+            value=percent(measured.flips.value),
+            detail=measured.flips.reason or f"{counted(measured.flips.n, 'pair')} of consecutive frames",
         ),
         Fact(
             label="Worst of the grid",
