@@ -382,3 +382,19 @@ def test_flip_probability_without_frames_is_undefined(changes: dict[str, object]
     assert flips.status == "undefined"
     assert reason in flips.reason
     assert any(fact.label == "Flip probability" for fact in result.not_tested)
+
+
+def test_the_next_steps_name_the_costliest_group_the_lost_coverage_and_the_overconfident_errors() -> None:
+    """Contrast leaves flat images, so all that is lost is lost to mist, and each error has a confidence of 98 %."""
+    inputs, _ = shifted()
+    result = run(inputs, settings())
+    found = {finding.code: finding for finding in result.findings}
+    lost = value(result, "clean_accuracy_perturbation_sample") - value(result, "corruption_accuracy_mean")
+    assert found["costliest-group"].evidence["group"] == CORRUPTIONS["mist"].group
+    assert found["costliest-group"].evidence["cost"] == pytest.approx(lost, abs=1e-6)
+    weakest = min(range(1, 6), key=lambda s: value(result, "corruption_set_coverage", f"mist-{s}"))
+    assert found["set-coverage-under-shift"].evidence["slice"] == f"mist-{weakest}"
+    assert found["overconfident-errors"].evidence["corruption"] == "mist"
+    assert all(
+        found[code].remedy for code in ("costliest-group", "set-coverage-under-shift", "overconfident-errors")
+    )
