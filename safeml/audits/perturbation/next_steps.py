@@ -6,9 +6,12 @@ import numpy as np
 
 from safeml.audits.perturbation.measure import Measured
 from safeml.audits.perturbation.shift import overconfident
+from safeml.audits.weakest import joint_level
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
+from safeml.metrics.calibration.conformal import sets
 from safeml.results import Finding, Metric
 from safeml.stages.perturbation import CONFIDENT, SET_LEVEL
+from safeml.statistics import proportion_metric
 from safeml.wording import counted, limit_percent, percent
 
 # What a training set or a camera can do against each group.
@@ -49,14 +52,27 @@ def costliest_group(measured: Measured) -> list[Finding]:
 
 
 def lost_coverage(measured: Measured, metrics: list[Metric]) -> list[Finding]:
-    """Report the corruption under which conformal sets of clean images cover least, where their interval is below the level."""
+    """Report the corruption under which conformal sets of clean images cover least, where they cover less than their level.
+
+    The interval of the weakest cell accounts for its selection among all cells (Bonferroni).
+    """
     cells = [
         metric for metric in metrics if metric.name == "corruption_set_coverage" and metric.value is not None
     ]
-    if not cells:
+    threshold = measured.threshold.value
+    if not cells or threshold is None:
         return []
     worst = min(cells, key=lambda metric: metric.value or 0.0)
-    if worst.high is None or worst.high >= SET_LEVEL / 100:
+    name, severity = worst.slice.rsplit("-", 1)
+    losses = measured.losses[measured.names.index(name), :, SEVERITIES.index(int(severity))]
+    wide = proportion_metric(
+        worst.name,
+        worst.title,
+        sets(losses, measured.ties, threshold),
+        clustering=measured.sample.clustering,
+        level=joint_level(len(cells)),
+    )
+    if wide.high is None or wide.high >= SET_LEVEL / 100:
         return []
     return [
         Finding(

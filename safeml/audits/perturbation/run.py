@@ -38,6 +38,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
     weakest = min(measured.names, key=lambda name: by_slice[name].value or 0.0)
     sample = measured.sample
+    errors_shown = overconfident_errors(measured, inputs.seed)
     return StageResult(
         stage="perturbation",
         title="Perturbation",
@@ -57,7 +58,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
             ece_grid(measured, errors),
             group_curve(measured),
             corruption_table(measured, settings.limit, by_slice),
-            overconfident_errors(measured, inputs.seed),
+            *([errors_shown] if errors_shown.items else []),
             *strips(measured, inputs.seed),
         ],
         meaning=_meaning(measured, by_name, weakest),
