@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         "model": identity.model_dump(mode="json"),
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
+        **({} if test.frames is None else {"frames": hashlib.sha256(test.frames.tobytes()).hexdigest()}),
     }
     surrogate = open_surrogate(config, place, test.class_names, progress)
     if surrogate is not None and surrogate[1].fingerprint == classifier.fingerprint:

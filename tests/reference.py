@@ -18,6 +18,8 @@ from safeml.stages import OWN, tables
 from safeml.stages.base import losses
 
 DOCS = Path(__file__).parents[1] / "docs"
+# More slices than this are counted; `safeml list metrics` lists them.
+MOST_SLICES = 12
 FIELD = re.compile(r"^((?:\*?[a-z_]+\*?)(?:, [a-z_]+)*): (.*)$")
 KINDS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
 
@@ -55,7 +57,9 @@ def metrics_page() -> str:
         lines += ["", f"## {stage.title}", "", f'`stage = "{stage.name}"`: {stage.summary}.', ""]
         lines += ["| metric | better | range | slices | may a gate read it |", "|---|---|---|---|---|"]
         for row in records:
-            slices = ", ".join(f"`{name}NAME`" if name.endswith(":") else f"`{name}`" for name in row.slices)
+            shown = row.slices if len(row.slices) <= MOST_SLICES else row.slices[:3]
+            slices = ", ".join(f"`{name}NAME`" if name.endswith(":") else f"`{name}`" for name in shown)
+            slices += f" and {len(row.slices) - len(shown)} more" if len(shown) < len(row.slices) else ""
             requires = f", with `{row.requires}`" if row.requires else ""
             gate = f"no: {row.weak}" if row.weak else f"yes{requires}"
             better = {"up": "higher", "down": "lower"}[row.direction]

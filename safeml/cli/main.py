@@ -13,6 +13,7 @@ import typer
 from safeml import interruption
 from safeml.cli import (
     audit,
+    calibrate,
     compare,
     data,
     doctor,
@@ -43,6 +44,7 @@ for group in (
     init,
     plan,
     audit,
+    calibrate,
     models,
     inspect,
     training,

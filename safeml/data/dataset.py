@@ -21,6 +21,7 @@ class ImageDataset:
     labels: int64 [N], 0..K-1.
     class_names: K names.
     tracks: int64 [N] or None; equal numbers are frames of one physical sign.
+    frames: int64 [N] or None; the number of each image in its track, in the order of recording. Not in the fingerprint.
     frames_per_sign: if tracks are unknown, the declared number of frames per sign in this set (>= 1; 1 declares
             independent images); where the numbers differ or are uncertain, declare the largest. None: not declared.
     boxes: float32 [N, 4] or None; x1, y1, x2, y2 of the sign in pixels of `images`.
@@ -45,6 +46,7 @@ class ImageDataset:
     files: np.ndarray | None = None
     costs: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    frames: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -78,6 +80,7 @@ class ImageDataset:
             "original_size": self.original_size,
             "ids": self.ids,
             "files": self.files,
+            "frames": self.frames,
         }
         for column, values in {**columns, **self.groups}.items():
             if values is not None and len(values) != len(images):
@@ -136,6 +139,7 @@ class ImageDataset:
             groups={column: values[indices] for column, values in self.groups.items()},
             ids=pick(self.ids),
             files=pick(self.files),
+            frames=pick(self.frames),
         )
 
     def only(self, classes: tuple[str | int, ...]) -> ImageDataset:

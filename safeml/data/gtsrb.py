@@ -96,7 +96,10 @@ def _read(
 ) -> ImageDataset:
     _refuse_unlisted(listed)
     labels = np.array([item.row.class_id(len(CLASS_NAMES)) for item in listed], np.int64)
-    tracks = None if test else track_numbers(labels, np.array([_track(item) for item in listed]), str(root))
+    tracks = frames = None
+    if not test:
+        named = np.array([_track(item) for item in listed], np.int64)
+        tracks, frames = track_numbers(labels, named[:, 0], str(root)), named[:, 1]
     edges = _integers(listed, BOX_COLUMNS)
     pixels = read_pixels([item.path for item in listed], size, decode)
     _check_sizes(listed, pixels.original_size)
@@ -113,6 +116,7 @@ def _read(
         ids=_file_numbers(listed) if test else None,
         files=np.array([os.path.relpath(item.path, root.resolve()) for item in listed], object),
         notes=pixels.notes,
+        frames=frames,
     )
 
 
@@ -224,13 +228,14 @@ def _refuse_unlisted(listed: Sequence[_Listed]) -> None:
             )
 
 
-def _track(item: _Listed) -> int:
+def _track(item: _Listed) -> tuple[int, int]:
+    """Return the numbers of the track and of the frame in it."""
     match = _TRACK.fullmatch(item.path.name)
     if match is None:
         raise InputRefused(
             f"{item.row.where}: the file name {item.path.name} has no track number; expected TTTTT_FFFFF or CC_TTTTT_FFFFF."
         )
-    return int(match[1])
+    return int(match[1]), int(match[2])
 
 
 def _file_numbers(listed: Sequence[_Listed]) -> np.ndarray | None:

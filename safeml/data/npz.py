@@ -3,6 +3,7 @@
     images       uint8 [N, H, W, C], RGB or grey              required
     labels       integer [N], 0..K-1                          required
     track_id     integer [N]; with the label, one physical sign
+    frame_id     integer [N]; the number of the image in its track
     roi          integer [N, 4]; x1, y1, x2, y2 in pixels of the ORIGINAL image, needs width and height
     width,height integer [N]; of the original images, in pixels
     file_index   integer [N]; the number of each image in its source
@@ -32,7 +33,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused
 from safeml.limits import LIMITS, Limits
 
-KEYS = ("images", "labels", "track_id", "roi", "width", "height", "file_index", "class_names")
+KEYS = ("images", "labels", "track_id", "frame_id", "roi", "width", "height", "file_index", "class_names")
 # Errors of zipfile, zlib and numpy's header parser on damaged files.
 _DAMAGED = (
     OSError,
@@ -88,7 +89,7 @@ def load(
         raise InputRefused(f"{file}: {_wrong_pixels(images)}")
     if 0 in images.shape[1:]:
         raise InputRefused(f"{file}: images are {list(images.shape)}; expected [N, H, W, C] with pixels.")
-    for key in ("labels", "track_id", "roi", "width", "height", "file_index"):
+    for key in ("labels", "track_id", "frame_id", "roi", "width", "height", "file_index"):
         if key in arrays:
             _check_integers(file, key, arrays[key], (len(images), 4) if key == "roi" else (len(images),))
     original_size = None
@@ -124,6 +125,7 @@ def load(
         original_size=original_size,
         ids=arrays["file_index"].astype(np.int64) if "file_index" in arrays else None,
         notes=known.notes,
+        frames=arrays["frame_id"].astype(np.int64) if "frame_id" in arrays else None,
     )
 
 

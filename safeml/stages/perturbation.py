@@ -95,6 +95,7 @@ def _records(settings: PerturbationSettings) -> tuple[Declared, ...]:
             context="corruption_accuracy_mean has the same errors",
         ),
         Declared("grid_accuracy_worst"),
+        Declared("flip_probability", "down", context="few test sets name the frames of a sign track"),
         Declared("corruption_ece_mean", "down", weak=weak),
         Declared("corruption_ece", "down", slices=cells, context="corruption_ece_mean has their mean"),
         Declared("corruption_nll_mean", "down", 0.0, math.inf, weak=weak, context=CONFIDENCE),

@@ -73,7 +73,9 @@ def test_overconfidence_is_found_and_temperature_scaling_removes_it(overconfiden
     assert metric(overconfident, "nll.temperature").value < metric(overconfident, "nll").value
     temperature = next(fact for fact in overconfident.facts if fact.label == "Temperature")
     assert float(temperature.value) == pytest.approx(3, rel=0.15)
-    assert "miscalibrated" in codes(overconfident)
+    [finding] = [entry for entry in overconfident.findings if entry.code == "miscalibrated"]
+    assert "`safeml calibrate` divides the logits by" in finding.remedy
+    assert "the smooth ECE of the test images falls from" in finding.remedy
     accuracy = {row[0]: row[-1] for row in figure(overconfident, "scaling").rows}
     assert accuracy["temperature"] == accuracy["isotonic"] == accuracy["none"]
 

@@ -12,6 +12,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.calibration.metrics import not_below_accuracy
 from safeml.audits.calibration.run import run as calibration
 from safeml.audits.perturbation.figures import first_below
+from safeml.audits.perturbation.flips import consecutive
 from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.perfect import PERFECT
@@ -348,3 +349,52 @@ def test_what_a_gate_reads_is_marked_in_the_heat_tables() -> None:
     assert places(errors, ("corruption_accuracy", "mist-4")) == set()
     whole = marked(accuracy, {("corruption_accuracy_mean", "all")})
     assert (whole.marks, whole.reading) == ([], ["A gate reads the mean of all cells."])
+
+
+def test_consecutive_frames_are_those_of_one_track_without_a_gap() -> None:
+    tracks, frames = np.array([7, 3, 7, 3, 7, 3]), np.array([2, 0, 0, 1, 1, 3])
+    assert consecutive(tracks, frames).tolist() == [[1, 3], [2, 4], [4, 0]]
+
+
+def test_flip_probability_is_the_share_of_frames_where_the_answer_changes() -> None:
+    """Two signs of four frames: the first is dark, bright, bright, dark (two flips of three), the second never changes."""
+    data = flats(20, 200, 201, 21, 30, 31, 32, 33)
+    tracks, frames = np.repeat([4, 9], 4), np.tile(np.arange(4), 2)
+    result = run(AuditInputs(MODEL, replace(data, tracks=tracks, frames=frames)), settings())
+    [flips] = [m for m in result.metrics if m.name == "flip_probability"]
+    assert (flips.value, flips.n, flips.signs) == (2 / 6, 6, 2)
+    assert flips.low < 2 / 6 < flips.high
+    assert not any(fact.label == "Flip probability" for fact in result.not_tested)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tracks": None}, "no track ids"),
+        ({"frames": None}, "no frame ids"),
+        ({"frames": np.array([0, 2, 4])}, "no two test images"),
+    ],
+)
+def test_flip_probability_without_frames_is_undefined(changes: dict[str, object], reason: str) -> None:
+    data = replace(flats(20, 60, 200), tracks=np.zeros(3, np.int64), frames=np.arange(3))
+    result = run(AuditInputs(MODEL, replace(data, **changes)), settings())
+    [flips] = [m for m in result.metrics if m.name == "flip_probability"]
+    assert flips.status == "undefined"
+    assert reason in flips.reason
+    assert any(fact.label == "Flip probability" for fact in result.not_tested)
+
+
+def test_the_next_steps_name_the_costliest_group_the_lost_coverage_and_the_overconfident_errors() -> None:
+    """Contrast leaves flat images, so all that is lost is lost to mist, and each error has a confidence of 98 %."""
+    inputs, _ = shifted()
+    result = run(inputs, settings())
+    found = {finding.code: finding for finding in result.findings}
+    lost = value(result, "clean_accuracy_perturbation_sample") - value(result, "corruption_accuracy_mean")
+    assert found["costliest-group"].evidence["group"] == CORRUPTIONS["mist"].group
+    assert found["costliest-group"].evidence["cost"] == pytest.approx(lost, abs=1e-6)
+    weakest = min(range(1, 6), key=lambda s: value(result, "corruption_set_coverage", f"mist-{s}"))
+    assert found["set-coverage-under-shift"].evidence["slice"] == f"mist-{weakest}"
+    assert found["overconfident-errors"].evidence["corruption"] == "mist"
+    assert all(
+        found[code].remedy for code in ("costliest-group", "set-coverage-under-shift", "overconfident-errors")
+    )

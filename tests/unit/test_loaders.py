@@ -388,6 +388,19 @@ def test_validation_comes_from_whole_training_tracks(tmp_path):
         gtsrb.load(tmp_path, "valid")
 
 
+def test_frames_are_numbered_within_their_track(tmp_path):
+    dataset = gtsrb.load(official_training(tmp_path / "g"), "train")
+    assert dataset.frames.tolist() == [0, 1] * 4
+    numbered = load_dataset("npz", write_npz(tmp_path / "a.npz", frame_id=np.array([4, 3, 0, 1, 2, 5])))
+    assert numbered.frames.tolist() == [4, 3, 0, 1, 2, 5]
+    assert numbered.take(np.array([5, 0])).frames.tolist() == [5, 4]
+    plain = load_dataset("npz", write_npz(tmp_path / "b.npz"))
+    assert plain.frames is None
+    assert plain.fingerprint == numbered.fingerprint
+    with pytest.raises(InputRefused, match="frame_id"):
+        load_dataset("npz", write_npz(tmp_path / "c.npz", frame_id=np.full(6, 0.5)))
+
+
 def test_absent_layouts_and_bad_settings_are_configuration_errors(tmp_path):
     for split, options in (
         ("train", {}),

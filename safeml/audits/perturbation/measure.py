@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.perturbation.flips import flip_metric
 from safeml.audits.perturbation.threshold import CleanThreshold, clean_threshold
 from safeml.audits.slices import Slices, numbers
 from safeml.corruptions.engine import corrupt
@@ -15,6 +16,7 @@ from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.calibration.forecasts import forecasts
 from safeml.metrics.calibration.scores import label_losses
+from safeml.results import Metric
 from safeml.sealed import Arrays, Form
 from safeml.stages.perturbation import PerturbationSettings
 
@@ -33,6 +35,7 @@ class Measured:
     losses: float64 [A, N, S], minus the log-probability of the true class; NaN where there is no answer.
     points: the P changes of the grid.
     grid_answers: int64 [N, P].
+    flips: the flip probability over recorded frames.
     threshold: of conformal sets, fitted on clean validation images.
     ties: float64 [N], 0..1, uniform numbers that compare a score with an equal threshold.
     """
@@ -45,6 +48,7 @@ class Measured:
     losses: np.ndarray
     points: list[Point]
     grid_answers: np.ndarray
+    flips: Metric
     threshold: CleanThreshold
     ties: np.ndarray
     slices: Slices
@@ -138,6 +142,7 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
         losses=np.stack(losses),
         points=points,
         grid_answers=on_grid["answers"],
+        flips=flip_metric(inputs, slices, settings.images, NO_ANSWER),
         threshold=clean_threshold(inputs, slices),
         ties=np.random.default_rng([inputs.seed, 0xC5]).random(len(sample)),
         slices=slices,

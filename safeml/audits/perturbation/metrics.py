@@ -49,7 +49,7 @@ def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -
             clustering=clustering,
         ),
     ]
-    return [*accuracies, *shift_metrics(measured, settings, accuracies, seed)]
+    return [*accuracies, measured.flips, *shift_metrics(measured, settings, accuracies, seed)]
 
 
 def corruption_metric(measured: Measured, number: int, level: float = LEVEL) -> Metric:

@@ -18,23 +18,12 @@ from safeml.audits.perturbation.figures import (
 )
 from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
 from safeml.audits.perturbation.metrics import all_metrics
+from safeml.audits.perturbation.next_steps import REMEDIES, costliest_group, lost_coverage, overconfidence
 from safeml.audits.perturbation.shift_figures import overconfident_errors
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
 from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
 from safeml.stages.perturbation import PERTURBATION, SET_LEVEL, PerturbationSettings
 from safeml.wording import counted, interval, limit_percent, percent
-
-# What a training set or a camera can do against each group.
-REMEDIES = {
-    "Noise": "Add noise of this kind to the training images, or reduce the noise of the camera.",
-    "Blur": "Add blurred images to the training set, or shorten the exposure.",
-    "Weather": "Collect images in such weather, and add this corruption to the augmentation.",
-    "Digital": "Train on images of the codec and the picture settings of the camera in use.",
-    "Road weather": "Collect images at such hours and in such weather, and add this corruption to the augmentation.",
-    "Dirt and cover": "Cover parts of the training images at random, and reject images of a dirty lens.",
-    "Camera": "Train on images of the camera in use, at its exposure and its picture settings.",
-    "View": "Add rotated, turned and distant signs to the training set.",
-}
 
 
 def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
@@ -49,6 +38,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
     weakest = min(measured.names, key=lambda name: by_slice[name].value or 0.0)
     sample = measured.sample
+    errors_shown = overconfident_errors(measured, inputs.seed)
     return StageResult(
         stage="perturbation",
         title="Perturbation",
@@ -56,13 +46,19 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
         on_what=f"{sample.name}: {counted(len(sample), 'image')}, each in {len(measured.names) * len(SEVERITIES)} corrupted forms.",
         facts=_facts(measured, settings, by_name, weakest),
         metrics=metrics,
-        findings=[*_findings(measured, settings, by_slice, weakest), *measured.slices.halved()],
+        findings=[
+            *_findings(measured, settings, by_slice, weakest),
+            *overconfidence(measured),
+            *lost_coverage(measured, metrics),
+            *costliest_group(measured),
+            *measured.slices.halved(),
+        ],
         figures=[
             heat_grid(measured, by_slice),
             ece_grid(measured, errors),
             group_curve(measured),
             corruption_table(measured, settings.limit, by_slice),
-            overconfident_errors(measured, inputs.seed),
+            *([errors_shown] if errors_shown.items else []),
             *strips(measured, inputs.seed),
         ],
         meaning=_meaning(measured, by_name, weakest),
@@ -74,10 +70,10 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
             "A sign that is hidden by dirt or at a great distance may be unreadable for people too.",
         ],
         not_tested=[
-            Fact(
-                label="Flip probability",
-                value="not tested",
-                detail="it needs videos with a corruption that grows from frame to frame",
+            *(
+                []
+                if measured.flips.value is not None
+                else [Fact(label="Flip probability", value="not tested", detail=measured.flips.reason)]
             ),
             *_left_out(measured, settings),
         ],
@@ -187,6 +183,11 @@ def _facts(
             value=percent(metrics["corruption_set_coverage_mean"].value),
             detail=metrics["corruption_set_coverage_mean"].reason
             or "mean coverage of LAC sets whose threshold comes from clean validation images",
+        ),
+        Fact(
+            label="Flip probability",
+            value=percent(measured.flips.value),
+            detail=measured.flips.reason or f"{counted(measured.flips.n, 'pair')} of consecutive frames",
         ),
         Fact(
             label="Worst of the grid",
