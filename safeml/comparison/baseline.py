@@ -16,6 +16,7 @@ from safeml.results import (
     LOSS,
     Card,
     DataIdentity,
+    Fact,
     Finding,
     Gate,
     Metric,
@@ -25,11 +26,13 @@ from safeml.results import (
     StageResult,
 )
 from safeml.statistics.noninferiority import paired_noninferiority
-from safeml.wording import counted, limit_percent, quantity
+from safeml.statistics.paired import flips
+from safeml.wording import counted, limit_percent, number, quantity
 
 # One-sided: a model exactly at a limit passes with the same chance as at any other gate.
 LEVEL = 0.975
 TITLE = "Loss of {}"
+MOST_FACTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,14 @@ def _result(
         title=title,
         tested="How much accuracy the model lost against an earlier run on the same images; below 0 is a gain.",
         on_what=_words(baseline),
+        facts=_facts(pairs, metrics),
         metrics=measured,
         findings=_findings(baseline, candidate),
+        meaning=[
+            "Each sign track counts once: its loss is the share of its frames that only the baseline classifies correctly, minus the "
+            "share that only this model does. The metric is the mean over sign tracks.",
+            f"A model exactly at a limit passes with a chance of at most {limit_percent(1 - LEVEL)}.",
+        ],
         limits=_limits(largest_loss),
         reproduce=["safeml compare BASELINE RUN"],
         card=Card(
@@ -162,6 +171,20 @@ def _loss(metric: str, pairs: Pairs, before: StageResult, after: StageResult, la
         largest_loss=largest_loss,
         level=LEVEL,
     )
+
+
+def _facts(pairs: Pairs, metrics: Sequence[str]) -> list[Fact]:
+    """Count the images whose result differs, for the first metrics that were measured."""
+    facts = []
+    for metric in dict.fromkeys(metrics):
+        name = metric.removeprefix(LOSS)
+        if name in pairs.outcomes and pairs.same_images:
+            lost, won = flips(metric, *pairs.outcomes[name])
+            value = f"{number(int(lost.sum()))} lost, {number(int(won.sum()))} won"
+            facts.append(
+                Fact(label=name.replace("_", " "), value=value, detail=f"of {counted(len(lost), 'image')}")
+            )
+    return facts[:MOST_FACTS]
 
 
 def _words(baseline: Run) -> str:

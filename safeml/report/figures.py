@@ -78,10 +78,12 @@ def figure_view(figure: Figure, gates: Sequence[GateResult] = ()) -> dict[str, A
     view: dict[str, Any] = {"title": figure.title, "folded": isinstance(figure, Table) and figure.fold}
     if isinstance(shown, Block):
         return {**view, "macro": shown.macro, "block": shown.view(figure)}
-    draw = shown.draw
-    if isinstance(figure, Curve):
-        draw = partial(curve.draw_curve, limits=limits_on(figure, gates))
     reading = [*getattr(figure, "reading", []), *([figure.caption] if figure.caption else [])]
+    draw = shown.draw
+    limits = limits_on(figure, gates) if isinstance(figure, Curve) else []
+    if limits:
+        draw = partial(curve.draw_curve, limits=limits)
+        reading.append("The short bar is the limit of a gate, which the whole interval must clear.")
     return {
         **view,
         "macro": "",

@@ -62,6 +62,7 @@ def test_the_loss_is_that_of_the_statistics_on_the_recorded_images(share: float)
     )
     assert "one-sided 97.5\u202f% bounds" in result.message
     assert stage.subject == BASELINE
+    assert [(fact.value, fact.detail) for fact in stage.facts] == [("3 lost, 0 won", f"of {N} images")]
 
 
 @pytest.mark.parametrize(("threshold", "status"), [(0.3, "pass"), (0.02, "not_proven"), (-0.9, "fail")])

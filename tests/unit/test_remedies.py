@@ -27,9 +27,10 @@ MARKDOWN = [
     *sorted((ROOT / "docs/adr").glob("*.md")),
 ]
 HOLE = "{}"  # a value of an f-string
-# Options of pip and TensorBoard.
+# Options of pip, TensorBoard and trtexec.
 FOREIGN = {
     "--force-reinstall",
+    "--onnx",
     "--upgrade",
     "--logdir",
     "--require-hashes",
@@ -37,8 +38,8 @@ FOREIGN = {
     "--extra-index-url",
     "--user",
 }
-# Words in brackets that are no tables: dimensions in docstrings.
-DIMENSIONS = {"k", "n", "channels"}
+# Words in brackets that are no tables: dimensions and indices in docstrings.
+DIMENSIONS = {"k", "n", "channels", "weights", "sites"}
 COMMAND = re.compile(r"`safeml ([^`]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w{-])")
 TABLE = re.compile(r"(?<![\w\]`\"])\[{1,2}([a-z_]+(?:\.[a-z_{}]+)*)\]{1,2}(?!\()")
@@ -120,6 +121,23 @@ def commands() -> dict[str, set[str]]:
 COMMANDS = commands()
 
 
+def script_options() -> set[str]:
+    """Return the options of the scripts that safeml ships beside its commands, from their calls of add_argument."""
+    return {
+        argument.value
+        for path in sorted((ROOT / "safeml").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "add_argument"
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+
+
+OPTIONS = set().union(*COMMANDS.values()) | script_options() | FOREIGN
+
+
 def tables() -> dict[str, set[str]]:
     """Return the keys of each table of safeml.toml and of a recipe; `stages.NAME` also as `stages.{}`."""
     keys: dict[str, set[str]] = {}
@@ -151,8 +169,7 @@ def faults_of_commands(text: str, place: str = "") -> list[str]:
             faults.append(f"no command `safeml {words[0]}`")
             continue
         faults += [f"`safeml {name}` has no {o}" for o in OPTION.findall(snippet) if o not in COMMANDS[name]]
-    every = set().union(*COMMANDS.values()) | FOREIGN
-    return faults + [f"no command has {option}" for option in OPTION.findall(text) if option not in every]
+    return faults + [f"no command has {option}" for option in OPTION.findall(text) if option not in OPTIONS]
 
 
 def faults_of_settings(text: str, place: str = "safeml/") -> list[str]:

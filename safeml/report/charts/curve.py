@@ -28,7 +28,7 @@ from safeml.report.charts.svg import (
     words,
 )
 from safeml.results import Curve, Series
-from safeml.wording import PERCENT, number, percent
+from safeml.wording import PERCENT, limit_percent, number, percent
 
 HEAD, FOOT = 34.0, 42.0
 MOST_MARKED = 30
@@ -119,7 +119,7 @@ def describe(curve: Curve, limits: Sequence[Limit] = ()) -> str:
     """The curve in words: every point of a short series, the ends and extremes of a long one; the bold series first."""
     lines = complete(curve)[::-1][:6]
     said = [f"{shorten(series.name, 40)}: {_numbers(curve, series)}" for series in lines]
-    said += [f"limit: {_value(curve, limit.y)} at {_x_name(curve, limit.x)}" for limit in limits]
+    said += [f"limit: {_limit_value(curve, limit)} at {_x_name(curve, limit.x)}" for limit in limits]
     return f"{shorten(curve.title, 80)}. {'; '.join(said) or 'nothing to draw'}"
 
 
@@ -171,7 +171,7 @@ def _limit(curve: Curve, limit: Limit, x: Scale, y: Scale) -> list[Markup]:
     at, height = x.at(limit.x), y.at(limit.y)
     after = limit.x < (x.low + x.high) / 2
     beside, anchor = (at + LIMIT_HALF + 4, "start") if after else (at - LIMIT_HALF - 4, "end")
-    text = f"limit {_value(curve, limit.y)}"
+    text = f"limit {_limit_value(curve, limit)}"
     return [
         line(at - LIMIT_HALF, height, at + LIMIT_HALF, height, "limit"),
         words(beside, height + 4, text, "value", anchor=anchor),
@@ -231,6 +231,10 @@ def _tick(curve: Curve, tick: float) -> str:
 
 def _value(curve: Curve, value: float) -> str:
     return percent(value) if curve.percent else number(value)
+
+
+def _limit_value(curve: Curve, limit: Limit) -> str:
+    return limit_percent(limit.y) if curve.percent else number(limit.y)
 
 
 def _x_name(curve: Curve, at: float) -> str:
