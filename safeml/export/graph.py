@@ -15,7 +15,7 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
 class Graph:
-    """The nodes, initializers and ends of a ModelProto.
+    """The nodes, initializers and ends of a ModelProto, which is left as it is.
 
     nodes: onnx.NodeProto, in an order in which they can run.
     arrays: initializers by name.
@@ -24,9 +24,11 @@ class Graph:
     """
 
     def __init__(self, model: Any) -> None:
+        import onnx
         from onnx import numpy_helper
 
-        graph = model.graph
+        graph = onnx.GraphProto()
+        graph.CopyFrom(model.graph)  # passes change nodes in place
         self.nodes = list(graph.node)
         self.arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.inputs = [value for value in graph.input if value.name not in self.arrays]

@@ -63,7 +63,7 @@ def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset
         )
     manifest = _manifest(folder / MANIFEST)
     sources = {file.name: file_sha256(file)}
-    declared = manifest.get("files", {}).get(INT8_KERAS) if isinstance(manifest.get("files"), dict) else None
+    declared = _entry(manifest, "files", "int8").get("sha256")
     if declared is not None and declared != sources[file.name]:
         raise InputRefused(
             f"{folder / MANIFEST}: describes another {INT8_KERAS}; quantize again with `safeml quantize`."
@@ -73,15 +73,13 @@ def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset
     if beside.is_file():
         sources[beside.name] = file_sha256(beside)
     values, words = _images(images, folder / IMAGES, model)
-    keep = manifest.get("keep_float", {})
-    reasons = keep if isinstance(keep, dict) else dict.fromkeys(keep, "kept in float by the recipe")
     return Material(
         model=model,
         float_model=open_model(beside) if beside.is_file() else None,
         images=values,
         images_from=words,
         real=words != MADE_WORDS,
-        keep_float={str(layer): str(reason) for layer, reason in reasons.items()},
+        keep_float=_float_layers(manifest),
         sources=sources,
         work=work,
         batch=batch,
@@ -121,6 +119,24 @@ def _manifest(file: Path) -> dict[str, Any]:
             f"{file}: holds a {type(found).__name__}; expected the manifest of `safeml quantize`."
         )
     return found
+
+
+def _entry(manifest: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return a table inside the manifest; empty where there is none."""
+    found: Any = manifest
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _float_layers(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return the layers that the manifest says are not quantized, each with its reason."""
+    rows = manifest.get("layers")
+    return {
+        str(row.get("name")): str(row.get("reason") or "not quantized")
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict) and row.get("quantized") is False
+    }
 
 
 def _images(given: Path | None, beside: Path, model: Any) -> tuple[np.ndarray, str]:

@@ -247,6 +247,28 @@ def _ranks(graph: Graph) -> dict[str, int]:
     return {value.name: len(value.type.tensor_type.shape.dim) for value in values}
 
 
+def join_pairs(graph: Graph) -> None:
+    """Move what tf2onnx put between the halves of a quantizer of one scale in front of it."""
+    from onnx import helper
+
+    for dequantize in [node for node in graph.nodes if node.op_type == DEQUANTIZE]:
+        producers, consumers = graph.producers(), graph.consumers()
+        chain, name = [], dequantize.input[0]
+        while name in producers and producers[name].op_type in RESHAPING and len(consumers[name]) == 1:
+            chain.append(producers[name])
+            name = chain[-1].input[0]
+        quantize = producers.get(name)
+        if not chain or quantize is None or quantize.op_type != QUANTIZE:
+            continue
+        if graph.arrays[quantize.input[1]].size != 1:
+            continue
+        chain[-1].input[0] = quantize.input[0]
+        codes = graph.fresh(f"{quantize.output[0]}_moved")
+        new = helper.make_node(QUANTIZE, [chain[0].output[0], *quantize.input[1:]], [codes])
+        dequantize.input[0] = codes
+        graph.nodes.insert(next(i for i, other in enumerate(graph.nodes) if other is dequantize), new)
+
+
 def quantize_after_layout(graph: Graph) -> None:
     """Move a Transpose in front of the quantizer before it, so that nothing lies between a quantizer and its operator."""
     while (found := _layout_behind_quantizer(graph)) is not None:
@@ -320,6 +342,7 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
     constants_to_initializers,
     remove_identities,
     scalars_to_channels,
+    join_pairs,
     matmul_to_gemm,
     fold_kernels,
     fold_affine,

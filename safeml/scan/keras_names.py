@@ -134,13 +134,20 @@ _OF_KERNELS = _names(
 )
 _OF_KERNEL = _names("kernel_constraint kernel_initializer kernel_regularizer")
 OWN_LAYERS: dict[str, frozenset[str]] = {
-    "ActivationQuantizer": _names("dtype momentum name trainable"),
+    "ActivationQuantizer": _names("dtype momentum name sites trainable"),
+    "MatrixProduct": _names("activity_regularizer autocast dtype name trainable"),
     "QuantizedConv2D": _OF_KERNELS | _OF_KERNEL | _names("filters groups"),
+    "QuantizedConv2DTranspose": _OF_KERNELS | _OF_KERNEL | _names("filters output_padding"),
     "QuantizedDepthwiseConv2D": _OF_KERNELS
     | _names("depth_multiplier depthwise_constraint depthwise_initializer depthwise_regularizer"),
     "QuantizedDense": _OF_KERNEL
     | _names(
         "activation bias_constraint bias_initializer bias_regularizer dtype name quantization_config trainable units use_bias"
+    ),
+    "QuantizedEinsumDense": _OF_KERNEL
+    | _names(
+        "activation activity_regularizer bias_axes bias_constraint bias_initializer bias_regularizer dtype equation name "
+        "output_shape quantization_config trainable"
     ),
 }
 

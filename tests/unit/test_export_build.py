@@ -156,7 +156,9 @@ def test_a_layer_kept_in_float_is_exempted_with_its_reason(quantized: Path, tmp_
     x = keras.layers.Dense(5, name="plain")(source.get_layer("flatten").output)
     model = calibrated(keras.Model(source.inputs[0], x))
     model.save(tmp_path / "int8.keras")
-    (tmp_path / "quantization.json").write_text('{"keep_float": {"plain": "it loses most"}}')
+    (tmp_path / "quantization.json").write_text(
+        '{"layers": [{"name": "plain", "quantized": false, "reason": "it loses most"}, {"name": "stem", "quantized": true}]}'
+    )
     export(tmp_path, skip=LINT_ALONE)
     check = record(tmp_path)["checks"][0]
     assert check["status"] == "passed", check
@@ -215,7 +217,7 @@ def test_an_input_that_a_check_refuses_is_a_failure(
         (lambda folder: _write(folder, "quantization.json", "{"), InputRefused, "is no JSON"),
         (lambda folder: _write(folder, "quantization.json", "[]"), InputRefused, "holds a list"),
         (
-            lambda folder: _write(folder, "quantization.json", '{"files": {"int8.keras": "0"}}'),
+            lambda folder: _write(folder, "quantization.json", '{"files": {"int8": {"sha256": "0"}}}'),
             InputRefused,
             "describes another int8.keras; quantize again",
         ),
