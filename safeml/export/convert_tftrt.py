@@ -61,6 +61,8 @@ def main() -> int:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Probe, convert, build, save and check; return the report. Raises NoConversion."""
+    if os.path.exists(options.output):
+        raise NoConversion(f"{options.output} is there already; remove it or give another folder with -o.")
     version = probe(options.saved_model)
     golden = _arrays(options.golden, "images", "outputs")
     test = _arrays(options.test, "images", "labels") if options.test else None

@@ -71,11 +71,27 @@ class Graph:
         """Yield the nodes of these operations."""
         return (node for node in self.nodes.values() if node.op in ops)
 
-    def weighted(self) -> Iterator[tuple[Any, np.ndarray, int]]:
-        """Yield each operation with a constant kernel that is to be quantized, its kernel, and the axis of its channels."""
+    def is_stored(self, name: str) -> bool:
+        """Return whether a tensor depends on no input of the graph."""
+        queue, seen = [name], set[str]()
+        while queue:
+            node = self.nodes[queue.pop().lstrip("^").partition(":")[0]]
+            if node.op == "Placeholder":
+                return False
+            if node.name not in seen:
+                seen.add(node.name)
+                queue += node.input
+        return True
+
+    def weighted(self) -> Iterator[tuple[Any, np.ndarray | None, int]]:
+        """Yield each operation with a stored kernel that is to be quantized, its kernel, and the axis of its channels.
+
+        The kernel is None where the graph computes it.
+        """
         for node in self.of(*WEIGHTED):
-            kernel = self.constant(node.input[WEIGHTED[node.op][1]])
-            if kernel is not None and not set(node.name.split("/")) & set(self.keep_float):
+            place = node.input[WEIGHTED[node.op][1]]
+            kernel = self.constant(place)
+            if self.is_stored(place) and not set(node.name.split("/")) & set(self.keep_float):
                 transposed = node.op == "MatMul" and node.attr["transpose_b"].b
                 yield node, kernel, 0 if transposed else WEIGHTED[node.op][2]
 
@@ -138,6 +154,9 @@ def _activations(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def _on_grid(graph: Graph) -> Iterator[tuple[str, str]]:
     for node, kernel, axis in graph.weighted():
+        if kernel is None:
+            yield node.name, "its kernel is computed in the graph and is no constant"
+            continue
         channels = np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1)
         off = sum(not is_on_grid(channel) for channel in channels)
         if off:
@@ -201,7 +220,8 @@ def read(folder: Path, keep_float: tuple[str, ...] = ()) -> Graph:
 
     stored = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     objects = stored.meta_graphs[0].object_graph_def.nodes
-    signatures = tf.saved_model.load(str(folder)).signatures
+    loaded = tf.saved_model.load(str(folder))  # its variables live as long as it does
+    signatures = loaded.signatures
     counts = {
         "signatures": tuple(sorted(signatures)),
         "variables": sum(one.WhichOneof("kind") == "variable" for one in objects),
