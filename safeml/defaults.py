@@ -12,10 +12,11 @@ from safeml.settings.model import InputSettings
 from safeml.stages import STAGES
 from safeml.stages.alarms import default_accepted
 
-# The default gates of `safeml init`, from the rows of the stages.
-GATES: tuple[Gate, ...] = tuple(gate for stage in STAGES for gate in stage.gates)
+# The default gates of `safeml init`, from the rows of the stages that are part of every run.
+EVERYWHERE = tuple(stage for stage in STAGES if stage.only_with is None)
+GATES: tuple[Gate, ...] = tuple(gate for stage in EVERYWHERE for gate in stage.gates)
 ACCEPTED: tuple[Accepted, ...] = tuple(
-    entry for stage in STAGES for entry in default_accepted(stage, stage.settings())
+    entry for stage in EVERYWHERE for entry in default_accepted(stage, stage.settings())
 )
 
 

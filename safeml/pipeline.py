@@ -32,7 +32,7 @@ from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import earlier_run, forget_verdict, refuse_other_limits, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
-from safeml.surrogate import surrogate_identity
+from safeml.surrogate import reference_identity, surrogate_identity
 from safeml.version import __version__
 from safeml.work import Phase, Progress, silent
 
@@ -92,6 +92,7 @@ def audit(
             refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint, profile)
             refuse_other_limits(folder, config.gates)
         sweep(folder)
+        stages = applying(stages, config, subject.inputs)
         journal = Journal(folder)
         done = {
             stage.name: _stage(
@@ -160,6 +161,16 @@ def _loosened(gates: Sequence[Gate], earlier: Sequence[Run]) -> list[Loosened]:
     for run in earlier:
         changes += [change for change in loosened(limits_of(run), gates) if change not in changes]
     return changes
+
+
+def applying(stages: Sequence[Stage[Any]], config: Config, inputs: AuditInputs) -> list[Stage[Any]]:
+    """Return the stages of a run: without those that have nothing to measure and that no gate and no accepted entry names."""
+    named = {gate.stage for gate in config.gates} | {entry.stage for entry in config.accepted}
+    return [
+        stage
+        for stage in stages
+        if stage.only_with is None or stage.name in named or getattr(inputs, stage.only_with) is not None
+    ]
 
 
 def stage_key(stage: Stage[Any], subject: Subject, settings: BaseModel) -> tuple[dict[str, Any], str]:
@@ -235,7 +246,8 @@ def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Pat
 
 
 def _plain(inputs: AuditInputs, name: str) -> Any:
-    value = surrogate_identity(inputs) if name == "surrogate" else getattr(inputs, name)
+    identities = {"surrogate": surrogate_identity, "reference": reference_identity}
+    value = identities[name](inputs) if name in identities else getattr(inputs, name)
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 

@@ -761,12 +761,32 @@ class ModelOrigin(Record):
     safeml_trained: bool = False
 
 
+class GradientsIdentity(Record):
+    """The model that gives the gradients of a file without gradients, and how the two were compared.
+
+    images: test images on which both predicted.
+    agreement: share of them with the same predicted class, 0..1.
+    difference: root mean square of the difference of the logits, as a share of their size.
+    largest: largest difference of a logit.
+    """
+
+    name: str
+    fingerprint: str
+    images: int
+    agreement: Proportion
+    difference: Finite
+    largest: Finite
+
+
 class ModelIdentity(Record):
+    """The model under test. gradients: of a file without gradients; None where it has its own, or none."""
+
     name: str
     fingerprint: str
     input: dict[str, Any]
     parameters: int
     notes: list[str] = []
+    gradients: GradientsIdentity | None = None
 
 
 class DataIdentity(Record):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safeml import provenance
-from safeml.audits.base import AuditInputs
+from safeml.audits.base import AuditInputs, Reference
 from safeml.classifiers.identity import model_identity
 from safeml.classifiers.memory import InMemory
 from safeml.config.audit import Config
@@ -18,8 +18,17 @@ from safeml.data.identity import Role, data_identity
 from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused
 from safeml.results import DataIdentity, ModelIdentity
+from safeml.scan.sources import EXPORT, QUANTIZATION, read_record
 from safeml.store.files import content_key
-from safeml.surrogate import SURROGATE, open_surrogate, surrogate_identity
+from safeml.surrogate import (
+    SURROGATE,
+    Others,
+    as_surrogate,
+    open_gradients,
+    open_reference,
+    open_surrogate,
+    surrogate_identity,
+)
 from safeml.version import __version__
 from safeml.work import Phase, Progress
 
@@ -29,7 +38,7 @@ class Subject:
     """The subject of an audit.
 
     evidence: JSON-able; the inputs of every number beside the settings of its stage.
-    check_unchanged: raises if the file of the model or the surrogate has changed since it was opened.
+    check_unchanged: raises if the file of the model or of another model has changed since it was opened.
     file_sha256: of the model file; "" for a model in memory.
     """
 
@@ -52,12 +61,13 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); set data.test to other images."
             )
-    from safeml.classifiers.load import load_model
+    from safeml.classifiers.load import Opened, load_model
 
     progress(Phase("Opening the model"), 0, 1)
     opened = load_model(model) if isinstance(model, Path) else model
     name = config.model.name or opened.title
-    classifier = opened.model.fed(config.model.input, test.class_names, name)
+    fed = opened.model.fed(config.model.input, test.class_names, name)
+    classifier, gradients = open_gradients(config, place, fed, test, progress)
     identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
         ("test", test),
@@ -75,16 +85,20 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         **({} if test.frames is None else {"frames": hashlib.sha256(test.frames.tobytes()).hexdigest()}),
     }
     surrogate = open_surrogate(config, place, test.class_names, progress)
-    if surrogate is not None and surrogate[1].fingerprint == classifier.fingerprint:
+    if surrogate is not None and surrogate.classifier.fingerprint == classifier.fingerprint:
         raise InputRefused(
-            f"{SURROGATE}: {surrogate[0].source.file} is the model under test itself, which would be a white-box attack; "
+            f"{SURROGATE}: {surrogate.opened.source.file} is the model under test itself, which would be a white-box attack; "
             "set another model of the same task."
         )
 
+    others = Others(surrogate, open_reference(config, place, test.class_names, progress), gradients)
+
     def check_unchanged() -> None:
         opened.check_unchanged()
-        if surrogate is not None:
-            surrogate[0].check_unchanged()
+        others.check_unchanged()
+
+    file = opened.source.file if isinstance(opened, Opened) else None
+    reference = others.reference
 
     inputs = AuditInputs(
         classifier,
@@ -96,10 +110,32 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         contract=config.model.input,
         origin=opened.origin,
         manifest=dict(opened.manifest) if opened.manifest is not None else None,
-        surrogate=surrogate[1] if surrogate is not None else None,
+        surrogate=as_surrogate(surrogate),
+        reference=None
+        if reference is None
+        else Reference(reference.classifier, reference.opened.origin.scan.bytes),
+        **records_beside(file),
         predicting=classifier.batch,
     )
     return Subject(inputs, check_unchanged, opened.file_sha256, identity, data, evidence)
+
+
+def records_beside(file: Path | None) -> dict[str, Any]:
+    """Return the records of `safeml quantize` and `safeml export` beside a model file, by their names in `AuditInputs`.
+
+    Raises InputRefused for one that is no JSON object.
+    """
+    if file is None:
+        return {}
+    return {
+        "quantization": read_record(file.with_name(QUANTIZATION), "record of `safeml quantize`"),
+        "export": read_record(file.with_name(EXPORT), "record of `safeml export`"),
+    }
+
+
+def records_of(inputs: AuditInputs) -> dict[str, Any]:
+    """Return the records of `records_beside` that an audit has."""
+    return {"quantization": inputs.quantization, "export": inputs.export}
 
 
 def default_folder(reports: Path, subject: Subject, config: Config, profile: str) -> Path:

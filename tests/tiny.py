@@ -39,6 +39,9 @@ PERTURBATION = {
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
+    "quantization": {},
+    "conversion": {"images": 32},
+    "comparison": {"attacked_images": 8, "steps": 2, "resamples": 100},
     "performance": PERFORMANCE,
     "calibration": {"resamples": 100},
     "balance": {},

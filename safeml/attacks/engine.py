@@ -19,7 +19,7 @@ from safeml import framework
 from safeml.attacks.base import SURVIVED
 from safeml.attacks.method import Ball, Method, Seen, State, choose
 from safeml.attacks.norms import Norm
-from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.base import DifferentiableClassifier, answers_of
 
 LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any more
 
@@ -65,6 +65,9 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
     import tensorflow as tf
 
+    answers = answers_of(classifier)
+    own = answers == classifier.logits
+
     def is_broken(logits: Any, labels: Any) -> Any:
         misclassified = tf.argmax(logits, axis=1, output_type=tf.int32) != labels
         return misclassified | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
@@ -72,9 +75,10 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     @framework.apart
     def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Broken, loss, direction, slope and gradient at `images`: one forward pass, and one backward pass where it is asked for."""
-        logits = tf.ensure_shape(classifier.logits(images), [None, classifier.classes])
+        followed = classifier.logits if method.gradient else answers
+        logits = tf.ensure_shape(followed(images), [None, classifier.classes])
         loss = method.loss(logits, labels, targets)
-        broken = is_broken(logits, labels)
+        broken = is_broken(logits if own or not method.gradient else answers(images), labels)
         if not method.gradient:
             return broken, loss, images, tf.zeros_like(loss), images
         # Symbolic gradients, unlike a tape's, honour what a straight-through view says of single operations.
@@ -144,7 +148,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return {**constant, **changed}
 
     return Compiled(
-        broken=_graph(lambda images, labels: is_broken(classifier.logits(images), labels)),
+        broken=_graph(lambda images, labels: is_broken(answers(images), labels)),
         enter=_graph(enter),
         advance=_graph(advance),
         result=lambda slots: method.result(slots["images"], slots["own"]),

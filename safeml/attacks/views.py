@@ -34,11 +34,20 @@ class View:
     classes: K.
     logits: tf.Tensor float32 [N, H, W, C], 0..1 -> tf.Tensor float32 [N, K].
     predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
+    answers: of an exported file, as `logits` but without a gradient; None where the logits are the classifier's own.
     """
 
     classes: int
     logits: Callable[[Any], Any]
     predict_logits: Callable[[np.ndarray], np.ndarray]
+    answers: Callable[[Any], Any] | None = None
+
+    @classmethod
+    def of(cls, classifier: Any, logits: Callable[[Any], Any]) -> View:
+        """Return a view of `classifier` with other logits."""
+        return cls(
+            classifier.classes, logits, classifier.predict_logits, getattr(classifier, "answers", None)
+        )
 
 
 def straight_through(classifier: Any) -> View:
@@ -51,7 +60,7 @@ def straight_through(classifier: Any) -> View:
 
     through = getattr(classifier, "logits_straight_through", None)
     if through is not None:
-        return View(classifier.classes, through, classifier.predict_logits)
+        return View.of(classifier, through)
     register_gradients()
     smooth = {**dict.fromkeys(STEPS, IDENTITY), "Sign": SOFTSIGN}
 
@@ -60,7 +69,7 @@ def straight_through(classifier: Any) -> View:
         with graph.gradient_override_map(smooth):
             return classifier.logits(pixels)
 
-    return View(classifier.classes, logits, classifier.predict_logits)
+    return View.of(classifier, logits)
 
 
 def expectation(classifier: Any, draws: int = DRAWS) -> View:
@@ -70,7 +79,7 @@ def expectation(classifier: Any, draws: int = DRAWS) -> View:
     def logits(pixels: Any) -> Any:
         return tf.add_n([classifier.logits(pixels) for _ in range(draws)]) / np.float32(draws)
 
-    return View(classifier.classes, logits, classifier.predict_logits)
+    return View.of(classifier, logits)
 
 
 def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> View:
@@ -85,7 +94,7 @@ def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> V
         noises = [tf.random.stateless_uniform(shape, [draw, 0], -width, width) for draw in range(draws)]
         return tf.add_n([classifier.logits(pixels + noise) for noise in noises]) / np.float32(draws)
 
-    return View(classifier.classes, logits, classifier.predict_logits)
+    return View.of(classifier, logits)
 
 
 def answers_alone(classifier: Any) -> View:
@@ -98,4 +107,4 @@ def answers_alone(classifier: Any) -> View:
         )
         return tf.ensure_shape(answers, [None, classifier.classes])
 
-    return View(classifier.classes, logits, classifier.predict_logits)
+    return View.of(classifier, logits)

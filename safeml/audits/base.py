@@ -14,6 +14,17 @@ from safeml.work import Progress, Work, keep_nothing, silent
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The model that the model under test is compared with.
+
+    bytes: size of its file; 0 where it is not known.
+    """
+
+    classifier: Classifier
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
 class AuditInputs:
     """The model under test and the data around it.
 
@@ -23,6 +34,9 @@ class AuditInputs:
     origin: how its file was opened; None for a model created in memory.
     manifest: `training.json` of `safeml train`, decoded, where it exists.
     surrogate: another model of the same task for transfer attacks, where configured.
+    reference: the model that the model under test is compared with, where configured.
+    quantization: `quantization.json` of `safeml quantize`, decoded, where it lies beside the model.
+    export: `export.json` of `safeml export`, decoded, where it lies beside the model.
     work: stores results slice by slice.
     predicting: batch size of prediction.
     """
@@ -37,5 +51,8 @@ class AuditInputs:
     origin: ModelOrigin | None = None
     manifest: dict[str, Any] | None = None
     surrogate: DifferentiableClassifier | None = None
+    reference: Reference | None = None
+    quantization: dict[str, Any] | None = None
+    export: dict[str, Any] | None = None
     work: Work = keep_nothing
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))

@@ -7,6 +7,7 @@ attacks and corruptions work on the pixels that a camera would deliver.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeGuard
 
@@ -127,6 +128,15 @@ GradientStoppers = tuple[tuple[str, str], ...]
 def is_differentiable(classifier: Any) -> TypeGuard[DifferentiableClassifier]:
     """Tell whether the logits of `classifier` are a TensorFlow graph that has a gradient."""
     return callable(getattr(classifier, "logits", None))
+
+
+def answers_of(classifier: Any) -> Callable[[Any], Any]:
+    """Return the logits that decide, tf.Tensor float32 [N, H, W, C] -> [N, K].
+
+    They are the file's own where another model gives its gradients (`safeml.classifiers.twin`), and have no gradient then.
+    """
+    answers: Callable[[Any], Any] | None = getattr(classifier, "answers", None)
+    return classifier.logits if answers is None else answers
 
 
 def differentiable(classifier: Classifier) -> DifferentiableClassifier:

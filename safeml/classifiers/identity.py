@@ -15,6 +15,7 @@ def model_identity(classifier: Classifier) -> ModelIdentity:
         input=dict(vars(classifier.spec)),
         parameters=classifier.parameters,
         notes=list(classifier.notes),
+        gradients=getattr(classifier, "checked", None),
     )
 
 

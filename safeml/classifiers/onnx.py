@@ -35,12 +35,14 @@ from safeml.classifiers.head import (
 )
 from safeml.classifiers.onnx_graph import OnnxGraph
 from safeml.errors import InputRefused, first_line
+from safeml.scan.onnx import FEATURES, LOGITS, PROBABILITIES
 from safeml.scan.onnx_tensors import WEIGHTS
 from safeml.settings.model import InputSettings
 
 BATCH = 64
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 HALF_NOTE = "its float16 outputs are read as float32"
+QUANTIZED_NOTE = "quantized operations are run one by one, as the file states them, and are not fused"
 INPUT_TYPES = {**TYPES, "tensor(uint8)": "uint8"}
 
 
@@ -51,6 +53,7 @@ class OnnxModel:
     session, penultimate: ONNX Runtime sessions that give [N, K] before the softmax, and what the last layer is fed.
     batch: how many images the graph is given at a time; open_batch: it takes any number. channels_first: it takes [N, C, H, W]. dtype: of its input.
     takes_log: what the session gives are probabilities.
+    proto: onnx.ModelProto of a file with explicit quantization, for its linter; None for any other.
     """
 
     where: str
@@ -67,6 +70,7 @@ class OnnxModel:
     channels_first: bool
     dtype: str
     takes_log: bool
+    proto: Any = field(default=None, repr=False)
 
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> OnnxClassifier:
         """See `Model.fed`."""
@@ -105,6 +109,11 @@ class OnnxClassifier:
     notes: tuple[str, ...]
     model: OnnxModel
     batch: BatchSize
+
+    @property
+    def quantized_proto(self) -> Any:
+        """The onnx.ModelProto of a file with explicit quantization; None for any other."""
+        return self.model.proto
 
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] uint8, or float32 in 0..1 -> float32 [N, K]. Not checked for finiteness: audits count that."""
@@ -145,7 +154,7 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
     Raises InputRefused where it does not load, or has not one image input and one row of outputs.
     """
     graph = _read(path, where)
-    session = _session(graph.bytes_giving(graph.output), where)
+    session = _session(graph.bytes_giving(graph.output), where, graph.quantized)
     taken, given = session.get_inputs(), session.get_outputs()
     check_ends(len(taken), len(given), where)
     for end, which, types in ((taken[0], "takes", INPUT_TYPES), (given[0], "gives", TYPES)):
@@ -154,11 +163,12 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
     batch, shape, channels_first = _layout(_sides(taken[0].shape), where)
     outputs = check_shapes((None, *shape), _sides(given[0].shape), where)
     logits = graph.softmax_input()
-    penultimate = graph.last_weighted_input(logits or graph.output)
+    penultimate = graph.features or graph.last_weighted_input(logits or graph.output)
     if penultimate is None:
         raise InputRefused(f"{where}: has no layer with weights; expected a trained classifier.")
     done = ["the softmax was taken off; the logits are exact"] if logits else []
     done += [HALF_NOTE] if TYPES[given[0].type] == "float16" else []
+    done += [QUANTIZED_NOTE] if graph.quantized else []
     model = OnnxModel(
         where=where,
         input_shape=shape,
@@ -167,13 +177,14 @@ def load_onnx(path: Path, where: str, notes: tuple[str, ...] = ()) -> OnnxModel:
         parameters=_parameters(graph.model),
         fingerprint=graph.fingerprint(),
         notes=(*notes, *done),
-        session=_session(graph.bytes_giving(logits), where) if logits else session,
-        penultimate=_session(graph.bytes_giving(penultimate), where),
+        session=_session(graph.bytes_giving(logits), where, graph.quantized) if logits else session,
+        penultimate=_session(graph.bytes_giving(penultimate), where, graph.quantized),
         batch=batch or BATCH,
         open_batch=batch is None,
         channels_first=channels_first,
         dtype=INPUT_TYPES[taken[0].type],
         takes_log=False,
+        proto=graph.model if graph.quantized else None,
     )
     return _judged(model, session if logits else None)
 
@@ -210,18 +221,26 @@ def _read(path: Path, where: str) -> OnnxGraph:
         raise InputRefused(f"{where}: is no ONNX model: {causes(error)}") from error
     inputs = {tensor.name for tensor in model.graph.initializer}
     real = [value for value in model.graph.input if value.name not in inputs]
-    check_ends(len(real), len(model.graph.output), where)
+    names = [value.name for value in model.graph.output]
+    outputs = 1 if LOGITS in names and set(names) <= {LOGITS, FEATURES, PROBABILITIES} else len(names)
+    check_ends(len(real), outputs, where)
     return OnnxGraph(model)
 
 
-def _session(model: bytes, where: str) -> Any:
-    """From bytes: a session without a path has no folder to look for other files in, and no library is registered."""
+def _session(model: bytes, where: str, quantized: bool = False) -> Any:
+    """From bytes: a session without a path has no folder to look for other files in, and no library is registered.
+
+    quantized: leave out the optimizations that fuse quantized operations: their integer kernels round in other places, so that
+    results differ by whole steps, also with the size of the batch, and a bias of a near-dead channel overflows in them.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
+    if quantized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # Told, not guessed: by its first bytes a file can be protobuf and ONNX Runtime's own format at once.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)  # else the model's metadata may set options

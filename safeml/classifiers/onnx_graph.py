@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from safeml.scan.onnx import FEATURES, LOGITS
+
 PASSING = ("Identity", "Cast", "Dropout")
 # How weights reach their layer in a quantised or exported graph.
 PREPARING = (
@@ -30,11 +32,19 @@ WEIGHTED = {
 
 
 class OnnxGraph:
-    """A ModelProto seen from its output backwards."""
+    """A ModelProto seen from its output backwards.
+
+    output: the output that is asked for: `logits` where a file of `safeml export` has several.
+    features: the output that such a file names so, or None.
+    quantized: whether it holds explicit quantization (QuantizeLinear).
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.output = str(model.graph.output[0].name)
+        names = [str(output.name) for output in model.graph.output]
+        self.output = LOGITS if LOGITS in names else names[0]
+        self.features = FEATURES if FEATURES in names and len(names) > 1 else None
+        self.quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
         self._producers = {name: node for node in model.graph.node for name in node.output if name}
         self._stored = {tensor.name for tensor in model.graph.initializer}
 
@@ -66,9 +76,9 @@ class OnnxGraph:
 
         changed = onnx.ModelProto()
         changed.CopyFrom(self.model)
-        if tensor != self.output:
-            del changed.graph.output[:]
-            changed.graph.output.append(onnx.ValueInfoProto(name=tensor))
+        kept = [output for output in self.model.graph.output if output.name == tensor]
+        del changed.graph.output[:]
+        changed.graph.output.append(kept[0] if kept else onnx.ValueInfoProto(name=tensor))
         return bytes(changed.SerializeToString())
 
     def fingerprint(self) -> str:

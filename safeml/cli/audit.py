@@ -101,9 +101,9 @@ def run(
         from safeml.cli.training import prepared_recipe, train_recipe
         from safeml.data.place import Place
         from safeml.recipes import trained_folder
-        from safeml.surrogate import check_surrogate
+        from safeml.surrogate import check_others
 
-        check_surrogate(settings, Place(config.parent, data_root))
+        check_others(settings, Place(config.parent, data_root))
         recipe = config.parent / settings.model.recipe
         prepared = prepared_recipe(recipe, data_root)
         folder = trained_folder(config.parent / settings.run.reports, prepared)

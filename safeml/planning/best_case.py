@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
-from safeml.audits.base import AuditInputs
+from safeml.audits.base import AuditInputs, Reference
 from safeml.audits.perfect import Call, NoModel, Perfect, Simulated, no_answer
 from safeml.audits.slices import numbers
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
+from safeml.pipeline import applying
 from safeml.planning.perfect import PerfectWork
 from safeml.planning.wrong import Signs, signs_of
 from safeml.results import StageResult
 from safeml.stages import STAGES, settings_of
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.base import Stage, load
+from safeml.stages.comparison import COMPARISON
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class PlanData:
     name: of the model.
     gradient: whether its format supports gradients.
     manifest: of its training, if it exists.
+    records: of its quantization and export, by their names in `AuditInputs`.
     untrained: its recipe is trained first, so the manifest does not exist yet.
     """
 
@@ -40,6 +44,7 @@ class PlanData:
     name: str
     gradient: bool = True
     manifest: dict[str, Any] | None = None
+    records: Mapping[str, Any] = field(default_factory=dict)
     untrained: bool = False
     _samples: dict[int, ImageDataset] = field(default_factory=dict)
 
@@ -66,6 +71,13 @@ class PlanData:
             return None
         return cast("DifferentiableClassifier", NoModel("surrogate", self.test.classes, no_answer))
 
+    @property
+    def no_reference(self) -> Reference | None:
+        """Return the placeholder of the reference, if one is configured."""
+        if settings_of(self.config.stages, COMPARISON).reference is None:
+            return None
+        return Reference(NoModel("reference", self.test.classes, no_answer))
+
     @cached_property
     def blank(self) -> ImageDataset:
         """Return the test images without pixels, which a perfect model does not need."""
@@ -81,6 +93,8 @@ class PlanData:
             seed=self.config.run.seed,
             manifest=self.manifest,
             surrogate=self.no_surrogate,
+            reference=self.no_reference,
+            **self.records,
         )
 
 
@@ -106,7 +120,7 @@ class BestCase:
     def stages(self) -> list[StageResult]:
         """Run every stage on a perfect model, except stages whose metrics depend on the model."""
         results = []
-        for stage in STAGES:
+        for stage in applying(STAGES, self.data.config, self.data.inputs()):
             if not settings_of(self.data.config.stages, stage).enabled:
                 reason = f"[stages.{stage.name}] enabled = false in the configuration"
                 results.append(

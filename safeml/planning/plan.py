@@ -15,7 +15,7 @@ from safeml.config.audit import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
 from safeml.errors import ExitCode, SafemlError
-from safeml.pipeline import quick
+from safeml.pipeline import applying, quick
 from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase, correct_model, perfect_of
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
@@ -60,13 +60,14 @@ def make_plan(
     unsettled = _unsettled(config, profile)
     if unsettled and code == ExitCode.PASSED:
         code = int(ExitCode.NOT_PROVEN)
+    rows = applying(STAGES, config, subject.inputs)
     if subject.opened:
-        dry = {stage.name: _dry(stage, subject) for stage in STAGES}
+        dry = {stage.name: _dry(stage, subject) for stage in rows}
         rates = _rates(subject, dry, progress)
     else:
-        dry = {stage.name: _undone(stage, subject, best) for stage in STAGES}
+        dry = {stage.name: _undone(stage, subject, best) for stage in rows}
         rates = None
-    stages = [_stage(stage, subject, dry[stage.name], rates) for stage in STAGES]
+    stages = [_stage(stage, subject, dry[stage.name], rates) for stage in rows]
     training = subject.training
     compiling = sum(rates.compiling.get(graph, 0.0) for graph in _graphs(dry)) if rates else 0.0
     if not timing or (training is not None and training.seconds is None):

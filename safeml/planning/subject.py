@@ -26,8 +26,8 @@ from safeml.stages import STAGES, settings_of
 from safeml.store.files import content_key
 from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
-from safeml.subject import default_folder, open_subject
-from safeml.surrogate import check_surrogate, open_surrogate
+from safeml.subject import default_folder, open_subject, records_beside, records_of
+from safeml.surrogate import as_surrogate, check_others, open_surrogate
 from safeml.work import Progress
 
 
@@ -83,6 +83,11 @@ def planned(
     model: None for the recipe of the settings. Raises ConfigError and InputRefused as the audit would.
     """
     recipe_path = place.base / config.model.recipe
+    if model is None and config.model.quantize:
+        raise ConfigError(
+            "model.quantize is set, and its result is not known to the plan; run `safeml quantize` and `safeml export`, and plan with "
+            "the safeml.toml of that folder."
+        )
     if model is None and not config.model.recipe:
         model = place.base / config.model.path
     if model is None:
@@ -96,11 +101,12 @@ def planned(
         raise MissingInput(f"{source.file}: does not exist; expected the model under test.")
     if timing:
         return _opened(config, place, model, out, profile, progress)
-    check_surrogate(config, place)
+    check_others(config, place)
     known = replace(
         _read(config, place, source.file.name),
-        gradient=source.file.suffix not in ONNX.suffixes,
+        gradient=source.file.suffix not in ONNX.suffixes or bool(config.model.gradients),
         manifest=source.manifest,
+        records=records_beside(source.file),
     )
     return Planned(known, _inputs(known))
 
@@ -118,6 +124,7 @@ def _opened(
         inputs.classifier.name,
         is_differentiable(inputs.classifier),
         inputs.manifest,
+        records_of(inputs),
     )
     folder = out or default_folder(place.base / config.run.reports, subject, config, profile)
     if folder.exists():
@@ -149,10 +156,10 @@ def _of_recipe(
             inputs,
             classifier=made.classifier,
             predicting=made.classifier.batch,
-            surrogate=surrogate[1] if surrogate is not None else None,
+            surrogate=as_surrogate(surrogate),
         )
     else:
-        check_surrogate(config, place)
+        check_others(config, place)
     # `safeml run` reads the data twice, for training and audit, and the trial load starts the framework again.
     opening = 2 * (reading + again + made.starting)
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
@@ -181,4 +188,6 @@ def _inputs(known: PlanData) -> AuditInputs:
         seed,
         manifest=known.manifest,
         surrogate=known.no_surrogate,
+        reference=known.no_reference,
+        **known.records,
     )

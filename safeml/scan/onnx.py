@@ -21,6 +21,8 @@ FILE_BYTES = 2 * 1024**3 - 1  # what one protobuf message can hold
 ELEMENTS = 500_000_000
 IR_VERSIONS = (3, 13)
 DEFAULT_DOMAINS = ("", "ai.onnx")
+# The outputs of a file of `safeml export`; the classifier reads the first and, where it is given, the second.
+LOGITS, FEATURES, PROBABILITIES = "logits", "features", "probabilities"
 FLOAT, FLOAT16 = 1, 10
 
 _VALUE_INFO = {1: Field("name", "text"), 2: submessage("type", "TypeProto"), 3: Field("doc_string", "skip")}
@@ -168,7 +170,8 @@ def _scan(stream: IO[bytes]) -> Facts:
     tally = _Tally()
     _scan_graph(reader, spans(model, "graph")[0], tally, top=True)
     inputs = [span for span in tally.inputs if text(reader.gather(span), "name") not in tally.initializers]
-    if len(inputs) != 1 or len(tally.outputs) != 1:
+    output = _output(reader, tally.outputs)
+    if len(inputs) != 1 or output is None:
         raise Refused(f"has {len(inputs)} inputs and {len(tally.outputs)} outputs; expected one of each")
     return {
         "format version": version,
@@ -176,8 +179,17 @@ def _scan(stream: IO[bytes]) -> Facts:
         "nodes": tally.nodes,
         "parameters": tally.parameters,
         "input": _declared(reader, inputs[0], "input", 4),
-        "output": _declared(reader, tally.outputs[0], "output", 2),
+        "output": _declared(reader, output, "output", 2),
     }
+
+
+def _output(reader: Reader, outputs: list[Span]) -> Span | None:
+    """The one output, or `logits` beside the other outputs of `safeml export`; None where it is not known which one."""
+    if len(outputs) == 1:
+        return outputs[0]
+    named = {text(reader.gather(span), "name"): span for span in outputs}
+    known = len(named) == len(outputs) and set(named) <= {LOGITS, FEATURES, PROBABILITIES}
+    return named.get(LOGITS) if known else None
 
 
 def _opset(reader: Reader, imports: list[Span]) -> int:

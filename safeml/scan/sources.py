@@ -15,6 +15,7 @@ from safeml.scan.checkpoints import MODELS, choose
 from safeml.scan.strict_json import parse
 
 MANIFEST = "training.json"
+QUANTIZATION, EXPORT = "quantization.json", "export.json"
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")
 HEAD_BYTES = 4096
 DATA_FILE = re.compile(r"\.(?:index|data-\d{5}-of-\d{5})$")
@@ -127,7 +128,14 @@ def _of_mlflow(folder: Path) -> Path | None:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """`training.json` in `folder`, or None where there is none."""
-    path = folder / MANIFEST
+    return read_record(folder / MANIFEST, "manifest of `safeml train`")
+
+
+def read_record(path: Path, what: str) -> dict[str, Any] | None:
+    """Return the JSON object at `path`, or None where there is no file. what: in messages, its kind.
+
+    Raises InputRefused for any other content.
+    """
     if not os.path.isfile(path):
         return None
     try:
@@ -137,9 +145,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             raise Refused(f"is larger than {LIMITS.config_bytes >> 20} MiB")
         manifest = parse(raw, "it")
     except (OSError, Refused) as error:
-        raise InputRefused(f"{path}: {error}; expected the manifest of `safeml train`.") from error
+        raise InputRefused(f"{path}: {error}; expected the {what}.") from error
     if not isinstance(manifest, dict):
-        raise InputRefused(f"{path}: is not a manifest of `safeml train`; expected a JSON object.")
+        raise InputRefused(f"{path}: is not a {what}; expected a JSON object.")
     return manifest
 
 

@@ -68,23 +68,39 @@ class SurrogateSettings(Settings):
         return self
 
 
-class ModelSettings(Settings):
-    """The model under test: a file (or the folder of `safeml train`), or a recipe that `safeml run` trains first.
+class ReferenceSettings(SurrogateSettings):
+    """The reference model of a comparison: a model file (or the folder of `safeml train`) of the same classes.
 
-    path: the model; set either this or recipe.
-    recipe: a `recipe.toml`.
+    path: the file or folder.
+    """
+
+
+class ModelSettings(Settings):
+    """The model under test: a file (or the folder of `safeml train`), or a recipe that `safeml run` carries out first.
+
+    path: the model; set either this, recipe or quantize.
+    recipe: a `recipe.toml`, for training.
+    quantize: a `quantize.toml`, for quantization and export; the INT8 file is audited.
+    gradients: for a file without gradients (ONNX), the Keras model that it was exported from; its input contract is that of the
+            file. It gives gradients alone: every prediction is the file's.
     name: in the report; by default the name of the file.
     """
 
     path: PathText = ""
     recipe: PathText = ""
+    quantize: PathText = ""
+    gradients: PathText = ""
     name: str = ""
     input: InputSettings = InputSettings()
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if bool(self.path) == bool(self.recipe):
-            raise ValueError("set either path (a trained model) or recipe (to train one), not both")
+        if bool(self.path) + bool(self.recipe) + bool(self.quantize) != 1:
+            raise ValueError(
+                "set one of path (a trained model), recipe (to train one) or quantize (to quantize one), and only one"
+            )
+        if self.gradients and not self.path:
+            raise ValueError("gradients requires path, the file that gives none; remove it")
         _check_order(self.input.class_order)
         return self
 

@@ -17,10 +17,13 @@ from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.balance import BALANCE
 from safeml.stages.base import Stage, StageTable
 from safeml.stages.calibration import CALIBRATION
+from safeml.stages.comparison import COMPARISON
+from safeml.stages.conversion import CONVERSION
 from safeml.stages.model import MODEL
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
+from safeml.stages.quantization import QUANTIZATION
 from safeml.stages.training import TRAINING
 
 S = TypeVar("S", bound=StageTable)
@@ -28,6 +31,9 @@ ENTRY_POINTS = "safeml.stages"
 OWN: tuple[Stage[Any], ...] = (
     MODEL,
     TRAINING,
+    QUANTIZATION,
+    CONVERSION,
+    COMPARISON,
     PERFORMANCE,
     CALIBRATION,
     BALANCE,

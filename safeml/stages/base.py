@@ -20,7 +20,7 @@ CLASSES, FAMILIES, GROUPS = "class:", "family:", "group:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Head = Literal["classification", "regression"]
-Resource = Literal["contract", "origin", "manifest", "surrogate"]
+Resource = Literal["contract", "origin", "manifest", "surrogate", "reference", "quantization", "export"]
 
 
 class StageTable(Settings):
@@ -100,7 +100,10 @@ class Stage(Generic[S]):
                 default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
         quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
         images: settings -> number of test images measured; None for all of them, 0 for none.
-        needs: resources beside model and test data. Its result is reused only while they are unchanged.
+    needs: resources beside model and test data. Its result is reused only while they are unchanged.
+    only_with: the resource without which it has nothing to measure. Where that is absent, the stage is not part of the run,
+                unless a gate or an accepted entry names it: then it is skipped, and its gates are missing evidence. None for a stage
+                of every run.
         heads: the model outputs that it supports.
         perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
                 cannot.
@@ -119,6 +122,7 @@ class Stage(Generic[S]):
     quick: Callable[[S, frozenset[str]], S] = lambda settings, gated: settings
     images: Callable[[S], int | None] = lambda settings: None
     needs: tuple[Resource, ...] = ()
+    only_with: Resource | None = None
     heads: tuple[Head, ...] = ("classification",)
     perfect: str = ""
     unsuited: Callable[[str, tuple[str, ...], bool], str] = lambda metric, class_names, costs: ""

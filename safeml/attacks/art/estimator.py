@@ -13,7 +13,7 @@ import numpy as np
 
 from safeml.attacks.art.budget import Watch
 from safeml.attacks.art.surroundings import home_elsewhere
-from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.base import DifferentiableClassifier, answers_of
 
 Outputs = Literal["logits", "probabilities", "margins"]
 # A gradient for each class repeats an image K times; this many images are asked at once.
@@ -127,8 +127,10 @@ def _compile(classifier: DifferentiableClassifier, shape: tuple[int, ...], outpu
 
     pixels_of = tf.TensorSpec([None, *shape], tf.float32)
 
-    def shown(pixels: Any) -> Any:
-        logits = classifier.logits(pixels)
+    def answered(pixels: Any) -> Any:
+        return of_logits(answers_of(classifier)(pixels))
+
+    def of_logits(logits: Any) -> Any:
         if outputs == "probabilities":
             return tf.nn.softmax(logits / TEMPERATURE)
         if outputs == "margins":
@@ -139,7 +141,7 @@ def _compile(classifier: DifferentiableClassifier, shape: tuple[int, ...], outpu
     def slope(pixels: Any, classes: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(pixels)
-            chosen = tf.gather(shown(pixels), classes, axis=1, batch_dims=1)
+            chosen = tf.gather(of_logits(classifier.logits(pixels)), classes, axis=1, batch_dims=1)
         return tape.gradient(chosen, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def climb(pixels: Any, answers: Any) -> Any:
@@ -149,7 +151,7 @@ def _compile(classifier: DifferentiableClassifier, shape: tuple[int, ...], outpu
             total = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(answers, classifier.logits(pixels)))
         return tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    answer = _graph(shown, pixels_of)
+    answer = _graph(answered, pixels_of)
     answer.get_concrete_function()  # traced here and not in the time of the attack
     return _Compiled(
         answer=answer,

@@ -1,0 +1,165 @@
+"""Compare the model under test with a reference on the same images. Legend: N images, K classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from safeml.audits.base import AuditInputs, Reference
+from safeml.audits.comparison.figures import change_table, class_plot, flip_gallery
+from safeml.audits.comparison.measure import attack_both, threat_of
+from safeml.audits.comparison.metrics import ATTACKED, Pair, attacked_metrics, clean_metrics
+from safeml.audits.measured import undefined_metrics
+from safeml.audits.predictions import clustering_statement, predicted_logits
+from safeml.audits.slices import Slices
+from safeml.classifiers.base import is_differentiable
+from safeml.results import Card, Fact, Metric, Provenance, StageResult
+from safeml.stages.comparison import COMPARISON, ComparisonSettings
+from safeml.statistics import signs_for_identical_models
+from safeml.threats import threat_words
+from safeml.wording import counted, interval, limit_percent, number, percent
+
+SLICE = 1024
+MARGIN = 0.005
+NO_REFERENCE = "no reference is set; set [stages.comparison.reference] path"
+
+
+def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
+    """Predict with both models, attack both, and test the differences as paired data.
+
+    Raises StageError when an output does not have the shape [N, K].
+    """
+    reference = inputs.reference
+    if reference is None:
+        return StageResult(
+            stage=COMPARISON.name, title=COMPARISON.title, status="skipped", reason=NO_REFERENCE
+        )
+    test, other = inputs.test, replace(inputs, classifier=reference.classifier)
+    slices = Slices(
+        inputs.work, SLICE, {"images": inputs.predicting, "reference": reference.classifier.batch}
+    )
+    pair = Pair(
+        test,
+        predicted_logits(inputs, slices, test, "predictions", "predict test images"),
+        predicted_logits(other, slices, test, "reference-predictions", "predict with the reference"),
+    )
+    metrics = [*clean_metrics(pair, settings, inputs.seed), *_attacked(inputs, reference, settings)]
+    by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
+    drop = by_name["accuracy_drop"]
+    name = reference.classifier.name
+    return StageResult(
+        stage=COMPARISON.name,
+        title=COMPARISON.title,
+        tested=f"What the model lost, and where, against {name} on the same images.",
+        on_what=f"{test.name}: {counted(len(test), 'image')}; "
+        f"{min(settings.attacked_images, len(test))} of them attacked on both models.",
+        facts=_facts(inputs, reference, pair, by_name),
+        metrics=metrics,
+        findings=slices.halved(),
+        figures=[change_table(pair), class_plot(pair)],
+        meaning=_meaning(drop, by_name, settings, name),
+        worst_cases=flip_gallery(pair),
+        limits=_limits(inputs, settings),
+        not_tested=[
+            Fact(label="Other inputs", value="the two may differ more on images unlike the test images"),
+            Fact(label="Device", value="an engine on the device may round differently from this file"),
+        ],
+        reproduce=[
+            f"model {inputs.classifier.fingerprint}",
+            f"reference {reference.classifier.fingerprint}",
+            f"test images {test.fingerprint}",
+            f"seed {inputs.seed}; PGD {settings.steps} × 1 at {threat_words(threat_of(settings))}",
+        ],
+        card=Card(
+            headline=percent(drop.value, MARGIN),
+            text=f"accuracy lost against the reference, {interval(drop.low, drop.high, MARGIN)}",
+            figure_id="comparison-classes",
+        ),
+        provenance=Provenance(
+            model=inputs.classifier.fingerprint,
+            data=test.fingerprint,
+            settings=_recorded(settings),
+            seed=inputs.seed,
+        ),
+    )
+
+
+def _recorded(settings: ComparisonSettings) -> dict[str, Any]:
+    """Return the settings without the folder of the reference, which would disclose a path of the machine."""
+    values = settings.model_dump(mode="json")
+    if settings.reference is not None:
+        values["reference"]["path"] = PurePath(settings.reference.path).name
+    return values
+
+
+def _attacked(inputs: AuditInputs, reference: Reference, settings: ComparisonSettings) -> list[Metric]:
+    if not settings.attacked_images:
+        return []
+    sample = inputs.test.sample(settings.attacked_images, inputs.seed)
+    blind = [
+        model.name for model in (inputs.classifier, reference.classifier) if not is_differentiable(model)
+    ]
+    if blind:
+        declared = [row for row in COMPARISON.records(settings) if row.name in ATTACKED]
+        return undefined_metrics(declared, f"{blind[0]} gives no gradient", len(sample), ATTACKED)
+    return attacked_metrics(sample, *attack_both(inputs, reference, settings, sample))
+
+
+def _facts(inputs: AuditInputs, reference: Reference, pair: Pair, metrics: dict[str, Metric]) -> list[Fact]:
+    own, flips = inputs.origin.scan.bytes if inputs.origin is not None else 0, int(pair.flips.sum())
+    won = int((pair.right & ~pair.reference_right).sum())
+    sizes = f"{number(own)} and {number(reference.bytes)} bytes" if own and reference.bytes else "not known"
+    return [
+        Fact(
+            label="Reference",
+            value=reference.classifier.name,
+            detail=f"{counted(reference.classifier.parameters, 'parameter')}, {reference.classifier.fingerprint[:12]}",
+        ),
+        Fact(
+            label="Accuracy",
+            value=percent(float(pair.right.mean())),
+            detail=f"reference {percent(float(pair.reference_right.mean()))}",
+        ),
+        Fact(
+            label="Flips",
+            value=f"{number(flips)} lost, {number(won)} won",
+            detail=f"of {counted(len(pair.test), 'image')}",
+        ),
+        Fact(label="Same predicted class", value=percent(metrics["agreement"].value)),
+        Fact(label="File sizes", value=sizes, detail="model and reference"),
+    ]
+
+
+def _meaning(drop: Metric, metrics: dict[str, Metric], settings: ComparisonSettings, name: str) -> list[str]:
+    sentences = [
+        f"The model loses {percent(drop.value, MARGIN)} of the accuracy of {name}, mean over sign tracks, "
+        f"{interval(drop.low, drop.high, MARGIN)}; each end is one-sided at 95 %."
+        if drop.value is not None
+        else f"The accuracy lost is not measured: {drop.reason}.",
+        "A negative flip is an image that the reference classifies correctly and the model does not, whatever it wins elsewhere.",
+    ]
+    robust = metrics.get("robust_accuracy_drop")
+    if robust is not None and robust.value is not None:
+        back, forth = metrics["transfer_to_reference"], metrics["transfer_from_reference"]
+        sentences.append(
+            f"Under the same PGD the model loses {percent(robust.value)} of the robust accuracy of the reference, "
+            f"{interval(robust.low, robust.high)}. Of the adversarial examples of the reference, {percent(forth.value)} fool the model; "
+            f"of those of the model, {percent(back.value)} fool the reference."
+        )
+    return sentences
+
+
+def _limits(inputs: AuditInputs, settings: ComparisonSettings) -> list[str]:
+    needed = signs_for_identical_models(MARGIN, settings.largest_loss)
+    assumed = (
+        "nothing is assumed about a sign track"
+        if settings.largest_loss == 1
+        else f"declared: no sign track loses more than {limit_percent(settings.largest_loss)} of its frames net"
+    )
+    return [
+        f"A loss of at most {limit_percent(MARGIN)} takes at least {counted(needed, 'sign track')} to prove, even for two models that agree "
+        f"everywhere ({assumed}).",
+        clustering_statement(inputs.test),
+        "The attack is one PGD; the stage adversarial has the worst case of all attacks.",
+    ]
