@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError, first_line
+from safeml.quantization.record import FILE as MANIFEST
+from safeml.quantization.record import IMAGES
 from safeml.store.files import file_sha256
 
 INT8_KERAS, FLOAT_KERAS = "int8.keras", "float.keras"
-MANIFEST, IMAGES = "quantization.json", "calibration.npz"
 MANIFEST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 1024
 MADE = 64

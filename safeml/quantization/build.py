@@ -1,11 +1,13 @@
 """Quantization of a model into a folder: calibration, quantization-aware training, and the float model trained alike.
 
 The folder holds `float.keras` (the source), `ptq.keras` (calibrated), `qat.keras` and `finetuned.keras` (both trained for the
-same epochs), `int8.keras` (the better of the INT8 models by validation) and `quantization.json`. Test data are never read.
+same epochs), `int8.keras` (the better of the INT8 models by validation), `calibration.npz` (images for the comparisons of
+`safeml export`) and `quantization.json`. Test data are never read.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from safeml.config.quantization import QuantizeSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.quantization.inputs import QuantizationInputs
-from safeml.quantization.record import FILE, FORMAT, read_record
+from safeml.quantization.record import FILE, FORMAT, IMAGES, read_record
 from safeml.results import RunTimes
 from safeml.store.files import atomic_write, make_folder, to_json
 from safeml.store.lock import folder_lock
@@ -148,9 +150,11 @@ def _quantize(work: _Work) -> list[str]:
 
     say(f"Calibrating {settings.name} on {min(settings.calibration.images, len(inputs.training))} images.")
     prepared = prepare(source, str(inputs.source))
+    not_equalised: tuple[str, ...] = ()
     if settings.equalise:
-        from safeml.quantization.equalise import equalised
+        from safeml.quantization.equalise import equalised, left_out
 
+        not_equalised = left_out(prepared)
         prepared = equalised(prepared)
     sample = inputs.training.sample(settings.calibration.images, settings.calibration.seed)
     values = model_inputs(classifier, sample.images)
@@ -191,6 +195,7 @@ def _quantize(work: _Work) -> list[str]:
         settings.keep_float,
     )
     _save(models[chosen], out, INT8)
+    _save_images(model_inputs(classifier, few.images), out)
     files = {"float": FLOAT, "ptq": PTQ, "qat": QAT, "finetuned": FINETUNED}
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -203,7 +208,7 @@ def _quantize(work: _Work) -> list[str]:
         "calibration": {
             **identity(sample),
             "observer": settings.calibration.observer,
-            "notes": [*data_notes(sample), *calibration.notes],
+            "notes": [*data_notes(sample), *calibration.notes, *not_equalised],
         },
         "quantizers": manifest.scales(models[chosen], settings.calibration.observer, calibration.largest),
         "layers": manifest.layers(models[chosen], settings.keep_float),
@@ -327,12 +332,18 @@ def _save(model: Any, out: Path, name: str) -> None:
     atomic_write(out / name, small_archive(model, out))
 
 
+def _save_images(values: np.ndarray, out: Path) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, images=values.astype(np.float32))
+    atomic_write(out / IMAGES, content.getvalue())
+
+
 def _remove_result(out: Path) -> None:
     """Remove the result of an earlier quantization from `out`, and only that."""
     from safeml.training.fit import forget
 
     (out / FILE).unlink(missing_ok=True)
-    for name in (FLOAT, PTQ, QAT, FINETUNED, INT8):
+    for name in (FLOAT, PTQ, QAT, FINETUNED, INT8, IMAGES):
         (out / name).unlink(missing_ok=True)
     forget(out)
     forget(out / FINETUNED_FOLDER)

@@ -12,6 +12,8 @@ from safeml.store.files import read_plain
 
 FORMAT = 1
 FILE = "quantization.json"
+# Calibration images in the values that the model takes, on which an export compares its files. They stay on the machine.
+IMAGES = "calibration.npz"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
