@@ -19,7 +19,7 @@ from safeml import framework
 from safeml.attacks.base import SURVIVED
 from safeml.attacks.method import Ball, Method, Seen, State, choose
 from safeml.attacks.norms import Norm
-from safeml.classifiers.base import DifferentiableClassifier, answers_of
+from safeml.classifiers.base import DifferentiableClassifier, deployed_logits_of
 
 LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any more
 
@@ -65,7 +65,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
     import tensorflow as tf
 
-    answers = answers_of(classifier)
+    answers = deployed_logits_of(classifier)
     own = answers == classifier.logits
 
     def is_broken(logits: Any, labels: Any) -> Any:

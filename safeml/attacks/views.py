@@ -34,19 +34,22 @@ class View:
     classes: K.
     logits: tf.Tensor float32 [N, H, W, C], 0..1 -> tf.Tensor float32 [N, K].
     predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
-    answers: of an exported file, as `logits` but without a gradient; None where the logits are the classifier's own.
+    deployed_logits: of an exported file, as `logits` but without a gradient; None where the logits are the classifier's own.
     """
 
     classes: int
     logits: Callable[[Any], Any]
     predict_logits: Callable[[np.ndarray], np.ndarray]
-    answers: Callable[[Any], Any] | None = None
+    deployed_logits: Callable[[Any], Any] | None = None
 
     @classmethod
     def of(cls, classifier: Any, logits: Callable[[Any], Any]) -> View:
         """Return a view of `classifier` with other logits."""
         return cls(
-            classifier.classes, logits, classifier.predict_logits, getattr(classifier, "answers", None)
+            classifier.classes,
+            logits,
+            classifier.predict_logits,
+            getattr(classifier, "deployed_logits", None),
         )
 
 

@@ -130,13 +130,13 @@ def is_differentiable(classifier: Any) -> TypeGuard[DifferentiableClassifier]:
     return callable(getattr(classifier, "logits", None))
 
 
-def answers_of(classifier: Any) -> Callable[[Any], Any]:
+def deployed_logits_of(classifier: Any) -> Callable[[Any], Any]:
     """Return the logits that decide, tf.Tensor float32 [N, H, W, C] -> [N, K].
 
     They are the file's own where another model gives its gradients (`safeml.classifiers.twin`), and have no gradient then.
     """
-    answers: Callable[[Any], Any] | None = getattr(classifier, "answers", None)
-    return classifier.logits if answers is None else answers
+    deployed: Callable[[Any], Any] | None = getattr(classifier, "deployed_logits", None)
+    return classifier.logits if deployed is None else deployed
 
 
 def differentiable(classifier: Classifier) -> DifferentiableClassifier:

@@ -58,7 +58,7 @@ class ExportedClassifier:
         """tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, K], of the model with the gradients."""
         return self.gradients.logits(pixels)
 
-    def answers(self, pixels: Any) -> Any:
+    def deployed_logits(self, pixels: Any) -> Any:
         """tf.Tensor float32 [N, H, W, C] in 0..1 -> the file's logits, tf.Tensor float32 [N, K]; without a gradient."""
         import tensorflow as tf
 

@@ -69,7 +69,7 @@ def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path,
     )
     run, times, folder = pipeline.audit(config, Place(tmp_path, tmp_path), trained, tmp_path / "run")
     assert {stage.stage: stage.status for stage in run.stages} == {
-        stage.name: "ok" for stage in pipeline.STAGES
+        stage.name: "ok" for stage in pipeline.STAGES if stage.only_with is None
     }
     assert not [
         finding

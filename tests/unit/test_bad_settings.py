@@ -290,7 +290,7 @@ FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "drawn signs with a path": (changed('"npz"', '"rendered"'), ("data.test", "remove it")),
     "split off what is not split": (changed("kind =", "valid_fraction = 0.2\nkind ="), ("valid_fraction", "gtsrb")),
     "validation set of GTSRB": (changed('"npz"', '"gtsrb"\nsplit = "valid"'), ("data.test", "valid_fraction")),
-    "model and recipe": (changed("path =", "recipe = 'r'\npath ="), ("model", "not both")),
+    "model and recipe": (changed("path =", "recipe = 'r'\npath ="), ("model", "set one of path")),
     "class order that is none": (GOOD + "[model.input]\nclass_order = [0, 0, 2]\n", ("class_order", "each of 0-2 once")),
     "class order from 1": (GOOD + "[model.input]\nclass_order = [1, 2, 3]\n", ("class_order",)),
     "range without width": (GOOD + "[model.input]\nrange = [1, 1]\n", ("model.input", "equal ends")),

@@ -13,7 +13,7 @@ import numpy as np
 
 from safeml.attacks.art.budget import Watch
 from safeml.attacks.art.surroundings import home_elsewhere
-from safeml.classifiers.base import DifferentiableClassifier, answers_of
+from safeml.classifiers.base import DifferentiableClassifier, deployed_logits_of
 
 Outputs = Literal["logits", "probabilities", "margins"]
 # A gradient for each class repeats an image K times; this many images are asked at once.
@@ -128,7 +128,7 @@ def _compile(classifier: DifferentiableClassifier, shape: tuple[int, ...], outpu
     pixels_of = tf.TensorSpec([None, *shape], tf.float32)
 
     def answered(pixels: Any) -> Any:
-        return of_logits(answers_of(classifier)(pixels))
+        return of_logits(deployed_logits_of(classifier)(pixels))
 
     def of_logits(logits: Any) -> Any:
         if outputs == "probabilities":

@@ -31,7 +31,7 @@ from safeml.attacks.signs.base import (
 from safeml.attacks.signs.box import changed, extent, inside, patch_sizes, placed
 from safeml.attacks.signs.search import worst_of
 from safeml.attacks.signs.settings import SignSettings
-from safeml.classifiers.base import answers_of
+from safeml.classifiers.base import deployed_logits_of
 
 # First colours at each place: against the gradient's sign, black, white, noise. The last three need no gradient, so that a
 # model which hides its gradient is still asked honestly.
@@ -169,7 +169,7 @@ def _compile(classifier: Any) -> _Compiled:
     """Both graphs for a classifier; steps and sizes are tensors, so nothing is traced again for them."""
     import tensorflow as tf
 
-    answering = answers_of(classifier)
+    deployed = deployed_logits_of(classifier)
 
     @framework.apart
     def judged(images: Any, labels: Any) -> tuple[Any, Any, Any]:
@@ -179,10 +179,10 @@ def _compile(classifier: Any) -> _Compiled:
             logits = classifier.logits(images)
             towards_error = margin(logits, labels, labels)
         gradient = tape.gradient(towards_error, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        answers = logits if answering == classifier.logits else answering(images)
-        wrong = tf.argmax(answers, axis=1, output_type=tf.int32) != labels
+        decisive = logits if deployed == classifier.logits else deployed(images)
+        wrong = tf.argmax(decisive, axis=1, output_type=tf.int32) != labels
         total = tf.reduce_sum(tf.abs(gradient), axis=[1, 2, 3])
-        finite = tf.reduce_all(tf.math.is_finite(answers), axis=1) & tf.math.is_finite(total)
+        finite = tf.reduce_all(tf.math.is_finite(decisive), axis=1) & tf.math.is_finite(total)
         return wrong, gradient, finite
 
     def gradient(images: Any, labels: Any) -> tuple[Any, Any, Any]:

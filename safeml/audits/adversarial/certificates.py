@@ -62,7 +62,7 @@ def certificates(
 
 def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list[Threat]) -> Certificates:
     """Certify each image by interval bound propagation through the whole network."""
-    if getattr(inputs.classifier, "answers", None) is not None:
+    if getattr(inputs.classifier, "deployed_logits", None) is not None:
         return _no_proof(threats, EXPORTED)
     clean, sample, most = items.clean, items.sample, threats[-1].epsilon
     classifier, batch = differentiable(inputs.classifier), items.attacking.size
