@@ -27,16 +27,18 @@ def silent(step: str, done: int, total: int) -> None:
 class Cost:
     """What a slice costs per image. The stage that asks for the slice states it; a plan adds it up.
 
-    steps: steps of an attack, over all attempts; 0 for one forward pass.
+    steps: steps of an attack, over all attempts; 0 for forward passes alone.
     attempts: restarts or targets among them.
     gradient: each step takes a gradient, not only a forward pass.
     graph: what is compiled and timed for the attack: its norm, with a prefix where it runs on another model.
+    passes: forward passes, where there are no steps: one for each form of the image.
     """
 
     steps: int = 0
     attempts: int = 0
     gradient: bool = True
     graph: str = ""
+    passes: int = 1
 
 
 FORWARD = Cost()

@@ -81,7 +81,7 @@ def forward_passes(calls: Sequence[Call]) -> int:
 
 def _answers(call: Call) -> int:
     if not call.cost.steps:
-        return 1
+        return call.cost.passes
     return 2 + call.cost.attempts + (0 if call.cost.gradient else call.cost.steps)
 
 
@@ -101,7 +101,8 @@ def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | 
     for call in calls:
         if call.kept:
             continue
-        answering += math.ceil(call.images / rates.forward_batch) * rates.forward
+        passes = 1 if call.cost.steps else call.cost.passes
+        answering += passes * math.ceil(call.images / rates.forward_batch) * rates.forward
         if call.cost.steps and call.cost.gradient:
             batches = math.ceil(call.images / rates.attack_batch)
             attacking += batches * (

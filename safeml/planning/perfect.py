@@ -59,8 +59,8 @@ class PerfectWork:
         return {name: makers[name](shape) for name, (_, shape) in form.items()}
 
     def _rows(self, item: str, parts: Mapping[str, Any], count: int) -> np.ndarray:
-        """Return the images of a slice, if the stage names them; else the next ones."""
-        if "ids" not in parts:
+        """Return the images of a slice, if the stage names them; else the next ones. Images of another split are not among them."""
+        if "ids" not in parts or not np.isin(parts["ids"], self.numbers).all():
             return self._next(item, count)
         order = np.argsort(self.numbers)
         rows: np.ndarray = order[np.searchsorted(self.numbers, parts["ids"], sorter=order)]

@@ -17,11 +17,15 @@ from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.perfect import PERFECT
 from safeml.audits.perturbation.run import run
+from safeml.audits.slices import numbers
 from safeml.corruptions.grid import Point, changed, grid
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.data.dataset import ImageDataset
 from safeml.gates import decide
 from safeml.metrics.calibration.binned import ece_error, equal_mass, fill
+from safeml.planning.best_case import correct_model
+from safeml.planning.cost import forward_passes
+from safeml.planning.perfect import PerfectWork
 from safeml.report.charts.grid import marked
 from safeml.results import Grid, Metric, StageResult
 from safeml.stages.alarms import with_alarms
@@ -275,6 +279,17 @@ def test_the_clean_threshold_is_that_of_the_calibration_stage() -> None:
     [clean] = [m.value for m in calibrated.metrics if m.name == "set_coverage.lac_95"]
     assert 0.5 < clean < 1
     assert {value(flat, "corruption_set_coverage", f"contrast-{s}") for s in range(1, 6)} == {clean}
+
+
+def test_a_plan_counts_every_form_of_an_image_and_the_validation_frames() -> None:
+    inputs, data = shifted()
+    own = settings()
+    work = PerfectWork(correct_model(data), PERFECT.arrays, numbers(data))
+    run(replace(inputs, work=work), own)
+    points = grid(own.rotation_degrees, own.shift, own.brightness, own.blur)
+    fitted = sum(call.images for call in work.calls if call.item == "validation-predictions")
+    assert fitted == 40  # one frame of each sign track that is reserved for sets
+    assert forward_passes(work.calls) == len(data) * (1 + 5 * len(TWO) + len(points)) + fitted
 
 
 def test_an_interval_of_the_ece_is_the_bootstrap_of_the_published_function() -> None:

@@ -19,6 +19,7 @@ from safeml.metrics.calibration.scores import label_losses
 from safeml.results import Metric
 from safeml.sealed import Arrays, Form
 from safeml.stages.perturbation import PerturbationSettings
+from safeml.work import Cost
 
 SLICE = 256
 NO_ANSWER = -1  # logits that are not finite
@@ -119,6 +120,7 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
             {"severities": list(SEVERITIES), "seed": inputs.seed},
             form(len(SEVERITIES), "confidence", "losses"),
             corrupted,
+            cost=Cost(passes=len(SEVERITIES)),
         )
         answers.append(cells["answers"])
         confidence.append(cells["confidence"])
@@ -131,6 +133,7 @@ def measure(inputs: AuditInputs, settings: PerturbationSettings) -> Measured:
         parts,
         form(len(points)),
         lambda rows: answered([changed(sample.images[rows], p) for p in points]),
+        cost=Cost(passes=len(points)),
     )
     inputs.progress("grid of small changes", total, total)
     return Measured(

@@ -25,6 +25,7 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
             np.int64
         ),
         "confidence": lambda shape: np.ones(shape),
+        "logits": lambda shape: model.logits(request.rows),
         "losses": lambda shape: np.repeat(
             np.where(model.broken[request.rows], 10.0, 0.0)[:, None], shape[1], axis=1
         ),
