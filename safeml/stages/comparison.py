@@ -27,7 +27,7 @@ class ComparisonSettings(StageTable):
     """
 
     largest_loss: Finite = Field(default=1.0, gt=0, le=1)
-    attacked_images: int = Field(default=200, ge=0, le=100_000)
+    attacked_images: int = Field(default=300, ge=0, le=100_000)
     steps: int = Field(default=20, ge=1, le=10_000)
     epsilon: Epsilon = Field(default=4 / 255, gt=0, le=1)
     resamples: int = Field(default=1000, ge=100, le=100_000)
@@ -79,7 +79,7 @@ GATES = (
         stage="comparison",
         metric="accuracy_drop",
         op="<=",
-        threshold=0.005,
+        threshold=0.01,
         rationale=f"The margin of non-inferiority: a smaller loss counts as none. {NO_AUTHORITY}",
     ),
     Gate(

@@ -21,7 +21,7 @@ from safeml.threats import threat_words
 from safeml.wording import counted, interval, limit_percent, number, percent
 
 SLICE = 1024
-MARGIN = 0.005
+MARGIN = 0.01
 NO_REFERENCE = "no reference is set; set [stages.comparison.reference] path"
 
 
