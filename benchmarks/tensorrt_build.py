@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-
-import numpy as np
 
 RESULT = ROOT / "benchmarks" / "results" / "tensorrt_build.json"
 IMAGES, LARGE_IMAGES = 256, 4
@@ -91,7 +91,11 @@ def measured(build: Callable[[Path], tuple[Any, np.ndarray]], shared: Path) -> d
     export = export_onnx(model, None)
     seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     share, count = linter.int8_share(export.model)
-    protos = {INT8: export.model, HALF: half(export.model, "model.int8.onnx"), FLOAT: export_onnx(source, None).model}
+    protos = {
+        INT8: export.model,
+        HALF: half(export.model, "model.int8.onnx"),
+        FLOAT: export_onnx(source, None).model,
+    }
     targets = {INT8: linter.INT8, HALF: linter.HALF}
     return {
         "parameters": int(source.count_params()),
@@ -100,7 +104,8 @@ def measured(build: Callable[[Path], tuple[Any, np.ndarray]], shared: Path) -> d
         "quantizers": export.quantizers,
         "export": {"wall_seconds": round(seconds[0], 2), "processor_seconds": round(seconds[1], 2)},
         "linter_findings": {
-            kind: [str(finding) for finding in linter.lint(protos[kind], target)] for kind, target in targets.items()
+            kind: [str(finding) for finding in linter.lint(protos[kind], target)]
+            for kind, target in targets.items()
         },
         "files": {kind: built(proto, kind) for kind, proto in protos.items()},
     }
