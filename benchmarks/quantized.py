@@ -1,4 +1,4 @@
-"""A committed model quantized after training, for benchmarks of what the exports do with it."""
+"""Models quantized after training, for benchmarks of what the exports do with them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ def signs(shared: Path, split: str, count: int) -> np.ndarray:
     return images[drawn].astype(np.float32) / 255
 
 
-def quantized_after_training(images: np.ndarray, name: str = "resnet-gtsrb") -> Any:
-    """Return the fake-quantized model, calibrated on `images` by their largest values."""
+def committed(name: str) -> Any:
+    """Return the float keras.Model in the folder `name` of models/."""
     framework.start()
     import keras
 
-    from safeml.int8.layers import ActivationQuantizer
-    from safeml.quantization.rewrite import fold, with_quantizers
-
     (file,) = (MODELS / name).glob("*.keras")
-    model = with_quantizers(fold(keras.models.load_model(file, compile=False)))
-    quantizers = [layer for layer in model.layers if isinstance(layer, ActivationQuantizer)]
-    for layer in quantizers:
-        layer.momentum = 0.0
-        layer.observing.assign(1.0)
-    model(images, training=True)
-    for layer in quantizers:
-        layer.observing.assign(0.0)
-    return model
+    return keras.models.load_model(file, compile=False)
+
+
+def quantized_after_training(images: np.ndarray, name: str = "resnet-gtsrb") -> Any:
+    """Return the fake-quantized form of a committed model, calibrated on `images`, float32 [N, H, W, C]."""
+    return quantized(committed(name), images)
+
+
+def quantized(model: Any, images: np.ndarray) -> Any:
+    """Return the fake-quantized form of a float keras.Model, calibrated on `images`, in the values that the model takes."""
+    from safeml.quantization.calibration import calibrate
+    from safeml.quantization.rewrite import prepare, with_quantizers
+
+    result = with_quantizers(prepare(model, model.name))
+    calibrate(result, images)
+    return result

@@ -53,14 +53,18 @@ def tiny(head: str = "logits", seed: int = 0) -> Any:
 
 
 def calibrated(model: Any, seed: int = 0) -> Any:
-    """The model with random weights and the scales of one random batch."""
+    """The model with the scales of one random batch, and random weights that do not depend on the state of Keras."""
+    import keras
+
     from safeml.int8.layers import ActivationQuantizer
 
     generator = np.random.default_rng(seed)
     quantizers = [layer for layer in model.layers if isinstance(layer, ActivationQuantizer)]
     for layer in model.layers:
         if hasattr(layer, "kernel"):
-            layer.kernel.assign(layer.kernel + generator.normal(0, 0.05, layer.kernel.shape))
+            shape = layer.kernel.shape
+            inputs = np.prod(shape[:2] if isinstance(layer, keras.layers.DepthwiseConv2D) else shape[:-1])
+            layer.kernel.assign(generator.normal(0, (2 / inputs) ** 0.5, shape))
             if layer.use_bias:
                 layer.bias.assign(generator.normal(0, 0.1, layer.bias.shape))
     for layer in quantizers:

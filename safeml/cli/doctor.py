@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "safeml-suite"
 IDLE = "no command yet"
+# The extras whose absence is a note. The extra `jetson` belongs on the device and is not looked for.
+EXTRAS = ("trt", "litert", "mlflow")
 # What needs each required package. Some are required for stages to come, and nothing imports them yet.
 USES = {
     "tensorflow": "every command that opens a model",
@@ -33,7 +35,7 @@ USES = {
     "fairlearn": IDLE,
     "numpy": "every command",
     "pandas": IDLE,
-    "tf2onnx": IDLE,
+    "tf2onnx": "`safeml export`",
     "onnx": "ONNX models",
     "onnxruntime": "ONNX models",
     "h5py": ".h5 and .keras models",
@@ -46,7 +48,9 @@ USES = {
     "cryptography": IDLE,
     "pooch": "`safeml data fetch`",
     "packaging": "`safeml doctor`",
-    "tensorrt-rtx": "TensorRT engines on this machine (optional)",
+    "tensorrt-rtx": "the check tensorrt_rtx of `safeml export` (optional)",
+    "ai-edge-litert": "the latency that `safeml export` measures (optional)",
+    "mlflow": "`safeml mlflow` (optional)",
 }
 State = Literal["ok", "note", "fault"]
 
@@ -145,7 +149,7 @@ def _confinement() -> Check:
 
 
 def packages() -> list[Check]:
-    """Return one check for each required package and each of the extra `trt`: installed, and not below its floor."""
+    """Return one check for each required package and each of EXTRAS: installed, and not below its floor."""
     from packaging.requirements import Requirement
 
     try:
@@ -155,7 +159,11 @@ def packages() -> list[Check]:
             Check("safeml", "fault", "is not installed", "run `python -m pip install .` in its source folder")
         ]
     needs = [Requirement(line) for line in lines]
-    return [_package(need) for need in needs if need.marker is None or need.marker.evaluate({"extra": "trt"})]
+    return [
+        _package(need)
+        for need in needs
+        if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in EXTRAS)
+    ]
 
 
 def _package(need: Requirement) -> Check:

@@ -193,19 +193,28 @@ def elsewhere(name: str, module: str, call: Callable[[Any, Material], Check]) ->
     return run
 
 
+def built(name: str, file: str, int8: bool = True) -> Row:
+    """Return the check of one ONNX file by TensorRT for RTX. int8: its layers must compute on INT8 inputs."""
+
+    def run(material: Material) -> Check:
+        from safeml.export.tensorrt_rtx import check
+
+        if not (material.work / file).is_file():
+            return Check(name, "not_run", f"{file} was not written.")
+        return replace(check(material.work / file, int8=int8), name=name)
+
+    return Row(name, (file,), run)
+
+
 ROWS = (
     Row("lint", (INT8_ONNX,), int8_file),
     Row("parity", (INT8_ONNX,), parity),
     Row("emulator", (INT8_ONNX,), emulated),
-    Row(
-        "tensorrt_rtx",
-        (INT8_ONNX,),
-        elsewhere(
-            "tensorrt_rtx", "safeml.export.tensorrt_rtx", lambda module, m: module.check(m.work / INT8_ONNX)
-        ),
-    ),
     Row("float", (FLOAT_ONNX,), float_file),
     Row("half", (HALF_ONNX,), half_file),
+    built("tensorrt_rtx", INT8_ONNX),
+    built("tensorrt_rtx_float", FLOAT_ONNX, int8=False),
+    built("tensorrt_rtx_half", HALF_ONNX),
     Row(
         "tftrt",
         (TFTRT,),

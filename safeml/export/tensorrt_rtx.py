@@ -23,8 +23,8 @@ SECONDS = 300
 MEMORY = 8 * GIB
 
 PROVES = (
-    "the ONNX file parses at the default parser options of TensorRT for RTX and builds ahead of time for {target}, with"
-    " {int8_layers} of {weighted_layers} convolutions and matrix products on INT8 inputs"
+    "the ONNX file parses at the default parser options of TensorRT for RTX {version} and builds ahead of time for {target},"
+    " with {int8_layers} of {weighted_layers} convolutions and matrix products on INT8 inputs"
 )
 LIMITS = (
     "It is no engine for a Jetson: SM87 (Orin) is not among the targets of TensorRT for RTX, and no engine was run. Build the"

@@ -113,7 +113,8 @@ def test_an_unknown_kind_is_one_sentence(safeml: Command) -> None:
 def test_the_uses_name_every_required_package() -> None:
     setup = configparser.ConfigParser()
     setup.read(SETUP)
-    lines = setup["options"]["install_requires"] + setup["options.extras_require"]["trt"]
+    extras = [setup["options.extras_require"][extra] for extra in doctor.EXTRAS]
+    lines = "\n".join([setup["options"]["install_requires"], *extras])
     required = {Requirement(line).name for line in lines.split("\n") if line.strip()}
     assert required == set(doctor.USES)
 
@@ -123,7 +124,7 @@ def test_the_doctor_names_what_is_absent_or_too_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = [
-        "tf2onnx>=1.17",
+        "shap>=0.51",
         "onnx>=1.21",
         "scipy>=1.17",
         'tensorrt-rtx>=1.7; extra == "trt"',
@@ -140,11 +141,11 @@ def test_the_doctor_names_what_is_absent_or_too_old(
     monkeypatch.setattr(doctor, "version", installed)
     code, output, _ = safeml("doctor", "--no-probe", "--json")
     found = {check["name"]: check for check in json.loads(output)}
-    states = {name: found[name]["state"] for name in ("tf2onnx", "onnx", "scipy", "tensorrt-rtx")}
-    assert states == {"tf2onnx": "note", "onnx": "fault", "scipy": "ok", "tensorrt-rtx": "note"}
+    states = {name: found[name]["state"] for name in ("shap", "onnx", "scipy", "tensorrt-rtx")}
+    assert states == {"shap": "note", "onnx": "fault", "scipy": "ok", "tensorrt-rtx": "note"}
     assert "ruff" not in found
-    assert 'pip install "tf2onnx>=1.17"' in found["tf2onnx"]["remedy"]
-    assert "used by no command yet" in found["tf2onnx"]["remedy"]
+    assert 'pip install "shap>=0.51"' in found["shap"]["remedy"]
+    assert "used by no command yet" in found["shap"]["remedy"]
     assert found["onnx"]["value"] == "1.20.0, expected >=1.21"
     assert code == 2
 

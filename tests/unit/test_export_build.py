@@ -23,7 +23,7 @@ from safeml.store.files import file_sha256
 from tests.int8_nets import images, tiny
 
 pytestmark = pytest.mark.slow
-OTHERS = ("tensorrt_rtx", "tftrt", "litert")
+OTHERS = ("tensorrt_rtx", "tensorrt_rtx_float", "tensorrt_rtx_half", "tftrt", "litert")
 LINT_ALONE = (*OTHERS, "parity", "emulator", "half")
 
 
@@ -65,9 +65,11 @@ def test_files_and_checks_are_recorded(quantized: Path, exported: Path) -> None:
         "lint": "passed",
         "parity": "passed",
         "emulator": "passed",
-        "tensorrt_rtx": "not_run",
         "float": "not_run",
         "half": "passed",
+        "tensorrt_rtx": "not_run",
+        "tensorrt_rtx_float": "not_run",
+        "tensorrt_rtx_half": "not_run",
         "tftrt": "not_run",
         "litert": "not_run",
     }

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from safeml.errors import InputRefused
 from safeml.export.graph import Graph
 from safeml.export.half import SMALLEST, half
 from safeml.export.integer_twin import integer_twin
+from safeml.export.linter import HALF, lint
 from safeml.export.onnx import export_onnx
 from safeml.export.sessions import outputs, session
-from tests.int8_nets import images, tiny
+from tests.int8_nets import CLASSES, SIDE, calibrated, images, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,33 @@ def test_no_code_of_a_kernel_changes_in_fp16(exported: Any) -> None:
             values = graph.arrays[name].astype(np.float64)
             codes.append(np.rint(values / scale.reshape(-1, *[1] * (values.ndim - 1))))
         assert np.array_equal(*codes), name
+
+
+def test_a_layer_normalization_stays_in_float32() -> None:
+    """Its inputs are near 1000, so their squares are over the largest FP16 number, and its epsilon is 0 in FP16."""
+    import keras
+
+    from safeml.int8.layers import ActivationQuantizer, QuantizedConv2D, QuantizedDense
+
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    x = QuantizedConv2D(4, 3, name="stem")(ActivationQuantizer(name="stem_input")(image))
+    x = keras.layers.Rescaling(1000.0, name="large")(x)
+    x = keras.layers.LayerNormalization(epsilon=1e-9, name="norm")(x)
+    x = keras.layers.Flatten(name="flatten")(ActivationQuantizer(name="logits_input")(x))
+    model = calibrated(keras.Model(image, QuantizedDense(CLASSES, name="logits")(x)))
+    exported = export_onnx(model, None).model
+    variant = half(exported, "model")
+    assert lint(variant, HALF) == []
+    types = {}
+    for value in shape_inference.infer_shapes(variant).graph.value_info:
+        types[value.name] = value.type.tensor_type.elem_type
+    norm = [node for node in variant.graph.node if node.name.startswith("norm/") and node.op_type != "Cast"]
+    assert "Sqrt" in [node.op_type for node in norm]
+    assert {types[name] for node in norm for name in node.output} == {TensorProto.FLOAT}
+    others = [node for node in variant.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    assert {types[name] for node in others for name in node.output if name in types} == {TensorProto.FLOAT16}
+    expected, given = (outputs(session(one), images(32), ["logits"])[0] for one in (exported, variant))
+    assert given == pytest.approx(expected, abs=0.02 * float(np.ptp(expected)))
 
 
 def with_array(model: Any, name: str, values: np.ndarray) -> Any:
