@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from safeml import gates as deciding
 from safeml import interruption, provenance
 from safeml.audits.base import AuditInputs
+from safeml.classifiers.base import head_of
 from safeml.classifiers.memory import InMemory
 from safeml.comparison.baseline import Candidate, baseline_stages
 from safeml.config.audit import Config
@@ -195,6 +196,10 @@ def _stage(
     settings = settings_of(config.stages, stage)
     if not settings.enabled:
         return _skipped(stage, f"[stages.{stage.name}] enabled = false in the configuration"), False
+    head = head_of(subject.inputs.classifier)
+    if head not in stage.heads:
+        reason = f"it measures {' and '.join(stage.heads)} models; this is a {head} model"
+        return _skipped(stage, reason), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
     if kept is None and not measured:
@@ -211,11 +216,21 @@ def _stage(
     inputs = replace(subject.inputs, work=journal.work(stage.name, evidence))
     result = _measured(stage, inputs, settings, journal.folder)
     seconds = round(time.monotonic() - began, 3)
-    if result.provenance is not None:
-        result = result.model_copy(update={"provenance": result.provenance.model_copy(update={"key": key})})
+    result = _stamped(result, stage, inputs, settings, key)
     if result.status != "error":
         journal.keep_stage(result, key, seconds)
     return KeptStage(result, seconds), False
+
+
+def _stamped(
+    result: StageResult, stage: Stage[Any], inputs: AuditInputs, settings: BaseModel, key: str
+) -> StageResult:
+    """Return a result under the name and title of its row, with what its numbers belong to."""
+    made = result.provenance
+    if made is None and result.status == "ok":
+        made = inputs.provenance(settings)
+    stamped = made.model_copy(update={"key": key}) if made is not None else None
+    return result.model_copy(update={"stage": stage.name, "title": stage.title, "provenance": stamped})
 
 
 def _skipped(stage: Stage[Any], reason: str) -> KeptStage:

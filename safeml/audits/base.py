@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
+
+from pydantic import BaseModel
 
 from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
-from safeml.results import ModelOrigin
-from safeml.settings.model import InputSettings
+from safeml.results import ModelOrigin, Provenance
+from safeml.settings.model import InputSettings, SurrogateSettings
 from safeml.work import Progress, Work, keep_nothing, silent
 
 
@@ -56,3 +59,20 @@ class AuditInputs:
     export: dict[str, Any] | None = None
     work: Work = keep_nothing
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))
+
+    def provenance(self, settings: BaseModel, data: str = "") -> Provenance:
+        """Return what the numbers of a stage belong to; `safeml.pipeline` gives it to a result that has none.
+
+        data: fingerprint of the measured images; by default that of the test images.
+        The folder of another model is left out, because it would disclose a path of the machine.
+        """
+        values = settings.model_dump(mode="json")
+        for name, value in settings:
+            if isinstance(value, SurrogateSettings):
+                values[name]["path"] = PurePath(value.path).name
+        return Provenance(
+            model=self.classifier.fingerprint,
+            data=data or self.test.fingerprint,
+            settings=values,
+            seed=self.seed,
+        )

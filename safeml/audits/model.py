@@ -7,7 +7,7 @@ from safeml.audits.perfect import Perfect
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import contract_key
 from safeml.limits import GIB
-from safeml.results import Card, Column, Fact, Finding, ModelOrigin, Provenance, StageResult, Table
+from safeml.results import Card, Column, Fact, Finding, ModelOrigin, StageResult, Table
 from safeml.stages.model import MODEL, ModelFileSettings
 from safeml.wording import counted, number
 
@@ -87,12 +87,6 @@ def run(inputs: AuditInputs, settings: ModelFileSettings) -> StageResult:
             f"safeml scan {scan.path}",
         ],
         card=Card(headline=scan.status, text=f"{scan.format}, {counted(classifier.parameters, 'parameter')}"),
-        provenance=Provenance(
-            model=classifier.fingerprint,
-            data=inputs.test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
     )
 
 

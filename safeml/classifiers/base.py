@@ -15,7 +15,7 @@ import numpy as np
 
 from safeml.classifiers.batches import BatchSize
 from safeml.errors import StageError
-from safeml.settings.model import InputSettings
+from safeml.settings.model import Head, InputSettings
 
 Gives = Literal["logits", "probabilities", "sigmoids"]
 
@@ -123,6 +123,12 @@ class FeatureMaps(Protocol):
 
 # One (operation, node) for each operation on the way from the pixels to the logits that lets no gradient pass.
 GradientStoppers = tuple[tuple[str, str], ...]
+
+
+def head_of(classifier: Any) -> Head:
+    """Return what the outputs of `classifier` are. A runtime with another head than a classifier's has it as `head`."""
+    head: Head = getattr(classifier, "head", "classification")
+    return head
 
 
 def is_differentiable(classifier: Any) -> TypeGuard[DifferentiableClassifier]:

@@ -1,6 +1,6 @@
 """How each kind of figure is shown: one row of DRAW a record type, read by the stage page and by the index card.
 
-To add a kind: a record in the `Figure` union of results.py, a chart file, a row here and a row in the tests.
+To add a kind: a record and its name in the `Figure` union of results/figures.py, a chart file, a row here and a row in the tests.
 """
 
 from __future__ import annotations

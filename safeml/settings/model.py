@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from safeml.results import Finite
 from safeml.settings.base import PathText, Settings
 
+# What a model's outputs are: a class, or a quantity.
+Head = Literal["classification", "regression"]
+
 
 class InputSettings(Settings):
     """The input contract; missing values are read from the model file if it states them.

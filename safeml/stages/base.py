@@ -13,13 +13,13 @@ from typing import Any, Generic, Literal, TypeVar
 
 from safeml.results import LOSS, Alarm, Gate
 from safeml.settings.base import Settings
+from safeml.settings.model import Head
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
 # A slice name that ends with a colon is a prefix of names from the data.
 CLASSES, FAMILIES, GROUPS = "class:", "family:", "group:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
-Head = Literal["classification", "regression"]
 Resource = Literal["contract", "origin", "manifest", "surrogate", "reference", "quantization", "export"]
 
 
@@ -104,7 +104,7 @@ class Stage(Generic[S]):
     only_with: the resource without which it has nothing to measure. Where that is absent, the stage is not part of the run,
                 unless a gate or an accepted entry names it: then it is skipped, and its gates are missing evidence. None for a stage
                 of every run.
-        heads: the model outputs that it supports.
+        heads: the model outputs that it supports; for a model with another one it is skipped, and its gates are missing evidence.
         perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
                 cannot.
         unsuited: (metric, class names of the data, whether they have costs) -> why `safeml init` writes no gate on the metric,

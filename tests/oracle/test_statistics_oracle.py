@@ -16,7 +16,9 @@ from safeml.statistics import (
     holm,
     mean_metric,
     paired_difference_metric,
+    paired_noninferiority,
     proportion_metric,
+    signs_for_identical_models,
 )
 from safeml.statistics.clusters import clusters_of, design_effect
 from safeml.statistics.exact import clopper_pearson
@@ -200,6 +202,43 @@ def test_further_signs_are_the_fewest_that_settle():
     metric = proportion_metric("a", "A", hits_of(4, 100), clustering=Clustering(frames_per_sign=1))
     further = further_signs(metric, 0.95, ">=", 0.95)
     assert clopper_pearson(0.96, 100 + further)[0] >= 0.95 > clopper_pearson(0.96, 99 + further)[0]
+
+
+# whole sign tracks lost and won, single frames of other tracks lost and won, sign tracks, limit
+PAIRED = {
+    "no difference": (0, 0, 0, 0, 421, 0.005),
+    "few tracks": (0, 0, 0, 0, 100, 0.01),
+    "one track lost": (1, 0, 0, 0, 421, 0.005),
+    "lost and won": (2, 2, 0, 0, 421, 0.005),
+    "single frames": (0, 0, 20, 20, 421, 0.005),
+    "single frames lost": (0, 0, 20, 0, 421, 0.005),
+    "both": (1, 0, 30, 30, 421, 0.01),
+}
+
+
+@pytest.mark.parametrize("case", PAIRED.values(), ids=PAIRED)
+def test_further_signs_of_a_paired_loss_are_about_the_fewest_whose_bound_is_below_the_limit(case):
+    """The bound itself, of the same losses on more sign tracks, is the oracle; the square root alone asked for 6 times as many."""
+    lost, won, single_lost, single_won, signs, limit = case
+    before, after = np.ones((2, signs, 15), bool)
+    after[:lost] = False
+    before[lost : lost + won] = False
+    singles = lost + won + np.arange(single_lost + single_won)
+    after[singles[:single_lost], 0] = False
+    before[singles[single_lost:], 0] = False
+    tracks = np.repeat(np.arange(signs), 15)
+    metric = paired_noninferiority(
+        "loss", "Loss", before.ravel(), after.ravel(), clustering=Clustering(tracks)
+    )
+    net, counts = np.unique((before.sum(1) - after.sum(1)) / 15, return_counts=True)
+    fewest, most = 0, 10_000
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        proven = upper_bound(net, counts * (1 + middle / signs), 1.0, 0.05) <= limit
+        fewest, most = (fewest, middle) if proven else (middle, most)
+    assert further_signs(metric, limit, "<=") == pytest.approx(most, rel=0.12)
+    if not (lost or won or single_lost or single_won):
+        assert most + signs == signs_for_identical_models(limit)
 
 
 def test_holm_rejects_what_its_paper_says():

@@ -9,7 +9,7 @@ import numpy as np
 from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Perfect, Simulated
 from safeml.audits.slices import Slices, numbers
-from safeml.results import Card, Column, Provenance, StageResult, Table
+from safeml.results import Card, Column, StageResult, Table
 from safeml.sealed import Arrays
 from safeml.statistics import proportion_metric
 from safeml.wording import percent
@@ -63,12 +63,6 @@ def run(inputs: AuditInputs, settings: ToySettings) -> StageResult:
         metrics=[metric],
         figures=[table],
         card=Card(headline=percent(metric.value), text="accuracy on dimmed images", figure_id="by-light"),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
     )
 
 

@@ -136,8 +136,8 @@ def test_few_validation_signs_leave_guarantees_unproven_with_their_number() -> N
     test, first = split(400, 6)
     valid, second = split(100, 7, start=400)
     result = run(AuditInputs(Answers(np.concatenate([first, second])), test, valid=valid), QUICK)
-    assert "99 sign tracks; 10 sign tracks are at hand" in metric(result, "set_coverage.lac_99").reason
-    assert "1\u202f% takes 299 sign tracks" in metric(result, "selective_risk.one_percent").reason
+    assert "99 sign tracks, and there are 10" in metric(result, "set_coverage.lac_99").reason
+    assert "1\u202f% needs 299 sign tracks" in metric(result, "selective_risk.one_percent").reason
     assert "training-unknown" in codes(result)
 
 

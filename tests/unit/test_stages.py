@@ -108,3 +108,53 @@ def test_the_package_itself_declares_no_entry_point() -> None:
     assert [
         p for p in importlib.metadata.entry_points(group=safeml.stages.ENTRY_POINTS) if "safeml." in p.value
     ] == []
+
+
+@pytest.mark.parametrize("head", ["classification", "regression"])
+def test_a_stage_serves_the_heads_of_its_row_and_no_other(
+    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A regression model gets no verdict from a stage for classifiers: the gate is missing evidence, never a pass."""
+    from safeml.classifiers import load
+    from safeml.config.audit import parse_config
+    from safeml.data.place import Place
+    from safeml.pipeline import audit
+    from tests.toy.classifier import Templates, load_model, write_data, write_model
+
+    monkeypatch.setattr(load, "load_model", load_model)
+    monkeypatch.setattr(Templates, "head", head, raising=False)
+    write_model(tmp_path / "toy.model")
+    write_data(tmp_path / "test.npz", 0)
+    gate = {
+        "id": "accuracy",
+        "stage": "performance",
+        "metric": "clean_accuracy",
+        "op": ">=",
+        "threshold": 0.1,
+    }
+    config = parse_config(
+        {
+            "model": {"path": "toy.model"},
+            "data": {"test": {"kind": "npz", "path": "test.npz", "frames_per_sign": 1}},
+            "stages": {"performance": {"bootstrap": 100}},
+            "gates": [gate],
+        },
+        "safeml.toml",
+    )
+    rows = [stage for stage in OWN if stage.name in ("model", "performance")]
+    place, model = Place(tmp_path, None), tmp_path / "toy.model"
+    run, _, _ = audit(config, place, model, tmp_path / "out", stages=rows)
+    of = {stage.stage: stage for stage in run.stages}
+    assert of["model"].status == "ok"
+    assert (of["model"].provenance.model, of["model"].provenance.data) == (
+        run.model.fingerprint,
+        run.test_data.fingerprint,
+    )
+    assert len(of["model"].provenance.key) == 64
+    if head == "classification":
+        assert of["performance"].status == "ok"
+        assert run.verdict.gates[0].status == "pass"
+    else:
+        assert of["performance"].status == "skipped"
+        assert of["performance"].reason == "it measures classification models; this is a regression model"
+        assert run.verdict.exit_code == 4

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-from typing import Any
-
 import numpy as np
 
 from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
@@ -39,7 +36,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.measured import fault_clauses
 from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
-from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat, threat_words
 from safeml.wording import counted, interval, percent
@@ -137,26 +134,13 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             text=f"accuracy under the worst attack at {threat_words(main)}, 95 % interval {interval(headline.low, headline.high)}",
             figure_id=main_curve.id,
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=sample.fingerprint,
-            settings=_recorded(settings),
-            seed=inputs.seed,
-        ),
+        provenance=inputs.provenance(settings, sample.fingerprint),
     )
 
 
 def _names(settings: AdversarialSettings, transferred: Transfer | None) -> tuple[str, ...]:
     """Return the names of the attacks that were run."""
     return (*settings.attacks, TRANSFER) if transferred is not None else settings.attacks
-
-
-def _recorded(settings: AdversarialSettings) -> dict[str, Any]:
-    """Return the settings without the folder of the surrogate, which would disclose a path of the machine."""
-    values = settings.model_dump(mode="json")
-    if settings.surrogate is not None:
-        values["surrogate"]["path"] = PurePath(settings.surrogate.path).name
-    return values
 
 
 def _transfer_untested(transferred: Transfer | None) -> Fact:

@@ -21,7 +21,6 @@ from safeml.results import (
     Fact,
     Finding,
     Metric,
-    Provenance,
     StageResult,
     Table,
     Unit,
@@ -105,12 +104,6 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
             headline=quantity(shared.value, "count"),
             text=shared.reason or "test images also in train or valid",
             figure_id="class-counts",
-        ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=inputs.test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
         ),
     )
 

@@ -25,7 +25,7 @@ from safeml.audits.slices import Slices
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.calibration.forecasts import Forecasts, forecasts
 from safeml.metrics.calibration.scores import brier_parts
-from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.calibration import CALIBRATION, ERRORS, CalibrationSettings
 from safeml.wording import counted, interval, number, percent
 
@@ -124,12 +124,6 @@ def _result(inputs: AuditInputs, settings: CalibrationSettings, **fields: object
             f"test images {test.fingerprint}",
             f"seed {inputs.seed}, {counted(settings.resamples, 'resample')}",
         ],
-        "provenance": Provenance(
-            model=inputs.classifier.fingerprint,
-            data=test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
     }
     return StageResult.model_validate({**common, **fields})
 

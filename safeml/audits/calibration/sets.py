@@ -26,7 +26,7 @@ from safeml.results import Column, Finding, Metric, Scalar, Table
 from safeml.stages.calibration import RISKS, SETS
 from safeml.statistics import Clustering, bootstrap_metric, proportion_metric
 from safeml.statistics.clusters import clusters_of
-from safeml.wording import counted, interval, limit_percent, percent
+from safeml.wording import counted, interval, limit_percent, number, percent
 
 NAMES = {"lac": "LAC", "aps": "APS", "raps": "RAPS"}
 BY_GROUP = 95
@@ -72,13 +72,13 @@ def selective_metrics(test: Forecasts, clustering: Clustering, signs: Signs) -> 
             if guarantee.signs < guarantee.needed:
                 best = 1 - ERROR ** (1 / guarantee.signs)
                 reason = (
-                    f"not proven: {counted(guarantee.signs, 'sign track')} without an error guarantee {percent(best)} at best; "
-                    f"{limit_percent(risk)} takes {counted(guarantee.needed, 'sign track')}"
+                    f"not proven: {counted(guarantee.signs, 'sign track')} without an error guarantee an error of {percent(best)} at most; "
+                    f"{limit_percent(risk)} needs {counted(guarantee.needed, 'sign track')}"
                 )
             elif threshold is None:
                 reason = "not proven: the most confident sign tracks hold too many errors"
         else:
-            reason = f"{reason}; {limit_percent(risk)} takes {counted(signs_for_risk(risk), 'sign track')}"
+            reason = f"{reason}; {limit_percent(risk)} needs {counted(signs_for_risk(risk), 'sign track')}"
         if threshold is None:
             measured.metrics += [
                 Metric.undefined(*titles[0], reason, n=len(test)),
@@ -148,7 +148,7 @@ def set_metrics(
 def too_few_signs(level: int, signs: int) -> str:
     """Return the clause that says why sets at `level` percent have no threshold."""
     needed = counted(least_images(1 - level / 100), "sign track")
-    return f"not proven: sets at {level} % take {needed}; {counted(signs, 'sign track')} are at hand"
+    return f"not proven: sets at {level} % need {needed}, and there are {number(signs)}"
 
 
 def set_table(rows: list[list[Scalar]]) -> Table:
@@ -223,7 +223,7 @@ def _by_group(
     kind = "class" if known is None else "family"
     least = least_images(alpha)
     if not thresholds:
-        note = f"not proven: each {kind} takes {least} sign tracks"
+        note = f"not proven: each {kind} needs {least} sign tracks"
         measured.rows.append([label, f"each {kind}", None, None, "", note])
     else:
         inside = sets_by_group(scores, ties, groups, thresholds)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePath
-from typing import Any
 
 from safeml.audits.base import AuditInputs, Reference
 from safeml.audits.comparison.figures import change_table, class_plot, flip_gallery
@@ -14,7 +12,7 @@ from safeml.audits.measured import undefined_metrics
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
 from safeml.classifiers.base import is_differentiable
-from safeml.results import Card, Fact, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Metric, StageResult
 from safeml.stages.comparison import COMPARISON, ComparisonSettings
 from safeml.statistics import signs_for_identical_models
 from safeml.threats import threat_words
@@ -76,21 +74,7 @@ def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
             text=f"accuracy lost against the reference, {interval(drop.low, drop.high, MARGIN)}",
             figure_id="comparison-classes",
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=test.fingerprint,
-            settings=_recorded(settings),
-            seed=inputs.seed,
-        ),
     )
-
-
-def _recorded(settings: ComparisonSettings) -> dict[str, Any]:
-    """Return the settings without the folder of the reference, which would disclose a path of the machine."""
-    values = settings.model_dump(mode="json")
-    if settings.reference is not None:
-        values["reference"]["path"] = PurePath(settings.reference.path).name
-    return values
 
 
 def _attacked(inputs: AuditInputs, reference: Reference, settings: ComparisonSettings) -> list[Metric]:

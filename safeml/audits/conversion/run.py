@@ -17,7 +17,7 @@ from safeml.audits.perfect import Perfect
 from safeml.audits.predictions import predicted_logits
 from safeml.audits.slices import Slices
 from safeml.classifiers.twin import ExportedClassifier
-from safeml.results import Card, Column, Fact, Finding, Metric, Provenance, Scalar, StageResult, Table
+from safeml.results import Card, Column, Fact, Finding, Metric, Scalar, StageResult, Table
 from safeml.stages.base import load
 from safeml.stages.conversion import CONVERSION, ConversionSettings
 from safeml.wording import counted, number, percent
@@ -118,12 +118,6 @@ def run(inputs: AuditInputs, settings: ConversionSettings) -> StageResult:
         card=Card(
             headline=counted(len(broken), "linter finding"),
             text=f"{checks.count('passed')} checks passed, {checks.count('failed')} failed, {checks.count('not_run')} did not run",
-        ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=inputs.test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
         ),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ from safeml.metrics.classification import (
     predictions,
 )
 from safeml.metrics.hazard import cost_matrix, has_rules
-from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.base import FAMILIES, GROUPS
 from safeml.stages.performance import LEAST_FAMILY_SIGNS, PerformanceSettings
 from safeml.statistics import (
@@ -108,12 +108,6 @@ def run(inputs: AuditInputs, settings: PerformanceSettings) -> StageResult:
             headline=percent(clean.value),
             text=f"clean accuracy, {_interval_phrase(clean)}",
             figure_id="recall-by-class",
-        ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
         ),
     )
 

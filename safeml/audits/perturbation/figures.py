@@ -28,6 +28,7 @@ from safeml.results import (
     StripRow,
     Table,
 )
+from safeml.wording import limit_percent, percent
 
 HEAT, ECE_HEAT = "accuracy-by-corruption", "ece-by-corruption"
 MOST_CASES = 8
@@ -56,7 +57,7 @@ def heat_grid(measured: Measured, cells: dict[str, Metric]) -> Grid:
                 for severity in SEVERITIES
             ),
         ],
-        caption=f"All {len(measured.sample):,} images in every cell; clean accuracy {measured.clean_hits.mean():.1%}. "
+        caption=f"All {len(measured.sample):,} images in every cell; clean accuracy {percent(float(measured.clean_hits.mean()))}. "
         "Severities are steps of this suite, not of weather.",
     )
 
@@ -163,7 +164,7 @@ def corruption_table(measured: Measured, limit: float, metrics: dict[str, Metric
         columns=[
             Column(key="corruption", label="Corruption"),
             Column(key="accuracy", label="Mean accuracy", kind="percent"),
-            Column(key="crossing", label=f"Severity below {limit:.0%}"),
+            Column(key="crossing", label=f"Severity below {limit_percent(limit)}"),
             Column(key="class", label="Weakest class at 5"),
             Column(key="recall", label="Recall", kind="percent"),
             Column(key="family", label="Weakest family at 5"),

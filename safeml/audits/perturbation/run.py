@@ -21,7 +21,7 @@ from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.next_steps import REMEDIES, costliest_group, lost_coverage, overconfidence
 from safeml.audits.perturbation.shift_figures import overconfident_errors
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
-from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.perturbation import PERTURBATION, SET_LEVEL, PerturbationSettings
 from safeml.wording import counted, interval, limit_percent, percent
 
@@ -88,12 +88,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
             f"worst: {CORRUPTIONS[weakest].title.lower()}, {percent(worst.value)}",
             figure_id=HEAT,
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=sample.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
+        provenance=inputs.provenance(settings, sample.fingerprint),
     )
 
 
@@ -118,12 +113,6 @@ def _too_small(inputs: AuditInputs, settings: PerturbationSettings) -> StageResu
             )
         ],
         not_tested=[Fact(label="Corruptions", value="not tested", detail=reason)],
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=inputs.test.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
     )
 
 

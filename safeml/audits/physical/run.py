@@ -25,7 +25,7 @@ from safeml.audits.physical.measure import SignMeasured
 from safeml.audits.physical.patch import PatchMeasured, measure_patch
 from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
-from safeml.results import Card, Fact, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.physical import PhysicalSettings
 from safeml.statistics import proportion_metric
 from safeml.statistics.proportions import mean_metric
@@ -119,12 +119,7 @@ def run(inputs: AuditInputs, settings: PhysicalSettings) -> StageResult:
             or f"accuracy under the worst threat to the sign, 95 % interval {interval(worst.low, worst.high)}",
             figure_id=THREAT_PLOT,
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=sample.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
+        provenance=inputs.provenance(settings, sample.fingerprint),
     )
 
 

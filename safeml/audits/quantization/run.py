@@ -19,7 +19,6 @@ from safeml.results import (
     Figure,
     Finding,
     Metric,
-    Provenance,
     Scalar,
     StageResult,
     Table,
@@ -84,12 +83,7 @@ def run(inputs: AuditInputs, settings: QuantizationSettings) -> StageResult:
             text=f"validation accuracy in INT8; the float model has {percent(of_float)}",
             figure_id="quantization-layers",
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=record.valid,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
+        provenance=inputs.provenance(settings, record.valid),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from safeml.audits.training.inflation import (
 )
 from safeml.audits.training.manifest import Manifest, parse_manifest
 from safeml.audits.training.recipe import recipe_table
-from safeml.results import Card, Fact, Figure, Finding, Metric, Provenance, StageResult
+from safeml.results import Card, Fact, Figure, Finding, Metric, StageResult
 from safeml.stages.training import TrainingSettings
 from safeml.wording import counted, number, percent
 
@@ -66,12 +66,7 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
             text=f"validation accuracy of epoch {chosen.epoch} of {E}",
             figure_id="training-accuracy",
         ),
-        provenance=Provenance(
-            model=inputs.classifier.fingerprint,
-            data=manifest.valid.fingerprint,
-            settings=settings.model_dump(mode="json"),
-            seed=inputs.seed,
-        ),
+        provenance=inputs.provenance(settings, manifest.valid.fingerprint),
     )
 
 

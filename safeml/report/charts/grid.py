@@ -165,8 +165,8 @@ def numbers(grid: Grid) -> dict[str, Any]:
 
 
 def _key(grid: Grid) -> str:
-    axes = " and ".join(label for label in (grid.row_label.lower(), grid.column_label) if label)
-    return f"{grid.value_label}{f' by {axes}' if axes else ''}, %"
+    axes = " and ".join(label for label in (grid.row_label, grid.column_label) if label)
+    return f"{grid.value_label}{f' by {axes.lower()}' if axes else ''}, %"
 
 
 def _room(labels: list[str], most: float) -> float:
