@@ -7,22 +7,60 @@ same epochs is the reference.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from safeml.config.audit import Config
-from safeml.errors import ConfigError, StageError
+from safeml.errors import ConfigError, InputRefused, StageError
 from safeml.export.checks import Check
 from safeml.quantization.build import FINETUNED, FLOAT, INT8, OnEpoch, Say, is_done
 from safeml.quantization.build import quantize as quantize_model
 from safeml.quantization.inputs import QuantizationInputs
 from safeml.results import MODEL, Gate
-from safeml.scan.sources import EXPORT, INT8_FILE, read_record
+from safeml.scan.sources import EXPORT, INT8_FILE, QUANTIZATION, find_model, read_record
 from safeml.settings.model import InputSettings, ReferenceSettings
 from safeml.stages import settings_of
 from safeml.stages.comparison import COMPARISON
 from safeml.stages.conversion import CONVERSION
 from safeml.store.files import content_key, file_sha256
 from safeml.version import __version__
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An INT8 file in its folder, for the settings of its audit.
+
+    file: the INT8 file.
+    gradients: the Keras model that it was exported from, or None.
+    reference: the float model to compare with, or None.
+    contract: the input contract of all of them.
+    """
+
+    file: Path
+    gradients: Path | None
+    reference: Path | None
+    contract: InputSettings
+
+
+def exported(model: Path) -> Exported | None:
+    """Return what lies beside `model`, an INT8 file with its records or the folder of both; None for any other model.
+
+    Raises InputRefused for an invalid record, or a folder that does not say which file is the model.
+    """
+    file = find_model(model).file
+    record = read_record(file.with_name(QUANTIZATION), "record of `safeml quantize`")
+    if file.name != INT8_FILE or record is None or not file.with_name(EXPORT).is_file():
+        return None
+    try:
+        contract = InputSettings.model_validate(record["settings"]["model"]["input"])
+    except (KeyError, TypeError, ValueError):
+        raise InputRefused(
+            f"{file.with_name(QUANTIZATION)}: settings.model.input is no input contract; quantize again with --force."
+        ) from None
+    gradients, *references = (
+        path if path.is_file() else None for path in map(file.with_name, (INT8, FINETUNED, FLOAT))
+    )
+    return Exported(file, gradients, next((path for path in references if path), None), contract)
 
 
 def artefact_folder(reports: Path, inputs: QuantizationInputs) -> Path:
@@ -149,7 +187,7 @@ def with_conversion_gates(config: Config) -> Config:
     entries = [entry for entry in config.accepted if entry.stage == CONVERSION.name]
     if any(not entry.metric for entry in entries):
         return config
-    read = {(row.metric, row.slice) for row in (*own, *entries)}
+    read = {(gate.metric, gate.slice) for gate in own} | {(entry.metric, entry.slice) for entry in entries}
     used = {gate.id for gate in config.gates}
     added = [_unique(gate, used) for gate in CONVERSION.gates if (gate.metric, gate.slice) not in read]
     return config.model_copy(update={"gates": (*config.gates, *added)})
