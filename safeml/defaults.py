@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from safeml.results import Accepted, Gate
 from safeml.settings.model import InputSettings
 from safeml.stages import STAGES
 from safeml.stages.alarms import default_accepted
+from safeml.stages.base import Stage
 
 # The default gates of `safeml init`, from the rows of the stages that are part of every run.
 EVERYWHERE = tuple(stage for stage in STAGES if stage.only_with is None)
 GATES: tuple[Gate, ...] = tuple(gate for stage in EVERYWHERE for gate in stage.gates)
-ACCEPTED: tuple[Accepted, ...] = tuple(
-    entry for stage in EVERYWHERE for entry in default_accepted(stage, stage.settings())
-)
+
+
+def accepted_of(stages: Sequence[Stage[Any]]) -> tuple[Accepted, ...]:
+    """Return the accepted entries, without an owner, that `safeml init` writes for stages without default gates."""
+    return tuple(entry for stage in stages for entry in default_accepted(stage, stage.settings()))
+
+
+ACCEPTED = accepted_of(EVERYWHERE)
 
 
 def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
@@ -41,6 +47,8 @@ def new_config(
     costs: str = "",
     gates: Sequence[Gate] | None = None,
     accepted: Sequence[Accepted] | None = None,
+    gradients: str = "",
+    reference: str = "",
 ) -> str:
     """Return the text of a new `safeml.toml`: model, data, gates and accepted entries.
 
@@ -51,6 +59,8 @@ def new_config(
     families, costs: paths of the tables of the classes.
     groups: path of the table of the groups of the test images.
     gates, accepted: by default those of the stages.
+    gradients: path of the Keras model that an exported file has its gradients from.
+    reference: path of the model to compare with, which has the same input contract.
     """
     quote = _quoted
     kind = kind or data_kind(data)
@@ -64,7 +74,7 @@ def new_config(
     )
     lines = [
         "# Paths are relative to the folder of this file. Adapt every limit below; the report shows it.",
-        f"[model]\npath = {quote(model)}\n",
+        f"[model]\npath = {quote(model)}\n" + (f"gradients = {quote(gradients)}\n" if gradients else ""),
         "[model.input]           # the input contract; an incorrect value lowers accuracy without an error: use `safeml inspect`",
         _input_lines(contract or InputSettings()),
         *_tables_of_data({"families": families, "groups": groups}),
@@ -76,6 +86,7 @@ def new_config(
         '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # all attacks run here; a gate may read only these\n',
         "# [stages.adversarial.surrogate]   # another model of these classes; without it, transfer attacks are not tested\n"
         '# path = "..."\n# input = {channels = "rgb", range = [0.0, 1.0]}\n',
+        *([_reference_lines(reference, contract or InputSettings())] if reference else []),
     ]
     lines += [_gate_lines(gate) for gate in (GATES if gates is None else gates)]
     entries = ACCEPTED if accepted is None else accepted
@@ -130,11 +141,20 @@ def _input_lines(contract: InputSettings) -> str:
         f'channels = "{contract.channels}"        # rgb, bgr or grey',
         f"range = [{low}, {high}]      # its values for pixels 0 and 255",
     ]
-    for name in ("height", "width", "mean", "std", "standardise", "class_order", "chosen_on"):
+    for name in ("height", "width", "mean", "std", "standardise", "outputs", "class_order", "chosen_on"):
         value = getattr(contract, name)
         if value != InputSettings.model_fields[name].default:
             lines.append(f"{name} = {json.dumps(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _reference_lines(path: str, contract: InputSettings) -> str:
+    """Return the table of the reference of the comparison, with its input contract."""
+    return (
+        f"[stages.comparison]\n# largest_loss = 0.1   # an assumption of yours, with which fewer sign tracks prove a drop; see docs/int8-audit.md\n"
+        f"[stages.comparison.reference]   # the float model that the INT8 file is compared with\npath = {_quoted(path)}\n"
+        f"[stages.comparison.reference.input]\n{_input_lines(contract)}"
+    )
 
 
 def _is_gtsrb(path: Path) -> bool:

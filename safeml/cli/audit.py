@@ -69,8 +69,13 @@ def audit(
 
     settings = load_config(config)
     if model is None and not settings.model.path:
+        made, how = (
+            ("recipe", "trains the model")
+            if settings.model.recipe
+            else ("quantize", "quantizes and exports the model")
+        )
         raise ConfigError(
-            f"{config}: model.recipe is set, not model.path; use `safeml run`, which trains the model first."
+            f"{config}: model.{made} is set, not model.path; use `safeml run`, which {how} first."
         )
     path = model or config.parent / settings.model.path
     options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
@@ -91,7 +96,7 @@ def run(
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
 ) -> None:
-    """Train the configured recipe, unless its model exists already, then audit."""
+    """Train the configured recipe, or quantize and export, unless the model exists already, then audit."""
     from safeml.config.audit import load_config
 
     settings = load_config(config)
@@ -108,6 +113,11 @@ def run(
         prepared = prepared_recipe(recipe, data_root)
         folder = trained_folder(config.parent / settings.run.reports, prepared)
         path = train_recipe(prepared, folder)
+    elif settings.model.quantize:
+        from safeml.cli.quantize import quantized_audit
+
+        settings = quantized_audit(config, settings, data_root)
+        path = config.parent / settings.model.path
     else:
         path = config.parent / settings.model.path
     _audit(config, settings, path, options, as_json, github, sarif)

@@ -43,7 +43,10 @@ def calibrate(
 
     settings = load_config(config)
     if model is None and not settings.model.path:
-        raise ConfigError(f"{config}: model.recipe is set, not model.path; name the trained model.")
+        made = "recipe" if settings.model.recipe else "quantize"
+        raise ConfigError(
+            f"{config}: model.{made} is set, not model.path; name the model to scale, a Keras file."
+        )
     if out.suffix != ".keras":
         raise ConfigError(f"{out}: does not end in .keras; set such a name with --out.")
     check_room(out, force)

@@ -51,7 +51,7 @@ def export_files(
     with tensorflow_needed():
         from safeml.export.build import export
 
-        result = export(folder, out, images, batch, opset, skip or (), _show)
+        result = export(folder, out, images, batch, opset, skip or (), show_check)
     for name, size in result.files.items():
         typer.echo(f"{size:>12,} bytes  {name}")
     for name in result.rejected:
@@ -60,5 +60,6 @@ def export_files(
     return int(result.exit_code)
 
 
-def _show(check: Check) -> None:
+def show_check(check: Check) -> None:
+    """Print the outcome of a check."""
     typer.echo(f"{STATUS[check.status]:8} {check.name}: {check.reason}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def init(
     model: Annotated[
-        str, typer.Option(help="The trained model: a file or folder accepted by `safeml scan`.")
+        str,
+        typer.Option(
+            help="The trained model: a file or folder accepted by `safeml scan`, or the folder of `safeml quantize` and `safeml export`."
+        ),
     ],
     data: Annotated[
         str, typer.Option(help="The test data: an .npz file, a GTSRB folder, or a folder per class.")
@@ -67,6 +70,7 @@ def init(
     A default gate that no model could pass with these data becomes an accepted entry with its reason and without an owner.
     """
     from safeml.defaults import data_kind, new_config
+    from safeml.export.artefact import exported
     from safeml.store.files import atomic_write
 
     check_room(out, force)
@@ -82,6 +86,16 @@ def init(
     def beside(path: str) -> str:
         return from_folder(path, here) if path else ""
 
+    found = exported(Path(model))
+    of_export: dict[str, Any] = {}
+    if found is not None:
+        model = str(found.file)
+        of_export = {
+            "contract": found.contract,
+            "gradients": beside(str(found.gradients or "")),
+            "reference": beside(str(found.reference or "")),
+        }
+
     def text(gates: Sequence[Gate] | None = None, accepted: Sequence[Accepted] | None = None) -> str:
         return new_config(
             from_folder(model, here),
@@ -96,6 +110,7 @@ def init(
             costs=beside(costs),
             gates=gates,
             accepted=accepted,
+            **of_export,
         )
 
     gates, accepted = limits(text(), out)
@@ -119,8 +134,8 @@ def limits(text: str, out: Path, err: bool = False) -> tuple[tuple[Gate, ...], t
     from safeml.cli.show import plain
     from safeml.config.audit import parse_config
     from safeml.data.place import Place
-    from safeml.defaults import GATES
     from safeml.planning.defaults import default_limits
+    from safeml.stages import STAGES
 
     made = default_limits(parse_config(tomllib.loads(text), str(out)), Place(out.parent))
     gates, accepted = made.gates, made.accepted
@@ -135,7 +150,7 @@ def limits(text: str, out: Path, err: bool = False) -> tuple[tuple[Gate, ...], t
             "  These data can prove none of the default gates, so all were written as they are; `safeml plan` says what each needs.",
             err=err,
         )
-    read = {(gate.stage, gate.metric, gate.slice): gate.id for gate in GATES}
+    read = {(gate.stage, gate.metric, gate.slice): gate.id for stage in STAGES for gate in stage.gates}
     for entry in accepted:
         gate = read.get((entry.stage, entry.metric, entry.slice))
         if gate:

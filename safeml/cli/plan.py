@@ -94,6 +94,8 @@ def show(plan: Plan) -> None:
     console.print(_stages(plan))
     console.print("forward, gradient: images per pass without and with gradients, at most.", style="dim")
     console.print()
+    if plan.first:
+        console.print(plain(plan.first))
     if plan.training is not None and plan.training.note:
         console.print(plain(f"Training: {plan.training.note}."))
     if plan.seconds is not None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from safeml.cli.export import show_check
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, shown_command
 from safeml.cli.training import show_epoch, show_line
+
+if TYPE_CHECKING:
+    from safeml.config.audit import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -45,3 +49,26 @@ def quantize(
     with tensorflow_needed():
         build(inputs, folder, show_epoch, force, shown_command(), show_line)
     typer.echo(f"Written: {folder / 'int8.keras'}, described in {folder / 'quantization.json'}")
+
+
+def quantized_audit(config: Path, settings: Config, data_root: Path | None) -> Config:
+    """Quantize and export by the `quantize.toml` of the settings file `config`; return the settings of the audit of the INT8 file.
+
+    Finished work is reused.
+    """
+    from safeml.config.quantization import load_quantize_settings
+    from safeml.data.place import Place
+    from safeml.export import artefact
+    from safeml.quantization.inputs import read_inputs
+    from safeml.surrogate import check_others
+
+    check_others(settings, Place(config.parent, data_root))
+    file = config.parent / settings.model.quantize
+    load_quantize_settings(file)  # invalid settings are reported before the data are read
+    show_line(f"Reading the data of {file}")
+    inputs = read_inputs(file, Place(file.parent, data_root))
+    artefact.check_settings(settings, inputs)
+    folder = artefact.artefact_folder(config.parent / settings.run.reports, inputs)
+    with tensorflow_needed():
+        artefact.make_artefact(inputs, folder, show_epoch, shown_command(), show_line, show_check)
+    return artefact.audit_settings(settings, config.parent, folder, inputs)

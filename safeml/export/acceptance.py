@@ -18,8 +18,9 @@ from safeml.export.checks import Check
 from safeml.export.ends import LOGITS, PROBABILITIES
 from safeml.export.linter import HALF, INT8, RULES, Exemption, Target, errors, int8_share, lint
 from safeml.export.material import FLOAT_KERAS, INT8_KERAS, Material
+from safeml.scan.sources import INT8_FILE
 
-INT8_ONNX, FLOAT_ONNX, HALF_ONNX = "model.int8.onnx", "model.float.onnx", "model.int8-fp16.onnx"
+INT8_ONNX, FLOAT_ONNX, HALF_ONNX = INT8_FILE, "model.float.onnx", "model.int8-fp16.onnx"
 TFTRT, INT8_LITERT, FLOAT_LITERT = "tftrt", "model.int8.tflite", "model.float.tflite"
 # Above, the emulator takes minutes.
 EMULATED_MULTIPLICATIONS = 60_000_000

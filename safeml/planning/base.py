@@ -99,6 +99,7 @@ class Plan(Record):
 
     best_exit_code: best exit code of any model; 0 is a pass.
     sentence: the same in words.
+    first: what `safeml run` does before the audit and the plan does not time, as a sentence; "" for nothing.
     opening: reading model and data.
     compiling: graphs, once per process.
     seconds: total, training included.
@@ -112,6 +113,7 @@ class Plan(Record):
     data: DataIdentity
     best_exit_code: int
     sentence: str
+    first: str = ""
     stages: list[StagePlan]
     gates: list[GatePlan]
     training: TrainingPlan | None = None

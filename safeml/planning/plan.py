@@ -53,6 +53,7 @@ def make_plan(
     config = quick(config) if profile == "quick" else config
     subject = planned(config, place, model, out, profile, timing, progress)
     known, opening = subject.known, subject.opening
+    config = known.config  # with what a quantization adds to the settings
     progress("deciding gates on a perfect model", 0, 1)
     today = datetime.now(UTC).date().isoformat()
     best = BestCase(known)
@@ -80,6 +81,7 @@ def make_plan(
         data=data_identity("test", known.test),
         best_exit_code=code,
         sentence=plan_words(gates, code, unsettled),
+        first=subject.first,
         stages=stages,
         gates=gates,
         training=training,

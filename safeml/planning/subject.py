@@ -14,10 +14,18 @@ from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, MissingInput
+from safeml.export.artefact import (
+    artefact_folder,
+    audit_settings,
+    check_settings,
+    is_made,
+    planned_settings,
+)
 from safeml.planning.base import TrainingPlan
 from safeml.planning.best_case import PlanData
 from safeml.planning.probe import timed
 from safeml.planning.training import plan_training
+from safeml.quantization.inputs import QuantizationInputs, read_inputs
 from safeml.recipes import Prepared, is_done, prepare, trained_folder
 from safeml.scan.formats import ONNX
 from safeml.scan.sources import find_model
@@ -28,6 +36,7 @@ from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
 from safeml.subject import default_folder, open_subject, records_beside, records_of
 from safeml.surrogate import as_surrogate, check_others, open_surrogate
+from safeml.wording import counted
 from safeml.work import Progress
 
 
@@ -40,6 +49,7 @@ class Planned:
     opened: whether it is.
     keys: evidence and key of each stage, if the model is the one to audit.
     training: of the recipe that is trained first.
+    first: what is done before the audit and is not timed, as a sentence; "" for nothing.
     opening: seconds to read model and data.
     """
 
@@ -49,6 +59,7 @@ class Planned:
     folder: Path | None = None
     keys: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     training: TrainingPlan | None = None
+    first: str = ""
     opening: float = 0.0
 
     @property
@@ -80,14 +91,15 @@ def planned(
 ) -> Planned:
     """Read the data and, where `timing`, open the model as the audit will.
 
-    model: None for the recipe of the settings. Raises ConfigError and InputRefused as the audit would.
+    model: None for the model, the recipe or the quantization of the settings. Raises ConfigError and InputRefused as the audit would.
     """
     recipe_path = place.base / config.model.recipe
     if model is None and config.model.quantize:
-        raise ConfigError(
-            "model.quantize is set, and its result is not known to the plan; run `safeml quantize` and `safeml export`, and plan with "
-            "the safeml.toml of that folder."
-        )
+        quantization = _quantization(config, place)
+        folder = artefact_folder(place.base / config.run.reports, quantization)
+        if not is_made(quantization, folder):
+            return _of_quantization(config, place, quantization, folder)
+        config = audit_settings(config, place.base, folder, quantization)
     if model is None and not config.model.recipe:
         model = place.base / config.model.path
     if model is None:
@@ -163,6 +175,35 @@ def _of_recipe(
     # `safeml run` reads the data twice, for training and audit, and the trial load starts the framework again.
     opening = 2 * (reading + again + made.starting)
     return Planned(known, inputs, made.classifier is not None, training=made.plan, opening=opening)
+
+
+def _quantization(config: Config, place: Place) -> QuantizationInputs:
+    """Return the inputs of the quantization that the settings name, with its data."""
+    file = place.base / config.model.quantize
+    inputs = read_inputs(file, KnownPlace(file.parent, place.data_root))
+    check_settings(config, inputs)
+    return inputs
+
+
+def _of_quantization(config: Config, place: Place, inputs: QuantizationInputs, folder: Path) -> Planned:
+    """Plan the audit of an INT8 file that is not made yet. Its stages are known, and their times are not."""
+    config = planned_settings(config, place.base, inputs)
+    check_others(config, place)
+    settings = inputs.settings
+    known = replace(
+        _read(config, place, settings.name), records={"quantization": {}, "export": {}}, gradient=True
+    )
+    images = min(settings.calibration.images, len(inputs.training))
+    steps = [f"calibrates on {counted(images, 'image')}"]
+    if settings.epochs:
+        steps.append(
+            f"trains the INT8 and the float model for {counted(settings.epochs, 'epoch')} of {counted(len(inputs.training), 'image')} each"
+        )
+    first = (
+        f"`safeml run` first quantizes {inputs.source} into {folder}: it {', '.join(steps)} and exports the INT8 file. This and the audit are "
+        "not timed before that file exists."
+    )
+    return Planned(known, _inputs(known), first=first)
 
 
 def _read(config: Config, place: Place, name: str) -> PlanData:

@@ -27,6 +27,7 @@ from safeml.results import RunTimes
 from safeml.store.files import atomic_write, make_folder, to_json
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
+from safeml.wording import counted
 
 FLOAT, PTQ, QAT, FINETUNED, INT8 = (f"{name}.keras" for name in ("float", "ptq", "qat", "finetuned", "int8"))
 FINETUNED_FOLDER = "finetuned"
@@ -172,12 +173,12 @@ def _quantize(work: _Work) -> list[str]:
         from safeml.quantization.finetune import finetuned
 
         feed = feed_of(classifier.spec)
-        say(f"Quantization-aware training, {settings.epochs} epochs.")
+        say(f"Quantization-aware training, {counted(settings.epochs, 'epoch')}.")
         fits["qat"], models["qat"] = finetuned(inputs, out / PTQ, out, "quantized", feed, work.on_epoch)
         set_bias_floors(models["qat"])
         work.measured["qat"] = validation.measure(models["qat"], QAT)
         _save(models["qat"], out, QAT)
-        say(f"Training of the float model, {settings.epochs} epochs on the same images.")
+        say(f"Training of the float model, {counted(settings.epochs, 'epoch')} on the same images.")
         fits["finetuned"], models["finetuned"] = finetuned(
             inputs, out / FLOAT, make_folder(out / FINETUNED_FOLDER), "float", feed, work.on_epoch
         )

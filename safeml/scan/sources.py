@@ -16,6 +16,8 @@ from safeml.scan.strict_json import parse
 
 MANIFEST = "training.json"
 QUANTIZATION, EXPORT = "quantization.json", "export.json"
+# The file of `safeml export` that is audited.
+INT8_FILE = "model.int8.onnx"
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")
 HEAD_BYTES = 4096
 DATA_FILE = re.compile(r"\.(?:index|data-\d{5}-of-\d{5})$")
@@ -61,6 +63,8 @@ def find_model(path: Path) -> Source:
     manifest = read_manifest(path)
     if manifest is not None and "chosen" in manifest:
         return Source(_chosen(path, manifest), "the checkpoint that training.json names", manifest=manifest)
+    if os.path.isfile(path / QUANTIZATION):
+        return _exported(path)
     inner = _of_mlflow(_mlflow_folder(path))
     if inner is not None:
         return Source(inner, "the model of the MLflow folder")
@@ -189,6 +193,18 @@ def _weights_beside(architecture: Path) -> Path:
         f"{architecture}: is an architecture without weights; {len(others)} HDF5 files stand beside it, "
         f"expected {architecture.stem}.weights.h5."
     )
+
+
+def _exported(folder: Path) -> Source:
+    """Return the INT8 file in the folder of `safeml quantize`."""
+    if not os.path.isfile(folder / INT8_FILE):
+        rejected = os.path.isfile(folder / f"rejected.{INT8_FILE}")
+        state = f"whose {INT8_FILE} failed a check of its export" if rejected else f"without {INT8_FILE}"
+        remedy = f"see {EXPORT}" if rejected else f"write it with `safeml export {folder}`"
+        raise InputRefused(
+            f"{folder}: holds a quantization {state}, which is the file to audit; {remedy}, or give one of its .keras files."
+        )
+    return Source(folder / INT8_FILE, f"the INT8 file of `safeml export` beside {QUANTIZATION}")
 
 
 def _chosen(folder: Path, manifest: dict[str, Any]) -> Path:

@@ -53,6 +53,18 @@ CONVERSION = Stage(
     ),
     alarms=lambda settings: (
         Alarm(
+            metric="linter_findings",
+            direction="down",
+            level=0,
+            sentence="TensorRT refuses such a file, or computes it in another way without a message.",
+        ),
+        Alarm(
+            metric="failed_checks",
+            direction="down",
+            level=0,
+            sentence="A file of the export is not what it should be.",
+        ),
+        Alarm(
             metric="parity_flips",
             direction="down",
             level=10,

@@ -121,6 +121,17 @@ def _is_exported(inputs: AuditInputs, record: Quantized) -> bool:
 
 def _belonging(inputs: AuditInputs, record: Quantized, role: str) -> list[Finding]:
     classifier, findings = inputs.classifier, []
+    for used, of in ((record.train, "calibrated and trained"), (record.valid, "chosen")):
+        if used and used == inputs.test.fingerprint:
+            findings.append(
+                Finding(
+                    code="quantized-on-test",
+                    severity="serious",
+                    message=f"The INT8 model was {of} on the test set itself, so the verdict is not on unseen images.",
+                    remedy="Test on images used neither in the quantization nor for its choice.",
+                    evidence={"fingerprint": used},
+                )
+            )
     if not role:
         findings.append(
             Finding(
