@@ -5,6 +5,7 @@ The reference is the float twin: the same weights without quantizers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,10 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from safeml.int8.layers import QuantizedKernel
+from safeml.int8.layers import ActivationQuantizer, QuantizedKernel
 from safeml.quantization.calibration import batches
-from safeml.quantization.graph import read, to_model
-from safeml.quantization.rewrite import quantizers, set_bias_floors, with_quantizers
+from safeml.quantization.graph import Value, read, to_model
+from safeml.quantization.rewrite import set_bias_floors, with_quantizers
+
+# The name of a layer, the number of its call, and the number of the output.
+Tensor = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -106,16 +110,36 @@ def layer_errors(
         (layer for layer in layers if layer.sqnr_db is not None), key=lambda row: row.sqnr_db or 0.0
     )
     expected = _outputs(twin, images)
+    scales = {
+        tensor: quantizer.scale for quantizer, tensors in _quantized(quantized) for tensor in tensors
+    }
     gains = []
     for row in ranked[:worst]:
         mixed = with_quantizers(twin, keep_float=(*keep_float, row.layer))
-        scales = {quantizer.name: quantizer.scale for quantizer in quantizers(quantized)}
-        for quantizer in quantizers(mixed):
-            quantizer.scale.assign(scales[quantizer.name])
+        for quantizer, tensors in _quantized(mixed):
+            quantizer.scale.assign(scales[tensors[0]])
         set_bias_floors(mixed)
         gains.append(FloatGain(row.layer, *_difference(_outputs(mixed, images), expected)))
     error, changed = _difference(_outputs(quantized, images), expected)
     return Sensitivity(len(images), error, changed, layers, tuple(gains))
+
+
+def _quantized(model: keras.Model) -> list[tuple[ActivationQuantizer, list[Tensor]]]:
+    """Return each quantizer with the tensors that it rounds.
+
+    The name of a quantizer is no key: without one layer, tensors of a concatenation may lose their common scale.
+    """
+    graph = read(model, model.name)
+    tensors: dict[Value, Tensor] = {graph.image: ("", 0, 0)}
+    calls: Counter[str] = Counter()
+    rounded: dict[ActivationQuantizer, list[Tensor]] = {}
+    for step in graph.steps:
+        name = step.part.name
+        tensors.update({value: (name, calls[name], place) for place, value in enumerate(step.outputs)})
+        calls[name] += 1
+        if isinstance(step.part.source, ActivationQuantizer):
+            rounded.setdefault(step.part.source, []).append(tensors[step.inputs[0]])
+    return list(rounded.items())
 
 
 def _kernels(model: Any) -> list[Any]:

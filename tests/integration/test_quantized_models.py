@@ -585,3 +585,39 @@ def test_a_fake_quantized_model_is_not_quantized_twice() -> None:
     quantized = calibrated(prepare(convolution(), "m"))
     with pytest.raises(InputRefused, match="is fake-quantized already; start from the float model"):
         with_quantizers(quantized)
+
+
+def test_the_gain_of_a_layer_in_float_is_measured_where_a_concatenation_loses_its_common_scale() -> None:
+    """With the last layer in float nothing reads the concatenation through a quantizer, so another tensor names the scale."""
+    import keras
+
+    from safeml.quantization.rewrite import prepare, quantizers, with_quantizers
+    from safeml.quantization.sensitivity import float_twin, layer_errors
+
+    layers = keras.layers
+    inputs = image()
+    first = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(inputs)
+    second = layers.Conv2D(4, 3, padding="same", activation="relu", name="second")(inputs)
+    third = layers.Conv2D(4, 3, padding="same", name="third")(second)
+    joined = layers.Flatten(name="flat")(layers.Concatenate(name="joined")([first, second, third]))
+    model = randomise(keras.Model(inputs, layers.Dense(3, name="logits")(joined)))
+    prepared = prepare(model, "m")
+    quantized = calibrated(prepared)
+    names = {each.name for each in quantizers(quantized)}
+    alone = {each.name for each in quantizers(with_quantizers(prepared, ("logits",)))}
+    assert alone - names  # the case
+    twin = float_twin(quantized, prepared)
+    images = np.random.default_rng(3).random((4, 8, 8, 3), np.float32)
+    result = layer_errors(quantized, twin, images, worst=4)
+    assert {row.layer for row in result.kept_float} == {"first", "second", "third", "logits"}
+    gain = {row.layer: row.logit_error for row in result.kept_float}
+    assert min(gain.values()) < result.logit_error
+    # By hand: with logits in float, only the two tensors that convolutions read are rounded, by the scales of `quantized`.
+    mixed = with_quantizers(twin, ("logits",))
+    by_name = {each.name: each.scale for each in quantizers(quantized)}
+    scales = {"image_quantizer": by_name["image_quantizer"]}
+    shared = next(each for each in quantizers(quantized) if each.sites > 1)
+    for each in quantizers(mixed):
+        each.scale.assign(scales.get(each.name, shared.scale))
+    error = np.asarray(mixed(images, training=False)) - np.asarray(twin(images, training=False))
+    assert gain["logits"] == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-5)
