@@ -167,6 +167,21 @@ def noisy(inner: Subject, sigma: float = 0.05) -> Subject:
     )
 
 
+def resized(inner: Subject, least: int = SIDE - 4) -> Subject:
+    """Gradient masking by design: every batch is scaled to a random size and put at a random place on a grey ground."""
+    import tensorflow as tf
+
+    def function(x: Any) -> Any:
+        size = tf.random.uniform([], least, SIDE + 1, tf.int32)
+        top, left = (tf.random.uniform([], 0, SIDE - size + 1, tf.int32) for _ in range(2))
+        small = tf.image.resize(x, [size, size])
+        sides = [[0, 0], [top, SIDE - size - top], [left, SIDE - size - left], [0, 0]]
+        whole = tf.pad(small, sides, constant_values=0.5)
+        return inner.function(tf.ensure_shape(whole, x.shape))
+
+    return Subject(f"resized {inner.name}", inner.classes, function, inner.spec)
+
+
 @dataclass(frozen=True, eq=False)
 class Answering:
     """A classifier that answers and gives no gradient, as an exported file does."""

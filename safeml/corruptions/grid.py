@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 
 from safeml.corruptions.filters import gaussian, positions, sample
+from safeml.wording import limit_percent, number
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class Point:
     blur: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.degrees:+g} degrees, shift {self.shift:+.1%}, light x {self.light:g}, blur {self.blur:.1%}"
+        return (
+            f"rotation {number(self.degrees)}°, shift {limit_percent(self.shift)}, light × {number(self.light)}, "
+            f"blur {limit_percent(self.blur)}"
+        )
 
 
 def grid(degrees: float, shift: float, brightness: float, blur: float) -> list[Point]:

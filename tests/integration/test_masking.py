@@ -126,6 +126,17 @@ def test_a_mask_raises_its_flag_and_falls_to_the_second_look(audits, name, code,
     assert len(failed) == metric(result, "masking_flags").value
 
 
+@pytest.mark.parametrize("count", [32, 96])
+def test_a_random_resize_is_never_clean(plain, count):
+    """At both sizes: few images may leave a check without power, and then the gate is not proven."""
+    result = audit(subjects.resized(plain), stroke_images(count), images=count, attacks=("pgd",))
+    gate = Gate(id="masking", stage="adversarial", metric="masking_flags", op="==", threshold=0)
+    assert "masking_random" in codes(result)
+    assert metric(result, "masking_flags").value >= 1
+    assert metric(result, NAME).low == 0
+    assert decide([result], [gate], "2026-01-01").exit_code in (1, 3)
+
+
 @pytest.mark.parametrize("name", ["signs", "rounded"])
 def test_the_masks_hide_from_gradients_what_is_there(audits, name):
     """Otherwise the second look would have nothing to show."""

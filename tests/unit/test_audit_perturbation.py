@@ -324,7 +324,7 @@ def test_without_validation_data_the_coverage_is_undefined_with_its_reason() -> 
         assert (metric.status, metric.reason) == ("undefined", "no [data.valid] is configured")
     few, _ = shifted(fitted=10)
     [metric] = [m for m in run(few, settings()).metrics if m.name == "corruption_set_coverage_mean"]
-    assert "19 sign tracks; 10 sign tracks are at hand" in metric.reason
+    assert "19 sign tracks, and there are 10" in metric.reason
 
 
 def test_overconfident_errors_are_listed_by_their_cost() -> None:

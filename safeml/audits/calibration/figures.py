@@ -70,7 +70,7 @@ def measures_table(measured: Calibration) -> Table:
         ],
         rows=rows,
         caption="The last column is the mean of a perfectly calibrated model with the same confidences and as many "
-        "independent images. It is above 0, because bins and smoothing see chance.",
+        "independent images. It is above 0, because bins and smoothing also measure chance.",
     )
 
 
@@ -140,7 +140,7 @@ def risk_figure(made: Forecasts) -> Curve:
         ],
         percent=True,
         x_ticks=[(0.0, "0"), (0.5, "50 %"), (1.0, "100 %")],
-        caption="A confidence that knows its errors keeps the curve low until nearly all images are answered.",
+        caption="Where incorrect predictions have the lowest confidence, the curve stays low until nearly all images are answered.",
     )
 
 

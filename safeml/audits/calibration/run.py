@@ -193,8 +193,8 @@ def _findings(made: Forecasts, direct: Calibration, scaled: Scaled) -> list[Find
             Finding(
                 code="miscalibrated",
                 severity="warning",
-                message=f"The model is {'overconfident' if over else 'underconfident'}: chance gives a perfectly calibrated "
-                f"model as large a smooth ECE with p = {number(direct.p_value)}.",
+                message=f"The model is {'overconfident' if over else 'underconfident'}: of perfectly calibrated models with its confidences, "
+                f"{percent(direct.p_value)} have as large a smooth ECE by chance.",
                 remedy=fix,
                 evidence={"p_value": direct.p_value},
             )

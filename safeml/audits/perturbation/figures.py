@@ -58,7 +58,7 @@ def heat_grid(measured: Measured, cells: dict[str, Metric]) -> Grid:
             ),
         ],
         caption=f"All {len(measured.sample):,} images in every cell; clean accuracy {percent(float(measured.clean_hits.mean()))}. "
-        "Severities are steps of this suite, not of weather.",
+        "The severities are steps of this suite and no measure of real weather.",
     )
 
 

@@ -20,7 +20,7 @@ REMEDIES = {
     "Blur": "Add blurred images to the training set, or shorten the exposure.",
     "Weather": "Collect images in such weather, and add this corruption to the augmentation.",
     "Digital": "Train on images of the codec and the picture settings of the camera in use.",
-    "Road weather": "Collect images at such hours and in such weather, and add this corruption to the augmentation.",
+    "Road weather": "Collect images in such weather and light, and add this corruption to the augmentation.",
     "Dirt and cover": "Cover parts of the training images at random, and reject images of a dirty lens.",
     "Camera": "Train on images of the camera in use, at its exposure and its picture settings.",
     "View": "Add rotated, turned and distant signs to the training set.",

@@ -239,5 +239,5 @@ def _meaning(measured: Measured, metrics: dict[str, Metric], weakest: str) -> li
         f"95 % interval {interval(mean.low, mean.high)}.",
         f"The worst corruption is {CORRUPTIONS[weakest].title.lower()}, with {percent(worst.value)} on average over its severities.",
         f"{percent(on_grid.value)} of the images are classified correctly at all {len(measured.points)} points of the grid of small "
-        f"changes; the weakest point is: {point}.",
+        f"changes; the weakest point is {point}.",
     ]
