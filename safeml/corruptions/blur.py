@@ -73,23 +73,27 @@ def glass_blur(pixels: np.ndarray, glass: tuple[float, int, int], draws: Draws) 
     n, height, width, channels = pixels.shape
     blurred = gaussian(pixels, sigma)
     offsets = draws.integers(-distance, distance, rounds, height, width, 2)
-    source = np.repeat(np.arange(height * width, dtype=np.int32)[:, None], n, axis=1)
+    # [H * W, N], flat: the pixel of each image that is at each place, and how far its partner of a turn is in that array.
+    source = np.repeat(np.arange(height * width, dtype=np.int32), n)
+    ahead = offsets[..., 0].astype(np.int64) * width + offsets[..., 1]
+    ahead = np.ascontiguousarray(ahead.reshape(n, rounds, height * width).transpose(1, 2, 0)) * n
     images = np.arange(n)
     for turn in range(rounds):
-        for ys, xs in _fronts(height, width, distance):
-            here = ys * width + xs
-            offset = offsets[:, turn, ys, xs].transpose(1, 0, 2)
-            there = (ys[:, None] + offset[..., 0]) * width + xs[:, None] + offset[..., 1]
+        for pixel in _fronts(height, width, distance):
+            here = pixel[:, None] * n + images
+            there = here + ahead[turn, pixel]
             moved = source[here]
-            source[here] = source[there, images]
-            source[there, images] = moved
-    flat = blurred.reshape(n, height * width, channels)
-    swapped = np.take_along_axis(flat, source.T[:, :, None], axis=1).reshape(pixels.shape)
+            source[here] = source[there]
+            source[there] = moved
+    flat = blurred.reshape(n * height * width, channels)
+    at = source.reshape(height * width, n).T + np.arange(n)[:, None] * (height * width)
+    swapped = flat.take(at.ravel(), axis=0).reshape(pixels.shape)
     return gaussian(swapped, sigma)
 
 
-def _fronts(height: int, width: int, distance: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Group the pixels so that a group after the other gives the same swaps as the pixels one by one, from the last to the first.
+@lru_cache(maxsize=16)
+def _fronts(height: int, width: int, distance: int) -> tuple[np.ndarray, ...]:
+    """Group the numbers of the pixels so that a group after the other gives the same swaps as the pixels one by one, from the last to the first.
 
     Pixels of a group are 2 * distance + 1 columns apart in neighbouring rows, so their swaps touch different pixels.
     """
@@ -98,4 +102,4 @@ def _fronts(height: int, width: int, distance: int) -> list[tuple[np.ndarray, np
     time = (width - xs) + (2 * distance + 1) * (height - ys)
     order = np.argsort(time, kind="stable")
     cuts = np.flatnonzero(np.diff(time[order])) + 1
-    return list(zip(np.split(ys[order], cuts), np.split(xs[order], cuts), strict=True))
+    return tuple(np.split((ys * width + xs)[order], cuts))

@@ -49,7 +49,9 @@ def corrupt(
         part = slice(start, start + size)
         pixels = images[part].astype(np.float32) / np.float32(255)
         changed = function(pixels, strength, Draws(seed, name, ids[part]))
-        out[part] = np.rint(np.clip(changed, 0, 1) * np.float32(255)).astype(np.uint8)
+        np.clip(changed, 0, 1, out=changed)
+        np.multiply(changed, np.float32(255), out=changed)
+        out[part] = np.rint(changed, out=changed)
     return out
 
 

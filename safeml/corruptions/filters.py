@@ -115,17 +115,22 @@ def smear(pixels: np.ndarray, degrees: np.ndarray, weights: np.ndarray) -> np.nd
     reach = len(weights) - 1
     height, width = pixels.shape[1:3]
     whole = np.rint(degrees).astype(int)
-    out = np.zeros_like(pixels)
+    # In the order of the angles, so that the images of one angle are a slice of one padded array.
+    order = np.argsort(whole, kind="stable")
+    angles, starts = np.unique(whole[order], return_index=True)
+    padded = np.pad(pixels[order], ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    total = np.zeros(pixels.shape, np.float32)
+    term = np.empty_like(total)
     steps = np.arange(len(weights))
-    for angle in np.unique(whole):
-        rows = np.flatnonzero(whole == angle)
-        padded = np.pad(pixels[rows], ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    for angle, start, end in zip(angles, starts, [*starts[1:], len(order)], strict=True):
         down = np.rint(steps * np.sin(np.deg2rad(angle))).astype(int) + reach
         right = np.rint(steps * np.cos(np.deg2rad(angle))).astype(int) + reach
-        total = np.zeros((len(rows), *pixels.shape[1:]), np.float32)
+        part, parts, into = padded[start:end], term[start:end], total[start:end]
         for weight, y, x in zip(weights.astype(np.float32), down, right, strict=True):
-            total += weight * padded[:, y : y + height, x : x + width]
-        out[rows] = total
+            np.multiply(part[:, y : y + height, x : x + width], weight, out=parts)
+            into += parts
+    out = np.empty_like(total)
+    out[order] = total
     return out
 
 
@@ -145,6 +150,8 @@ def sample(pixels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
     first = np.arange(n)[:, None, None] * (height * width) + top * width + left
     planes = np.ascontiguousarray(np.moveaxis(pixels, 3, 0)).reshape(channels, n * height * width)
     out = np.zeros((channels, *first.shape), np.float32)
+    value = np.empty(first.shape, np.float32)
+    term = np.empty(first.shape, np.result_type(down, np.float32))
     for step, weight in (
         (0, (1 - down) * (1 - right)),
         (1, (1 - down) * right),
@@ -153,7 +160,9 @@ def sample(pixels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
     ):
         places = first + step
         for plane, total in zip(planes, out, strict=True):
-            total += weight * plane.take(places, mode="clip")
+            plane.take(places, mode="clip", out=value)
+            np.multiply(value, weight, out=term)
+            total += term
     return np.moveaxis(out, 0, 3)
 
 

@@ -106,8 +106,10 @@ def test_no_page_is_wider_than_the_screen_and_the_gates_are_seen_whole(report: P
 
 
 def test_each_page_prints_on_six_sheets_at_most(report: Path, tmp_path: Path) -> None:
-    """Names of thousands of characters may take more."""
-    for page in sorted(report.glob("*.html")):
+    """Names of thousands of characters may take more. A page of a skipped or crashed stage is one sentence, and one stands for all."""
+    for page in (
+        report / f"{name}.html" for name in ("index", "model", "performance", "adversarial", "physical")
+    ):
         sheets = _sheets(page, tmp_path)
         assert 1 <= sheets <= (6 if report.name.startswith("sample") else 12), (page.name, sheets)
 
