@@ -92,7 +92,7 @@ class Pruning(keras.callbacks.Callback):
         """Read the masks from the weights, as a resumed training must."""
         if self.plan is None or self._step() > self.plan.first:
             for slot, mask in self.masked:
-                mask.assign(np.asarray(slot.kernel) != 0)
+                mask.assign(slot.kernel.numpy() != 0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Prune further weights where that is due."""

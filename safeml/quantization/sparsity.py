@@ -59,7 +59,7 @@ class Slot:
 
     def values(self) -> np.ndarray:
         """Return the weights, float32 [P, I, O]."""
-        return self.matrix(np.asarray(self.kernel))
+        return self.matrix(self.kernel.numpy())
 
 
 @dataclass(frozen=True)

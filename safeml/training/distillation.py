@@ -96,7 +96,9 @@ def taught_by(teacher: DifferentiableClassifier, settings: DistillSettings) -> C
     to the model, both at temperature T. Weights of classes apply to the part of the labels. Validation uses the labels alone. The
     class of the model, and so its file, does not change.
     """
-    distillation = keras.distillation.LogitsDistillation(settings.temperature)
+    # An instance: for its name Keras 3.15 finds the function, and takes the divergence of the logits themselves, without softmax.
+    divergence = keras.losses.KLDivergence()
+    distillation = keras.distillation.LogitsDistillation(settings.temperature, divergence)
     alpha = settings.alpha
 
     def teach(model: keras.Model) -> None:
