@@ -17,7 +17,7 @@ from safeml.config.recipe import Recipe, load_recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
-from safeml.errors import ConfigError, ExitCode, StageError, first_line
+from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, StageError, first_line
 from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
 from safeml.settings.model import InputSettings
@@ -34,7 +34,7 @@ OnEpoch = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A recipe with its images, and the files of its backbone (sha256 by role). base: folder of its relative paths."""
+    """A recipe with its images, and the files of its backbone and its teacher (sha256 by role). base: folder of its relative paths."""
 
     recipe: Recipe
     base: Path
@@ -72,9 +72,10 @@ def train(
     say(f"Training {recipe.name} into {out}.")
     started = datetime.now(UTC)
     framework.start()
+    from safeml.training.distillation import measured, open_teacher
     from safeml.training.fit import fit, forget
     from safeml.training.inflation import measure_inflation
-    from safeml.training.publish import publish
+    from safeml.training.publish import best_model, publish
     from safeml.training.state import discard, finished_epochs
 
     with folder_lock(make_folder(out), command):
@@ -85,16 +86,24 @@ def train(
         elif done := finished_epochs(out):
             say(f"Resuming after epoch {done} of {recipe.epochs}.")
         try:
-            fitted = fit(recipe, training, choosing, out, on_epoch, base, prepared.taken_over)
+            teacher = None
+            if recipe.distill is not None:
+                teacher = open_teacher(recipe, recipe.distill, base, choosing)
+                _check_unchanged(prepared, teacher.identity["sha256"])
+            taught = teacher.classifier if teacher is not None else None
+            fitted = fit(recipe, training, choosing, out, on_epoch, base, prepared.taken_over, taught)
             extra: dict[str, Any] = {"phases": fitted.phases} if fitted.phases else {}
-            if recipe.backbone is not None:
+            if recipe.backbone is not None or prepared.taken_over:
                 extra["taken_over"] = prepared.taken_over
+            if recipe.distill is not None and teacher is not None:
+                student = best_model(out, fitted.epochs, recipe.monitor)
+                extra["distillation"] = measured(recipe, recipe.distill, teacher, student, choosing)
             if recipe.inflation:
                 say(
                     "Training again on a random split, to measure the inflation of the accuracy by such a split."
                 )
                 extra["inflation"] = measure_inflation(
-                    recipe, training, choosing, make_folder(out / INFLATION), on_epoch, base
+                    recipe, training, choosing, make_folder(out / INFLATION), on_epoch, base, taught
                 )
             publish(recipe, training, choosing, out, fitted.epochs, extra)
             discard(out)
@@ -121,15 +130,31 @@ def train(
 
 
 def _taken_over(recipe: Recipe, base: Path) -> dict[str, str]:
-    """Return the sha256 of each file of a backbone: source and weights. Empty without files."""
-    if recipe.backbone is None:
-        return {}
+    """Return the sha256 of each file of a backbone, source and weights, and of the teacher. Empty without files.
+
+    Raises MissingInput if there is no file of the teacher.
+    """
     files = {}
-    if (base / recipe.backbone.source).exists():
+    if recipe.backbone is not None and (base / recipe.backbone.source).exists():
         files["source"] = find_model(base / recipe.backbone.source).file
-    if (base / recipe.backbone.weights).is_file():
+    if recipe.backbone is not None and (base / recipe.backbone.weights).is_file():
         files["weights"] = base / recipe.backbone.weights
+    if recipe.distill is not None:
+        files["teacher"] = find_model(base / recipe.distill.teacher).file
+        if not files["teacher"].is_file():
+            raise MissingInput(
+                f"{recipe.name}: distill.teacher is {files['teacher']}, which does not exist; expected a Keras model file or the "
+                "folder of `safeml train`."
+            )
     return {role: file_sha256(file) for role, file in files.items() if file.is_file()}
+
+
+def _check_unchanged(prepared: Prepared, teacher: str) -> None:
+    """Raise InputRefused if the opened teacher has another sha256 than the file that was read before."""
+    if prepared.taken_over.get("teacher") != teacher:
+        raise InputRefused(
+            f"{prepared.recipe.name}: distill.teacher changed while it was read; run the command again."
+        )
 
 
 def _remove_result(folder: Path) -> None:
@@ -161,7 +186,7 @@ def is_done(prepared: Prepared, out: Path) -> bool:
         same = False
     if not same or made != _identity(prepared):
         raise ConfigError(
-            f"{out}: holds the training of another recipe, on other images or of another backbone; set another folder with "
+            f"{out}: holds the training of another recipe, on other images, or of another backbone or teacher; set another folder with "
             "--out, or start again with --force."
         )
     return find_model(out).file.is_file()

@@ -40,12 +40,51 @@ class CalibrationSettings(Settings):
     seed: int = Field(default=7, ge=0, lt=2**31)
 
 
+class PruneSettings(Settings):
+    """Pruning of the float model before its quantization: a fine-tuning in which the smallest weights become 0, and stay 0.
+
+    The share of zeros rises with the steps as in M. Zhu, S. Gupta, "To prune, or not to prune: exploring the efficacy of pruning
+    for model compression", 2017.
+
+    kind: "magnitude", the smallest weights of each layer; or "2:4", two of each four consecutive input channels, the pattern
+        that TensorRT has kernels for.
+    sparsity: share of zeros in each pruned layer at the end; 0.5 for "2:4".
+    epochs: of this fine-tuning. Only an epoch that ends at the full sparsity may be selected.
+    begin, end: of the rise, as shares of all steps.
+    interval: steps between two selections of the weights to prune.
+    learning_rate: highest, after the warm-up; by default that of the quantization.
+    ends: prune the first and the last layer as well.
+    keep_dense: names of further layers that are not pruned.
+    """
+
+    kind: Literal["magnitude", "2:4"] = "magnitude"
+    sparsity: Finite = Field(default=0.5, gt=0, lt=1)
+    epochs: int = Field(default=3, ge=1, le=1000)
+    begin: Finite = Field(default=0.0, ge=0, lt=1)
+    end: Finite = Field(default=0.5, gt=0, le=1)
+    interval: int = Field(default=20, ge=1, le=1_000_000)
+    learning_rate: Finite | None = Field(default=None, gt=0, le=1)
+    ends: bool = False
+    keep_dense: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if self.kind == "2:4" and self.sparsity != 0.5:
+            raise ValueError(f'sparsity is {self.sparsity:g}; kind = "2:4" always gives 0.5, so remove it')
+        if self.begin >= self.end:
+            raise ValueError(f"begin is {self.begin:g} and end is {self.end:g}; expected begin before end")
+        if len(set(self.keep_dense)) < len(self.keep_dense):
+            raise ValueError("keep_dense names a layer twice; expected each once")
+        return self
+
+
 class QuantizeSettings(FitSettings):
     """The quantization of a model (`quantize.toml`). Paths are relative to the folder of the file.
 
     backend: the implementation.
     equalise: scale the channels of consecutive layers alike before calibration, which helps depthwise networks.
     keep_float: names of layers that are not quantized.
+    prune: pruning before the calibration; without the table there is none.
     epochs: of quantization-aware training, and of the float model that it is compared with; 0 for calibration alone.
     freeze_epochs: last epochs, in which the activation ranges no longer move.
     momentum: of the moving average of the activation ranges in training, per step; 1 keeps the calibrated ranges.
@@ -58,6 +97,7 @@ class QuantizeSettings(FitSettings):
     calibration: CalibrationSettings = CalibrationSettings()
     equalise: bool = False
     keep_float: tuple[str, ...] = ()
+    prune: PruneSettings | None = None
     epochs: int = Field(default=0, ge=0, le=1000)
     learning_rate: Finite = Field(default=2e-4, gt=0, le=1)
     batch: int = Field(default=64, ge=1, le=4096)

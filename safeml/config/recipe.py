@@ -110,6 +110,20 @@ class AdversarialTrainingSettings(Settings):
         return self
 
 
+class DistillSettings(Settings):
+    """Distillation: the model learns from the logits of a trained teacher as well as from the labels.
+
+    teacher: a Keras model file or the folder of `safeml train`, relative to the recipe; it takes the same images, RGB in 0..1,
+        and gives the same classes.
+    temperature: divides the logits of both before their softmax; larger values weigh the improbable classes more.
+    alpha: share of the loss that comes from the teacher; the rest comes from the labels.
+    """
+
+    teacher: PathText = Field(min_length=1)
+    temperature: Finite = Field(default=3.0, gt=0, le=100)
+    alpha: Finite = Field(default=0.5, gt=0, le=1)
+
+
 class FitSettings(Settings):
     """A fit: its data, its hyperparameters and what selects its checkpoint. Paths are relative to the folder of the file.
 
@@ -162,6 +176,7 @@ class Recipe(FitSettings):
     dropout: share of the activations dropped before the last layer.
     bn_momentum: 0.9 suits fits of a few hundred steps; a larger value gives a long fit steadier statistics.
     inflation: train a second time on a random split of the same images, to measure the inflation by such a split.
+    distill: the teacher; without the table there is none.
     """
 
     architecture: Literal[
@@ -172,6 +187,7 @@ class Recipe(FitSettings):
     backbone: BackboneSettings | None = None
     bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
     inflation: bool = False
+    distill: DistillSettings | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -183,6 +199,10 @@ class Recipe(FitSettings):
             )
         if self.inflation and self.data.split == "image":
             raise ValueError('inflation compares with a random split; split = "image" already is one')
+        if self.distill is not None and self.adversarial is not None:
+            raise ValueError(
+                "[distill] and [adversarial] exclude each other: the teacher would be asked about attacked images; remove one"
+            )
         return self
 
 

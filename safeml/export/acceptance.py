@@ -81,6 +81,15 @@ def _linted(name: str, model: Any, target: Target, material: Material) -> Check:
     return Check(name, "passed", f"{words}.", facts)
 
 
+def sparse(material: Material) -> Check:
+    """Check the kernels of pruned layers in the INT8 file."""
+    import onnx
+
+    from safeml.export.sparsity import check
+
+    return check(onnx.load(str(material.work / INT8_ONNX)), material.sparse)
+
+
 def parity(material: Material) -> Check:
     """Compare the INT8 file with the fake-quantized Keras model."""
     from safeml.export.parity import compare
@@ -211,6 +220,7 @@ ROWS = (
     Row("lint", (INT8_ONNX,), int8_file),
     Row("parity", (INT8_ONNX,), parity),
     Row("emulator", (INT8_ONNX,), emulated),
+    Row("sparsity", (INT8_ONNX,), sparse),
     Row("float", (FLOAT_ONNX,), float_file),
     Row("half", (HALF_ONNX,), half_file),
     built("tensorrt_rtx", INT8_ONNX),

@@ -31,6 +31,7 @@ class Material:
     images_from: where the images come from, in words.
     real: the images are the user's, and not made here.
     keep_float: layers that stay in float, each with the reason.
+    sparse: layers that were pruned in the pattern 2:4.
     sources: sha256 of each file that was read.
     work: an empty folder for the files.
     batch: number of images of the ONNX input, or None for any.
@@ -47,6 +48,7 @@ class Material:
     work: Path
     batch: int | None
     opset: int
+    sparse: tuple[str, ...] = ()
 
 
 def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset: int) -> Material:
@@ -85,6 +87,7 @@ def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset
         work=work,
         batch=batch,
         opset=opset,
+        sparse=_sparse_layers(manifest),
     )
 
 
@@ -138,6 +141,19 @@ def _float_layers(manifest: dict[str, Any]) -> dict[str, str]:
         for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, dict) and row.get("quantized") is False
     }
+
+
+def _sparse_layers(manifest: dict[str, Any]) -> tuple[str, ...]:
+    """Return the layers that the manifest says were pruned in the pattern 2:4, by their names in the quantized model if it has them."""
+    pruning = _entry(manifest, "pruning")
+    rows = pruning.get("layers")
+    if pruning.get("kind") != "2:4" or not isinstance(rows, list):
+        return ()
+    return tuple(
+        str(row.get("int8_layer") or row.get("name"))
+        for row in rows
+        if isinstance(row, dict) and not row.get("reason")
+    )
 
 
 def _images(given: Path | None, beside: Path, model: Any) -> tuple[np.ndarray, str]:

@@ -1,6 +1,6 @@
 """Quantization of a model into a folder: calibration, quantization-aware training, and the float model trained alike.
 
-The folder holds `float.keras` (the source), `ptq.keras` (calibrated), `qat.keras` and `finetuned.keras` (both trained for the
+The folder holds `float.keras` (the source), with [prune] `pruned.keras`, which is quantized in its place, `ptq.keras` (calibrated), `qat.keras` and `finetuned.keras` (both trained for the
 same epochs), `int8.keras` (the better of the INT8 models by validation), `calibration.npz` (images for the comparisons of
 `safeml export`) and `quantization.json`. Test data are never read.
 """
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from safeml import framework, provenance
-from safeml.config.quantization import QuantizeSettings
+from safeml.config.quantization import PruneSettings, QuantizeSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.quantization.inputs import QuantizationInputs
@@ -29,8 +29,13 @@ from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
 from safeml.wording import counted
 
-FLOAT, PTQ, QAT, FINETUNED, INT8 = (f"{name}.keras" for name in ("float", "ptq", "qat", "finetuned", "int8"))
-FINETUNED_FOLDER = "finetuned"
+if TYPE_CHECKING:
+    from safeml.quantization.validation import Validation
+
+FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8 = (
+    f"{name}.keras" for name in ("float", "pruned", "ptq", "qat", "finetuned", "int8")
+)
+PRUNED_FOLDER, FINETUNED_FOLDER = "pruned", "finetuned"
 # The float twin must give what the source gives; the rest is rounding.
 TOLERANCE = 1e-3
 SENSITIVITY_IMAGES = 256
@@ -131,6 +136,7 @@ BACKENDS: dict[str, Callable[[QuantizationInputs, Path, OnEpoch, Say], list[str]
 def _quantize(work: _Work) -> list[str]:
     from safeml.quantization import manifest
     from safeml.quantization.calibration import calibrate
+    from safeml.quantization.finetune import finetuned
     from safeml.quantization.rewrite import prepare, quantizers, set_bias_floors, with_quantizers
     from safeml.quantization.sensitivity import float_twin, layer_errors
     from safeml.quantization.validation import Validation, better, model_inputs
@@ -148,9 +154,21 @@ def _quantize(work: _Work) -> list[str]:
     work.measured["float"] = validation.measure(source, FLOAT)
     _check_contract(work.measured["float"]["val_accuracy"], inputs)
     _save(source, out, FLOAT)
+    feed = feed_of(classifier.spec)
+    models, fits = {"float": source}, {}
+    start, started_from = source, FLOAT
+    if settings.prune is not None:
+        say(f"Pruning {settings.name}, {settings.prune.epochs} epochs.")
+        fits["pruned"], start = finetuned(
+            inputs, out / FLOAT, make_folder(out / PRUNED_FOLDER), "pruned", feed, work.on_epoch
+        )
+        models["pruned"], started_from = start, PRUNED
+        work.measured["pruned"] = validation.measure(start, PRUNED)
+        _save(start, out, PRUNED)
+        say(_line("Pruned", work.measured["pruned"], work.measured["float"]))
 
     say(f"Calibrating {settings.name} on {min(settings.calibration.images, len(inputs.training))} images.")
-    prepared = prepare(source, str(inputs.source))
+    prepared = prepare(start, str(inputs.source))
     not_equalised: tuple[str, ...] = ()
     if settings.equalise:
         from safeml.quantization.equalise import equalised, left_out
@@ -159,7 +177,7 @@ def _quantize(work: _Work) -> list[str]:
         prepared = equalised(prepared)
     sample = inputs.training.sample(settings.calibration.images, settings.calibration.seed)
     values = model_inputs(classifier, sample.images)
-    _check_twin(source, prepared, values[:64], inputs.source)
+    _check_twin(start, prepared, values[:64], inputs.source)
     quantized = with_quantizers(prepared, keep_float=settings.keep_float)
     for quantizer in quantizers(quantized):
         quantizer.momentum = settings.momentum
@@ -168,11 +186,8 @@ def _quantize(work: _Work) -> list[str]:
     _save(quantized, out, PTQ)
     say(_line("Calibrated", work.measured["ptq"], work.measured["float"]))
 
-    models, fits = {"float": source, "ptq": quantized}, {}
+    models["ptq"] = quantized
     if settings.epochs:
-        from safeml.quantization.finetune import finetuned
-
-        feed = feed_of(classifier.spec)
         say(f"Quantization-aware training, {counted(settings.epochs, 'epoch')}.")
         fits["qat"], models["qat"] = finetuned(inputs, out / PTQ, out, "quantized", feed, work.on_epoch)
         set_bias_floors(models["qat"])
@@ -180,7 +195,7 @@ def _quantize(work: _Work) -> list[str]:
         _save(models["qat"], out, QAT)
         say(f"Training of the float model, {counted(settings.epochs, 'epoch')} on the same images.")
         fits["finetuned"], models["finetuned"] = finetuned(
-            inputs, out / FLOAT, make_folder(out / FINETUNED_FOLDER), "float", feed, work.on_epoch
+            inputs, out / started_from, make_folder(out / FINETUNED_FOLDER), "float", feed, work.on_epoch
         )
         work.measured["finetuned"] = validation.measure(models["finetuned"], FINETUNED)
         _save(models["finetuned"], out, FINETUNED)
@@ -197,7 +212,7 @@ def _quantize(work: _Work) -> list[str]:
     )
     _save(models[chosen], out, INT8)
     _save_images(model_inputs(classifier, few.images), out)
-    files = {"float": FLOAT, "ptq": PTQ, "qat": QAT, "finetuned": FINETUNED}
+    files = {"float": FLOAT, "pruned": PRUNED, "ptq": PTQ, "qat": QAT, "finetuned": FINETUNED}
     content: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
@@ -223,10 +238,14 @@ def _quantize(work: _Work) -> list[str]:
             "int8": manifest.entry(out, INT8, models[chosen]),
         },
     }
+    if settings.prune is not None:
+        content["pruning"] = _pruning(work, settings.prune, validation, {**models, "int8": models[chosen]})
     atomic_write(out / FILE, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
     if settings.epochs:
         discard(out)
         forget(out / FINETUNED_FOLDER)
+    if settings.prune is not None:
+        forget(out / PRUNED_FOLDER)
     for name, values_of in work.measured.items():
         say(_line(f"{name:9s}", values_of, work.measured["float"]))
     say(content["chosen"]["reason"])
@@ -262,10 +281,10 @@ def _check_trainable(settings: QuantizeSettings, model: Any, where: Path) -> Non
 
     bare = without_activation(model)
     sigmoid = bare is not None and bare.activation == "sigmoid"
-    if settings.epochs and (sigmoid or model.outputs[0].shape[-1] == 1):
+    if (settings.epochs or settings.prune) and (sigmoid or model.outputs[0].shape[-1] == 1):
         raise ConfigError(
-            f"{where}: ends in sigmoids or in one output, which quantization-aware training does not support; set epochs = 0 "
-            "for calibration alone."
+            f"{where}: ends in sigmoids or in one output, which quantization-aware training and pruning do not support; set "
+            "epochs = 0 and remove [prune] for calibration alone."
         )
 
 
@@ -313,6 +332,22 @@ def data_notes(sample: ImageDataset) -> list[str]:
     return notes
 
 
+def _pruning(
+    work: _Work, prune: PruneSettings, validation: Validation, models: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the part of the record on pruning. models: by name, the chosen INT8 model as "int8"."""
+    from safeml.quantization.pruning import deltas, layer_rows
+
+    inputs = work.inputs
+    decisions = {name: validation.decisions(models[name], name) for name in ("float", "pruned", "int8")}
+    return {
+        "kind": prune.kind,
+        "sparsity": prune.sparsity,
+        "layers": layer_rows(models["pruned"], models["int8"], prune, str(inputs.source)),
+        "models": deltas(decisions, inputs.choosing),
+    }
+
+
 def _reason(measured: dict[str, dict[str, float]], monitor: str, chosen: str) -> str:
     if "qat" not in measured:
         return "The calibrated model is kept: there was no training (epochs = 0)."
@@ -344,7 +379,7 @@ def _remove_result(out: Path) -> None:
     from safeml.training.fit import forget
 
     (out / FILE).unlink(missing_ok=True)
-    for name in (FLOAT, PTQ, QAT, FINETUNED, INT8, IMAGES):
+    for name in (FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8, IMAGES):
         (out / name).unlink(missing_ok=True)
-    forget(out)
-    forget(out / FINETUNED_FOLDER)
+    for folder in (out, out / PRUNED_FOLDER, out / FINETUNED_FOLDER):
+        forget(folder)

@@ -31,6 +31,10 @@ class Validation:
         """Return the model as a checked classifier. Raises InputRefused if it does not fit the data."""
         return wrap(model, self.settings.model.input, self.data.class_names, name, name)
 
+    def decisions(self, model: keras.Model, name: str) -> np.ndarray:
+        """Return the predicted classes of the validation images, int64 [N]."""
+        return self.classifier(model, name).predict_logits(self.data.images).argmax(axis=1)
+
     def measure(self, model: keras.Model, name: str) -> dict[str, float]:
         """Return `val_accuracy`, `val_loss` (negative log-likelihood), and `val_robust_accuracy` with [adversarial]."""
         settings, data = self.settings, self.data

@@ -50,6 +50,18 @@ class WeightAverage(keras.callbacks.Callback):
             variable.assign(value)
 
 
+class LateCheckpoint(keras.callbacks.ModelCheckpoint):
+    """A ModelCheckpoint that leaves out the epochs before `select_from`, counted from 0, whose models may not be selected."""
+
+    def __init__(self, *arguments: Any, select_from: int = 0, **options: Any):
+        super().__init__(*arguments, **options)
+        self.select_from = select_from
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch >= self.select_from:
+            super().on_epoch_end(epoch, logs)
+
+
 class AfterEpoch(keras.callbacks.Callback):
     """A callback that reports each finished epoch at full precision, and stops training if told to.
 

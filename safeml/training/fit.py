@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from safeml import framework
+from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config.recipe import FitSettings, Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, StageError, first_line
@@ -23,7 +24,8 @@ from safeml.training import state as saved
 from safeml.training.adversarial import RobustValidation, attacked_training
 from safeml.training.architectures.registry import build
 from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
-from safeml.training.callbacks import AfterEpoch, Epoch, TensorBoardLog, WeightAverage
+from safeml.training.callbacks import AfterEpoch, Epoch, LateCheckpoint, TensorBoardLog, WeightAverage
+from safeml.training.distillation import taught_by
 from safeml.training.feed import PLAIN, Feed
 from safeml.training.optimizers import optimizer
 from safeml.training.phases import Phase, recorded
@@ -63,11 +65,16 @@ class Start:
     build: returns it and the phases of the fit; called after the seeds are set.
     feed: what it takes and gives.
     callbacks: further ones, made for each phase, that run before the checkpoint is written.
+    teach: changes the loss of the model; called before the model is compiled.
+    select_from: the first epoch, counted from 0, that may be selected. Earlier ones have no checkpoint, and early stopping
+        does not count them.
     """
 
     build: Callable[[], tuple[keras.Model, tuple[Phase, ...]]]
     feed: Feed = PLAIN
     callbacks: Callable[[], list[keras.callbacks.Callback]] = list
+    teach: Callable[[keras.Model], None] = lambda model: None
+    select_from: int = 0
 
 
 def fit(
@@ -78,13 +85,19 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     base: Path = Path(),
     taken_over: Mapping[str, str] = MappingProxyType({}),
+    teacher: DifferentiableClassifier | None = None,
 ) -> Fit:
     """Train the model of a recipe; see `fit_model`.
 
     base: folder of relative paths of the recipe.
-    taken_over: sha256 of each file of a backbone.
+    taken_over: sha256 of each file of a backbone, and of a teacher.
+    teacher: of a recipe with [distill].
     """
     start = Start(lambda: build(recipe, train, base))
+    if recipe.distill is not None:
+        if teacher is None:
+            raise ValueError("a recipe with [distill] is trained with its teacher")
+        start = replace(start, teach=taught_by(teacher, recipe.distill))
     return fit_model(recipe, start, train, valid, folder, on_epoch, taken_over)
 
 
@@ -209,6 +222,7 @@ class _Training:
         if recipe.adversarial is not None:
             attacked_training(model, recipe.adversarial, recipe.seed, feed)
             robust = [RobustValidation(recipe.adversarial, self.valid, recipe.batch, recipe.seed, feed)]
+        self.start.teach(model)
         model.compile(
             optimizer=optimizer(recipe, phase.learning_rate, steps * (phase.end - phase.first)),
             loss=keras.losses.CategoricalCrossentropy(
@@ -234,13 +248,15 @@ class _Training:
             return not self._patience_ends(last_phase)
 
         pattern = CHECKPOINT_NAMES[recipe.monitor]
-        best = best_epoch(self.epochs, recipe.monitor)[recipe.monitor] if self.epochs else None
-        saver = keras.callbacks.ModelCheckpoint(
+        earlier = self.epochs[self.start.select_from :]
+        best = best_epoch(earlier, recipe.monitor)[recipe.monitor] if earlier else None
+        saver = LateCheckpoint(
             self.folder / CHECKPOINTS / pattern,
             monitor=recipe.monitor,
             mode="min" if recipe.monitor == "val_loss" else "max",
             save_best_only=recipe.save_best_only,
             initial_value_threshold=best,
+            select_from=self.start.select_from,
         )
         model.fit(
             self._fed(training_batches(self.train, recipe, first=len(self.epochs))),
@@ -282,10 +298,10 @@ class _Training:
 
         It applies to the last phase only.
         """
-        done = len(self.epochs)
-        if not self.recipe.early_stopping or done <= last_phase:
+        done, select_from = len(self.epochs), self.start.select_from
+        if not self.recipe.early_stopping or done <= max(last_phase, select_from):
             return False
-        best = best_epoch(self.epochs, self.recipe.monitor)["epoch"]
+        best = best_epoch(self.epochs[select_from:], self.recipe.monitor)["epoch"]
         return bool(done - max(last_phase, best) >= self.recipe.early_stopping)
 
     def _remove_unfinished(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config.recipe import Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.data.splits import pooled, split_by_image
@@ -26,6 +27,7 @@ def measure_inflation(
     folder: Path,
     on_epoch: Callable[[dict[str, Any]], None],
     base: Path,
+    teacher: DifferentiableClassifier | None = None,
 ) -> dict[str, Any]:
     """Pool the images of both splits, split them again at random, image by image, and train in `folder`.
 
@@ -36,7 +38,7 @@ def measure_inflation(
         raise ConfigError(f"{recipe.name}: inflation = true needs data with track ids; remove it.")
     everything = pooled(train, valid)
     training, choosing = split_by_image(everything, len(valid) / len(everything), recipe.seed)
-    epochs = fit(recipe, training, choosing, folder, on_epoch, base).epochs
+    epochs = fit(recipe, training, choosing, folder, on_epoch, base, teacher=teacher).epochs
     shared = np.isin(np.asarray(choosing.tracks), np.asarray(training.tracks))
     return {
         "split": "image",

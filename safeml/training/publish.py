@@ -31,12 +31,7 @@ def publish(
 ) -> Path:
     """Write the best checkpoint without its optimizer, then the manifest, into `folder`."""
     best = best_epoch(epochs, recipe.monitor)
-    try:
-        model = keras.models.load_model(folder / "checkpoints" / best["file"], compile=False, safe_mode=True)
-    except ValueError as error:
-        raise StageError(
-            f"{folder / 'checkpoints' / best['file']}: cannot be read ({first_line(error)}); start again with --force."
-        ) from error
+    model = best_model(folder, epochs, recipe.monitor)
     chosen = folder / best["file"]
     model.trainable = False  # Keras does not propagate an unchanged value to the layers
     model.trainable = True  # freezing is a matter of training, not of the model
@@ -59,6 +54,17 @@ def publish(
     }
     atomic_write(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return chosen
+
+
+def best_model(folder: Path, epochs: list[dict[str, Any]], monitor: str) -> keras.Model:
+    """Return the model of the best epoch. Raises StageError if its checkpoint in `folder` cannot be read."""
+    file = folder / "checkpoints" / best_epoch(epochs, monitor)["file"]
+    try:
+        return keras.models.load_model(file, compile=False, safe_mode=True)
+    except ValueError as error:
+        raise StageError(
+            f"{file}: cannot be read ({first_line(error)}); start again with --force."
+        ) from error
 
 
 def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_files_and_checks_are_recorded(quantized: Path, exported: Path) -> None:
         "lint": "passed",
         "parity": "passed",
         "emulator": "passed",
+        "sparsity": "not_run",
         "float": "not_run",
         "half": "passed",
         "tensorrt_rtx": "not_run",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from safeml.audits.quantization.pruning import Pruned
 from safeml.errors import InputRefused
 from safeml.results import Finite, Proportion
 
@@ -97,6 +98,7 @@ class _Record(_Part):
     sensitivity: _Sensitivity
     sizes: _Sizes
     files: dict[Name, _File]
+    pruning: Pruned | None = None
 
 
 class _Validated(_Part):
@@ -106,7 +108,7 @@ class _Validated(_Part):
 class Quantized(_Part):
     """The record in the form of its page.
 
-    accuracy: of each model on the validation images, 0..1, by name: float, ptq and, where they were trained, qat and finetuned.
+    accuracy: of each model on the validation images, 0..1, by name: float, ptq and, where they were made, pruned, qat and finetuned.
     images: validation images. chosen: "ptq" or "qat". fingerprints: by name, and that of int8.keras as "int8".
     int8_sha256: of int8.keras. decisions_changed, logit_error, measured: of the sensitivity, on so many calibration images.
     """
@@ -132,6 +134,7 @@ class Quantized(_Part):
     source: str
     train: str
     valid: str
+    pruning: Pruned | None = None
 
     @property
     def in_float(self) -> list[LayerRow]:
@@ -146,7 +149,7 @@ def read_quantized(values: Mapping[str, Any]) -> Quantized:
         images = int(record.validation.get("images", 0))
         accuracy: dict[str, float] = {
             name: _Validated.model_validate(record.validation[name]).val_accuracy
-            for name in ("float", "ptq", "qat", "finetuned")
+            for name in ("float", "pruned", "ptq", "qat", "finetuned")
             if name in record.validation
         }
     except (ValidationError, TypeError, ValueError) as error:
@@ -191,4 +194,5 @@ def read_quantized(values: Mapping[str, Any]) -> Quantized:
         source=record.source.fingerprint,
         train=record.train.fingerprint,
         valid=record.valid.fingerprint,
+        pruning=record.pruning,
     )

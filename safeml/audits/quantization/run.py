@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.perfect import Perfect
+from safeml.audits.quantization.pruning import pruning_findings, pruning_sentences, pruning_tables
 from safeml.audits.quantization.record import LayerRow, Quantized, read_quantized
 from safeml.classifiers.twin import ExportedClassifier
 from safeml.results import (
@@ -29,6 +30,7 @@ from safeml.wording import counted, number, percent
 NO_RECORD = "there is no quantization.json beside the model"
 TITLES = {
     "float": "float",
+    "pruned": "float, pruned",
     "ptq": "INT8, calibrated (PTQ)",
     "qat": "INT8, trained (QAT)",
     "finetuned": "float, trained for the same epochs",
@@ -45,7 +47,7 @@ def run(inputs: AuditInputs, settings: QuantizationSettings) -> StageResult:
         return _skipped(NO_RECORD)
     record = read_quantized(inputs.quantization)
     role = _role(inputs, record)
-    if role in ("float", "finetuned"):
+    if role in ("float", "pruned", "finetuned"):
         return _skipped(
             f"the model under test is the {role} model of this quantization, which is not quantized"
         )
@@ -65,6 +67,7 @@ def run(inputs: AuditInputs, settings: QuantizationSettings) -> StageResult:
             "Validation accuracies chose the model, so they are no evidence for release; the other stages measure the file on the test "
             "set.",
             *_worst_layers(record),
+            *(pruning_sentences(record.pruning) if record.pruning else []),
         ],
         limits=[
             "The error of a layer includes that of the layers before it. The gain of a layer in float is measured with all others in "
@@ -91,7 +94,7 @@ def _skipped(reason: str) -> StageResult:
     return StageResult(stage=QUANTIZATION.name, title=QUANTIZATION.title, status="skipped", reason=reason)
 
 
-def _role(inputs: AuditInputs, record: Quantized) -> Literal["int8", "float", "finetuned", ""]:
+def _role(inputs: AuditInputs, record: Quantized) -> Literal["int8", "float", "pruned", "finetuned", ""]:
     """Return which model of the record is under test: by fingerprint, or by the record of its export; "" for none of them."""
     fingerprint = inputs.classifier.fingerprint
     if fingerprint in (
@@ -100,9 +103,10 @@ def _role(inputs: AuditInputs, record: Quantized) -> Literal["int8", "float", "f
         record.fingerprints.get("qat"),
     ):
         return "int8"
-    for role in ("float", "finetuned"):
+    roles: tuple[Literal["float", "pruned", "finetuned"], ...] = ("float", "pruned", "finetuned")
+    for role in roles:
         if fingerprint == record.fingerprints.get(role):
-            return "float" if role == "float" else "finetuned"
+            return role
     return "int8" if _is_exported(inputs, record) else ""
 
 
@@ -178,16 +182,18 @@ def _metrics(record: Quantized, accuracy: float, of_float: float) -> list[Metric
 
 
 def _findings(record: Quantized) -> list[Finding]:
+    pruned = pruning_findings(record.pruning) if record.pruning else []
     if not record.in_float:
-        return []
+        return pruned
     names = ", ".join(row.name for row in record.in_float[:5])
     return [
+        *pruned,
         Finding(
             code="layers-in-float",
             severity="info",
             message=f"{counted(len(record.in_float), 'layer')} with weights computed in float: {names}.",
             evidence={"layers": len(record.in_float), "of": len(record.layers)},
-        )
+        ),
     ]
 
 
@@ -256,7 +262,8 @@ def _figures(record: Quantized) -> list[Figure]:
                 "the error includes that of the layers before. Larger is better: 6 dB are one bit.",
             )
         )
-    return [*figures, _layer_table(record)]
+    pruned = pruning_tables(record.pruning, record.images) if record.pruning else []
+    return [*figures, *pruned, _layer_table(record)]
 
 
 def _layer_table(record: Quantized) -> Table:

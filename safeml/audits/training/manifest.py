@@ -76,6 +76,36 @@ class Inflation:
 
 
 @dataclass(frozen=True)
+class Distilled:
+    """The teacher and the model on the validation images.
+
+    images: validation images.
+    teacher, student: name or file, number of parameters, accuracy and class of the lowest recall.
+    agreement: share of the images on which both decide alike, 0..1.
+    lost, gained: images that only the teacher, or only the student, classifies correctly.
+    """
+
+    images: int
+    teacher: DistilledModel
+    student: DistilledModel
+    agreement: float
+    lost: int
+    gained: int
+
+
+@dataclass(frozen=True)
+class DistilledModel:
+    """One model of a distillation. Accuracy and recall are 0..1; `worst_images` are those of its worst class."""
+
+    name: str
+    parameters: int
+    val_accuracy: float
+    worst_class: str
+    worst_recall: float
+    worst_images: int
+
+
+@dataclass(frozen=True)
 class PhaseUsed:
     """A phase: epochs `first` to `last`, counted from 1; `last` may be later than the last trained epoch.
 
@@ -110,6 +140,7 @@ class Manifest:
     versions: dict[str, str]
     inflation: Inflation | None = None
     phases: tuple[PhaseUsed, ...] = ()
+    distillation: Distilled | None = None
 
     @property
     def best(self) -> Epoch:
@@ -155,6 +186,7 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
         versions={str(name)[:80]: str(versions[name])[:80] for name in sorted(versions)[:MOST_VERSIONS]},
         inflation=_inflation(values),
         phases=_phases(values),
+        distillation=_distillation(values),
     )
 
 
@@ -199,6 +231,35 @@ def _inflation(values: dict[str, Any]) -> Inflation | None:
         images_of_shared_signs=_count(measured, "images_of_shared_signs", "inflation.", 0, images),
         val_accuracy=_share(measured, "val_accuracy", "inflation."),
         epochs=_count(measured, "epochs", "inflation.", 1, MOST_COUNTED),
+    )
+
+
+def _distillation(values: dict[str, Any]) -> Distilled | None:
+    if values.get("distillation") is None:
+        return None
+    measured = _get(values, "distillation", dict, "")
+    images = _count(measured, "images", "distillation.", 1, MOST_COUNTED)
+
+    def model(role: str) -> DistilledModel:
+        where = f"distillation.{role}."
+        entry = _get(measured, role, dict, "distillation.")
+        worst = _get(entry, "worst_class", dict, where)
+        return DistilledModel(
+            name=_cut(str(entry.get("file", "")), LONGEST_NAME),
+            parameters=_count(entry, "parameters", where, 1, MOST_COUNTED * 1000),
+            val_accuracy=_share(entry, "val_accuracy", where),
+            worst_class=_cut(_get(worst, "name", str, f"{where}worst_class."), LONGEST_NAME),
+            worst_recall=_share(worst, "recall", f"{where}worst_class."),
+            worst_images=_count(worst, "images", f"{where}worst_class.", 1, images),
+        )
+
+    return Distilled(
+        images=images,
+        teacher=model("teacher"),
+        student=model("student"),
+        agreement=_share(measured, "agreement", "distillation."),
+        lost=_count(measured, "lost", "distillation.", 0, images),
+        gained=_count(measured, "gained", "distillation.", 0, images),
     )
 
 

@@ -72,6 +72,9 @@ SETTINGS: dict[str, tuple[str, str]] = {
         "validation images that PGD attacks after each epoch",
     ),
     "adversarial.validation_steps": ("Steps for validation", "of that PGD"),
+    "distill.teacher": ("Teacher", "the model whose logits are learnt as well as the labels"),
+    "distill.temperature": ("Temperature", "divides the logits of both models before their softmax"),
+    "distill.alpha": ("Share of the teacher", "of the training loss; the rest comes from the labels"),
     "early_stopping": ("Early stopping", "epochs without improvement after which training ends"),
     "monitor": ("Monitor", "the value that selects the epoch"),
     "save_best_only": ("Save best only", "an epoch without improvement has no checkpoint"),
@@ -84,6 +87,7 @@ PROPORTIONS = (
     "augment.brightness",
     "augment.contrast",
     "data.valid_fraction",
+    "distill.alpha",
     "dropout",
     "label_smoothing",
 )

@@ -6,6 +6,11 @@ Legend: K classes, E epochs.
 from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.training.distillation import (
+    distillation_meaning,
+    distillation_table,
+    distillation_untested,
+)
 from safeml.audits.training.doubts import course_findings, fit_findings, recipe_findings
 from safeml.audits.training.figures import curve, epoch_table, phase_table
 from safeml.audits.training.findings import choice_findings, identity_findings, one_sign, validation_findings
@@ -51,6 +56,7 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
             f"{chosen.monitored(manifest.monitor):.6f} at full precision.",
             "Its validation accuracy selected it, so it is no evidence for release; the other stages measure on the test set.",
             *(inflation_meaning(manifest, manifest.inflation) if manifest.inflation else []),
+            *(distillation_meaning(manifest.distillation) if manifest.distillation else []),
         ],
         limits=_limits(manifest),
         not_tested=_not_tested(manifest),
@@ -150,6 +156,7 @@ def _figures(inputs: AuditInputs, manifest: Manifest) -> list[Figure]:
         curve(manifest, "accuracy", "Accuracy by epoch", percent_axis=True),
         curve(manifest, "loss", "Loss by epoch", percent_axis=False),
         *([inflation_table(inputs, manifest, manifest.inflation)] if manifest.inflation else []),
+        *([distillation_table(manifest.distillation)] if manifest.distillation else []),
         *([phase_table(manifest)] if any(phase.note for phase in manifest.phases) else []),
         recipe_table(manifest.settings),
         epoch_table(manifest),
@@ -184,6 +191,8 @@ def _not_tested(manifest: Manifest) -> list[Fact]:
     random = inflation_untested(manifest)
     if random is not None:
         facts.append(random)
+    if manifest.distillation is not None:
+        facts.append(distillation_untested())
     if "backbone.source" in manifest.settings:
         facts.append(
             Fact(
