@@ -26,8 +26,8 @@ IDLE = "no command yet"
 USES = {
     "tensorflow": "every command that opens a model",
     "keras": "every command that opens a model",
-    "tf-keras": IDLE,
-    "tensorflow-model-optimization": IDLE,
+    "tf-keras": '`safeml quantize` with backend = "tfmot"',
+    "tensorflow-model-optimization": '`safeml quantize` with backend = "tfmot"',
     "adversarial-robustness-toolbox": "stage adversarial, settings `breadth`",
     "shap": IDLE,
     "fairlearn": IDLE,

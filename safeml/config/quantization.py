@@ -43,7 +43,8 @@ class CalibrationSettings(Settings):
 class QuantizeSettings(FitSettings):
     """The quantization of a model (`quantize.toml`). Paths are relative to the folder of the file.
 
-    backend: the implementation.
+    backend: the implementation of the training: Keras layers of safeml, or "tfmot", TensorFlow Model Optimization in a child
+        process. Both write the same files.
     equalise: scale the channels of consecutive layers alike before calibration, which helps depthwise networks.
     keep_float: names of layers that are not quantized.
     epochs: of quantization-aware training, and of the float model that it is compared with; 0 for calibration alone.
@@ -54,7 +55,7 @@ class QuantizeSettings(FitSettings):
     """
 
     model: SourceSettings
-    backend: Literal["keras"] = "keras"
+    backend: Literal["keras", "tfmot"] = "keras"
     calibration: CalibrationSettings = CalibrationSettings()
     equalise: bool = False
     keep_float: tuple[str, ...] = ()
@@ -73,6 +74,19 @@ class QuantizeSettings(FitSettings):
             )
         if len(set(self.keep_float)) < len(self.keep_float):
             raise ValueError("keep_float names a layer twice; expected each once")
+        return self
+
+    @model_validator(mode="after")
+    def _backend_trains(self) -> Self:
+        if self.backend == "tfmot":
+            for name, used in (
+                ("[adversarial]", self.adversarial is not None),
+                ("weight_average", self.weight_average > 0),
+            ):
+                if used:
+                    raise ValueError(
+                        f'backend = "tfmot" does not support {name}; remove it, or set backend = "keras"'
+                    )
         return self
 
 
