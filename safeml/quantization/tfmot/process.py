@@ -31,7 +31,7 @@ def check_installed() -> None:
             )
 
 
-def run(folder: Path, on_epoch: Callable[[dict[str, Any]], None], module: str = CHILD) -> dict[str, Any]:
+def run(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Let the child answer the request in `folder`, and return its facts.
 
     on_epoch: receives the measurements of each epoch. There is no time limit; an interruption ends the child.
@@ -39,7 +39,7 @@ def run(folder: Path, on_epoch: Callable[[dict[str, Any]], None], module: str = 
     """
     with (folder / ERRORS).open("wb") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(folder)],
+            [sys.executable, "-P", "-m", CHILD, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
