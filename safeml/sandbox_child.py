@@ -39,7 +39,7 @@ FORBIDDEN_STARTS = (
 
 def main() -> None:
     """Read one request from stdin and write one reply to what was stdout; prints of libraries go nowhere."""
-    _end_with_parent()
+    end_with_parent()
     request = json.loads(sys.stdin.buffer.read())
     reply = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -85,7 +85,7 @@ def _of_the_system() -> list[Path]:
     return [Path(path) for path in (*fixed, *own) if path]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A parent that is killed cannot clean up; Linux then sends this to its child."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

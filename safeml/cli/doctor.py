@@ -28,8 +28,8 @@ EXTRAS = ("trt", "litert", "mlflow")
 USES = {
     "tensorflow": "every command that opens a model",
     "keras": "every command that opens a model",
-    "tf-keras": IDLE,
-    "tensorflow-model-optimization": IDLE,
+    "tf-keras": '`safeml quantize` with backend = "tfmot"',
+    "tensorflow-model-optimization": '`safeml quantize` with backend = "tfmot"',
     "adversarial-robustness-toolbox": "stage adversarial, settings `breadth`",
     "shap": IDLE,
     "fairlearn": IDLE,

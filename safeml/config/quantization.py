@@ -81,7 +81,8 @@ class PruneSettings(Settings):
 class QuantizeSettings(FitSettings):
     """The quantization of a model (`quantize.toml`). Paths are relative to the folder of the file.
 
-    backend: the implementation.
+    backend: the implementation of the training: Keras layers of safeml, or "tfmot", TensorFlow Model Optimization in a child
+        process. Both write the same files.
     equalise: scale the channels of consecutive layers alike before calibration, which helps depthwise networks.
     keep_float: names of layers that are not quantized.
     prune: pruning before the calibration; without the table there is none.
@@ -93,7 +94,7 @@ class QuantizeSettings(FitSettings):
     """
 
     model: SourceSettings
-    backend: Literal["keras"] = "keras"
+    backend: Literal["keras", "tfmot"] = "keras"
     calibration: CalibrationSettings = CalibrationSettings()
     equalise: bool = False
     keep_float: tuple[str, ...] = ()
@@ -113,6 +114,20 @@ class QuantizeSettings(FitSettings):
             )
         if len(set(self.keep_float)) < len(self.keep_float):
             raise ValueError("keep_float names a layer twice; expected each once")
+        return self
+
+    @model_validator(mode="after")
+    def _backend_trains(self) -> Self:
+        if self.backend == "tfmot":
+            for name, used in (
+                ("[adversarial]", self.adversarial is not None),
+                ("weight_average", self.weight_average > 0),
+                ("[prune]", self.prune is not None),
+            ):
+                if used:
+                    raise ValueError(
+                        f'backend = "tfmot" does not support {name}; remove it, or set backend = "keras"'
+                    )
         return self
 
 

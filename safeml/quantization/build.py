@@ -72,7 +72,8 @@ def quantize(
         if force:
             _remove_result(out)
         try:
-            notes = BACKENDS[inputs.settings.backend](inputs, out, on_epoch, say)
+            with framework.deterministic_operations():
+                notes = _quantize(_Work(inputs, out, on_epoch, say))
         except OSError as error:
             raise StageError(
                 f"{out}: cannot be written ({error.strerror or first_line(error)}); finished work is stored, and the same "
@@ -123,21 +124,12 @@ class _Work:
     notes: list[str] = field(default_factory=list)
 
 
-def with_keras(inputs: QuantizationInputs, out: Path, on_epoch: OnEpoch, say: Say) -> list[str]:
-    """Quantize with the Keras layers of `safeml.int8`. Returns notes on the run."""
-    with framework.deterministic_operations():
-        return _quantize(_Work(inputs, out, on_epoch, say))
-
-
-# The implementations, by the setting `backend`.
-BACKENDS: dict[str, Callable[[QuantizationInputs, Path, OnEpoch, Say], list[str]]] = {"keras": with_keras}
-
-
 def _quantize(work: _Work) -> list[str]:
     from safeml.quantization import manifest
+    from safeml.quantization.backends import BACKENDS, Calibrated
     from safeml.quantization.calibration import calibrate
     from safeml.quantization.finetune import finetuned
-    from safeml.quantization.rewrite import prepare, quantizers, set_bias_floors, with_quantizers
+    from safeml.quantization.rewrite import prepare, quantizers, with_quantizers
     from safeml.quantization.sensitivity import float_twin, layer_errors
     from safeml.quantization.validation import Validation, better, model_inputs
     from safeml.training.feed import feed_of
@@ -189,10 +181,14 @@ def _quantize(work: _Work) -> list[str]:
     models["ptq"] = quantized
     if settings.epochs:
         say(f"Quantization-aware training, {counted(settings.epochs, 'epoch')}.")
-        fits["qat"], models["qat"] = finetuned(inputs, out / PTQ, out, "quantized", feed, work.on_epoch)
-        set_bias_floors(models["qat"])
+    trained = BACKENDS[settings.backend](
+        Calibrated(inputs, out, out / PTQ, prepared, quantized, classifier, values, work.on_epoch, say)
+    )
+    if trained.fit is not None and trained.model is not None:
+        fits["qat"], models["qat"] = trained.fit, trained.model
         work.measured["qat"] = validation.measure(models["qat"], QAT)
         _save(models["qat"], out, QAT)
+    if settings.epochs:
         say(f"Training of the float model, {counted(settings.epochs, 'epoch')} on the same images.")
         fits["finetuned"], models["finetuned"] = finetuned(
             inputs, out / started_from, make_folder(out / FINETUNED_FOLDER), "float", feed, work.on_epoch
@@ -215,6 +211,8 @@ def _quantize(work: _Work) -> list[str]:
     files = {"float": FLOAT, "pruned": PRUNED, "ptq": PTQ, "qat": QAT, "finetuned": FINETUNED}
     content: dict[str, Any] = {
         "format": FORMAT,
+        "backend": settings.backend,
+        **trained.record,
         "settings": settings.model_dump(mode="json"),
         "inputs": inputs.identity(),
         "versions": versions(),
@@ -253,7 +251,10 @@ def _quantize(work: _Work) -> list[str]:
         f"The {name} fit was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}."
         for name, fitted in fits.items()
         if 0 < fitted.resumed_after < len(fitted.epochs)
-    ] + [f"The {name} fit started again: {fitted.note}." for name, fitted in fits.items() if fitted.note]
+    ] + [
+        *trained.notes,
+        *(f"The {name} fit started again: {fitted.note}." for name, fitted in fits.items() if fitted.note),
+    ]
 
 
 def _source(inputs: QuantizationInputs) -> tuple[Any, dict[str, Any]]:

@@ -13,32 +13,33 @@ WARMUP = 20  # a twentieth of all steps
 DROPS = (0.5, 0.75)  # "steps": shares of all steps at which the rate falls to a tenth
 
 
-def optimizer(recipe: FitSettings, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    """Return the optimizer for a fit of `steps` steps with the maximum `learning_rate`."""
+def optimizer(recipe: FitSettings, learning_rate: float, steps: int, library: Any = keras) -> Any:
+    """Return the optimizer for a fit of `steps` steps with the maximum `learning_rate`.
+
+    library: `keras`, or `tf_keras` for a model of Keras 2.
+    """
     average = recipe.weight_average
     shared: dict[str, Any] = {
-        "learning_rate": schedule(recipe, learning_rate, steps),
+        "learning_rate": schedule(recipe, learning_rate, steps, library),
         "weight_decay": recipe.weight_decay or None,
         "use_ema": average > 0,
         "ema_momentum": average or 0.99,
     }
     if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, nesterov=True, **shared)
+        return library.optimizers.SGD(momentum=0.9, nesterov=True, **shared)
     if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(**shared)
-    return keras.optimizers.AdamW(**{**shared, "weight_decay": recipe.weight_decay})
+        return library.optimizers.Adam(**shared)
+    return library.optimizers.AdamW(**{**shared, "weight_decay": recipe.weight_decay})
 
 
-def schedule(
-    recipe: FitSettings, learning_rate: float, steps: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return a schedule: warm-up over a twentieth of the steps, then as configured.
+def schedule(recipe: FitSettings, learning_rate: float, steps: int, library: Any = keras) -> Any:
+    """Return a schedule of `library`: warm-up over a twentieth of the steps, then as configured.
 
     I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017 (cosine, without restarts).
     """
     warmup = max(1, steps // WARMUP)
     if recipe.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
+        return library.optimizers.schedules.CosineDecay(
             learning_rate / WARMUP,
             max(1, steps - warmup),
             warmup_target=learning_rate,
@@ -49,7 +50,7 @@ def schedule(
     if recipe.schedule == "steps":
         bounds += [round(steps * share) for share in DROPS]
         rises += [learning_rate * 0.1 ** (drop + 1) for drop in range(len(DROPS))]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(_ascending(bounds), rises)
+    return library.optimizers.schedules.PiecewiseConstantDecay(_ascending(bounds), rises)
 
 
 def _ascending(bounds: list[int]) -> list[int]:
