@@ -140,7 +140,7 @@ OPTIONS = set().union(*COMMANDS.values()) | script_options() | FOREIGN
 
 
 def tables() -> dict[str, set[str]]:
-    """Return the keys of each table of safeml.toml and of a recipe; `stages.NAME` also as `stages.{}`."""
+    """Return the keys of each table of safeml.toml, of a recipe and of quantize.toml; `stages.NAME` also as `stages.{}`."""
     keys: dict[str, set[str]] = {}
     for root in (Config, Recipe, QuantizeSettings):
         for name, model in _tables(root, ""):
