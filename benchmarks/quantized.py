@@ -29,6 +29,22 @@ def committed(name: str) -> Any:
     return keras.models.load_model(file, compile=False)
 
 
+def random_network(name: str, low: float, high: float, count: int) -> tuple[Any, np.ndarray]:
+    """Return a network of keras.applications with random weights, and `count` random images in low..high."""
+    framework.start()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, name)(weights=None)
+    pixels = np.random.default_rng(0).random((count, *model.input_shape[1:]), np.float32)
+    images = (low + (high - low) * pixels).astype(np.float32)
+    for layer in model.layers:  # else the values of random layers shrink below the normal numbers of FP16
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
+    return model, images
+
+
 def quantized_after_training(images: np.ndarray, name: str = "resnet-gtsrb") -> Any:
     """Return the fake-quantized form of a committed model, calibrated on `images`, float32 [N, H, W, C]."""
     return quantized(committed(name), images)

@@ -45,24 +45,13 @@ def trained(name: str) -> Callable[[Path], tuple[Any, np.ndarray]]:
     return build
 
 
-def random_network(name: str, low: float, high: float) -> Callable[[Path], tuple[Any, np.ndarray]]:
+def untrained(name: str, low: float, high: float) -> Callable[[Path], tuple[Any, np.ndarray]]:
     """Return what gives an ImageNet network with random weights, and random images in low..high."""
 
     def build(shared: Path) -> tuple[Any, np.ndarray]:
-        from safeml import framework
+        from benchmarks.quantized import random_network
 
-        framework.start()
-        import keras
-
-        keras.utils.set_random_seed(0)
-        model = getattr(keras.applications, name)(weights=None)
-        pixels = np.random.default_rng(0).random((LARGE_IMAGES, *model.input_shape[1:]), np.float32)
-        images = (low + (high - low) * pixels).astype(np.float32)
-        for layer in model.layers:  # else the values of random layers shrink below the normal numbers of FP16
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = 0.0
-        model(images, training=True)
-        return model, images
+        return random_network(name, low, high, LARGE_IMAGES)
 
     return build
 
@@ -72,9 +61,9 @@ MODELS: dict[str, Callable[[Path], tuple[Any, np.ndarray]]] = {
     "resnet-gtsrb": trained("resnet-gtsrb"),
     "mobilenet-gtsrb": trained("mobilenet-gtsrb"),
     "vit-gtsrb": trained("vit-gtsrb"),
-    EXPORT_MODEL: random_network("MobileNetV2", -1, 1),
-    "EfficientNetB0, 224 px": random_network("EfficientNetB0", 0, 255),
-    "ResNet50, 224 px": random_network("ResNet50", -128, 127),
+    EXPORT_MODEL: untrained("MobileNetV2", -1, 1),
+    "EfficientNetB0, 224 px": untrained("EfficientNetB0", 0, 255),
+    "ResNet50, 224 px": untrained("ResNet50", -128, 127),
 }
 
 

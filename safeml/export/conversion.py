@@ -2,7 +2,8 @@
 
 Two of its optimizers are off: `q_dq_optimizer` moves quantizers without regard to their axis, and
 `const_dequantize_optimizer` rounds kernels and drops their quantizers. Its public functions run each optimizer on a deep copy of
-the graph and continue after errors, so the two steps behind them are called: 4 s instead of 15 s for MobileNetV2.
+the graph and continue after errors, so the two steps behind them are called: 1.8 s of processor time instead of 4.4 s for
+MobileNetV2 at 224 pixels, in an export of 5.0 s.
 """
 
 from __future__ import annotations

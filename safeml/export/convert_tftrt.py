@@ -30,8 +30,8 @@ FIRST_WITHOUT_TFTRT = (2, 18)
 PRECISIONS = ("INT8", "INT8-calibrated", "FP16")
 PASSED, FAILED, USAGE, NOT_PROVEN, NO_CONVERSION = range(5)
 ONNX_ROAD = (
-    "Build the ONNX file with TensorRT instead: trtexec --onnx=model.int8.onnx --saveEngine=model.engine"
-    " (add --int8 --fp16 before TensorRT 11)."
+    "Build the ONNX file with TensorRT instead: trtexec --onnx=model.int8.onnx --int8 --fp16 --saveEngine=model.engine,"
+    " or from TensorRT 11 on trtexec --onnx=model.int8-fp16.onnx --saveEngine=model.engine."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_a_relu_that_something_else_reads_stays(exported: Any) -> None:
     changed.nodes.append(helper.make_node("Neg", ["stem_relu/Relu"], ["negative"], name="negative"))
     twin = integer_twin(changed.model())
     assert "stem_relu/Relu/codes" not in [node.name for node in twin.graph.node]
+
+
+def test_an_audit_computes_the_file_as_it_is_written(exported: Any, tmp_path: Path) -> None:
+    """To the last bit, whatever images come together. The basic optimizations alone change every row: they quantize the biases."""
+    from safeml.classifiers.onnx import load_onnx
+    from safeml.settings.model import InputSettings
+
+    path = tmp_path / "model.int8.onnx"
+    path.write_bytes(exported.SerializeToString())
+    names = tuple(str(number) for number in range(CLASSES))
+    classifier = load_onnx(path, "model").fed(InputSettings(), names, "model")
+    values = images(100)
+    (expected,) = outputs(session(exported), values, ["logits"])
+    assert np.array_equal(classifier.predict_logits(values), expected)
+    assert np.array_equal(classifier.predict_logits(values[97:]), expected[97:])
 
 
 def test_no_code_of_a_kernel_changes_in_fp16(exported: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from safeml.export import tensorrt_rtx
+from safeml.export.acceptance import ROWS
 from safeml.export.checks import Check
 from safeml.export.tensorrt_rtx import check, judge
 from safeml.sandbox import Outcome
@@ -83,6 +85,27 @@ def test_the_missing_driver_is_no_part_of_an_error() -> None:
     text = "input has type Int32\n[checkMacros.cpp::catchCudaError::250] Error Code 1: (cudaError 35: CUDA driver)"
     row = judged(parsed=False, errors=[text], engine_bytes=0)
     assert row.facts["errors"] == ["input has type Int32"]
+
+
+def test_each_onnx_file_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"": "model.int8.onnx", "_float": "model.float.onnx", "_half": "model.int8-fp16.onnx"}
+    rows = {row.name: row for row in ROWS if row.name.startswith("tensorrt_rtx")}
+    assert {name: row.files for name, row in rows.items()} == {
+        f"tensorrt_rtx{part}": (file,) for part, file in files.items()
+    }
+    material: Any = SimpleNamespace(work=tmp_path)
+    for part, file in files.items():
+        row = rows[f"tensorrt_rtx{part}"].run(material)
+        assert (row.status, row.reason) == ("not_run", f"{file} was not written.")
+        (tmp_path / file).write_text(file)
+
+    def checked(path: Path, *, int8: bool) -> Check:
+        return Check("tensorrt_rtx", "passed", f"{path.name} {int8}")
+
+    monkeypatch.setattr(tensorrt_rtx, "check", checked)
+    for part, file in files.items():
+        row = rows[f"tensorrt_rtx{part}"].run(material)
+        assert (row.name, row.reason) == (f"tensorrt_rtx{part}", f"{file} {part != '_float'}")
 
 
 def test_a_float_file_needs_no_int8_layer() -> None:
