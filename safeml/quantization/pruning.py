@@ -18,7 +18,7 @@ from safeml.config.quantization import PruneSettings, QuantizeSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.int8.layers import QuantizedKernel
-from safeml.metrics.decisions import decision_record, flips
+from safeml.metrics.decisions import change_record, decision_record
 from safeml.quantization.sparsity import (
     ONE_INPUT,
     Slot,
@@ -200,7 +200,8 @@ def int8_zeros(names: list[str], quantized: keras.Model) -> dict[str, dict[str, 
 
 
 def deltas(decisions: dict[str, np.ndarray], data: ImageDataset) -> dict[str, Any]:
-    """Return what changed on the validation images, by model: the class of the lowest recall, and images lost and gained.
+    """Return what changed on the validation images, by model: the class of the lowest recall, images lost and gained,
+    and the class whose recall falls most.
 
     decisions: int64 [N] by model; the first is the float model before pruning.
     """
@@ -208,5 +209,5 @@ def deltas(decisions: dict[str, np.ndarray], data: ImageDataset) -> dict[str, An
     rows = {name: decision_record(given, data.labels, data.class_names) for name, given in decisions.items()}
     for name, given in decisions.items():
         if name != first:
-            rows[name] |= flips(decisions[first], given, data.labels)._asdict()
+            rows[name] |= change_record(decisions[first], given, data.labels, data.class_names)
     return rows

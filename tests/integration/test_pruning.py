@@ -36,7 +36,7 @@ def settings(**changes: Any) -> QuantizeSettings:
         "learning_rate": 0.005,
         "weight_average": 0.9,
         "monitor": "val_loss",
-        "worst_layers": 1,
+        "worst_layers": 0,
         "calibration": {"images": 32},
         "prune": {"kind": "2:4", "epochs": 3, "interval": 1},
         "data": {
@@ -285,8 +285,7 @@ def test_the_record_and_its_page_say_what_pruning_changed(folder: Path, inputs: 
     assert [finding.code for finding in pruning_findings(checked.pruning)][-1] == "layers-not-pruned"
     # A record with a broken pattern and a class that is lost says so, and one of another form is refused.
     rows["middle"]["int8_violations"] = 2
-    part["models"]["int8"]["worst_class"]["recall"] = 0.0
-    part["models"]["float"]["worst_class"]["recall"] = 0.9
+    part["models"]["int8"]["largest_fall"] |= {"before": 0.9, "after": 0.8}
     broken = read_quantized(record).pruning
     assert broken is not None
     codes = {finding.code: finding.severity for finding in pruning_findings(broken)}
@@ -302,4 +301,5 @@ def test_the_record_and_its_page_say_what_pruning_changed(folder: Path, inputs: 
     data = SimpleNamespace(labels=np.array([0, 0, 1]), classes=2, class_names=("a", "b"))
     changed = deltas({"float": np.array([0, 1, 1]), "int8": np.array([1, 0, 1])}, data)  # type: ignore[arg-type]
     assert (changed["int8"]["lost"], changed["int8"]["gained"]) == (1, 1)
+    assert changed["int8"]["largest_fall"] == {"name": "a", "before": 0.5, "after": 0.5, "images": 2}
     assert changed["float"]["worst_class"] == {"name": "a", "recall": 0.5, "images": 2}
