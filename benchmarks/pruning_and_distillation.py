@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 RESULT = ROOT / "benchmarks" / "results" / "pruning_and_distillation.json"
 IMAGES, SEED = 4000, 7
-EPOCHS = 10
+EPOCHS = 25
 DATA = f"""
 [data.train]
 kind = "npz"
@@ -58,8 +58,8 @@ name = "lenet-student"
 architecture = "lenet"
 width = 16
 epochs = {epochs}
-batch = 64
-learning_rate = 0.003
+batch = 32
+learning_rate = 0.002
 {teacher}
 """
 TEACHER = '[distill]\nteacher = "{model}"\ntemperature = 3.0\nalpha = 0.7\n'
@@ -119,7 +119,9 @@ def student(teacher: str, place: Any, folder: Path) -> dict[str, Any]:
     }
     part = manifest.get("distillation", {})
     return row | {
-        key: part[key] for key in ("teacher", "student", "agreement", "lost", "gained") if key in part
+        key: part[key]
+        for key in ("teacher", "student", "agreement", "lost", "gained", "largest_fall")
+        if key in part
     }
 
 

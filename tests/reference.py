@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from safeml.config.audit import Config
+from safeml.config.quantization import QuantizeSettings
 from safeml.config.recipe import Recipe
 from safeml.stages import OWN, tables
 from safeml.stages.base import losses
@@ -25,7 +26,7 @@ KINDS = {"string": "text", "number": "number", "integer": "whole number", "boole
 
 
 def settings_page() -> str:
-    """Return docs/settings.md: every table and key of `safeml.toml` and of a recipe."""
+    """Return docs/settings.md: every table and key of `safeml.toml`, of a recipe and of `quantize.toml`."""
     lines = [
         "# Settings",
         "",
@@ -38,6 +39,8 @@ def settings_page() -> str:
     lines += _file(_with_own_stages())
     lines += ["", "## recipe.toml"]
     lines += _file(Recipe)
+    lines += ["", "## quantize.toml"]
+    lines += _file(QuantizeSettings)
     return "\n".join(lines) + "\n"
 
 

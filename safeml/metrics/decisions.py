@@ -38,6 +38,29 @@ def worst_class(decisions: np.ndarray, labels: np.ndarray, K: int) -> ClassRecal
     return ClassRecall(worst, float(recalls[worst]), int(np.sum(labels == worst)))
 
 
+class RecallFall(NamedTuple):
+    """The recall of one class under two models, 0..1, on its `images`."""
+
+    class_id: int
+    before: float
+    after: float
+    images: int
+
+
+def largest_fall(first: np.ndarray, second: np.ndarray, labels: np.ndarray, K: int) -> RecallFall:
+    """Return the class whose recall falls most from the first model to the second, or rises least; the first of several.
+
+    first, second: int [N], the predicted classes of each model, 0..K-1; N > 0.
+    labels: int [N], the true classes.
+
+    >>> largest_fall(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), 2)
+    RecallFall(class_id=0, before=1.0, after=0.5, images=2)
+    """
+    before, after = (class_scores(confusion_matrix(labels, each, K)).recall for each in (first, second))
+    worst = int(np.nanargmax(before - after))
+    return RecallFall(worst, float(before[worst]), float(after[worst]), int(np.sum(labels == worst)))
+
+
 def flips(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> Flips:
     """Count the images whose correctness differs between two models.
 
@@ -49,6 +72,26 @@ def flips(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> Flips:
     """
     before, after = first == labels, second == labels
     return Flips(int(np.sum(before & ~after)), int(np.sum(~before & after)))
+
+
+def change_record(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return what changes from the decisions of one model to those of another, JSON-able.
+
+    >>> change_record(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1]), ("stop", "yield"))
+    {'lost': 1, 'gained': 0, 'largest_fall': {'name': 'stop', 'before': 1.0, 'after': 0.5, 'images': 2}}
+    """
+    fall = largest_fall(first, second, labels, len(class_names))
+    return {
+        **flips(first, second, labels)._asdict(),
+        "largest_fall": {
+            "name": class_names[fall.class_id],
+            "before": fall.before,
+            "after": fall.after,
+            "images": fall.images,
+        },
+    }
 
 
 def decision_record(

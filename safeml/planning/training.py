@@ -17,6 +17,7 @@ from safeml.settings.model import InputSettings
 STEPS = 6
 PATIENCE = 10.0  # seconds after which no further step is timed
 VALIDATION_BATCHES = 3
+TAUGHT = "without the predictions of the teacher, which a plan does not open"
 TRANSFER = "not timed: a plan does not fetch the weights of a transferred model"
 
 
@@ -61,7 +62,10 @@ def plan_training(
         update={
             "seconds": about(compiling + epochs * epoch),
             "first_epoch": about(compiling + epoch),
-            "note": patience if recipe.early_stopping else "",
+            "note": "; ".join(
+                ([TAUGHT] if recipe.distill is not None else [])
+                + ([patience] if recipe.early_stopping else [])
+            ),
         }
     )
     classifier = from_keras(model, recipe.name).fed(InputSettings(), train.class_names, name)

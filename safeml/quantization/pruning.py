@@ -18,7 +18,7 @@ from safeml.config.quantization import PruneSettings, QuantizeSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.int8.layers import QuantizedKernel
-from safeml.metrics.decisions import decision_record, flips
+from safeml.metrics.decisions import change_record, decision_record
 from safeml.quantization.sparsity import (
     ONE_INPUT,
     Slot,
@@ -79,14 +79,16 @@ class Pruning(keras.callbacks.Callback):
         self.selected = selected
         self.plan = plan
         self.masked: list[tuple[Slot, tf.Variable]] = []
+        self.others: list[Any] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Make the masks, all true, and the constraints."""
-        self.masked = []
+        self.masked, self.others = [], []
         for slot in self.selected(self.model):
             mask = tf.Variable(tf.ones(slot.kernel.shape, tf.bool), trainable=False)
-            slot.kernel.constraint = _held(mask)
             self.masked.append((slot, mask))
+            self.others.append(slot.kernel.constraint)
+            slot.kernel.constraint = _held(mask, slot.kernel.constraint)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Read the masks from the weights, as a resumed training must."""
@@ -109,9 +111,9 @@ class Pruning(keras.callbacks.Callback):
         self._apply()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the constraints off."""
-        for slot, _ in self.masked:
-            slot.kernel.constraint = None
+        """Give each kernel the constraint back that it had."""
+        for (slot, _), other in zip(self.masked, self.others, strict=True):
+            slot.kernel.constraint = other
 
     def _step(self) -> int:
         return int(self.model.optimizer.iterations.numpy())
@@ -121,9 +123,11 @@ class Pruning(keras.callbacks.Callback):
             slot.kernel.assign(tf.where(mask, slot.kernel, 0.0))
 
 
-def _held(mask: tf.Variable) -> Callable[[Any], Any]:
+def _held(mask: tf.Variable, other: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    """Return the constraint of a mask, after the `other` one of the kernel."""
+
     def constraint(kernel: Any) -> Any:
-        return tf.where(mask, tf.convert_to_tensor(kernel), 0.0)
+        return tf.where(mask, tf.convert_to_tensor(other(kernel) if other is not None else kernel), 0.0)
 
     return constraint
 
@@ -200,7 +204,8 @@ def int8_zeros(names: list[str], quantized: keras.Model) -> dict[str, dict[str, 
 
 
 def deltas(decisions: dict[str, np.ndarray], data: ImageDataset) -> dict[str, Any]:
-    """Return what changed on the validation images, by model: the class of the lowest recall, and images lost and gained.
+    """Return what changed on the validation images, by model: the class of the lowest recall, images lost and gained,
+    and the class whose recall falls most.
 
     decisions: int64 [N] by model; the first is the float model before pruning.
     """
@@ -208,5 +213,5 @@ def deltas(decisions: dict[str, np.ndarray], data: ImageDataset) -> dict[str, An
     rows = {name: decision_record(given, data.labels, data.class_names) for name, given in decisions.items()}
     for name, given in decisions.items():
         if name != first:
-            rows[name] |= flips(decisions[first], given, data.labels)._asdict()
+            rows[name] |= change_record(decisions[first], given, data.labels, data.class_names)
     return rows

@@ -26,7 +26,7 @@ from safeml.classifiers.load import load_model
 from safeml.config.recipe import DistillSettings, Recipe
 from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused, StageError
-from safeml.metrics.decisions import decision_record, flips
+from safeml.metrics.decisions import change_record, decision_record
 from safeml.scan.formats import HDF5, KERAS
 from safeml.settings.model import InputSettings
 
@@ -132,5 +132,5 @@ def measured(
         "teacher": {**teacher.identity, **recorded(teacher.decisions)},
         "student": {"parameters": student.parameters, **recorded(decisions)},
         "agreement": float((decisions == teacher.decisions).mean()),
-        **flips(teacher.decisions, decisions, valid.labels)._asdict(),
+        **change_record(teacher.decisions, decisions, valid.labels, valid.class_names),
     }

@@ -14,10 +14,11 @@ from scipy.special import log_softmax
 from safeml.config.recipe import DistillSettings
 from safeml.errors import ConfigError, InputRefused, MissingInput
 from safeml.framework import start
-from tests.integration.test_training_fit import TRAIN, VALID, Interrupted, recipe, stop_after, weights
+from tests.integration.test_training_fit import TRAIN, VALID, Interrupted, recipe, stop_after
 
 pytestmark = pytest.mark.slow
 DISTILL = {"teacher": "teacher.keras", "temperature": 2.0, "alpha": 0.7}
+ASKED = recipe(epochs=2, distill=DISTILL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,35 +83,53 @@ def test_the_loss_is_that_of_the_labels_and_of_the_softened_teacher(teacher: Any
     assert loss == pytest.approx(float(theirs), rel=1e-4)
 
 
-def test_the_student_alone_is_saved_and_an_interrupted_training_ends_with_the_same_weights(
-    teacher: Any, tmp_path: Path
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a teacher, and in `out` a model that was trained with it, without interruption."""
+    from safeml import recipes
+
+    folder = tmp_path_factory.mktemp("distilled")
+    with pytest.raises(MissingInput, match=r"distill\.teacher is .*teacher\.keras, which does not exist"):
+        prepared(folder)
+    linear().save(folder / "teacher.keras")
+    recipes.train(prepared(folder), folder / "out", lambda epoch: None)
+    return folder
+
+
+def prepared(folder: Path) -> Any:
+    from safeml import recipes
+
+    return recipes.Prepared(ASKED, folder, TRAIN, VALID, recipes._taken_over(ASKED, folder))
+
+
+def test_an_interrupted_training_ends_with_the_student_of_an_uninterrupted_one(
+    teacher: Any, project: Path, tmp_path: Path
 ) -> None:
     import keras
 
     from safeml.training.fit import fit
 
-    asked = recipe(epochs=2, save_best_only=False, distill=DISTILL)
-
-    def train(name: str, data: Any = TRAIN, on_epoch: Any = lambda epoch: None, **changes: Any) -> Any:
-        (tmp_path / name).mkdir(exist_ok=True)
-        settings = asked.model_copy(update=changes)
-        return fit(settings, data, VALID, tmp_path / name, on_epoch, teacher=teacher).epochs
-
     with pytest.raises(Interrupted):
-        train("again", on_epoch=stop_after(1))
-    epochs = train("once")
-    assert train("again") == epochs
-    for first, second in zip(weights(tmp_path / "once"), weights(tmp_path / "again"), strict=True):
+        fit(ASKED, TRAIN, VALID, tmp_path, stop_after(1), teacher=teacher)
+    epochs = fit(ASKED, TRAIN, VALID, tmp_path, teacher=teacher).epochs
+    once = json.loads((project / "out" / "training.json").read_text())
+    assert epochs == once["epochs"]
+    models = [
+        keras.models.load_model(folder / once["chosen"]["file"], compile=False)
+        for folder in (tmp_path / "checkpoints", project / "out")
+    ]
+    for first, second in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(first, second)
-    model = keras.models.load_model(tmp_path / "once" / "checkpoints" / epochs[-1]["file"])
-    assert type(model).__name__ == "Functional"
-    assert model.count_params() == sum(value.size for value in model.get_weights())
-    logits = model.predict(VALID.images.astype(np.float32) / 255, verbose=0)
-    assert epochs[-1]["val_accuracy"] == pytest.approx(np.mean(logits.argmax(1) == VALID.labels))
+    # The file holds the student alone, and its validation is that of the labels.
+    assert type(models[0]).__name__ == "Functional"
+    assert not any("teacher" in weight.path for weight in models[0].weights)
+    best = epochs[once["chosen"]["epoch"] - 1]
+    logits = models[0].predict(VALID.images.astype(np.float32) / 255, verbose=0)
+    assert best["val_accuracy"] == pytest.approx(np.mean(logits.argmax(1) == VALID.labels))
     own_loss = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(VALID)), VALID.labels].mean()
-    assert epochs[-1]["val_loss"] == pytest.approx(own_loss, rel=1e-4)
+    assert best["val_loss"] == pytest.approx(own_loss, rel=1e-4)
     with pytest.raises(ValueError, match="is trained with its teacher"):
-        fit(asked, TRAIN, VALID, tmp_path)
+        fit(ASKED, TRAIN, VALID, tmp_path)
     with pytest.raises(ValueError, match=r"\[distill\] and \[adversarial\] exclude each other"):
         recipe(distill=DISTILL, adversarial={"epsilon": 0.01})
 
@@ -147,19 +166,12 @@ def test_a_teacher_of_other_classes_other_images_or_without_skill_is_refused(
     np.testing.assert_array_equal(open_as(linear()).decisions, VALID.labels)
 
 
-def test_a_recipe_with_a_teacher_is_trained_recorded_and_reported(tmp_path: Path) -> None:
+def test_a_recipe_with_a_teacher_is_recorded_and_reported(project: Path) -> None:
     from safeml import recipes
     from safeml.audits.training.distillation import distillation_meaning, distillation_table
     from safeml.audits.training.manifest import parse_manifest
 
-    def prepared() -> Any:
-        asked = recipe(epochs=1, distill={**DISTILL, "teacher": "teacher.keras"})
-        return recipes.Prepared(asked, tmp_path, TRAIN, VALID, recipes._taken_over(asked, tmp_path))
-
-    with pytest.raises(MissingInput, match=r"distill\.teacher is .*teacher\.keras, which does not exist"):
-        prepared()
-    linear().save(tmp_path / "teacher.keras")
-    out = recipes.train(prepared(), tmp_path / "out", lambda epoch: None)
+    out = project / "out"
     values = json.loads((out / "training.json").read_text())
     assert set(values["taken_over"]) == {"teacher"}
     part = values["distillation"]
@@ -176,9 +188,9 @@ def test_a_recipe_with_a_teacher_is_trained_recorded_and_reported(tmp_path: Path
     assert words[0].endswith(
         f"{part['lost']} are classified correctly by the teacher alone, 0 by the model alone."
     )
-    assert recipes.is_done(prepared(), out)
+    assert recipes.is_done(prepared(project), out)
     with pytest.raises(InputRefused, match=r"distillation\.agreement"):
         parse_manifest({**values, "distillation": {**part, "agreement": 2.0}})
-    linear(gain=20.0).save(tmp_path / "teacher.keras")
+    linear(gain=20.0).save(project / "teacher.keras")
     with pytest.raises(ConfigError, match="of another backbone or teacher"):
-        recipes.is_done(prepared(), out)
+        recipes.is_done(prepared(project), out)

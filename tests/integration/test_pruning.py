@@ -36,7 +36,7 @@ def settings(**changes: Any) -> QuantizeSettings:
         "learning_rate": 0.005,
         "weight_average": 0.9,
         "monitor": "val_loss",
-        "worst_layers": 1,
+        "worst_layers": 0,
         "calibration": {"images": 32},
         "prune": {"kind": "2:4", "epochs": 3, "interval": 1},
         "data": {
@@ -200,6 +200,34 @@ def test_every_kernel_is_seen_as_inputs_by_outputs_and_what_is_left_dense_has_it
         choices(only, PruneSettings(kind="2:4"), "net.keras")
 
 
+def test_a_mask_holds_against_the_optimizer_and_beside_a_constraint_of_the_layer() -> None:
+    import keras
+
+    from safeml.quantization.pruning import pruning_callback
+
+    layer = keras.layers.Dense(4, kernel_constraint="non_neg", name="middle")
+    model = keras.Sequential([keras.Input((8,)), layer])
+    own = layer.kernel.constraint
+    layer.kernel.assign(np.arange(1, 33).reshape(8, 4) / 32)
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    x = np.ones((16, 8), np.float32)
+    seen = []
+
+    def after_step(batch: int, logs: object) -> None:
+        kernel = layer.kernel.numpy()
+        seen.append((int((kernel == 0).sum()), float(kernel.min())))
+
+    asked = PruneSettings(ends=True, sparsity=0.25, epochs=1, end=0.5, interval=1)
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
+    # Every gradient pulls every weight up, also the pruned ones.
+    model.fit(
+        x, 50 * x[:, :4], batch_size=4, verbose=0, callbacks=[pruning_callback(asked, 4, "net.keras"), watch]
+    )
+    assert [zeros for zeros, _ in seen] == [7, 8, 8, 8]  # 0.875 and all of 8 weights
+    assert all(least >= 0 for _, least in seen)
+    assert layer.kernel.constraint is own
+
+
 def test_an_interrupted_pruning_ends_with_the_same_weights(
     inputs: QuantizationInputs, folder: Path, tmp_path: Path
 ) -> None:
@@ -248,14 +276,26 @@ def test_zeros_stay_zeros_in_every_model_and_in_the_exported_file(folder: Path, 
     assert check(exported, ()).status == "not_run"
 
 
+def _classifier(file: Path) -> Any:
+    import keras
+
+    from safeml.classifiers.keras import wrap
+    from safeml.settings.model import InputSettings
+
+    return wrap(keras.models.load_model(file, compile=False), InputSettings(), VALID.class_names, file.name)
+
+
 def test_the_record_and_its_page_say_what_pruning_changed(folder: Path, inputs: QuantizationInputs) -> None:
     import keras
 
+    from safeml.audits.base import AuditInputs
     from safeml.audits.quantization.pruning import pruning_findings, pruning_sentences, pruning_tables
     from safeml.audits.quantization.record import read_quantized
+    from safeml.audits.quantization.run import run
     from safeml.export.material import _sparse_layers
     from safeml.quantization.build import is_done
     from safeml.quantization.pruning import deltas, layer_rows
+    from safeml.stages.quantization import QuantizationSettings
 
     record = json.loads((folder / "quantization.json").read_text())
     part = record["pruning"]
@@ -283,10 +323,21 @@ def test_the_record_and_its_page_say_what_pruning_changed(folder: Path, inputs: 
     assert [row[0] for row in tables[0].rows] == ["float, before pruning", "float, pruned", "INT8, pruned"]
     assert {row[0]: row[3] for row in tables[1].rows}["middle"] == 0.5
     assert [finding.code for finding in pruning_findings(checked.pruning)][-1] == "layers-not-pruned"
+    page = {
+        name: run(
+            AuditInputs(_classifier(folder / f"{name}.keras"), VALID, TRAIN, VALID, 7, quantization=record),
+            QuantizationSettings(),
+        )
+        for name in ("int8", "pruned")
+    }
+    assert {"pruning-models", "pruning-layers"} <= {figure.id for figure in page["int8"].figures}
+    assert (page["pruned"].status, page["pruned"].reason) == (
+        "skipped",
+        "the model under test is the pruned model of this quantization, which is not quantized",
+    )
     # A record with a broken pattern and a class that is lost says so, and one of another form is refused.
     rows["middle"]["int8_violations"] = 2
-    part["models"]["int8"]["worst_class"]["recall"] = 0.0
-    part["models"]["float"]["worst_class"]["recall"] = 0.9
+    part["models"]["int8"]["largest_fall"] |= {"before": 0.9, "after": 0.8}
     broken = read_quantized(record).pruning
     assert broken is not None
     codes = {finding.code: finding.severity for finding in pruning_findings(broken)}
@@ -302,4 +353,5 @@ def test_the_record_and_its_page_say_what_pruning_changed(folder: Path, inputs: 
     data = SimpleNamespace(labels=np.array([0, 0, 1]), classes=2, class_names=("a", "b"))
     changed = deltas({"float": np.array([0, 1, 1]), "int8": np.array([1, 0, 1])}, data)  # type: ignore[arg-type]
     assert (changed["int8"]["lost"], changed["int8"]["gained"]) == (1, 1)
+    assert changed["int8"]["largest_fall"] == {"name": "a", "before": 0.5, "after": 0.5, "images": 2}
     assert changed["float"]["worst_class"] == {"name": "a", "recall": 0.5, "images": 2}

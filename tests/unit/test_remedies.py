@@ -38,6 +38,7 @@ FOREIGN = {
     "--no-deps",
     "--extra-index-url",
     "--user",
+    "--sparsity",  # of trtexec
 }
 # Words in brackets that are no tables: dimensions and indices in docstrings.
 DIMENSIONS = {"k", "n", "channels", "weights", "sites"}

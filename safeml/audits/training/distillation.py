@@ -9,13 +9,14 @@ from safeml.wording import counted, number, percent
 
 def distillation_meaning(measured: Distilled) -> list[str]:
     """Return in words what the student lost against its teacher."""
-    teacher, student = measured.teacher, measured.student
+    teacher, student, (name, before, after) = measured.teacher, measured.student, measured.fall
     return [
         f"The model has learnt from a teacher of {percent(teacher.val_accuracy)} validation accuracy; its own is "
         f"{percent(student.val_accuracy)}. Both decide alike on {percent(measured.agreement)} of the images: "
         f"{number(measured.lost)} are classified correctly by the teacher alone, {number(measured.gained)} by the model alone.",
         f"The lowest recall of a class is {percent(student.worst_recall)} ({student.worst_class}); that of the teacher is "
-        f"{percent(teacher.worst_recall)} ({teacher.worst_class}).",
+        f"{percent(teacher.worst_recall)} ({teacher.worst_class}). Against the teacher, {name} loses most: {percent(before)} to "
+        f"{percent(after)}.",
     ]
 
 

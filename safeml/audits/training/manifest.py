@@ -83,6 +83,7 @@ class Distilled:
     teacher, student: name or file, number of parameters, accuracy and class of the lowest recall.
     agreement: share of the images on which both decide alike, 0..1.
     lost, gained: images that only the teacher, or only the student, classifies correctly.
+    fall: name and two recalls, 0..1, of the class that loses most against the teacher: the teacher's, then the student's.
     """
 
     images: int
@@ -91,6 +92,7 @@ class Distilled:
     agreement: float
     lost: int
     gained: int
+    fall: tuple[str, float, float]
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ def _distillation(values: dict[str, Any]) -> Distilled | None:
     if values.get("distillation") is None:
         return None
     measured = _get(values, "distillation", dict, "")
+    fall, of_fall = _get(measured, "largest_fall", dict, "distillation."), "distillation.largest_fall."
     images = _count(measured, "images", "distillation.", 1, MOST_COUNTED)
 
     def model(role: str) -> DistilledModel:
@@ -260,6 +263,11 @@ def _distillation(values: dict[str, Any]) -> Distilled | None:
         agreement=_share(measured, "agreement", "distillation."),
         lost=_count(measured, "lost", "distillation.", 0, images),
         gained=_count(measured, "gained", "distillation.", 0, images),
+        fall=(
+            _cut(_get(fall, "name", str, of_fall), LONGEST_NAME),
+            _share(fall, "before", of_fall),
+            _share(fall, "after", of_fall),
+        ),
     )
 
 
