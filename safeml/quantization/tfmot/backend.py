@@ -25,6 +25,7 @@ from safeml.quantization.tfmot.plan import ARRAYS, REQUEST, RESULT, TRAIN, VALID
 from safeml.quantization.tfmot.process import check_installed, run
 from safeml.quantization.validation import model_inputs
 from safeml.training.fit import Fit
+from safeml.wording import counted
 
 # Images on which the float model of Keras 2 is compared with its source.
 COMPARED = 64
@@ -47,9 +48,12 @@ def trained(start: Calibrated) -> Trained:
     """
     check_installed()
     settings = start.inputs.settings
-    start.say(
-        f"TFMOT (child process): {f'training, {settings.epochs} epochs' if settings.epochs else 'its own INT8 model'}."
+    work = (
+        f"training, {counted(settings.epochs, 'epoch')}"
+        if settings.epochs
+        else "its own fake-quantized model"
     )
+    start.say(f"TFMOT (child process): {work}.")
     plan, arrays = plan_of(start.quantized)
     folder = Path(tempfile.mkdtemp(prefix=".tfmot-", dir=start.out))
     epochs: list[dict[str, Any]] = []
@@ -74,7 +78,7 @@ def trained(start: Calibrated) -> Trained:
         model = with_trained(start.quantized, plan, weights)
         agreements["qat"] = _agreement(start, model, result["trained"])
     lowest = min(each["decisions"] for each in agreements.values())
-    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.2%} of {len(start.inputs.choosing)} validation images."
+    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.1%} of {counted(len(start.inputs.choosing), 'validation image')}."
     start.say(sentence)
     record = {
         **facts,
