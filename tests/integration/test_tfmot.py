@@ -94,29 +94,35 @@ class Run:
     epochs: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from safeml.quantization.backends import BACKENDS, Calibrated
+def calibrated(source: Any, folder: Path, epochs: list[dict[str, Any]]) -> Any:
+    """Return what a backend starts from."""
+    from safeml.quantization.backends import Calibrated
     from safeml.quantization.calibration import calibrate
     from safeml.quantization.rewrite import prepare, with_quantizers
     from safeml.quantization.validation import Validation, model_inputs
 
-    folder = tmp_path_factory.mktemp("tfmot")
-    settings = QuantizeSettings.model_validate(SETTINGS)
-    source, file = network(), folder / "source.keras"
+    settings, file = QuantizeSettings.model_validate(SETTINGS), folder / "source.keras"
     inputs = QuantizationInputs(settings, folder, file, "0" * 64, images(160, 0), images(96, 5))
     classifier = Validation(settings, inputs.choosing).classifier(source, "tiny")
     values = model_inputs(classifier, inputs.training.images[:64])
     prepared = prepare(source, "tiny")
     quantized = with_quantizers(prepared)
     calibrate(quantized, values, settings.calibration)
-    epochs: list[dict[str, Any]] = []
-    calibrated = Calibrated(
+    return Calibrated(
         inputs, folder, file, prepared, quantized, classifier, values, epochs.append, lambda line: None
     )
-    trained = BACKENDS["tfmot"](calibrated)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    from safeml.quantization.backends import BACKENDS
+
+    folder = tmp_path_factory.mktemp("tfmot")
+    epochs: list[dict[str, Any]] = []
+    start = calibrated(network(), folder, epochs)
+    trained = BACKENDS["tfmot"](start)
     assert not list(folder.iterdir())  # nothing of the request is left
-    return Run(calibrated, trained, epochs)
+    return Run(start, trained, epochs)
 
 
 def test_the_float_model_of_keras_2_gives_the_outputs_of_its_source(run: Run) -> None:
@@ -188,6 +194,25 @@ def test_each_setting_has_an_implementation() -> None:
     from safeml.quantization.backends import BACKENDS
 
     assert set(BACKENDS) == set(get_args(QuantizeSettings.model_fields["backend"].annotation))
+
+
+def test_a_layer_with_another_meaning_in_keras_2_is_refused(tmp_path: Path) -> None:
+    """hard_sigmoid is relu6(x + 3) / 6 in Keras 3, and was clip(0.2 x + 0.5) before."""
+    from safeml.quantization.backends import BACKENDS
+
+    start = calibrated(_operation(_hard_sigmoid)(), tmp_path, [])
+    with pytest.raises(
+        InputRefused, match="rebuilt in Keras 2, the float model gives other outputs"
+    ) as refused:
+        BACKENDS["tfmot"](start)
+    assert 'use backend = "keras"' in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    import keras
+
+    return keras.layers.Activation("hard_sigmoid")(x)
 
 
 def _token() -> Any:
