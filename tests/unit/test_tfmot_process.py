@@ -87,7 +87,11 @@ RECIPE: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     ("setting", "name"),
-    [({"adversarial": {"epsilon": 0.01}}, r"\[adversarial\]"), ({"weight_average": 0.9}, "weight_average")],
+    [
+        ({"adversarial": {"epsilon": 0.01}}, r"\[adversarial\]"),
+        ({"weight_average": 0.9}, "weight_average"),
+        ({"prune": {}}, r"\[prune\]"),
+    ],
 )
 def test_what_the_child_cannot_train_with_is_an_error_of_the_settings(
     setting: dict[str, Any], name: str

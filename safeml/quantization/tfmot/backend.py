@@ -27,6 +27,8 @@ from safeml.quantization.validation import model_inputs
 from safeml.training.fit import Fit
 from safeml.wording import counted
 
+# Begins the name of the folder that both processes share, in the folder of the result.
+FOLDER = ".tfmot-"
 # Images on which the float model of Keras 2 is compared with its source.
 COMPARED = 64
 BATCH = 256
@@ -55,7 +57,9 @@ def trained(start: Calibrated) -> Trained:
     )
     start.say(f"TFMOT (child process): {work}.")
     plan, arrays = plan_of(start.quantized)
-    folder = Path(tempfile.mkdtemp(prefix=".tfmot-", dir=start.out))
+    for left_over in start.out.glob(f"{FOLDER}*"):  # of a run that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir=start.out))
     epochs: list[dict[str, Any]] = []
 
     def on_epoch(epoch: dict[str, Any]) -> None:
