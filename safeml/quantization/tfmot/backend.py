@@ -21,7 +21,16 @@ from safeml.data.dataset import ImageDataset
 from safeml.int8.layers import QuantizedKernel
 from safeml.quantization.backends import Calibrated, Trained
 from safeml.quantization.tfmot.network import plan_of, with_trained
-from safeml.quantization.tfmot.plan import ARRAYS, REQUEST, RESULT, TRAIN, VALID, WEIGHTS, NetworkPlan
+from safeml.quantization.tfmot.plan import (
+    ARRAYS,
+    REGULARIZERS,
+    REQUEST,
+    RESULT,
+    TRAIN,
+    VALID,
+    WEIGHTS,
+    NetworkPlan,
+)
 from safeml.quantization.tfmot.process import check_installed, run
 from safeml.quantization.validation import model_inputs
 from safeml.training.fit import Fit
@@ -37,10 +46,11 @@ AGREEMENT = 0.99
 DIFFERENCES = (
     "TFMOT clips activations at 127 codes on each side; the model in the file also has the code -128.",
     "TFMOT rounds halves up; the model in the file rounds them to even, as ONNX and TensorRT do.",
+    "Scales are rounded to 16 bits after the training, so that ONNX gives the same codes; TFMOT uses float32 ranges.",
 )
 SHARED = "Ranges that several tensors share keep their calibrated value in training: {names}."
 FLOORS = "Channels with a large bias get a larger weight scale than in TFMOT, so that the bias fits into int32: {names}."
-CONSTRAINTS = "Weight constraints are not applied in training: {names}."
+LOST = "Weight constraints, and regularizers other than L1 and L2, have no effect in training: {names}."
 
 
 def trained(start: Calibrated) -> Trained:
@@ -56,7 +66,7 @@ def trained(start: Calibrated) -> Trained:
         else "its own fake-quantized model"
     )
     start.say(f"TFMOT (child process): {work}.")
-    plan, arrays = plan_of(start.quantized)
+    plan, arrays = plan_of(start.quantized, str(start.inputs.source))
     for left_over in start.out.glob(f"{FOLDER}*"):  # of a run that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir=start.out))
@@ -96,7 +106,7 @@ def trained(start: Calibrated) -> Trained:
 def _write(start: Calibrated, plan: NetworkPlan, arrays: dict[str, np.ndarray], folder: Path) -> None:
     inputs = start.inputs
     request = {
-        "network": {**plan.plain(), "name": str(inputs.source)},
+        "network": plan.plain(),
         "settings": inputs.settings.model_dump(mode="json"),
         "input": asdict(start.classifier.spec),
         "class_names": list(inputs.choosing.class_names),
@@ -117,18 +127,24 @@ def _write_data(data: ImageDataset, path: Path) -> None:
 def _agreement(start: Calibrated, model: keras.Model, expected: np.ndarray) -> dict[str, float]:
     """Compare a model with the outputs of TFMOT's, float32 [N, K], on the validation images.
 
-    decisions: share of the images with the same largest output. largest_difference: of an output.
+    decisions: share of the images with the same largest output. largest_difference, mean_difference: of an output.
     """
     images = start.inputs.choosing.images
-    same, largest = 0, 0.0
+    same, largest, total = 0, 0.0, 0.0
     for first in range(0, len(images), BATCH):
         interruption.check()
         values = model_inputs(start.classifier, images[first : first + BATCH])
         outputs = np.asarray(model(values, training=False))
         others = expected[first : first + BATCH]
         same += int((outputs.argmax(axis=1) == others.argmax(axis=1)).sum())
-        largest = max(largest, float(np.abs(outputs - others).max()))
-    return {"decisions": same / len(images), "largest_difference": largest}
+        differences = np.abs(outputs - others)
+        largest = max(largest, float(differences.max()))
+        total += float(differences.sum())
+    return {
+        "decisions": same / len(images),
+        "largest_difference": largest,
+        "mean_difference": total / expected.size,
+    }
 
 
 def _differences(plan: NetworkPlan, model: keras.Model) -> list[str]:
@@ -137,10 +153,10 @@ def _differences(plan: NetworkPlan, model: keras.Model) -> list[str]:
     rows = {
         SHARED: [layer.name for layer in plan.layers if layer.sites > 1],
         FLOORS: [layer.name for layer in kernels if _raised(layer)],
-        CONSTRAINTS: [
+        LOST: [
             layer.name
             for layer in plan.layers
-            if any(value for key, value in layer.config.items() if key.endswith("_constraint"))
+            if any(_is_lost(key, value) for key, value in layer.config.items())
         ],
     }
     return [
@@ -154,3 +170,10 @@ def _raised(layer: Any) -> bool:
     kernel = np.abs(np.asarray(layer.kernel_matrix()))
     channels = np.moveaxis(kernel, layer.kernel_axis, 0).reshape(layer.floor.shape[0], -1)
     return bool((np.asarray(layer.floor) > channels.max(axis=1)).any())
+
+
+def _is_lost(key: str, value: Any) -> bool:
+    """Return whether an option of a layer acts on training in Keras 3 and is not sent to Keras 2."""
+    if key.endswith("_regularizer"):
+        return value is not None and value.get("class_name") not in REGULARIZERS
+    return key.endswith("_constraint") and value is not None
