@@ -80,7 +80,7 @@ def measured(case: Case, data: Path, folder: Path) -> dict[str, Any]:
         "epochs": case.epochs,
         "validation": record["validation"],
         "chosen": record["chosen"]["model"],
-        "checks": {check.name: [check.status, check.sentence] for check in checks if check.name in CHECKS},
+        "checks": {check.name: [check.status, check.reason] for check in checks if check.name in CHECKS},
         "target_met": min(agreement) >= TARGET
         and not any(check.status == "failed" for check in checks)
         and checks[0].status == "passed",

@@ -55,7 +55,7 @@ def quantize(
 
     on_epoch: receives the measurements of each finished epoch. say: receives lines of progress.
 
-    An interrupted quantization resumes after its last finished epoch. Raises ConfigError if `out` holds an audit, a training, or
+    An interrupted quantization resumes after its last finished epoch; a training with TFMOT starts again. Raises ConfigError if `out` holds an audit, a training, or
     another quantization without `force`; InputRefused for a model that cannot be quantized; StageError if it cannot go on.
     """
     refuse_audit(out)

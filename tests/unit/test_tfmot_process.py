@@ -44,6 +44,7 @@ def test_its_epochs_and_facts_arrive(tmp_path: Path) -> None:
             r"exit code 1 and no result \(ImportError: no module named tf_keras\); use backend",
         ),
         ("be killed", StageError, "was ended by SIGKILL, perhaps for lack of memory; use backend"),
+        ("be killed in a line", StageError, "was ended by SIGKILL"),
         ("answer and exit 3", StageError, "exit code 3"),
         ("say nothing", StageError, "exit code 0 and no result; use backend"),
     ],
@@ -87,7 +88,11 @@ RECIPE: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     ("setting", "name"),
-    [({"adversarial": {}}, r"\[adversarial\]"), ({"weight_average": 0.9}, "weight_average")],
+    [
+        ({"adversarial": {"epsilon": 0.01}}, r"\[adversarial\]"),
+        ({"weight_average": 0.9}, "weight_average"),
+        ({"prune": {}}, r"\[prune\]"),
+    ],
 )
 def test_what_the_child_cannot_train_with_is_an_error_of_the_settings(
     setting: dict[str, Any], name: str

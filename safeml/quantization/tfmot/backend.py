@@ -21,11 +21,23 @@ from safeml.data.dataset import ImageDataset
 from safeml.int8.layers import QuantizedKernel
 from safeml.quantization.backends import Calibrated, Trained
 from safeml.quantization.tfmot.network import plan_of, with_trained
-from safeml.quantization.tfmot.plan import ARRAYS, REQUEST, RESULT, TRAIN, VALID, WEIGHTS, NetworkPlan
+from safeml.quantization.tfmot.plan import (
+    ARRAYS,
+    REGULARIZERS,
+    REQUEST,
+    RESULT,
+    TRAIN,
+    VALID,
+    WEIGHTS,
+    NetworkPlan,
+)
 from safeml.quantization.tfmot.process import check_installed, run
 from safeml.quantization.validation import model_inputs
 from safeml.training.fit import Fit
+from safeml.wording import counted
 
+# Begins the name of the folder that both processes share, in the folder of the result.
+FOLDER = ".tfmot-"
 # Images on which the float model of Keras 2 is compared with its source.
 COMPARED = 64
 BATCH = 256
@@ -34,10 +46,11 @@ AGREEMENT = 0.99
 DIFFERENCES = (
     "TFMOT clips activations at 127 codes on each side; the model in the file also has the code -128.",
     "TFMOT rounds halves up; the model in the file rounds them to even, as ONNX and TensorRT do.",
+    "Scales are rounded to 16 bits after the training, so that ONNX gives the same codes; TFMOT uses float32 ranges.",
 )
 SHARED = "Ranges that several tensors share keep their calibrated value in training: {names}."
 FLOORS = "Channels with a large bias get a larger weight scale than in TFMOT, so that the bias fits into int32: {names}."
-CONSTRAINTS = "Weight constraints are not applied in training: {names}."
+LOST = "Weight constraints, and regularizers other than L1 and L2, have no effect in training: {names}."
 
 
 def trained(start: Calibrated) -> Trained:
@@ -47,11 +60,16 @@ def trained(start: Calibrated) -> Trained:
     """
     check_installed()
     settings = start.inputs.settings
-    start.say(
-        f"TFMOT (child process): {f'training, {settings.epochs} epochs' if settings.epochs else 'its own INT8 model'}."
+    work = (
+        f"training, {counted(settings.epochs, 'epoch')}"
+        if settings.epochs
+        else "its own fake-quantized model"
     )
-    plan, arrays = plan_of(start.quantized)
-    folder = Path(tempfile.mkdtemp(prefix=".tfmot-", dir=start.out))
+    start.say(f"TFMOT (child process): {work}.")
+    plan, arrays = plan_of(start.quantized, str(start.inputs.source))
+    for left_over in start.out.glob(f"{FOLDER}*"):  # of a run that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir=start.out))
     epochs: list[dict[str, Any]] = []
 
     def on_epoch(epoch: dict[str, Any]) -> None:
@@ -74,7 +92,7 @@ def trained(start: Calibrated) -> Trained:
         model = with_trained(start.quantized, plan, weights)
         agreements["qat"] = _agreement(start, model, result["trained"])
     lowest = min(each["decisions"] for each in agreements.values())
-    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.2%} of {len(start.inputs.choosing)} validation images."
+    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.1%} of {counted(len(start.inputs.choosing), 'validation image')}."
     start.say(sentence)
     record = {
         **facts,
@@ -88,7 +106,7 @@ def trained(start: Calibrated) -> Trained:
 def _write(start: Calibrated, plan: NetworkPlan, arrays: dict[str, np.ndarray], folder: Path) -> None:
     inputs = start.inputs
     request = {
-        "network": {**plan.plain(), "name": str(inputs.source)},
+        "network": plan.plain(),
         "settings": inputs.settings.model_dump(mode="json"),
         "input": asdict(start.classifier.spec),
         "class_names": list(inputs.choosing.class_names),
@@ -109,18 +127,24 @@ def _write_data(data: ImageDataset, path: Path) -> None:
 def _agreement(start: Calibrated, model: keras.Model, expected: np.ndarray) -> dict[str, float]:
     """Compare a model with the outputs of TFMOT's, float32 [N, K], on the validation images.
 
-    decisions: share of the images with the same largest output. largest_difference: of an output.
+    decisions: share of the images with the same largest output. largest_difference, mean_difference: of an output.
     """
     images = start.inputs.choosing.images
-    same, largest = 0, 0.0
+    same, largest, total = 0, 0.0, 0.0
     for first in range(0, len(images), BATCH):
         interruption.check()
         values = model_inputs(start.classifier, images[first : first + BATCH])
         outputs = np.asarray(model(values, training=False))
         others = expected[first : first + BATCH]
         same += int((outputs.argmax(axis=1) == others.argmax(axis=1)).sum())
-        largest = max(largest, float(np.abs(outputs - others).max()))
-    return {"decisions": same / len(images), "largest_difference": largest}
+        differences = np.abs(outputs - others)
+        largest = max(largest, float(differences.max()))
+        total += float(differences.sum())
+    return {
+        "decisions": same / len(images),
+        "largest_difference": largest,
+        "mean_difference": total / expected.size,
+    }
 
 
 def _differences(plan: NetworkPlan, model: keras.Model) -> list[str]:
@@ -129,10 +153,10 @@ def _differences(plan: NetworkPlan, model: keras.Model) -> list[str]:
     rows = {
         SHARED: [layer.name for layer in plan.layers if layer.sites > 1],
         FLOORS: [layer.name for layer in kernels if _raised(layer)],
-        CONSTRAINTS: [
+        LOST: [
             layer.name
             for layer in plan.layers
-            if any(value for key, value in layer.config.items() if key.endswith("_constraint"))
+            if any(_is_lost(key, value) for key, value in layer.config.items())
         ],
     }
     return [
@@ -146,3 +170,10 @@ def _raised(layer: Any) -> bool:
     kernel = np.abs(np.asarray(layer.kernel_matrix()))
     channels = np.moveaxis(kernel, layer.kernel_axis, 0).reshape(layer.floor.shape[0], -1)
     return bool((np.asarray(layer.floor) > channels.max(axis=1)).any())
+
+
+def _is_lost(key: str, value: Any) -> bool:
+    """Return whether an option of a layer acts on training in Keras 3 and is not sent to Keras 2."""
+    if key.endswith("_regularizer"):
+        return value is not None and value.get("class_name") not in REGULARIZERS
+    return key.endswith("_constraint") and value is not None

@@ -13,7 +13,7 @@ import numpy as np
 import tf_keras  # type: ignore[import-untyped]
 
 from safeml.errors import InputRefused, first_line
-from safeml.quantization.tfmot.plan import RANGE, REMEDY, LayerPlan, NetworkPlan
+from safeml.quantization.tfmot.plan import RANGE, REGULARIZERS, REMEDY, LayerPlan, NetworkPlan
 
 # The layer as it is called: itself, or annotated.
 Annotate = Callable[[Any, LayerPlan], Any]
@@ -21,7 +21,6 @@ Annotate = Callable[[Any, LayerPlan], Any]
 DROPPED = ("_initializer", "_constraint", "dtype", "name")
 # Keys with another name in Keras 2.
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
-REGULARIZERS = ("L1", "L2", "L1L2")
 
 
 def rebuilt(plan: NetworkPlan, arrays: Mapping[str, np.ndarray], annotate: Annotate | None = None) -> Any:

@@ -52,8 +52,6 @@ def _answer(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[st
 
     from safeml.classifiers.base import InputSpec
     from safeml.config.quantization import QuantizeSettings
-    from safeml.quantization.tfmot.fit import train
-    from safeml.quantization.tfmot.scheme import QuantizedNetwork
 
     request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     settings = QuantizeSettings.model_validate(request["settings"])
@@ -65,6 +63,11 @@ def _answer(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[st
     tf.config.experimental.enable_op_determinism()
     tf_keras.utils.set_random_seed(settings.seed)
     difference = _difference(plan, arrays)
+
+    # The import of TFMOT takes seconds, and a model may be refused without it.
+    from safeml.quantization.tfmot.fit import train
+    from safeml.quantization.tfmot.scheme import QuantizedNetwork
+
     network = QuantizedNetwork(plan, arrays)
     valid = _data(folder / VALID, names)
     result = {"calibrated": _outputs(network, valid, spec)}

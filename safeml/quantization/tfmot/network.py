@@ -27,22 +27,22 @@ OPERATIONS = {"Add": "Add", "Multiply": "Multiply", "Concatenate": "Concatenate"
 IGNORED = ("training", "site", "mask")
 
 
-def plan_of(quantized: keras.Model) -> tuple[NetworkPlan, dict[str, np.ndarray]]:
+def plan_of(quantized: keras.Model, where: str) -> tuple[NetworkPlan, dict[str, np.ndarray]]:
     """Return the plan of a fake-quantized model, and its arrays: weights by `LayerPlan.array_names`, ranges by the layer's name.
 
-    A range is the largest magnitude, 127 times the scale. Raises InputRefused, with the layer and the remedy, where Keras 2
+    where: the name of the model in messages. A range is the largest magnitude, 127 times the scale. Raises InputRefused, with the layer and the remedy, where Keras 2
     has no such layer.
     """
-    graph = read(quantized, quantized.name)
+    graph = read(quantized, where)
     numbers: dict[Value, int] = {graph.image: 0}
     layers: dict[str, LayerPlan] = {}
     calls: list[CallPlan] = []
     arrays: dict[str, np.ndarray] = {}
     for step in graph.steps:
         part = step.part
-        inputs, as_list = _inputs(step, graph.name)
+        inputs, as_list = _inputs(step, where)
         if part.name not in layers:
-            layer = layers[part.name] = _layer(part, graph.name)
+            layer = layers[part.name] = _layer(part, where)
             arrays.update(zip(layer.array_names(), part.weights, strict=False))
         numbers[step.outputs[0]] = len(numbers)
         calls.append(
@@ -50,7 +50,7 @@ def plan_of(quantized: keras.Model) -> tuple[NetworkPlan, dict[str, np.ndarray]]
         )
     arrays.update(ranges_of(quantized))
     shape = list(graph.image.shape[1:])
-    return NetworkPlan(graph.name, shape, list(layers.values()), calls, numbers[graph.output]), arrays
+    return NetworkPlan(where, shape, list(layers.values()), calls, numbers[graph.output]), arrays
 
 
 def ranges_of(quantized: keras.Model) -> dict[str, np.ndarray]:

@@ -16,6 +16,8 @@ REQUEST, WEIGHTS, TRAIN, VALID, RESULT, ERRORS = (
     "result.npz",
     "errors.txt",
 )
+# The regularizers that both generations of Keras have, with the same arguments.
+REGULARIZERS = ("L1", "L2", "L1L2")
 # Begins the names of weights and ranges in the result.
 ARRAYS = "arrays/"
 

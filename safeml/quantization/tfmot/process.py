@@ -51,7 +51,7 @@ def run(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, A
             facts = None
             for line in child.stdout:
                 interruption.check()
-                facts = _read(json.loads(line), on_epoch)
+                facts = _read(line, on_epoch)
             code = child.wait()
         finally:
             _end(child)
@@ -60,7 +60,11 @@ def run(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, A
     return facts
 
 
-def _read(message: dict[str, Any], on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
+def _read(line: bytes, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
+    try:
+        message: dict[str, Any] = json.loads(line)
+    except ValueError:  # the child was killed while it wrote
+        return None
     if "epoch" in message:
         on_epoch(message["epoch"])
     if "refused" in message:
@@ -88,6 +92,8 @@ def _environment() -> dict[str, str]:
         "TF_USE_LEGACY_KERAS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
+        # The parent holds the memory of a GPU.
+        "CUDA_VISIBLE_DEVICES": "",
     }
 
 

@@ -151,7 +151,7 @@ class RangeConfig(quantization.keras.QuantizeConfig):
         return {}
 
 
-class _Nothing(quantization.keras.QuantizeLayoutTransform, quantization.keras.QuantizeRegistry):
+class _AnnotatedOnly(quantization.keras.QuantizeLayoutTransform, quantization.keras.QuantizeRegistry):
     """No transformation of the layout, and no layer that is quantized without an annotation."""
 
     def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
@@ -169,11 +169,11 @@ class SymmetricScheme(quantization.keras.QuantizeScheme):
 
     def get_layout_transformer(self) -> Any:
         """See `QuantizeScheme`."""
-        return _Nothing()
+        return _AnnotatedOnly()
 
     def get_quantize_registry(self) -> Any:
         """See `QuantizeScheme`."""
-        return _Nothing()
+        return _AnnotatedOnly()
 
 
 OBJECTS = {kind.__name__: kind for kind in (KernelCodes, SymmetricRange, KernelConfig, RangeConfig)}
