@@ -110,9 +110,7 @@ def layer_errors(
         (layer for layer in layers if layer.sqnr_db is not None), key=lambda row: row.sqnr_db or 0.0
     )
     expected = _outputs(twin, images)
-    scales = {
-        tensor: quantizer.scale for quantizer, tensors in _quantized(quantized) for tensor in tensors
-    }
+    scales = {tensor: quantizer.scale for quantizer, tensors in _quantized(quantized) for tensor in tensors}
     gains = []
     for row in ranked[:worst]:
         mixed = with_quantizers(twin, keep_float=(*keep_float, row.layer))
