@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safeml.config.audit import Config
 from safeml.errors import ConfigError, InputRefused, StageError
@@ -22,6 +23,9 @@ from safeml.stages import settings_of
 from safeml.stages.comparison import COMPARISON
 from safeml.store.files import content_key, file_sha256
 from safeml.version import __version__
+
+# The records beside a file that is not made yet, by their names in `AuditInputs`: their stages are part of its audit.
+UNWRITTEN: dict[str, dict[str, Any]] = {"quantization": {}, "export": {}}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, MissingInput
 from safeml.export.artefact import (
+    UNWRITTEN,
     artefact_folder,
     audit_settings,
     check_settings,
@@ -190,9 +191,7 @@ def _of_quantization(config: Config, place: Place, inputs: QuantizationInputs, f
     config = planned_settings(config, place.base, inputs)
     check_others(config, place)
     settings = inputs.settings
-    known = replace(
-        _read(config, place, settings.name), records={"quantization": {}, "export": {}}, gradient=True
-    )
+    known = replace(_read(config, place, settings.name), records=UNWRITTEN, gradient=True)
     images = min(settings.calibration.images, len(inputs.training))
     steps = [f"calibrates on {counted(images, 'image')}"]
     if settings.epochs:

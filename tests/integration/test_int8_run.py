@@ -214,7 +214,7 @@ def test_a_rejected_file_is_not_audited(
     assert "model.int8.onnx failed the check lint of the export" in done.stderr
     assert "It is made to fail." in done.stderr
     assert not (project / "rejected").exists()
-    init = command_here("init", "--model", folder, "--data", "test.npz", "-o", "new.toml", folder=project)
+    init = command_here("init", "--model", folder, "--data", "test.npz", "-o", "refused.toml", folder=project)
     assert init.returncode == ExitCode.REFUSED
     assert "whose model.int8.onnx failed a check of its export" in init.stderr
 
