@@ -60,7 +60,7 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
     config = validated(Config, values, where)
     check_gates(config.gates, config.stages, where)
     check_accepted(config.accepted, config.gates, config.stages, where)
-    return _with_conversion_gates(config) if config.model.quantize and config.gates else config
+    return _with_conversion_gates(config) if config.model.quantize else config
 
 
 def _with_conversion_gates(config: Config) -> Config:

@@ -59,10 +59,20 @@ def exported(model: Path) -> Exported | None:
         raise InputRefused(
             f"{file.with_name(QUANTIZATION)}: settings.model.input is no input contract; quantize again with --force."
         ) from None
-    gradients, *references = (
-        path if path.is_file() else None for path in map(file.with_name, (INT8, FINETUNED, FLOAT))
+    trained = file.with_name(FINETUNED).is_file()
+    gradients, reference = (
+        path if path.is_file() else None
+        for path in map(file.with_name, (INT8, _reference(trained, "pruning" in record)))
     )
-    return Exported(file, gradients, next((path for path in references if path), None), contract)
+    return Exported(file, gradients, reference, contract)
+
+
+def _reference(trained: bool, pruned: bool) -> str:
+    """Return the name of the float model to compare with: the one trained for the same epochs, so that the loss is that of INT8.
+
+    A pruned model is compared with the source, because the other one has its zeros too.
+    """
+    return FINETUNED if trained and not pruned else FLOAT
 
 
 def artefact_folder(reports: Path, inputs: QuantizationInputs) -> Path:
@@ -151,7 +161,8 @@ def audit_settings(config: Config, base: Path, folder: Path, inputs: Quantizatio
             "input": contract,
         }
     )
-    reference = folder / (FINETUNED if inputs.settings.epochs else FLOAT)
+    settings = inputs.settings
+    reference = folder / _reference(bool(settings.epochs), settings.prune is not None)
     return with_reference(config.model_copy(update={"model": model}), _relative(reference, base), contract)
 
 

@@ -193,7 +193,8 @@ def _of_quantization(config: Config, place: Place, inputs: QuantizationInputs, f
     settings = inputs.settings
     known = replace(_read(config, place, settings.name), records=UNWRITTEN, gradient=True)
     images = min(settings.calibration.images, len(inputs.training))
-    steps = [f"calibrates on {counted(images, 'image')}"]
+    steps = [f"prunes for {counted(settings.prune.epochs, 'epoch')}"] if settings.prune is not None else []
+    steps.append(f"calibrates on {counted(images, 'image')}")
     if settings.epochs:
         steps.append(
             f"trains the INT8 and the float model for {counted(settings.epochs, 'epoch')} of {counted(len(inputs.training), 'image')} each"
