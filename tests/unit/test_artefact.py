@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,18 @@ def test_the_folder_of_a_quantization_is_its_int8_file_with_what_lies_beside_it(
     (folder / "rejected.model.int8.onnx").unlink()
     with pytest.raises(InputRefused, match=r"without model.int8.onnx, .* `safeml export "):
         find_model(folder)
+
+
+def test_the_settings_of_the_guide_are_accepted_and_its_numbers_are_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "int8-audit.md").read_text(encoding="utf-8")
+    quantize, audit = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+    assert QuantizeSettings.model_validate(quantize).model.input.range == (0.0, 1.0)
+    gates = parse_config(audit, "safeml.toml").gates
+    assert [gate.id for gate in gates][-2:] == ["linter", "export-checks"]
+    rows = re.findall(r"^\| ([\d.]+)(?:, no assumption)? \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert [float(share) for share, *_ in rows] == [1, 0.5, 0.2, 0.1]
+    for share, half, whole in rows:
+        for margin, signs in ((0.005, int(half)), (0.01, int(whole))):
+            # Without any difference: the bound s (1 - 0.05^(1/C)) of one sign track fewer is above the margin.
+            assert float(share) * (1 - 0.05 ** (1 / signs)) <= margin
+            assert float(share) * (1 - 0.05 ** (1 / (signs - 1))) > margin

@@ -15,6 +15,7 @@ import typer
 
 from safeml.cli.main import app
 from safeml.config.audit import Config
+from safeml.config.quantization import QuantizeSettings
 from safeml.config.recipe import Recipe
 from safeml.stages import OWN
 from safeml.stages.base import losses
@@ -34,6 +35,7 @@ FOREIGN = {
     "--upgrade",
     "--logdir",
     "--require-hashes",
+    "--sparsity",
     "--no-deps",
     "--extra-index-url",
     "--user",
@@ -139,9 +141,9 @@ OPTIONS = set().union(*COMMANDS.values()) | script_options() | FOREIGN
 
 
 def tables() -> dict[str, set[str]]:
-    """Return the keys of each table of safeml.toml and of a recipe; `stages.NAME` also as `stages.{}`."""
+    """Return the keys of each table of safeml.toml, of a recipe and of quantize.toml; `stages.NAME` also as `stages.{}`."""
     keys: dict[str, set[str]] = {}
-    for root in (Config, Recipe):
+    for root in (Config, Recipe, QuantizeSettings):
         for name, model in _tables(root, ""):
             keys.setdefault(name.replace("[", "").replace("]", ""), set()).update(model.model_fields)
     keys["stages.{}"] = set.intersection(*(keys[f"stages.{stage.name}"] for stage in OWN))
