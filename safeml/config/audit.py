@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from safeml.config.gate_checks import check_accepted, check_gates
-from safeml.results import Accepted, Gate
+from safeml.results import MODEL, Accepted, Gate
 from safeml.settings.base import PathText, Settings, validated
 from safeml.settings.baseline import BaselineSettings
 from safeml.settings.data import DataRoles
@@ -16,6 +16,7 @@ from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
 from safeml.settings.toml_file import read_toml
 from safeml.stages import StageSettings
+from safeml.stages.conversion import CONVERSION
 
 
 class RunSettings(Settings):
@@ -33,6 +34,8 @@ class RunSettings(Settings):
 
 class Config(Settings):
     """The content of a `safeml.toml`. Its paths are relative to its folder.
+
+    With model.quantize, the default gates of the conversion are added to the gates, unless the settings read the same metrics.
 
     title: of the report.
     """
@@ -57,4 +60,23 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
     config = validated(Config, values, where)
     check_gates(config.gates, config.stages, where)
     check_accepted(config.accepted, config.gates, config.stages, where)
-    return config
+    return _with_conversion_gates(config) if config.model.quantize else config
+
+
+def _with_conversion_gates(config: Config) -> Config:
+    """Return settings with the default gates of the conversion on each metric that neither a gate nor an accepted entry reads.
+
+    The file under test is made by the run, so a failed check of its export is a failed gate without an entry of the user.
+    """
+    own = [gate for gate in config.gates if (gate.subject, gate.stage) == (MODEL, CONVERSION.name)]
+    entries = [entry for entry in config.accepted if entry.stage == CONVERSION.name]
+    if any(not entry.metric for entry in entries):
+        return config
+    read = {(gate.metric, gate.slice) for gate in own} | {(entry.metric, entry.slice) for entry in entries}
+    used = {gate.id for gate in config.gates}
+    added = [
+        gate.model_copy(update={"id": f"conversion-{gate.id}"}) if gate.id in used else gate
+        for gate in CONVERSION.gates
+        if (gate.metric, gate.slice) not in read
+    ]
+    return config.model_copy(update={"gates": (*config.gates, *added)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safeml.config.audit import Config
 from safeml.errors import ConfigError, InputRefused, StageError
@@ -16,14 +17,15 @@ from safeml.export.checks import Check
 from safeml.quantization.build import FINETUNED, FLOAT, INT8, OnEpoch, Say, is_done
 from safeml.quantization.build import quantize as quantize_model
 from safeml.quantization.inputs import QuantizationInputs
-from safeml.results import MODEL, Gate
 from safeml.scan.sources import EXPORT, INT8_FILE, QUANTIZATION, find_model, read_record
 from safeml.settings.model import InputSettings, ReferenceSettings
 from safeml.stages import settings_of
 from safeml.stages.comparison import COMPARISON
-from safeml.stages.conversion import CONVERSION
 from safeml.store.files import content_key, file_sha256
 from safeml.version import __version__
+
+# The records beside a file that is not made yet, by their names in `AuditInputs`: their stages are part of its audit.
+UNWRITTEN: dict[str, dict[str, Any]] = {"quantization": {}, "export": {}}
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,20 @@ def exported(model: Path) -> Exported | None:
         raise InputRefused(
             f"{file.with_name(QUANTIZATION)}: settings.model.input is no input contract; quantize again with --force."
         ) from None
-    gradients, *references = (
-        path if path.is_file() else None for path in map(file.with_name, (INT8, FINETUNED, FLOAT))
+    trained = file.with_name(FINETUNED).is_file()
+    gradients, reference = (
+        path if path.is_file() else None
+        for path in map(file.with_name, (INT8, _reference(trained, "pruning" in record)))
     )
-    return Exported(file, gradients, next((path for path in references if path), None), contract)
+    return Exported(file, gradients, reference, contract)
+
+
+def _reference(trained: bool, pruned: bool) -> str:
+    """Return the name of the float model to compare with: the one trained for the same epochs, so that the loss is that of INT8.
+
+    A pruned model is compared with the source, because the other one has its zeros too.
+    """
+    return FINETUNED if trained and not pruned else FLOAT
 
 
 def artefact_folder(reports: Path, inputs: QuantizationInputs) -> Path:
@@ -135,10 +147,9 @@ def check_settings(config: Config, inputs: QuantizationInputs) -> None:
 
 
 def audit_settings(config: Config, base: Path, folder: Path, inputs: QuantizationInputs) -> Config:
-    """Return the settings of the audit of the INT8 file in `folder`: its path, gradients, input contract, reference and gates.
+    """Return the settings of the audit of the INT8 file in `folder`: its path, gradients, input contract and reference.
 
-    base: folder of the relative paths of `config`. A reference of the settings stays. Gates of the conversion on what neither a
-    gate nor an accepted entry of the settings reads are added, so that a failed check of the export cannot pass.
+    base: folder of the relative paths of `config`. A reference of the settings stays.
     """
     contract = inputs.settings.model.input
     model = config.model.model_copy(
@@ -150,10 +161,9 @@ def audit_settings(config: Config, base: Path, folder: Path, inputs: Quantizatio
             "input": contract,
         }
     )
-    reference = folder / (FINETUNED if inputs.settings.epochs else FLOAT)
-    return with_conversion_gates(
-        with_reference(config.model_copy(update={"model": model}), _relative(reference, base), contract)
-    )
+    settings = inputs.settings
+    reference = folder / _reference(bool(settings.epochs), settings.prune is not None)
+    return with_reference(config.model_copy(update={"model": model}), _relative(reference, base), contract)
 
 
 def planned_settings(config: Config, base: Path, inputs: QuantizationInputs) -> Config:
@@ -168,7 +178,7 @@ def planned_settings(config: Config, base: Path, inputs: QuantizationInputs) -> 
         }
     )
     source = _relative(inputs.source, base)
-    return with_conversion_gates(with_reference(config.model_copy(update={"model": model}), source, contract))
+    return with_reference(config.model_copy(update={"model": model}), source, contract)
 
 
 def with_reference(config: Config, path: str, contract: InputSettings) -> Config:
@@ -179,22 +189,6 @@ def with_reference(config: Config, path: str, contract: InputSettings) -> Config
     reference = ReferenceSettings(path=path, input=contract)
     table = {COMPARISON.name: comparison.model_copy(update={"reference": reference})}
     return config.model_copy(update={"stages": config.stages.model_copy(update=table)})
-
-
-def with_conversion_gates(config: Config) -> Config:
-    """Return settings with the default gates of the conversion on each metric that neither a gate nor an accepted entry reads."""
-    own = [gate for gate in config.gates if (gate.subject, gate.stage) == (MODEL, CONVERSION.name)]
-    entries = [entry for entry in config.accepted if entry.stage == CONVERSION.name]
-    if any(not entry.metric for entry in entries):
-        return config
-    read = {(gate.metric, gate.slice) for gate in own} | {(entry.metric, entry.slice) for entry in entries}
-    used = {gate.id for gate in config.gates}
-    added = [_unique(gate, used) for gate in CONVERSION.gates if (gate.metric, gate.slice) not in read]
-    return config.model_copy(update={"gates": (*config.gates, *added)})
-
-
-def _unique(gate: Gate, used: set[str]) -> Gate:
-    return gate.model_copy(update={"id": f"conversion-{gate.id}"}) if gate.id in used else gate
 
 
 def _relative(path: Path, base: Path) -> str:

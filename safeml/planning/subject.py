@@ -15,6 +15,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, MissingInput
 from safeml.export.artefact import (
+    UNWRITTEN,
     artefact_folder,
     audit_settings,
     check_settings,
@@ -190,11 +191,10 @@ def _of_quantization(config: Config, place: Place, inputs: QuantizationInputs, f
     config = planned_settings(config, place.base, inputs)
     check_others(config, place)
     settings = inputs.settings
-    known = replace(
-        _read(config, place, settings.name), records={"quantization": {}, "export": {}}, gradient=True
-    )
+    known = replace(_read(config, place, settings.name), records=UNWRITTEN, gradient=True)
     images = min(settings.calibration.images, len(inputs.training))
-    steps = [f"calibrates on {counted(images, 'image')}"]
+    steps = [f"prunes for {counted(settings.prune.epochs, 'epoch')}"] if settings.prune is not None else []
+    steps.append(f"calibrates on {counted(images, 'image')}")
     if settings.epochs:
         steps.append(
             f"trains the INT8 and the float model for {counted(settings.epochs, 'epoch')} of {counted(len(inputs.training), 'image')} each"

@@ -261,7 +261,14 @@ def _source(inputs: QuantizationInputs) -> tuple[Any, dict[str, Any]]:
     """Load the float model after the scan. Raises InputRefused if it is no Keras model or gives the wrong kind of outputs."""
     from safeml.classifiers.load import load_model
 
-    opened = load_model(inputs.source)
+    try:
+        opened = load_model(inputs.source)
+    except InputRefused as error:
+        if "QuantizedDTypePolicy" in str(error):  # its remedy is for a model under test
+            raise InputRefused(
+                f"{inputs.source}: was quantized by Keras already (model.quantize); give the float32 model that it was made of."
+            ) from error
+        raise
     network = getattr(opened.model, "network", None)
     if network is None:
         raise InputRefused(

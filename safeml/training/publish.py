@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safeml.errors import StageError, first_line
 from safeml.store.files import atomic_write
 
 MANIFEST = "training.json"
+SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
 
 def publish(
@@ -73,7 +75,10 @@ def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:
 
 
 def small_archive(model: keras.Model, folder: Path) -> bytes:
-    """Return the model as a compressed .keras file without dates (Keras does not compress): equal models, equal files."""
+    """Return the model as a compressed .keras file without dates (Keras does not compress): equal models, equal files.
+
+    Keras numbers the objects that layers share by their addresses in memory; here they are numbered by their first place.
+    """
     partial = folder / ".model.tmp.keras"
     try:
         model.save(partial)
@@ -83,6 +88,11 @@ def small_archive(model: keras.Model, folder: Path) -> bytes:
         partial.unlink(missing_ok=True)
     metadata = json.loads(members["metadata.json"])
     members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"]}).encode()
+    numbers: dict[bytes, int] = {}
+    members["config.json"] = SHARED.sub(
+        lambda found: b"%s%d" % (found[1], numbers.setdefault(found[2], len(numbers) + 1)),
+        members["config.json"],
+    )
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated:
         for name, content in members.items():

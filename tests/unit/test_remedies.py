@@ -35,6 +35,7 @@ FOREIGN = {
     "--upgrade",
     "--logdir",
     "--require-hashes",
+    "--sparsity",
     "--no-deps",
     "--extra-index-url",
     "--user",

@@ -28,6 +28,7 @@ LINTER, EXEMPTION = "safeml.export.linter:lint", "safeml.export.linter:Exemption
 # The rule that a layer in float breaks, as `safeml export` exempts it.
 IN_FLOAT = "kernel-quantized"
 NO_EXPORT = "there is no export.json beside the model"
+OF_ANOTHER_FILE = "the checks in export.json are of another file"
 NO_INT8_FILE = "the model under test is no ONNX file with explicit INT8 quantization"
 NO_GRADIENTS = "model.gradients is not set, so no source of the file is known"
 STATUS = {"passed": "passed", "failed": "failed", "not_run": "not run"}
@@ -50,10 +51,10 @@ class Checks:
 
 
 def read_checks(record: Mapping[str, Any]) -> Checks:
-    """Read a decoded export.json. An entry of another shape counts as a check that failed, so that nothing is lost in silence."""
+    """Read a decoded export.json. An entry of another shape, and no entry at all, count as a check that failed."""
     rows, files = [], {}
     given = record.get("checks")
-    for entry in given if isinstance(given, list) else [None]:
+    for entry in given if isinstance(given, list) and given else [None]:
         status = entry.get("status") if isinstance(entry, dict) else None
         if isinstance(entry, dict) and status in STATUS:
             rows.append((str(entry.get("name", "")), str(status), str(entry.get("reason", ""))))
@@ -75,21 +76,14 @@ def run(inputs: AuditInputs, settings: ConversionSettings) -> StageResult:
     checks, origin = read_checks(inputs.export), inputs.origin
     broken, exempted = _linted(proto, inputs.quantization)
     parity, findings = _parity(inputs, settings)
-    if origin is not None and checks.files.get(origin.scan.path, (0, ""))[1] != origin.scan.sha256:
+    own = origin is None or checks.files.get(origin.scan.path, (0, ""))[1] == origin.scan.sha256
+    if origin is not None and not own:
         findings.append(_of_another_file(origin.scan.path))
     findings += [_failed(name, reason) for name, status, reason in checks.rows if status == "failed"]
     metrics = [
         Metric.count("linter_findings", "Findings of the linter", len(broken), _nodes(proto)),
         parity,
-        Metric.count(
-            "failed_checks", "Failed checks of the export", checks.count("failed"), len(checks.rows)
-        ),
-        Metric.count(
-            "checks_not_run",
-            "Checks of the export that did not run",
-            checks.count("not_run"),
-            len(checks.rows),
-        ),
+        *_check_metrics(checks, own, settings),
     ]
     return StageResult(
         stage=CONVERSION.name,
@@ -143,6 +137,19 @@ def _linted(proto: Any, quantization: Mapping[str, Any] | None) -> tuple[list[An
 
 def _nodes(proto: Any) -> int:
     return len(proto.graph.node)
+
+
+def _check_metrics(checks: Checks, own: bool, settings: ConversionSettings) -> list[Metric]:
+    """Return the counts of the checks; undefined where they are not of the file under test."""
+    titles = {
+        "failed_checks": "Failed checks of the export",
+        "checks_not_run": "Checks of the export that did not run",
+    }
+    if not own:
+        declared = [row for row in CONVERSION.records(settings) if row.name in titles]
+        return undefined_metrics(declared, OF_ANOTHER_FILE, len(checks.rows), titles)
+    counts = {"failed_checks": checks.count("failed"), "checks_not_run": checks.count("not_run")}
+    return [Metric.count(name, titles[name], counts[name], len(checks.rows)) for name in titles]
 
 
 def _parity(inputs: AuditInputs, settings: ConversionSettings) -> tuple[Metric, list[Finding]]:
