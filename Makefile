@@ -29,7 +29,7 @@ test: $(READY)
 fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/fault tests/oracle tests/security
 
-# What needs luck or long: kills at random moments, the fuzzer, outside readers. It prints its seed, and SAFEML_NIGHTLY_SEED chooses one.
+# What needs luck or long: kills at random moments, the fuzzer, outside readers. It prints the seed of the kills, and SAFEML_NIGHTLY_SEED chooses one.
 nightly: $(READY)
 	seed=$${SAFEML_NIGHTLY_SEED:-$$(date +%j)}; echo "SAFEML_NIGHTLY_SEED=$$seed"; \
 	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly --timeout 1800 tests/integration tests/security

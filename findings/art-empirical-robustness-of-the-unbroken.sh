@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Claim: empirical_robustness of ART is 0.0 where the attack breaks no sample at all: the classifier that withstands it gets the score
-#   of one that falls to a change of nothing, although it is the most robust of all.
+# Claim: empirical_robustness of ART is 0.0 where the attack changes no prediction. The most robust classifier gets the score of one that
+#   the smallest change breaks.
 # Matters where: models are ranked by that number, "higher is more robust", or a gate asks for a smallest value.
 # Versions: adversarial-robustness-toolbox 1.20.1, scikit-learn 1.9.1, numpy 2.4.6, packaging 25.0
 # Source: ART documentation, art.metrics.empirical_robustness; Moosavi-Dezfooli, Fawzi and Frossard, DeepFool, 2016

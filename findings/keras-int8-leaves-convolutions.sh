@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Claim: model.quantize("int8") of a Keras model of convolutions returns normally and quantises nothing: Conv2D keeps float32, which
-#   one UserWarning a layer says, in the words that ReLU gets too. Only Dense (and Embedding, EinsumDense) change.
+# Claim: model.quantize("int8") of a Keras model of convolutions returns normally and quantises nothing: Conv2D keeps float32, with
+#   one UserWarning for each layer, the same that a ReLU gets. Only Dense (and Embedding, EinsumDense) change.
 # Matters where: a classifier of images is said to be "INT8" after that call.
 # Versions: keras 3.15.1, jax 0.10.2, numpy 2.4.6
 # Source: Keras documentation, Model.quantize and the guide to 8-bit integer quantisation

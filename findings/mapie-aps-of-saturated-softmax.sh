@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Claim: MAPIE's split-conformal sets with conformity_score="aps" miss the promised coverage without a word where the softmax is
+# Claim: MAPIE's split-conformal sets with conformity_score="aps" miss the promised coverage without a warning where the softmax is
 #   saturated (top probability exactly 1.0), although the data are exchangeable; "lac" on the same scores covers.
 # Matters where: a network is fed another input range than it was trained on, or is extremely overconfident.
 # Versions: mapie 1.6.0, scikit-learn 1.9.1, numpy 2.4.6

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Claim: from ENABLE_BASIC on, ONNX Runtime turns the float bias of a Q/DQ convolution into int32 codes of the step (input scale times
-#   weight scale). In a channel whose weights are almost zero the code does not fit, and the channel loses its bias without a word:
+#   weight scale). In a channel whose weights are almost zero the code does not fit, and the channel loses its bias without a warning:
 #   a constant 1.0 becomes 0.0. With optimizations off the file gives 1.0, and so do its other channels at every level.
 # Matters where: a pruned or near-dead channel of a quantised network carries its output in the bias, and the runtime is the reference.
 # Versions: onnxruntime 1.31.1, onnx 1.23.2, numpy 2.4.6

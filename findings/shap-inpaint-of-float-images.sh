@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Claim: shap.maskers.Image("inpaint_telea") casts images to uint8. Float images in 0..1 are masked in a range of their own without
-#   a word: the hidden pixels become black, and the model is fed values that no image has.
+# Claim: shap.maskers.Image("inpaint_telea") casts images to uint8. Of float images in 0..1 the hidden pixels become black, without a
+#   warning, and the model is fed values that no image has.
 # Matters where: a Keras model takes pixels in 0..1 and is explained by shap.PartitionExplainer with OpenCV's inpainting.
 # Versions: shap 0.51.0, opencv-python-headless 5.0.0.93, numpy 2.4.6
 # Source: shap documentation, shap.maskers.Image; OpenCV documentation, cv2.inpaint (8-bit images)

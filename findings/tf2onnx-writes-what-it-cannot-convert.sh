@@ -4,7 +4,7 @@
 #   the caller sees none. Only loading in ONNX Runtime refuses the file. The same model with narrow_range=False converts.
 # Matters where: an export of quantisation-aware training counts as done when the converter returned and the file exists.
 # Versions: tensorflow 2.21.0, tf2onnx 1.17.0, onnxruntime 1.31.1, onnx 1.23.2, numpy 2.4.6
-# Source: tf2onnx README, Using the Python API (conversion functions, no word of a partial result)
+# Source: tf2onnx README, Using the Python API (conversion functions; a partial result is not mentioned)
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 install tensorflow==2.21.0 tf2onnx==1.17.0 onnxruntime==1.31.1 onnx==1.23.2 numpy==2.4.6

@@ -5,6 +5,7 @@ A `sitecustomize` that each child imports first takes its network away, and its 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,25 +15,17 @@ import numpy as np
 import pytest
 
 from safeml.report.write import write_report
-from safeml.store.files import atomic_write, to_json
+from safeml.store.files import atomic_write, read_run, to_json
 from tests.fakes import numbered_images
+from tests.integration.odd import ODD, environment, write_hooks
+from tests.integration.trained import trained_model, write_project
 from tests.opening import command_here
 from tests.sample_run import sample_run
 
 pytestmark = pytest.mark.slow
+IN_THE_CHAIN = ("model", "training", "performance")
 
 ROOT = Path(__file__).parents[2]
-NO_NETWORK = """
-import pwd, sys
-def forbid(event, arguments):
-    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto") or event.startswith("urllib."):
-        sys.stderr.write(f"NETWORK {event} {arguments}\\n")
-        raise PermissionError(event)
-sys.addaudithook(forbid)
-def nobody(number):
-    raise KeyError(f"getpwuid(): uid not found: {number}")
-pwd.getpwuid = nobody
-"""
 SURROUNDINGS: dict[str, dict[str, str | None]] = {
     "no home, no checks by assert": {
         "LC_ALL": "C",
@@ -69,10 +62,7 @@ BROKEN = {
 @pytest.fixture
 def hooks(tmp_path: Path) -> Path:
     """A folder for PYTHONPATH whose `sitecustomize` takes network and user name away."""
-    folder = tmp_path / "hooks"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(NO_NETWORK)
-    return folder
+    return write_hooks(tmp_path / "hooks")
 
 
 @pytest.fixture
@@ -90,11 +80,9 @@ def safeml(
     *arguments: object, hooks: Path, umask: int = -1, **changes: str | None
 ) -> subprocess.CompletedProcess[bytes]:
     """`safeml` in a child; a change of None takes a variable away."""
-    known = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])} | changes
     command = [sys.executable, "-m", "safeml.cli.main", *map(str, arguments)]
-    environment = {name: value for name, value in known.items() if value is not None}
     return subprocess.run(
-        command, capture_output=True, check=False, timeout=300, umask=umask, env=environment
+        command, capture_output=True, check=False, timeout=300, umask=umask, env=environment(hooks, changes)
     )
 
 
@@ -170,28 +158,30 @@ def test_without_tensorflow_what_needs_it_says_what_to_install(
 def test_a_chain_is_the_same_bytes_without_home_network_and_checks(
     tiny_project: Path, hooks: Path, tmp_path: Path
 ) -> None:
-    """Training, audit and report in everything at once that can be odd give what they gave as here."""
-    from tests.integration.trained import write_project
+    """Training, checkpoint, the stages without attacks and the gate, in everything at once that can be odd.
 
-    odd = {
-        "HOME": "/nonexistent",
-        "USER": None,
-        "LC_ALL": "C",
-        "TZ": "Pacific/Kiritimati",
-        "PYTHONOPTIMIZE": "1",
-        "PYTHONHASHSEED": "1234",
-        "KERAS_HOME": None,
-        "TMPDIR": "/nonexistent",
-    }
+    All other stages are measured in the same surroundings by tests/integration/test_durable_audit.py.
+    """
     folder = tmp_path / "project"  # the folder's name becomes the model's
     folder.mkdir()
     config = write_project(folder)
-    done = safeml("run", "--config", config, "--out", folder / "run", hooks=hooks, umask=0o077, **odd)
+    only = [word for name in IN_THE_CHAIN for word in ("--only", name)]
+    done = safeml("run", "--config", config, "--out", folder / "run", *only, hooks=hooks, umask=0o077, **ODD)
     assert done.returncode == 1, done.stderr.decode()
     assert b"NETWORK" not in done.stderr
     assert b"Traceback" not in done.stderr
-    usual, found = (place / "run" / "results.json" for place in (tiny_project, folder))
-    assert found.read_bytes() == usual.read_bytes()
+    usual, found = (read_run(place / "run") for place in (tiny_project, folder))
+    assert found.model == usual.model
+    assert found.verdict.gates == usual.verdict.gates
+    measured, expected = ({stage.stage: stage for stage in run.stages} for run in (found, usual))
+    for name in IN_THE_CHAIN:
+        assert measured[name].status == "ok"
+        assert measured[name].model_dump_json() == expected[name].model_dump_json()
+    chosen = [trained_model(place) for place in (tiny_project, folder)]
+    files_of = [
+        place / json.loads((place / "training.json").read_text())["chosen"]["file"] for place in chosen
+    ]
+    assert files_of[0].read_bytes() == files_of[1].read_bytes()
 
 
 def test_the_hook_that_takes_the_network_away_works(hooks: Path) -> None:
@@ -210,13 +200,12 @@ def test_a_reader_who_leaves_does_not_change_the_verdict(hooks: Path, sample: Pa
     whole = command_here("gate", sample)
     read, write = os.pipe()
     os.close(read)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])}
     for command in (["gate", str(sample)], ["schema"], ["--help"]):
         done = subprocess.run(
             [sys.executable, "-m", "safeml.cli.main", *command],
             stdout=write,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=environment(hooks, {}),
             check=False,
         )
         assert done.returncode == (whole.returncode if command[0] == "gate" else 0), command

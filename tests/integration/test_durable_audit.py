@@ -19,6 +19,7 @@ import pytest
 from safeml.store.files import read_times
 from safeml.store.lock import LOCK
 from tests.fault.faulty_os import temporary_files
+from tests.integration.odd import ODD, environment, write_hooks
 from tests.integration.trained import trained_model
 
 pytestmark = pytest.mark.slow
@@ -36,16 +37,17 @@ KILLS = 20
 SEED = int(os.environ.get("SAFEML_NIGHTLY_SEED", "7"))
 
 
-def start(project: Path, out: Path) -> subprocess.Popen[str]:
+def start(project: Path, out: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     paths = ["--config", project / "safeml.toml", "--model", trained_model(project), "--out", out]
     command = [sys.executable, "-c", PROGRAM, "audit", *map(str, paths)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
 
 
-def finish(project: Path, out: Path) -> None:
-    process = start(project, out)
+def finish(project: Path, out: Path, env: dict[str, str] | None = None) -> None:
+    process = start(project, out, env)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1, errors
+    assert "NETWORK" not in errors
 
 
 def end(process: subprocess.Popen[str], number: int, ripe: Callable[[], bool]) -> tuple[int, str]:
@@ -80,8 +82,8 @@ def check_whole(project: Path, folder: Path) -> None:
 def test_sigint_inside_an_attack_and_kill_9_between_two_change_nothing(
     tiny_project: Path, tmp_path: Path
 ) -> None:
-    """The run that `safeml run` made at once, and the same as an audit in three processes."""
-    folder = tmp_path / "out"
+    """The run that `safeml run` made at once, and the same as an audit in three processes, in surroundings that are odd in all ways."""
+    folder, odd = tmp_path / "out", environment(write_hooks(tmp_path / "hooks"), ODD)
 
     def in_an_attack() -> bool:
         if not is_kept(folder, "adversarial", "fgsm-linf_0.5"):
@@ -89,19 +91,19 @@ def test_sigint_inside_an_attack_and_kill_9_between_two_change_nothing(
         time.sleep(0.05)
         return True
 
-    code, errors = end(start(tiny_project, folder), signal.SIGINT, in_an_attack)
+    code, errors = end(start(tiny_project, folder, odd), signal.SIGINT, in_an_attack)
     assert code == 130, errors
     assert errors.strip().endswith("finished work is stored, and the same command resumes from it.")
     assert "Traceback" not in errors
     assert not (folder / "results.json").exists()
     code, _ = end(
-        start(tiny_project, folder),
+        start(tiny_project, folder, odd),
         signal.SIGKILL,
         lambda: is_kept(folder, "adversarial", "apgd_t-linf_0.5"),
     )
     assert code == -signal.SIGKILL
     assert is_kept(folder, "adversarial", "apgd_t-linf_0.5")
-    finish(tiny_project, folder)
+    finish(tiny_project, folder, odd)
     check_whole(tiny_project, folder)
     times = read_times(folder)
     assert times is not None

@@ -1,0 +1,43 @@
+"""Surroundings in which everything at once is odd that can be: no network, no home, no user, other hashes, no checks by assert."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# `sitecustomize` of each child: it takes its network away, and its user's name.
+NO_NETWORK = """
+import pwd, sys
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto") or event.startswith("urllib."):
+        sys.stderr.write(f"NETWORK {event} {arguments}\\n")
+        raise PermissionError(event)
+sys.addaudithook(forbid)
+def nobody(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = nobody
+"""
+ODD: dict[str, str | None] = {
+    "HOME": "/nonexistent",
+    "USER": None,
+    "LC_ALL": "C",
+    "TZ": "Pacific/Kiritimati",
+    "PYTHONOPTIMIZE": "1",
+    "PYTHONHASHSEED": "1234",
+    "KERAS_HOME": None,
+    "TMPDIR": "/nonexistent",
+}
+
+
+def write_hooks(folder: Path) -> Path:
+    """Make a folder for PYTHONPATH with NO_NETWORK as its `sitecustomize`."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
+
+
+def environment(hooks: Path, changes: dict[str, str | None]) -> dict[str, str]:
+    """Return this process's environment with the hooks and the changes; a change of None takes a variable away."""
+    known = os.environ | {"PYTHONPATH": os.pathsep.join([str(hooks), str(ROOT)])} | changes
+    return {name: value for name, value in known.items() if value is not None}
