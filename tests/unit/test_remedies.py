@@ -35,11 +35,10 @@ FOREIGN = {
     "--upgrade",
     "--logdir",
     "--require-hashes",
-    "--sparsity",
+    "--sparsity",  # of trtexec
     "--no-deps",
     "--extra-index-url",
     "--user",
-    "--sparsity",  # of trtexec
 }
 # Words in brackets that are no tables: dimensions and indices in docstrings.
 DIMENSIONS = {"k", "n", "channels", "weights", "sites"}
