@@ -17,9 +17,10 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 install: $(READY)
 	@echo "$(BIN)/safeml is ready; $(BIN)/safeml doctor shows what it can run."
 
-# Succeeds when the report was made, whatever the verdict; `safeml run` without --exit-zero is the gate.
+# The float model, then its INT8 file. Succeeds when the reports were made, whatever the verdict; `safeml run` without --exit-zero is the gate.
 report: $(READY)
 	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --force --exit-zero
+	$(BIN)/safeml run --config models/lenet-rendered-int8/safeml.toml --profile quick --out reports/lenet-rendered-int8 --force --exit-zero
 
 # A file of tests shares its models, so it stays in one process; tests/budget.py puts the long files first.
 test: $(READY)

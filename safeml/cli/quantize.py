@@ -14,6 +14,7 @@ from safeml.cli.training import show_epoch, show_line
 
 if TYPE_CHECKING:
     from safeml.config.audit import Config
+    from safeml.config.quantization import QuantizeSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +43,11 @@ def quantize(
     from safeml.quantization.inputs import read_inputs
 
     folder = out or settings.parent
-    load_quantize_settings(settings)  # invalid settings are reported before any other message
+    content = load_quantize_settings(settings)  # invalid settings are reported before any other message
     check_name(folder, *([data_root] if data_root else []))
+    trained = _trained(settings, content, folder, data_root)
     show_line(f"Reading the data of {settings}")
-    inputs = read_inputs(settings, Place(settings.parent, data_root))
+    inputs = read_inputs(settings, Place(settings.parent, data_root), trained)
     with tensorflow_needed():
         build(inputs, folder, show_epoch, force, shown_command(), show_line)
     typer.echo(f"Written: {folder / 'int8.keras'}, described in {folder / 'quantization.json'}")
@@ -64,11 +66,23 @@ def quantized_audit(config: Path, settings: Config, data_root: Path | None) -> C
 
     check_others(settings, Place(config.parent, data_root))
     file = config.parent / settings.model.quantize
-    load_quantize_settings(file)  # invalid settings are reported before the data are read
+    content = load_quantize_settings(file)  # invalid settings are reported before the data are read
+    trained = _trained(file, content, config.parent / settings.run.reports, data_root)
     show_line(f"Reading the data of {file}")
-    inputs = read_inputs(file, Place(file.parent, data_root))
+    inputs = read_inputs(file, Place(file.parent, data_root), trained)
     artefact.check_settings(settings, inputs)
     folder = artefact.artefact_folder(config.parent / settings.run.reports, inputs)
     with tensorflow_needed():
         artefact.make_artefact(inputs, folder, show_epoch, shown_command(), show_line, show_check)
     return artefact.audit_settings(settings, config.parent, folder, inputs)
+
+
+def _trained(file: Path, settings: QuantizeSettings, out: Path, data_root: Path | None) -> Path | None:
+    """Train the recipe that a `quantize.toml` names into a folder of `out` and return the folder; None if it names a model."""
+    if not settings.model.recipe:
+        return None
+    from safeml.cli.training import prepared_recipe, train_recipe
+    from safeml.recipes import trained_folder
+
+    prepared = prepared_recipe(file.parent / settings.model.recipe, data_root)
+    return train_recipe(prepared, trained_folder(out, prepared))

@@ -15,13 +15,23 @@ from safeml.settings.toml_file import read_toml
 
 
 class SourceSettings(Settings):
-    """The trained float model, and its input contract, which the INT8 model shares.
+    """The float model, and its input contract, which the INT8 model shares. Paths are relative to the settings file.
 
-    path: a Keras model file, or the folder of `safeml train`; relative to the settings file.
+    path: a Keras model file, or the folder of `safeml train`; set either this or recipe.
+    recipe: a `recipe.toml`, which is trained first.
     """
 
-    path: PathText = Field(min_length=1)
+    path: PathText = ""
+    recipe: PathText = ""
     input: InputSettings = InputSettings()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.path) == bool(self.recipe):
+            raise ValueError(
+                "set one of path (a trained Keras model) or recipe (to train one first), and only one"
+            )
+        return self
 
 
 class CalibrationSettings(Settings):

@@ -11,6 +11,7 @@ from safeml import pipeline
 from safeml.audits.base import AuditInputs
 from safeml.classifiers.base import is_differentiable
 from safeml.config.audit import Config
+from safeml.config.quantization import load_quantize_settings
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import ConfigError, MissingInput
@@ -181,7 +182,16 @@ def _of_recipe(
 def _quantization(config: Config, place: Place) -> QuantizationInputs:
     """Return the inputs of the quantization that the settings name, with its data."""
     file = place.base / config.model.quantize
-    inputs = read_inputs(file, KnownPlace(file.parent, place.data_root))
+    known, trained = KnownPlace(file.parent, place.data_root), None
+    if recipe := load_quantize_settings(file).model.recipe:
+        prepared = prepare(file.parent / recipe, known)
+        trained = trained_folder(place.base / config.run.reports, prepared)
+        if not is_done(prepared, trained):
+            raise ConfigError(
+                f"{file}: its recipe is not trained yet, so the quantization cannot be planned; run `safeml train "
+                f"{file.parent / recipe} --out {trained}` first, which `safeml run` reuses."
+            )
+    inputs = read_inputs(file, known, trained)
     check_settings(config, inputs)
     return inputs
 

@@ -39,13 +39,14 @@ class QuantizationInputs:
         }
 
 
-def read_inputs(path: Path, place: Place) -> QuantizationInputs:
+def read_inputs(path: Path, place: Place, trained: Path | None = None) -> QuantizationInputs:
     """Read the `quantize.toml` at `path`, and the data and the file that it names.
 
+    trained: the folder of the trained model, where the settings name a recipe.
     Raises ConfigError or InputRefused for invalid ones.
     """
     settings = load_quantize_settings(path)
-    source = find_model(path.parent / settings.model.path).file
+    source = find_model(trained or path.parent / settings.model.path).file
     if not source.is_file():
         raise MissingInput(
             f"{source}: there is no such file; model.path in {path} names the Keras model to quantize, or the folder of "
