@@ -22,10 +22,8 @@ BATCHES = "1,8,32"
 SECONDS = 300
 MEMORY = 8 * GIB
 
-PROVES = (
-    "the ONNX file parses at the default parser options of TensorRT for RTX {version} and builds ahead of time for {target},"
-    " with {int8_layers} of {weighted_layers} convolutions and matrix products on INT8 inputs"
-)
+PROVES = "The ONNX file parses at the default parser options of TensorRT for RTX {version} and builds ahead of time for {target}"
+SHARE = ", with {int8_layers} of {weighted_layers} convolutions and matrix products on INT8 inputs"
 LIMITS = (
     "It is no engine for a Jetson: SM87 (Orin) is not among the targets of TensorRT for RTX, and no engine was run. Build the"
     " engine on the device."
@@ -91,8 +89,8 @@ def judge(outcome: Outcome, *, int8: bool = True) -> Check:
     faults = _faults(facts, warnings, int8)
     if faults:
         return Check(NAME, "failed", "TensorRT for RTX does not take the file: " + " ".join(faults), facts)
-    proves = PROVES.format_map(facts)
-    return Check(NAME, "passed", f"{proves[0].upper()}{proves[1:]}. {LIMITS}", facts)
+    proves = (PROVES + SHARE if int8 else PROVES).format_map(facts)
+    return Check(NAME, "passed", f"{proves}. {LIMITS}", facts)
 
 
 def _faults(facts: dict[str, Any], warnings: list[str], int8: bool) -> list[str]:
