@@ -30,7 +30,7 @@ SETTINGS = {
     "freeze_epochs": 1,
     "momentum": 0.5,
     "batch": 32,
-    "learning_rate": 0.01,
+    "learning_rate": 0.003,
     "worst_layers": 0,
     "calibration": {"observer": "max", "images": 64},
     "model": {"path": "float.keras"},
@@ -69,6 +69,8 @@ def network() -> Any:
         4, 3, padding="same", kernel_constraint="max_norm", kernel_regularizer="l2", name="side"
     )
     x = layers.Concatenate(name="both")([x, side(first)])
+    x = layers.SeparableConv2D(8, 3, name="separable")(layers.ReLU()(x))
+    x = layers.Conv2DTranspose(8, 2, strides=2, name="up")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(layers.ReLU()(x))
     x = layers.Dropout(0.1)(x)
     model = keras.Model(image, layers.Dense(K, name="logits")(x))
@@ -139,8 +141,8 @@ def test_the_model_of_tfmot_and_that_of_keras_3_are_one(name: str, run: Run) -> 
     agreement = run.trained.record["tfmot"]["agreement"]
     assert agreement["images"] == 96
     assert agreement[name]["decisions"] >= 0.99
-    # The mean magnitude of an output is 8.7. One range for all channels of the depthwise kernel makes 0.11.
-    assert agreement[name]["mean_difference"] < 0.01
+    # The mean magnitude of an output is 8.2. One range for all channels of the depthwise kernel makes 0.11.
+    assert agreement[name]["mean_difference"] < 0.02
 
 
 def test_training_moves_weights_and_ranges_but_not_a_shared_range(run: Run) -> None:
@@ -165,7 +167,11 @@ def test_training_moves_weights_and_ranges_but_not_a_shared_range(run: Run) -> N
     for first, second in zip(quantizers(before), quantizers(after), strict=True):
         scale = np.asarray(second.scale)
         assert scale == representable(scale)
-        assert (scale != np.asarray(first.scale)) == first.name.startswith(("leaky", "activation", "dropout"))
+        moved_scale = scale != np.asarray(first.scale)
+        if first.sites > 1 or first.name.startswith("rescaling"):
+            assert not moved_scale  # it is shared, or the range of the images
+        elif first.name.startswith(("leaky", "activation", "dropout")):
+            assert moved_scale
     (shared,) = [each.name for each in quantizers(before) if each.sites > 1]
     differences = run.trained.record["tfmot"]["differences"]
     assert (

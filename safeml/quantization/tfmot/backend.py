@@ -92,7 +92,8 @@ def trained(start: Calibrated) -> Trained:
         model = with_trained(start.quantized, plan, weights)
         agreements["qat"] = _agreement(start, model, result["trained"])
     lowest = min(each["decisions"] for each in agreements.values())
-    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.1%} of {counted(len(start.inputs.choosing), 'validation image')}."
+    images = counted(len(start.inputs.choosing), "validation image")
+    sentence = f"TFMOT's own model and the model in the file agree on {lowest:.1%} of {images}."
     start.say(sentence)
     record = {
         **facts,

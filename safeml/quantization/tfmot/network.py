@@ -23,15 +23,15 @@ KERNELS = {
 }
 # Operations of keras.ops that read tensors alone, and the layer of Keras 2 of the same outputs.
 OPERATIONS = {"Add": "Add", "Multiply": "Multiply", "Concatenate": "Concatenate", "Relu": "ReLU"}
-# Options of a call that change nothing at inference, and the place of a shared quantizer.
-IGNORED = ("training", "site", "mask")
+# Options of a call that the fit sets itself, and the place of a shared quantizer.
+IGNORED = ("training", "site")
 
 
 def plan_of(quantized: keras.Model, where: str) -> tuple[NetworkPlan, dict[str, np.ndarray]]:
     """Return the plan of a fake-quantized model, and its arrays: weights by `LayerPlan.array_names`, ranges by the layer's name.
 
-    where: the name of the model in messages. A range is the largest magnitude, 127 times the scale. Raises InputRefused, with the layer and the remedy, where Keras 2
-    has no such layer.
+    where: the name of the model in messages. A range is the largest magnitude, 127 times the scale.
+    Raises InputRefused, with the layer and the remedy, where Keras 2 has no such layer.
     """
     graph = read(quantized, where)
     numbers: dict[Value, int] = {graph.image: 0}
