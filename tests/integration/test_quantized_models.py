@@ -22,6 +22,14 @@ def _keras() -> None:
     start()
 
 
+@pytest.fixture(autouse=True)
+def _same_kernels() -> None:
+    """The kernels of a test do not depend on the tests before it."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 def randomise(model: Any, seed: int = 0) -> Any:
     """Random weights, and statistics of batch normalizations far from 0 and 1, with factors of both signs."""
     import keras
