@@ -35,6 +35,7 @@ PERTURBATION = {
     "shift": 0,
     "brightness": 0,
     "bootstrap": 100,
+    "probe_images": 64,
 }
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},

@@ -40,6 +40,8 @@ class PerturbationSettings(StageTable):
     rotation_degrees, shift, brightness, blur: ends of the grid: degrees each way, share of the width each way, share of the light
         each way, and deviation of the blur as a share of the side.
     bootstrap: resamples for the intervals of mCE.
+    probe_images: training images with which a linear layer on the model's features is fitted, to measure whether the worst
+        corruption in the augmentation would help; 0 for no such measurement. No metric depends on it.
     """
 
     images: int = Field(default=1000, ge=1, le=1_000_000)
@@ -51,6 +53,7 @@ class PerturbationSettings(StageTable):
     brightness: float = Field(default=0.25, ge=0, lt=1)
     blur: float = Field(default=0.02, ge=0, le=0.1)
     bootstrap: int = Field(default=200, ge=100, le=100_000)
+    probe_images: int = Field(default=1000, ge=0, le=4000)
 
     @property
     def moves(self) -> bool:
@@ -147,7 +150,7 @@ PERTURBATION = Stage(
     records=_records,
     gates=GATES,
     alarms=lambda settings: ALARMS,
-    quick=lambda settings, gated: at_most(settings, images=64, bootstrap=100),
+    quick=lambda settings, gated: at_most(settings, images=64, bootstrap=100, probe_images=256),
     images=lambda settings: settings.images,
     perfect="safeml.audits.perturbation.perfect:PERFECT",
 )

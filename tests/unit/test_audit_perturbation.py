@@ -16,22 +16,25 @@ from safeml.audits.perturbation.flips import consecutive
 from safeml.audits.perturbation.measure import measure
 from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.perfect import PERFECT
+from safeml.audits.perturbation.probe import RIDGE, linear_head
 from safeml.audits.perturbation.run import run
 from safeml.audits.slices import numbers
 from safeml.corruptions.grid import Point, changed, grid
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError
 from safeml.gates import decide
 from safeml.metrics.calibration.binned import ece_error, equal_mass, fill
 from safeml.planning.best_case import correct_model
 from safeml.planning.cost import forward_passes
 from safeml.planning.perfect import PerfectWork
 from safeml.report.charts.grid import marked
-from safeml.results import Grid, Metric, StageResult
+from safeml.results import Finding, Grid, Metric, StageResult
 from safeml.stages.alarms import with_alarms
 from safeml.stages.calibration import CalibrationSettings
 from safeml.stages.perturbation import PERTURBATION, PerturbationSettings
 from safeml.statistics import bootstrap_metric, proportion_metric
+from safeml.wording import percent
 from tests.fakes import Answers
 
 TWO = ("contrast", "mist")
@@ -413,3 +416,54 @@ def test_the_next_steps_name_the_costliest_group_the_lost_coverage_and_the_overc
     assert all(
         found[code].remedy for code in ("costliest-group", "set-coverage-under-shift", "overconfident-errors")
     )
+
+
+def probed(model: Answers, train: ImageDataset | None, **changes: object) -> list[Finding]:
+    test = flats(*range(20, 200, 3))
+    result = run(AuditInputs(model, test, train), settings(corruptions=("mist",), **changes))
+    return [finding for finding in result.findings if finding.code == "augmentation-probe"]
+
+
+@dataclass(frozen=True, eq=False)
+class Blind(Threshold):
+    """Has the same features for every image."""
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return np.ones((len(images), 3), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Closed(Threshold):
+    """Gives no features."""
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        raise StageError("m.onnx: gives no features.")
+
+
+def test_a_probe_says_whether_the_worst_corruption_in_training_would_help() -> None:
+    """Mist lifts every image above the middle of the clean classes: a head that saw no mist calls them all bright."""
+    train = flats(*range(21, 199, 2))
+    [gains] = probed(MODEL, train)
+    lifted = np.arange(20, 200, 3) * np.exp(-1.0) + 0.75 * 255 * (1 - np.exp(-1.0))
+    assert lifted.min() > 110  # the middle of the classes in training
+    bright = float((np.arange(20, 200, 3) > 100).mean())
+    assert percent(bright) in gains.message.split("; fitted also")[0]
+    assert gains.evidence["gain"] > 0.05
+    assert gains.remedy.startswith("Add mist to the augmentation")
+    [same] = probed(Blind(np.eye(2)), train)
+    assert same.evidence["gain"] == 0
+    assert same.remedy.startswith("Train the whole network with mist")
+    assert probed(MODEL, train, probe_images=0) == []
+    assert probed(MODEL, None) == []
+    assert probed(Closed(np.eye(2)), train) == []
+
+
+def test_the_probes_head_is_the_ridge_regression_in_its_primal_form() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(2, 1, (40, 6)), rng.integers(0, 3, 40)
+    weights, means = linear_head(features, labels, 3)
+    centred = features - features.mean(axis=0)
+    strength = RIDGE * (centred**2).sum() / len(centred)
+    primal = np.linalg.inv(centred.T @ centred + strength * np.eye(6)) @ centred.T @ np.eye(3)[labels]
+    assert np.abs(means - features.mean(axis=0)).max() < 1e-12
+    assert np.abs(weights - primal).max() < 1e-9

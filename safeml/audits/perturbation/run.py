@@ -19,6 +19,7 @@ from safeml.audits.perturbation.figures import (
 from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
 from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.next_steps import REMEDIES, costliest_group, lost_coverage, overconfidence
+from safeml.audits.perturbation.probe import probe
 from safeml.audits.perturbation.shift_figures import overconfident_errors
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
 from safeml.results import Card, Fact, Finding, Metric, StageResult
@@ -51,6 +52,7 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
             *overconfidence(measured),
             *lost_coverage(measured, metrics),
             *costliest_group(measured),
+            *probe(inputs, sample, weakest, settings.probe_images),
             *measured.slices.halved(),
         ],
         figures=[
