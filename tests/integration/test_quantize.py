@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from safeml.config.quantization import load_quantize_settings
 from safeml.data.place import Place
 from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, SafemlError
 from safeml.quantization.build import quantize
@@ -232,8 +233,21 @@ def test_a_model_that_cannot_be_quantized_is_refused(
         (('path = "train.npz"', 'path = "one.npz"'), InputRefused, "one: has one class"),
         (('path = "train.npz"', 'path = "nan.npz"'), InputRefused, "nan.npz"),
         (("epochs = 0", "epochs = 1\nfreeze_epochs = 2"), ConfigError, "freeze_epochs is 2"),
+        (
+            ('path = "model.keras"', 'path = "model.keras"\nrecipe = "recipe.toml"'),
+            ConfigError,
+            "one of path .* or recipe",
+        ),
     ],
-    ids=["no model", "ONNX", "unknown layer", "one image", "NaN", "frozen longer than trained"],
+    ids=[
+        "no model",
+        "ONNX",
+        "unknown layer",
+        "one image",
+        "NaN",
+        "frozen longer than trained",
+        "path and recipe",
+    ],
 )
 def test_settings_and_data_that_do_not_fit_are_refused(
     change: tuple[str, str], error: type[SafemlError], sentence: str, project: Path, tmp_path: Path
@@ -252,6 +266,29 @@ def test_settings_and_data_that_do_not_fit_are_refused(
         quantize(inputs(file), tmp_path / "out")
     assert error.exit_code in (ExitCode.USAGE, ExitCode.REFUSED)
     assert not (tmp_path / "out" / "int8.keras").exists()
+
+
+def test_a_recipe_is_trained_first_and_its_model_is_the_source(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safeml.cli import quantize as command
+    from safeml.cli import training
+
+    for name in ("valid.npz", "train.npz"):
+        shutil.copy(project / name, tmp_path)
+    file, folder = tmp_path / "quantize.toml", tmp_path / "trained"
+    file.write_text(SETTINGS.replace('path = "model.keras"', 'recipe = "recipe.toml"'), encoding="utf-8")
+
+    def train(recipe: Path, out: Path) -> Path:
+        assert (recipe, out.parent) == (tmp_path / "recipe.toml", tmp_path / "reports" / "trained")
+        folder.mkdir()
+        return Path(shutil.copy(project / "model.keras", folder)).parent
+
+    monkeypatch.setattr(training, "prepared_recipe", lambda recipe, data_root: recipe)
+    monkeypatch.setattr("safeml.recipes.trained_folder", lambda reports, recipe: reports / "trained" / "x")
+    monkeypatch.setattr(training, "train_recipe", train)
+    trained = command._trained(file, load_quantize_settings(file), tmp_path / "reports", None)
+    assert read_inputs(file, Place(tmp_path), trained).source == folder / "model.keras"
 
 
 def write_onnx(file: Path) -> None:
