@@ -3,7 +3,7 @@
     python benchmarks/int8_forward.py SHARED
 
 Each contestant predicts the same IMAGES images of SHARED/data/gtsrb/valid.npz (6,315, as many as the test half has), by turns, ROUNDS
-times; the record has the least wall and processor seconds of each. "audit" is the classifier that every stage uses; "twin" is
+times; the record has the least wall and processor seconds of each, TensorFlow on one thread. The target is judged by processor seconds. "audit" is the classifier that every stage uses; "twin" is
 `safeml.export.integer_twin` with all optimizations of ONNX Runtime, one thread. The twin is faster where it is not equal: the record
 counts its images with another output and with another class, so no audit uses it.
 The record is in benchmarks/results/int8_forward.json.
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 RESULT = ROOT / "benchmarks" / "results" / "int8_forward.json"
@@ -106,7 +107,9 @@ def main(shared: Path) -> None:
     record = {
         "images": IMAGES,
         "most_times_keras": MOST_TIMES_KERAS,
-        "target_met": all(row["audit_to_float_keras"]["wall"] <= MOST_TIMES_KERAS for row in rows.values()),
+        "target_met": all(
+            row["audit_to_float_keras"]["processor"] <= MOST_TIMES_KERAS for row in rows.values()
+        ),
         "models": rows,
         "machine": {"processors": os.cpu_count(), "load": [round(load, 1) for load in os.getloadavg()]},
     }
