@@ -6,7 +6,7 @@ import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.slices import Slices
-from safeml.classifiers.base import differentiable
+from safeml.classifiers.base import Classifier, differentiable, has_quantized_activations
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.sealed import Arrays
 
@@ -16,6 +16,8 @@ PROBE_SIZE = 64
 LEAST_GAIN = 0.1
 # Share of the images that may gain less. It is small because a defence may mask the gradient of some classes only.
 MOST_NONLINEAR = 0.05
+# One code of INT8 pixels, symmetric in 0..1.
+CODE = 1 / 127
 # Purpose of the random numbers that choose the images.
 PURPOSE = 0x9B
 
@@ -23,6 +25,21 @@ PURPOSE = 0x9B
 def probe(rows: np.ndarray, seed: int, size: int = PROBE_SIZE) -> np.ndarray:
     """Draw at most `size` of `rows` (int [M]) at random, sorted. The first rows will not do: data are often sorted by class."""
     return np.sort(np.random.default_rng([seed, PURPOSE]).permutation(rows)[:size])
+
+
+def probe_step(
+    classifier: Classifier, norm: str, shape: tuple[int, ...], step: float, epsilon: float
+) -> float:
+    """Return the length of the probed step: `step`, and for rounded activations one code of each pixel, at most half of epsilon.
+
+    shape: [H, W, C] of an image. Below one code an INT8 model moves by rounding alone, which is no sign of masking: on validation signs,
+    9 to 26 % of three undefended INT8 models gained too little over 0.2/255, and at most 0.8 % over 1/255 to 2/255, like their float models.
+    A model that rounds to few codes gains too little over half of epsilon as well.
+    """
+    if not has_quantized_activations(classifier):
+        return step
+    code = CODE if norm == "linf" else CODE * float(np.sqrt(np.prod(shape)))
+    return max(step, min(code, epsilon / 2))
 
 
 def nonlinear_share(gains: np.ndarray) -> float:

@@ -178,6 +178,11 @@ def blocked_gradients(classifier: Classifier) -> GradientStoppers:
     return blocked
 
 
+def has_quantized_activations(classifier: Classifier) -> bool:
+    """Tell whether the logits are computed from rounded activations, so that a change below one code moves them by rounding alone."""
+    return bool(getattr(classifier, "quantized_activations", False))
+
+
 def has_known_operations(classifier: Classifier) -> bool:
     """Tell whether the operations between pixels and logits are known, so that `gradient_stoppers` is complete."""
     return hasattr(classifier, "gradient_stoppers")

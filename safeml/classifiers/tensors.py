@@ -124,6 +124,15 @@ class TensorClassifier:
         graph = self.model.frozen
         return () if graph is None else graph.straight_through.blocked
 
+    @cached_property
+    def quantized_activations(self) -> bool:
+        """See `has_quantized_activations`."""
+        if self.model.network is None:
+            return False
+        from safeml.int8.layers import is_quantized
+
+        return is_quantized(self.model.network)
+
     def logits_straight_through(self, pixels: Any) -> Any:
         """As `logits`, with the gradient of each of `gradient_stoppers` passed straight through. In a tf.function only."""
         graph = self.model.frozen

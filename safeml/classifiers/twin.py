@@ -17,6 +17,14 @@ from safeml.errors import InputRefused
 from safeml.results import GradientsIdentity
 from safeml.wording import limit_percent, percent
 
+# What the gradients model knows of its graph: feature maps, operations without a gradient, the view past them, rounding.
+OF_GRADIENTS = (
+    "feature_maps",
+    "gradient_stoppers",
+    "blocked_gradients",
+    "logits_straight_through",
+    "quantized_activations",
+)
 # Of the images that are compared on opening.
 IMAGES = 256
 # Share of the images of one predicted class in both. The same arithmetic differs at rounding ties alone.
@@ -68,8 +76,8 @@ class ExportedClassifier:
         return tf.ensure_shape(logits, [None, self.classes])
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the gradients model knows of its graph: feature maps, operations without a gradient and the view past them."""
-        if name in ("feature_maps", "gradient_stoppers", "blocked_gradients", "logits_straight_through"):
+        """Return what the gradients model knows of its graph."""
+        if name in OF_GRADIENTS:
             return getattr(self.gradients, name)
         raise AttributeError(name)
 

@@ -264,6 +264,11 @@ class QuantizedEinsumDense(QuantizedKernel, keras.layers.EinsumDense):
         return _finished(self, result)
 
 
+def is_quantized(model: Any) -> bool:
+    """Tell whether a Keras model rounds activations to codes."""
+    return any(isinstance(layer, ActivationQuantizer) for layer in model._flatten_layers())
+
+
 def _finished(layer: Any, outputs: Any) -> Any:
     """Add the bias of a layer, and apply its activation."""
     outputs = outputs + layer.bias if layer.bias is not None else outputs

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from safeml.classifiers.base import has_quantized_activations
 from safeml.classifiers.tensors import TensorClassifier
+from safeml.classifiers.twin import with_gradients
+from safeml.errors import InputRefused
 from safeml.scan.base import Refused
 from safeml.scan.keras_config import scan_config
 from safeml.scan.keras_names import OWN_LAYERS, OWN_PACKAGE
@@ -150,3 +153,27 @@ def test_the_allow_list_is_that_of_the_layers() -> None:
     assert set(registered) == set(OWN_LAYERS)
     for name, cls in registered.items():
         assert set(cls(**ARGUMENTS.get(name, {})).get_config()) == OWN_LAYERS[name], name
+
+
+def test_rounded_activations_are_known_of_the_model_and_of_its_exported_file(
+    saved: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "float.keras"
+    quantized_network(bits=False).save(path)
+    rounded, smooth = fed(saved), fed(path)
+    assert (has_quantized_activations(rounded), has_quantized_activations(smooth)) == (True, False)
+    images = np.random.default_rng(2).integers(0, 256, (8, SIDE, SIDE, 1), dtype=np.uint8)
+    exported = with_gradients(rounded, fed(saved), images, "int8.keras")
+    assert has_quantized_activations(exported)
+    assert (exported.checked.agreement, exported.checked.largest) == (1.0, 0.0)
+
+
+def test_another_model_gives_no_gradients_for_a_file(saved: Path) -> None:
+    other = fed(saved)
+    images = np.random.default_rng(2).integers(0, 256, (64, SIDE, SIDE, 1), dtype=np.uint8)
+    logits = other.predict_logits
+
+    # The classes of `other` are in another order.
+    other.predict_logits = lambda images: np.roll(logits(images), 1, axis=1)  # type: ignore[method-assign]
+    with pytest.raises(InputRefused, match="expected at least 99.% and at most 5.%"):
+        with_gradients(fed(saved), other, images, "int8.keras")

@@ -13,7 +13,7 @@ from safeml.attacks.rows import ROWS, TRANSFER
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.items import Items
 from safeml.audits.adversarial.measure import Measured
-from safeml.audits.linearity import probe
+from safeml.audits.linearity import probe, probe_step
 from safeml.audits.measured import CleanSample
 from safeml.classifiers.base import (
     GradientStoppers,
@@ -134,7 +134,8 @@ def gather(campaign: Campaign, rng: np.random.Generator) -> Evidence:
     stopped = _stopped(items, probed)
     # An image without a gradient fails its own check, and no second one.
     sloped = probed[~fgsm.zero_gradients[probed]]
-    step = SMALL_STEP * main.epsilon
+    shape, small = items.clean.images.shape[1:], SMALL_STEP * main.epsilon
+    step = probe_step(items.inputs.classifier, main.norm, shape, small, main.epsilon)
     linearity = items.linearity(sloped, main.norm, step) if len(sloped) else np.zeros(0, np.float32)
     repeated = items.again()
     longer = _longer(campaign, pgd)

@@ -10,7 +10,7 @@ from safeml.attacks.signs.base import SignOutcome
 from safeml.attacks.signs.box import pixel_boxes
 from safeml.attacks.signs.registry import SIGN_THREATS
 from safeml.audits.base import AuditInputs
-from safeml.audits.linearity import measure_linearity, nonlinear_share, probe
+from safeml.audits.linearity import measure_linearity, nonlinear_share, probe, probe_step
 from safeml.audits.measured import CleanSample
 from safeml.audits.physical.measure import SignMeasured, measure_sign
 from safeml.audits.slices import Slices, numbers
@@ -123,7 +123,9 @@ class SignItems:
             return 0.0
         part = data.take(probe(np.flatnonzero(correct), self.inputs.seed))
         columns = {"images": pixels_of(part), "labels": part.labels, "ids": numbers(part)}
-        gains = measure_linearity(self.inputs, self.slices, self.climbing, columns, "linf", SMALL_STEP)
+        shape = part.images.shape[1:]
+        step = probe_step(self.inputs.classifier, "linf", shape, SMALL_STEP, float("inf"))
+        gains = measure_linearity(self.inputs, self.slices, self.climbing, columns, "linf", step)
         return nonlinear_share(gains)
 
     def random_views(self) -> np.ndarray:
