@@ -175,5 +175,5 @@ def test_another_model_gives_no_gradients_for_a_file(saved: Path) -> None:
 
     # The classes of `other` are in another order.
     other.predict_logits = lambda images: np.roll(logits(images), 1, axis=1)  # type: ignore[method-assign]
-    with pytest.raises(InputRefused, match="expected at least 99.% and at most 5.%"):
+    with pytest.raises(InputRefused, match="expected at least 99"):
         with_gradients(fed(saved), other, images, "int8.keras")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tf_keras  # type: ignore[import-untyped]
+import tf_keras
 
 from safeml.errors import InputRefused, first_line
 from safeml.quantization.tfmot.plan import RANGE, REGULARIZERS, REMEDY, LayerPlan, NetworkPlan

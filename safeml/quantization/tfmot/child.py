@@ -48,7 +48,7 @@ def main() -> None:
 
 def _answer(folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     import tensorflow as tf
-    import tf_keras  # type: ignore[import-untyped]
+    import tf_keras
 
     from safeml.classifiers.base import InputSpec
     from safeml.config.quantization import QuantizeSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tf_keras  # type: ignore[import-untyped]
+import tf_keras
 
 from safeml.classifiers.base import InputSpec
 from safeml.config.quantization import QuantizeSettings

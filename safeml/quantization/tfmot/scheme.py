@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras  # type: ignore[import-untyped]
-from tensorflow_model_optimization import quantization  # type: ignore[import-untyped]
-from tensorflow_model_optimization.python.core.quantization.keras import (  # type: ignore[import-untyped]
+import tf_keras
+from tensorflow_model_optimization import quantization
+from tensorflow_model_optimization.python.core.quantization.keras import (
     quant_ops,
 )
 
