@@ -98,7 +98,7 @@ def parity(material: Material) -> Check:
     facts = {**result.as_json(), "images_from": material.images_from}
     words = (
         f"{len(result.flips)} of {result.images} images ({material.images_from}) change their class between Keras and ONNX "
-        f"Runtime without optimizations, each at a rounding tie; the largest difference of an output is {result.max_difference:.3g}. "
+        f"Runtime without optimizations{', each at a rounding tie' if result.flips else ''}; the largest difference of an output is {result.max_difference:.3g}. "
         f"With optimizations, {len(result.optimized_flips)} more change"
     )
     if result.unexplained:

@@ -24,6 +24,8 @@ from safeml.wording import NOT_MEASURED, counted, interval, limit_quantity, numb
 
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 GALLERY_PIXELS, CHANGE_PIXELS, STRIP_PIXELS, MOST_PICTURES = 96, 64, 64, 24
+# A table of at most so many columns does not break the words of a column whose texts have at most so many characters.
+WHOLE_COLUMNS, WHOLE_TEXT = 5, 20
 
 
 def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
@@ -123,16 +125,18 @@ def _metric_row(metric: Metric) -> list[dict[str, Any]]:
 
 
 def table_view(table: Table) -> dict[str, Any]:
-    """A recorded table as text, numbers right."""
+    """A recorded table as text, numbers right; in a narrow table, the words of a column of short texts are not broken."""
     right = [column.kind in ("number", "percent") for column in table.columns]
+    texts = [
+        [_text(value, column.kind) for value, column in zip(row, table.columns, strict=True)]
+        for row in table.rows
+    ]
+    narrow = len(table.columns) <= WHOLE_COLUMNS
+    whole = [narrow and max(map(len, column)) <= WHOLE_TEXT for column in zip(*texts, strict=True)]
     return {
         "heads": [head(column.label, r) for column, r in zip(table.columns, right, strict=True)],
         "rows": [
-            [
-                cell(_text(value, column.kind), r)
-                for value, column, r in zip(row, table.columns, right, strict=True)
-            ]
-            for row in table.rows
+            [cell(text, r, whole=w) for text, r, w in zip(row, right, whole, strict=True)] for row in texts
         ],
         "caption": table.caption,
         "css": "",

@@ -59,6 +59,6 @@ def head(label: str, right: bool = False) -> dict[str, Any]:
     return {"label": label, "right": right}
 
 
-def cell(text: str, right: bool = False, sub: str = "") -> dict[str, Any]:
-    """A cell of a table; `sub`: a second line in small type."""
-    return {"text": text, "right": right, "sub": sub}
+def cell(text: str, right: bool = False, sub: str = "", whole: bool = False) -> dict[str, Any]:
+    """A cell of a table; `sub`: a second line in small type; `whole`: in one line."""
+    return {"text": text, "right": right, "sub": sub, "whole": whole}

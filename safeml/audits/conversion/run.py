@@ -93,7 +93,11 @@ def run(inputs: AuditInputs, settings: ConversionSettings) -> StageResult:
         facts=_facts(inputs, checks, len(broken), parity),
         metrics=metrics,
         findings=findings,
-        figures=[_lint_table(broken, exempted), _check_table(checks), _size_table(checks)],
+        figures=[
+            *([_lint_table(broken, exempted)] if broken or exempted else []),
+            _check_table(checks),
+            _size_table(checks),
+        ],
         meaning=[
             "The linter reads the graph of this file. A rule that is broken makes TensorRT refuse the file, or compute in float or "
             "on another grid without a message.",
