@@ -75,7 +75,10 @@ def figure_view(figure: Figure, gates: Sequence[GateResult] = ()) -> dict[str, A
     gates: of the stage; their limits are drawn on a curve that their metrics lie on.
     """
     shown = DRAW[type(figure)]
-    view: dict[str, Any] = {"title": figure.title, "folded": isinstance(figure, Table) and figure.fold}
+    folded = (isinstance(figure, Table) and figure.fold) or (
+        isinstance(figure, Grid) and figure.fold and not figure.marks
+    )
+    view: dict[str, Any] = {"title": figure.title, "folded": folded}
     if isinstance(shown, Block):
         return {**view, "macro": shown.macro, "block": shown.view(figure)}
     reading = [*getattr(figure, "reading", []), *([figure.caption] if figure.caption else [])]

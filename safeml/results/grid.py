@@ -69,6 +69,7 @@ class Grid(Record):
     worse: which end of 0..1 is drawn dark. marks: cells or columns that a gate reads.
     reads: places of the metrics that a gate may read; the report turns those that a gate reads into marks.
     value_label, row_label, column_label: what the numbers, the rows and the columns are.
+    fold: the report folds the figure, unless a gate reads it.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Grid(Record):
     reads: list[GridRead] = []
     caption: str = ""
     reading: list[str] = []
+    fold: bool = False
 
     @property
     def rows(self) -> list[GridRow]:

@@ -29,6 +29,7 @@ from safeml.planning.best_case import correct_model
 from safeml.planning.cost import forward_passes
 from safeml.planning.perfect import PerfectWork
 from safeml.report.charts.grid import marked
+from safeml.report.figures import figure_view
 from safeml.results import Finding, Grid, Metric, StageResult
 from safeml.stages.alarms import with_alarms
 from safeml.stages.calibration import CalibrationSettings
@@ -365,6 +366,9 @@ def test_what_a_gate_reads_is_marked_in_the_heat_tables() -> None:
     assert places(accuracy, ("corruption_accuracy", "mist")) == {("Mist", s) for s in "12345"}
     assert places(errors, ("corruption_ece", "contrast-1")) == {("Contrast", "1")}
     assert places(errors, ("corruption_accuracy", "mist-4")) == set()
+    read = marked(errors, {("corruption_ece", "contrast-1")})
+    folded = [bool(figure_view(figure)["folded"]) for figure in (accuracy, errors, read)]
+    assert folded == [False, True, False]
     whole = marked(accuracy, {("corruption_accuracy_mean", "all")})
     assert (whole.marks, whole.reading) == ([], ["A gate reads the mean of all cells."])
 
