@@ -32,14 +32,10 @@ def test_the_model_under_test_is_no_reference_for_itself(monkeypatch: pytest.Mon
     monkeypatch.setattr(surrogate, "_reference", lambda config: ReferenceSettings(path="same.keras"))
 
     def open_reference(fingerprint: str) -> Any:
-        model, config, place = Answers(np.eye(2), fingerprint=fingerprint), SimpleNamespace(), Path()
-        return surrogate.open_reference(
-            config,  # type: ignore[arg-type]
-            SimpleNamespace(base=place),  # type: ignore[arg-type]
-            model,
-            ("a", "b"),
-            lambda *_: None,
-        )
+        model: Any = Answers(np.eye(2), fingerprint=fingerprint)
+        config: Any = SimpleNamespace()
+        place: Any = SimpleNamespace(base=Path())
+        return surrogate.open_reference(config, place, model, ("a", "b"), lambda *_: None)
 
     assert open_reference("b" * 64).classifier.fingerprint == "a" * 64
     with pytest.raises(InputRefused, match=r"same\.keras is the model under test itself"):
@@ -53,7 +49,8 @@ def test_gradients_are_compared_over_all_of_the_data() -> None:
     table = np.eye(4)[np.arange(count) * 4 // count] * 5.0
     other = table.copy()
     other[IMAGES:] = np.roll(table, 1, axis=1)[IMAGES:]
-    artefact, agreeing, alien = (Batched(each) for each in (table, table.copy(), other))
-    assert with_gradients(artefact, agreeing, images, "x").checked.images == IMAGES  # type: ignore[arg-type]
+    models: Any = (Batched(each) for each in (table, table.copy(), other))
+    artefact, agreeing, alien = models
+    assert with_gradients(artefact, agreeing, images, "x").checked.images == IMAGES
     with pytest.raises(InputRefused, match="expected at least 99"):
-        with_gradients(artefact, alien, images, "x")  # type: ignore[arg-type]
+        with_gradients(artefact, alien, images, "x")
