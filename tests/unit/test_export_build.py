@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from safeml.cli.export import export_files
-from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput
+from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, StageError
 from safeml.export import acceptance, build
 from safeml.export.build import export
 from safeml.export.checks import Check
@@ -131,6 +131,18 @@ def test_a_flip_without_a_tie_fails_parity(
     check = record(tmp_path / "a")["checks"][1]
     assert check["status"] == "failed"
     assert "1 of 8 images change their class without a rounding tie; image 3 at stem_input" in check["reason"]
+
+
+def test_a_full_disk_is_one_sentence(
+    quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "atomic_write", full)
+    with pytest.raises(StageError, match=r"cannot be written \(No space left on device\)"):
+        export(quantized, tmp_path / "a", skip=LINT_ALONE)
+    assert not (tmp_path / "a" / "export.json").exists()
 
 
 def test_outputs_that_differ_without_a_flip_fail_parity(
