@@ -24,6 +24,7 @@ from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.quantization.inputs import QuantizationInputs
 from safeml.quantization.record import FILE, FORMAT, IMAGES, read_record
 from safeml.results import RunTimes
+from safeml.scan.sources import EXPORT, INT8_FILE
 from safeml.store.files import atomic_write, make_folder, to_json
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
@@ -383,11 +384,12 @@ def _save_images(values: np.ndarray, out: Path) -> None:
 
 
 def _remove_result(out: Path) -> None:
-    """Remove the result of an earlier quantization from `out`, and only that."""
+    """Remove the result of an earlier quantization from `out`, its INT8 file and the record of its export, and only that."""
     from safeml.training.fit import forget
 
     (out / FILE).unlink(missing_ok=True)
-    for name in (FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8, IMAGES):
+    # An INT8 file of the earlier model beside the record of this one would be audited as if it were of this one.
+    for name in (FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8, IMAGES, EXPORT, INT8_FILE):
         (out / name).unlink(missing_ok=True)
     for folder in (out, out / PRUNED_FOLDER, out / FINETUNED_FOLDER):
         forget(folder)
