@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from safeml import surrogate
+from safeml.audits.base import AuditInputs, Reference
+from safeml.audits.comparison import run as comparison
 from safeml.classifiers.batches import BatchSize
 from safeml.classifiers.twin import IMAGES, with_gradients
 from safeml.errors import InputRefused
 from safeml.settings.model import ReferenceSettings
-from tests.fakes import Answers, numbered_images
+from safeml.stages.comparison import ComparisonSettings
+from tests.fakes import Answers, dataset, numbered_images
 
 
 class Batched(Answers):
@@ -40,6 +43,21 @@ def test_the_model_under_test_is_no_reference_for_itself(monkeypatch: pytest.Mon
     assert open_reference("b" * 64).classifier.fingerprint == "a" * 64
     with pytest.raises(InputRefused, match=r"same\.keras is the model under test itself"):
         open_reference("a" * 64)
+
+
+@pytest.mark.parametrize("fingerprint", ["a" * 64, "b" * 64])
+def test_a_reference_that_the_file_was_exported_from_is_a_finding(fingerprint: str) -> None:
+    labels = np.arange(40) % 2
+    test = dataset(labels)
+    artefact: Any = Batched(np.eye(2)[labels] * 5.0, fingerprint="c" * 64)
+    source: Any = Batched(artefact.table, fingerprint="a" * 64)
+    other: Any = Batched(artefact.table, fingerprint=fingerprint)
+    inputs = AuditInputs(
+        with_gradients(artefact, source, test.images, "x"), test, reference=Reference(other, 0)
+    )
+    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, resamples=100))
+    codes = {finding.code for finding in result.findings}
+    assert codes == ({"reference-is-the-source"} if fingerprint == "a" * 64 else set())
 
 
 def test_gradients_are_compared_over_all_of_the_data() -> None:
