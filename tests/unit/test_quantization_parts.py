@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.small_signs import SETTINGS
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +63,33 @@ def test_all_layers_are_trained_but_a_batch_normalization_beside_int8(
     trained = {layer.name: layer.trainable for layer in built[0].layers}
     assert trained.pop("norm") is (kind != "quantized")
     assert all(trained.values())
+
+
+def test_a_result_with_a_model_that_was_replaced_is_not_done(tmp_path: Path) -> None:
+    """finetuned.keras is the reference of an audit; a worse one would hide what INT8 lost."""
+    from safeml.config.quantization import QuantizeSettings
+    from safeml.quantization.build import is_done
+    from safeml.store.files import file_sha256
+
+    settings = QuantizeSettings.model_validate(tomllib.loads(SETTINGS))
+    inputs: Any = SimpleNamespace(settings=settings, identity=lambda: {"source": "s"})
+    names = {"int8": "int8.keras", "finetuned": "finetuned.keras"}
+    for name in names.values():
+        (tmp_path / name).write_text(name)
+    files = {key: {"file": name, "sha256": file_sha256(tmp_path / name)} for key, name in names.items()}
+    record = {"format": 1, "settings": settings.model_dump(mode="json"), "inputs": {"source": "s"}}
+
+    def write(**changes: Any) -> None:
+        (tmp_path / "quantization.json").write_text(json.dumps({**record, "files": files, **changes}))
+
+    write()
+    assert is_done(inputs, tmp_path)
+    for broken in ({}, {"int8": 7}, None):
+        write(files=broken)
+        assert not is_done(inputs, tmp_path), broken
+    write()
+    (tmp_path / "finetuned.keras").write_text("another model")
+    assert not is_done(inputs, tmp_path)
 
 
 def test_force_removes_the_export_of_the_earlier_model(tmp_path: Path) -> None:
