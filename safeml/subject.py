@@ -91,7 +91,9 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
             "set another model of the same task."
         )
 
-    others = Others(surrogate, open_reference(config, place, test.class_names, progress), gradients)
+    others = Others(
+        surrogate, open_reference(config, place, classifier, test.class_names, progress), gradients
+    )
 
     def check_unchanged() -> None:
         opened.check_unchanged()

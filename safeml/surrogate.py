@@ -59,14 +59,24 @@ def open_surrogate(
 
 
 def open_reference(
-    config: Config, place: Place, class_names: tuple[str, ...], progress: Progress
+    config: Config, place: Place, classifier: Classifier, class_names: tuple[str, ...], progress: Progress
 ) -> Companion | None:
-    """Open the reference of the comparison; None if there is none. Raises as `open_companion`."""
+    """Open the reference of the comparison; None if there is none.
+
+    classifier: the model under test.
+    Raises as `open_companion`, and InputRefused for the model under test itself: a comparison with it cannot fail.
+    """
     settings = _reference(config)
     if settings is None:
         return None
     progress(Phase("Opening the reference"), 0, 1)
-    return open_companion(OF_REFERENCE, place.base / settings.path, settings.input, class_names)
+    companion = open_companion(OF_REFERENCE, place.base / settings.path, settings.input, class_names)
+    if companion.classifier.fingerprint == classifier.fingerprint:
+        raise InputRefused(
+            f"{REFERENCE}: {companion.opened.source.file} is the model under test itself, against which nothing is lost; set the "
+            "model that it replaces, such as the float model."
+        )
+    return companion
 
 
 def open_gradients(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.twin import MOST_DIFFERENCE
 from safeml.errors import InputRefused
 from safeml.export.checks import Check
 from safeml.export.ends import LOGITS, PROBABILITIES
@@ -112,6 +113,14 @@ def parity(material: Material) -> Check:
         )
     if not np.isfinite(result.max_difference):
         return Check("parity", "failed", "The outputs are not finite.", facts)
+    if not result.difference <= MOST_DIFFERENCE:
+        return Check(
+            "parity",
+            "failed",
+            f"The outputs of {result.images} images ({material.images_from}) differ by {result.difference:.1%} of their size; expected "
+            f"at most {MOST_DIFFERENCE:.0%}.",
+            facts,
+        )
     return Check("parity", "passed", f"{words}.", facts)
 
 

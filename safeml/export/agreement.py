@@ -26,18 +26,20 @@ def codes(model: Any, images: np.ndarray) -> Check:
     equal, compared, ties = np.ones(len(images), bool), 0, 0
     for node in nodes:
         rows = (len(images), -1)
-        differ = (mine[node.output[0]] != theirs[node.output[0]]).reshape(rows)
+        steps_apart = np.abs(mine[node.output[0]].astype(np.int32) - theirs[node.output[0]]).reshape(rows)
+        differ = steps_apart > 0
         steps = (theirs[node.input[0]] / scales[node.input[1]]).reshape(rows)
         first = differ & equal[:, None]
         distance = float(tie_distance(steps[first]).max(initial=0))
         compared += int(equal.sum()) * differ.shape[1]
         ties += int(first.sum())
-        if distance > TIE:
+        apart = int(steps_apart[first].max(initial=0))
+        if apart > 1 or not distance <= TIE:  # not a number is no tie
             return Check(
                 "emulator",
                 "failed",
-                f"A code of {node.name} differs {distance:.3g} steps from a tie.",
-                {"codes": compared, "quantizer": node.name, "tie_distance": distance},
+                f"A code of {node.name} differs by {apart}, {distance:.3g} steps from a tie.",
+                {"codes": compared, "quantizer": node.name, "difference": apart, "tie_distance": distance},
             )
         equal &= ~differ.any(1)
     facts = {"images": len(images), "quantizers": len(nodes), "codes": compared, "ties": ties}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safeml.errors import ConfigError, ExitCode, InputRefused
+from safeml.errors import ConfigError, ExitCode, InputRefused, StageError, first_line
 from safeml.export.acceptance import FIRST, INT8_ONNX, REAL_IMAGES, ROWS, Row
 from safeml.export.checks import Check
 from safeml.export.ends import OPSET, OPSETS
@@ -63,7 +63,7 @@ def export(
 
     folder: of `safeml quantize`. images: see `safeml.export.material.read`. batch, opset: of the ONNX files. skip: names of checks
     to leave out; their files are not written. said: gets each check when it ends. Raises InputRefused and MissingInput for a
-    folder without a quantized model.
+    folder without a quantized model, and StageError where a file cannot be written.
     """
     check_opset(opset, *OPSETS)
     unknown = sorted(set(skip) - {row.name for row in ROWS if row.name != FIRST})
@@ -79,6 +79,11 @@ def export(
         material = read(folder, work, images, batch, opset)
         checks = _run(material, skip, said)
         return _release(material, checks, target)
+    except OSError as error:
+        raise StageError(
+            f"{target}: cannot be written ({error.strerror or first_line(error)}); without {EXPORT} an export is not complete, so free "
+            "space, or set another folder with --out, and export again."
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

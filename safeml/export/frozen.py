@@ -127,9 +127,18 @@ def _folded(graph_def: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
     import tensorflow as tf
     from tf2onnx import tf_loader
 
+    _open_compiled(graph_def)
     with tf.Graph().as_default():
         tf.import_graph_def(graph_def, name="")
         return tf_loader.tf_optimize(list(inputs), list(outputs), graph_def)
+
+
+def _open_compiled(graph_def: Any) -> None:
+    """Let the functions that Keras compiles with XLA be inlined: grouped convolutions, which TensorFlow lacks on a CPU."""
+    for holder in (*graph_def.library.function, *graph_def.node):
+        if "_XlaMustCompile" in holder.attr:
+            for name in ("_XlaMustCompile", "_noinline"):
+                holder.attr.pop(name, None)
 
 
 def _store_shapes(graph_def: Any) -> None:

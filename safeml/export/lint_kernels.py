@@ -135,6 +135,9 @@ def bias_range(view: View, target: Any) -> Iterator[Fault]:
             codes = np.abs(bias.reshape(-1).astype(np.float64)) / (
                 kernel.scale.astype(np.float64) * step.astype(np.float64)
             )
+        codes[np.isnan(bias.reshape(-1))] = (
+            np.inf
+        )  # else it counts as 0 in steps of a scale 0, which `scale` reports
         largest = float(np.nan_to_num(codes, nan=0, posinf=np.inf).max(initial=0))
         if largest >= INT32:
             yield (

@@ -113,6 +113,7 @@ class View:
             shape[axis] = -1
         with np.errstate(all="ignore"):
             steps = np.rint(values.astype(np.float32) / scale.astype(np.float32).reshape(shape))
+        steps[np.isnan(values)] = np.inf  # no code, while 0 in steps of a scale 0 is one
         codes = np.nan_to_num(steps, nan=0, posinf=2**30, neginf=-(2**30)).clip(-(2**30), 2**30)
         return Kernel(values, scale, axis, between, codes.astype(np.int32))
 

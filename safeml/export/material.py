@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ INT8_KERAS, FLOAT_KERAS = "int8.keras", "float.keras"
 MANIFEST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 1024
 MADE = 64
+# Of numpy.load on a damaged archive, on an empty file, and on the one array of a .npy file, which is no context manager.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, TypeError)
 MADE_WORDS = "made images in the range of the first quantizer"
 
 
@@ -165,7 +169,7 @@ def _images(given: Path | None, beside: Path, model: Any) -> tuple[np.ndarray, s
             values = arrays["images"]
     except FileNotFoundError:
         raise MissingInput(f"{file}: does not exist; expected a .npz file with an array `images`.") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (*DAMAGED, OSError, ValueError, KeyError) as error:
         raise InputRefused(
             f"{file}: has no array `images` ({first_line(error)}); expected a .npz file with one."
         ) from error

@@ -55,6 +55,8 @@ class Parity:
     max_difference: of the model's outputs (logits, or probabilities where the Keras model gives them).
     optimized_flips: images whose top-1 class differs from the ONNX file without optimizations, when all are enabled.
     optimized_max_difference: of the logits.
+    difference: root mean square of the difference of the outputs, as a share of that of the model's outputs, each centred on its
+        image.
     """
 
     images: int
@@ -62,6 +64,7 @@ class Parity:
     max_difference: float
     optimized_flips: tuple[int, ...]
     optimized_max_difference: float
+    difference: float = 0.0
 
     @property
     def unexplained(self) -> tuple[Flip, ...]:
@@ -94,7 +97,18 @@ def compare(model: Any, path: Path, images: np.ndarray) -> Parity:
         max_difference=_largest(expected - exact[0]),
         optimized_flips=tuple(np.flatnonzero(fast.argmax(1) != exact[1].argmax(1)).tolist()),
         optimized_max_difference=_largest(fast - exact[1]),
+        difference=relative_difference(expected, exact[0]),
     )
+
+
+def relative_difference(expected: np.ndarray, given: np.ndarray) -> float:
+    """Return the difference of outputs [N, K] as a share of the size of the expected ones; see `Parity`."""
+    centred = expected - expected.mean(axis=1, keepdims=True, dtype=np.float64)
+    change = given - given.mean(axis=1, keepdims=True, dtype=np.float64) - centred
+    size, moved = (float(np.sqrt(np.mean(values**2))) for values in (centred, change))
+    if size > 0:
+        return moved / size
+    return 0.0 if moved == 0 else float("inf")
 
 
 def predict(model: Any, images: np.ndarray) -> np.ndarray:

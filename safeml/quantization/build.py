@@ -24,7 +24,8 @@ from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.quantization.inputs import QuantizationInputs
 from safeml.quantization.record import FILE, FORMAT, IMAGES, read_record
 from safeml.results import RunTimes
-from safeml.store.files import atomic_write, make_folder, to_json
+from safeml.scan.sources import EXPORT, INT8_FILE
+from safeml.store.files import atomic_write, file_sha256, make_folder, to_json
 from safeml.store.lock import folder_lock
 from safeml.store.run_folder import refuse_audit
 from safeml.wording import counted
@@ -93,7 +94,7 @@ def quantize(
 
 
 def is_done(inputs: QuantizationInputs, out: Path) -> bool:
-    """Return whether `out` holds the result of these inputs. Raises ConfigError for another result."""
+    """Return whether `out` holds the result of these inputs, unchanged. Raises ConfigError for another result."""
     record = read_record(out)
     if record is None:
         return False
@@ -106,7 +107,18 @@ def is_done(inputs: QuantizationInputs, out: Path) -> bool:
             f"{out}: holds another quantization: other settings, another source or other images; set another folder with "
             "--out, or start again with --force."
         )
-    return (out / INT8).is_file()
+    return _is_whole(out, record)
+
+
+def _is_whole(out: Path, record: dict[str, Any]) -> bool:
+    """Return whether each model that the record names is in `out` as it was written. One of them is the reference of an audit."""
+    files = record.get("files")
+    entries = list(files.values()) if isinstance(files, dict) and "int8" in files else [None]
+    for entry in entries:
+        path = out / Path(str(entry.get("file"))).name if isinstance(entry, dict) else None
+        if path is None or not path.is_file() or file_sha256(path) != entry.get("sha256"):
+            return False
+    return True
 
 
 @dataclass
@@ -383,11 +395,12 @@ def _save_images(values: np.ndarray, out: Path) -> None:
 
 
 def _remove_result(out: Path) -> None:
-    """Remove the result of an earlier quantization from `out`, and only that."""
+    """Remove the result of an earlier quantization from `out`, its INT8 file and the record of its export, and only that."""
     from safeml.training.fit import forget
 
     (out / FILE).unlink(missing_ok=True)
-    for name in (FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8, IMAGES):
+    # An INT8 file of the earlier model beside the record of this one would be audited as if it were of this one.
+    for name in (FLOAT, PRUNED, PTQ, QAT, FINETUNED, INT8, IMAGES, EXPORT, INT8_FILE):
         (out / name).unlink(missing_ok=True)
     for folder in (out, out / PRUNED_FOLDER, out / FINETUNED_FOLDER):
         forget(folder)

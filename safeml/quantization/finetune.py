@@ -61,7 +61,9 @@ def finetuned(
 
     def build() -> tuple[keras.Model, Any]:
         model = keras.models.load_model(file, compile=False, safe_mode=True)
-        model.trainable = True
+        if kind != "quantized":  # there, a batch normalization that was not folded keeps its statistics
+            model.trainable = False  # Keras does not propagate an unchanged value to the layers
+            model.trainable = True  # layers that were frozen in the source are trained in the INT8 model too
         return model, whole(settings)
 
     fitted = fit_model(

@@ -27,7 +27,7 @@ def parse(raw: bytes, what: str) -> Any:
             object_pairs_hook=_no_duplicates,
         )
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{what} is not the JSON that Keras writes ({str(error)[:120]})") from error
+        raise Refused(f"{what} is not valid JSON ({str(error)[:120]})") from error
     return value
 
 

@@ -136,14 +136,29 @@ def test_a_record_of_another_form_is_refused(place: tuple[str, ...], value: Any,
         quantized(record)
 
 
-def converted(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> StageResult:
-    """Return the stage for a file without findings of the linter."""
-    monkeypatch.setattr(conversion, "_linted", lambda proto, record: ([], []))
+def converted(
+    monkeypatch: pytest.MonkeyPatch,
+    exempting: list[Any] | None = None,
+    quantization: dict[str, Any] | None = None,
+    **changes: Any,
+) -> StageResult:
+    """Return the stage for a file without findings of the linter. exempting: receives the record that may explain some."""
+
+    def linted(proto: Any, record: Any) -> tuple[list[Any], list[Any]]:
+        if exempting is not None:
+            exempting.append(record)
+        return [], []
+
+    monkeypatch.setattr(conversion, "_linted", linted)
     monkeypatch.setattr(conversion, "_nodes", lambda proto: 12)
     model: Any = Answers(oracle(LABELS, 2).table, fingerprint=FILE)
     object.__setattr__(model, "quantized_proto", object())
     inputs = AuditInputs(
-        model, dataset(LABELS), export={**EXPORT, **changes}, origin=changes.get("origin", origin())
+        model,
+        dataset(LABELS),
+        quantization=quantization,
+        export={**EXPORT, **changes},
+        origin=changes.get("origin", origin()),
     )
     return with_alarms(conversion.run(inputs, ConversionSettings()), CONVERSION.alarms(ConversionSettings()))
 
@@ -196,6 +211,22 @@ def test_an_export_of_another_file_is_a_finding(monkeypatch: pytest.MonkeyPatch)
         assert "export-of-another-file" in {finding.code for finding in result.findings}, changes
         assert counts(result)["failed_checks"] is counts(result)["checks_not_run"] is None
         assert verdict(result, ("failed_checks",)) == 4  # its checks say nothing about this file
+
+
+def test_an_export_of_an_earlier_quantization_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    exempting: list[Any] = []
+    for sha256, codes in ((KERAS, set()), ("e" * 64, {"export-of-another-model"})):
+        record = {**RECORD, "files": {"int8": {"sha256": sha256}}}
+        result = converted(monkeypatch, exempting, quantization=record)
+        assert {finding.code for finding in result.findings} == codes
+        assert verdict(result, ("failed_checks",)) == (4 if codes else 0)
+    assert [record is None for record in exempting] == [False, True]  # another record explains no finding
+
+
+def test_a_failed_check_that_was_taken_out_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = converted(monkeypatch, status="failed")
+    assert counts(result)["failed_checks"] == 1
+    assert verdict(result, ("failed_checks",)) == 1
 
 
 def test_a_file_without_int8_is_not_converted() -> None:

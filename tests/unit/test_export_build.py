@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from safeml.cli.export import export_files
-from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput
+from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, StageError
 from safeml.export import acceptance, build
 from safeml.export.build import export
 from safeml.export.checks import Check
@@ -133,6 +133,29 @@ def test_a_flip_without_a_tie_fails_parity(
     assert "1 of 8 images change their class without a rounding tie; image 3 at stem_input" in check["reason"]
 
 
+def test_a_full_disk_is_one_sentence(
+    quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "atomic_write", full)
+    with pytest.raises(StageError, match=r"cannot be written \(No space left on device\)"):
+        export(quantized, tmp_path / "a", skip=LINT_ALONE)
+    assert not (tmp_path / "a" / "export.json").exists()
+
+
+def test_outputs_that_differ_without_a_flip_fail_parity(
+    quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits of twice their size have the classes of the model."""
+    monkeypatch.setattr("safeml.export.parity.predict", lambda model, values: predict(model, values) / 2)
+    export(quantized, tmp_path / "a", skip=(*OTHERS, "half", "emulator"))
+    check = record(tmp_path / "a")["checks"][1]
+    assert check["status"] == "failed"
+    assert "differ by 100.0% of their size; expected at most 5%" in check["reason"]
+
+
 def test_a_crash_leaves_the_folder_as_it_was(
     quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +249,13 @@ def test_an_input_that_a_check_refuses_is_a_failure(
         ),
         (lambda folder: _write(folder, "int8.keras", "text"), InputRefused, "int8.keras: "),
         (lambda folder: _write(folder, "calibration.npz", "text"), InputRefused, "has no array `images`"),
+        (
+            lambda folder: _write(folder, "calibration.npz", "PK\x03\x04"),
+            InputRefused,
+            "has no array `images`",
+        ),
+        (lambda folder: _write(folder, "calibration.npz", ""), InputRefused, "has no array `images`"),
+        (lambda folder: _array(folder), InputRefused, "has no array `images`"),
         (lambda folder: _images(folder, images(4)[:, :4]), InputRefused, "expected float32 .N, 8, 8, 3."),
         (lambda folder: _images(folder, images(4).astype(np.float64)), InputRefused, "`images` is float64"),
         (lambda folder: _images(folder, images(4) * np.nan), InputRefused, "not finite"),
@@ -245,6 +275,12 @@ def test_bad_folders_are_refused_and_nothing_is_written(
 def _write(folder: Path, name: str, text: str) -> None:
     (folder / name).unlink()
     (folder / name).write_text(text)
+
+
+def _array(folder: Path) -> None:
+    (folder / "calibration.npz").unlink()
+    with (folder / "calibration.npz").open("wb") as file:
+        np.save(file, images(4))
 
 
 def _images(folder: Path, values: np.ndarray) -> None:

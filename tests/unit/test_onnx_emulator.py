@@ -9,6 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from safeml.errors import InputRefused
+from safeml.export import agreement
 from safeml.export.emulator import OPERATORS, emulate, quantize_nodes
 from safeml.export.parity import tie_distance
 from safeml.export.sessions import outputs, session, with_taps
@@ -158,6 +159,31 @@ def test_the_codes_of_a_network_are_those_of_onnx_runtime() -> None:
         same &= ~differ.any(1)
     assert same.mean() > 0.9
     assert np.allclose(mine["logits"][same], theirs_logits(model, values)[same], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given", "reason"),
+    [
+        ([0.5, 1.0], [0, 1], None),  # 0.5 rounds to 0 or to 1
+        ([0.5, 1.0], [3, 1], "differs by 2"),
+        ([np.nan, 1.0], [0, 1], "nan steps from a tie"),
+    ],
+)
+def test_a_code_of_the_emulator_differs_by_one_at_a_tie_and_not_otherwise(
+    inputs: list[float], given: list[int], reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [helper.make_node("QuantizeLinear", ["x", "s"], ["q"], name="x/q")]
+    scale = numpy_helper.from_array(np.float32(1), "s")
+    model = helper.make_model(helper.make_graph(nodes, "one", [], [], [scale]))
+    theirs = [np.array([inputs], np.float32), np.array([[1, 1]], np.int8)]
+    monkeypatch.setattr(agreement, "quantize_nodes", lambda _: nodes)
+    monkeypatch.setattr(agreement, "with_taps", lambda *_: model)
+    monkeypatch.setattr(agreement, "session", lambda _: None)
+    monkeypatch.setattr(agreement, "outputs", lambda *_: theirs)
+    monkeypatch.setattr(agreement, "emulate", lambda *_: {"q": np.array([given], np.int8)})
+    check = agreement.codes(model, np.zeros((1, 2), np.float32))
+    assert check.status == ("passed" if reason is None else "failed")
+    assert reason is None or reason in check.reason
 
 
 def theirs_logits(model: Any, values: np.ndarray) -> np.ndarray:

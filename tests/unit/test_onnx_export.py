@@ -166,6 +166,32 @@ def test_a_transposed_convolution_is_exported(tmp_path: Path) -> None:
     assert np.allclose(logits, predict(model, images(4, shape=(4, 4, 3))), atol=1e-5)
 
 
+def test_grouped_convolutions_are_exported(tmp_path: Path) -> None:
+    """Keras compiles them with XLA on a CPU, and the call of a compiled function has no ONNX form."""
+    import keras
+
+    from safeml.quantization.rewrite import prepare, with_quantizers
+
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.SeparableConv2D(6, 3, padding="same", depth_multiplier=2, name="separable")(image)
+    x = layers.Conv2D(4, 3, strides=2, groups=2, name="grouped")(x)
+    source = keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+    network = calibrated(with_quantizers(prepare(source, "source")))
+    made = export_onnx(network, tmp_path / "grouped.onnx")
+    groups = [
+        attribute.i
+        for node in made.model.graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "group"
+    ]
+    assert groups == [3, 1, 2]
+    assert not lint(made.model)
+    result = compare(network, tmp_path / "grouped.onnx", images(16))
+    assert not result.unexplained
+    assert result.max_difference < 1e-4
+
+
 def test_dense_layers_on_tokens_and_gelu_are_exported_without_shapes_at_run_time() -> None:
     import keras
 

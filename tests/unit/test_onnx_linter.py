@@ -166,6 +166,20 @@ def kernel_codes(model: Any) -> None:
     store(model, quantize.input[0], kernel)
 
 
+def kernel_without_a_number(model: Any) -> None:
+    quantize, _ = kernel_pair(model, "stem")
+    kernel = values(model, quantize.input[0])
+    kernel[0, 0, 0, 0] = np.nan
+    store(model, quantize.input[0], kernel)
+
+
+def bias_without_a_number(model: Any) -> None:
+    name = node(model, "stem/Conv").input[2]
+    bias = values(model, name)
+    bias[3] = np.nan
+    store(model, name, bias)
+
+
 def float_input(model: Any) -> None:
     node(model, "logits/Gemm").input[0] = "features"
 
@@ -280,9 +294,11 @@ BROKEN: list[tuple[str, Callable[[Any], None]]] = [
     ("kernel-scale", kernel_axis),
     ("kernel-direct", kernel_transposed),
     ("kernel-codes", kernel_codes),
+    ("kernel-codes", kernel_without_a_number),
     ("input-quantized", float_input),
     ("bias-float", quantized_bias),
     ("bias-range", large_bias),
+    ("bias-range", bias_without_a_number),
     ("residual", two_branches),
     ("residual", no_branch),
     ("fusion", before_relu),

@@ -12,7 +12,8 @@ from safeml.audits.measured import undefined_metrics
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
 from safeml.classifiers.base import is_differentiable
-from safeml.results import Card, Fact, Metric, StageResult
+from safeml.classifiers.twin import ExportedClassifier
+from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.comparison import COMPARISON, ComparisonSettings
 from safeml.statistics import signs_for_identical_models
 from safeml.threats import threat_words
@@ -54,7 +55,7 @@ def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
         f"{min(settings.attacked_images, len(test))} of them attacked on both models.",
         facts=_facts(inputs, reference, pair, by_name),
         metrics=metrics,
-        findings=slices.halved(),
+        findings=[*_own_source(inputs, reference), *slices.halved()],
         figures=[change_table(pair), class_plot(pair)],
         meaning=_meaning(drop, by_name, settings, name),
         worst_cases=flip_gallery(pair),
@@ -75,6 +76,25 @@ def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
             figure_id="comparison-classes",
         ),
     )
+
+
+def _own_source(inputs: AuditInputs, reference: Reference) -> list[Finding]:
+    """Return a finding where the reference is the model that the file under test was exported from: both compute the same."""
+    classifier = inputs.classifier
+    if (
+        not isinstance(classifier, ExportedClassifier)
+        or classifier.gradients.fingerprint != reference.classifier.fingerprint
+    ):
+        return []
+    return [
+        Finding(
+            code="reference-is-the-source",
+            severity="serious",
+            message=f"The reference, {reference.classifier.name}, is the model that the file was exported from, so the comparison measures "
+            "the export alone, and not what quantization lost.",
+            remedy='Set [stages.comparison.reference] to the float model, such as the "finetuned.keras" of the same folder.',
+        )
+    ]
 
 
 def _attacked(inputs: AuditInputs, reference: Reference, settings: ComparisonSettings) -> list[Metric]:

@@ -29,6 +29,7 @@ LINTER, EXEMPTION = "safeml.export.linter:lint", "safeml.export.linter:Exemption
 IN_FLOAT = "kernel-quantized"
 NO_EXPORT = "there is no export.json beside the model"
 OF_ANOTHER_FILE = "the checks in export.json are of another file"
+OF_ANOTHER_MODEL = "the checks in export.json are of another int8.keras than that of quantization.json"
 NO_INT8_FILE = "the model under test is no ONNX file with explicit INT8 quantization"
 NO_GRADIENTS = "model.gradients is not set, so no source of the file is known"
 STATUS = {"passed": "passed", "failed": "failed", "not_run": "not run"}
@@ -54,14 +55,19 @@ def read_checks(record: Mapping[str, Any]) -> Checks:
     """Read a decoded export.json. An entry of another shape, and no entry at all, count as a check that failed."""
     rows, files = [], {}
     given = record.get("checks")
-    for entry in given if isinstance(given, list) and given else [None]:
+    listed = list(given) if isinstance(given, list) and given else [None]
+    if record.get("status") == "failed" and not any(
+        isinstance(entry, dict) and entry.get("status") == "failed" for entry in listed
+    ):
+        listed.append(None)  # the failed check was taken out
+    for entry in listed:
         status = entry.get("status") if isinstance(entry, dict) else None
         if isinstance(entry, dict) and status in STATUS:
             rows.append((str(entry.get("name", "")), str(status), str(entry.get("reason", ""))))
         else:
             rows.append(("unreadable", "failed", "export.json holds no check in the form of `safeml export`"))
-    listed = record.get("files")
-    for entry in listed if isinstance(listed, list) else []:
+    written = record.get("files")
+    for entry in written if isinstance(written, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("bytes"), int):
             files[str(entry.get("name", ""))] = (entry["bytes"], str(entry.get("sha256", "")))
     return Checks(tuple(rows), files)
@@ -74,16 +80,20 @@ def run(inputs: AuditInputs, settings: ConversionSettings) -> StageResult:
         reason = NO_EXPORT if inputs.export is None else NO_INT8_FILE
         return StageResult(stage=CONVERSION.name, title=CONVERSION.title, status="skipped", reason=reason)
     checks, origin = read_checks(inputs.export), inputs.origin
-    broken, exempted = _linted(proto, inputs.quantization)
+    same = _same_source(inputs.export, inputs.quantization)
+    broken, exempted = _linted(proto, inputs.quantization if same else None)
     parity, findings = _parity(inputs, settings)
     own = origin is None or checks.files.get(origin.scan.path, (0, ""))[1] == origin.scan.sha256
     if origin is not None and not own:
         findings.append(_of_another_file(origin.scan.path))
+    if not same:
+        findings.append(_of_another_model())
+    foreign = OF_ANOTHER_MODEL if own and not same else "" if own else OF_ANOTHER_FILE
     findings += [_failed(name, reason) for name, status, reason in checks.rows if status == "failed"]
     metrics = [
         Metric.count("linter_findings", "Findings of the linter", len(broken), _nodes(proto)),
         parity,
-        *_check_metrics(checks, own, settings),
+        *_check_metrics(checks, foreign, settings),
     ]
     return StageResult(
         stage=CONVERSION.name,
@@ -120,6 +130,16 @@ def run(inputs: AuditInputs, settings: ConversionSettings) -> StageResult:
     )  # fmt: skip
 
 
+def _same_source(export: Mapping[str, Any], quantization: Mapping[str, Any] | None) -> bool:
+    """Return whether export.json is of the INT8 model of quantization.json; a record that is not there contradicts nothing."""
+    if quantization is None:
+        return True
+    sources, files = export.get("sources"), quantization.get("files")
+    entry = files.get("int8") if isinstance(files, dict) else None
+    source = sources.get("int8.keras") if isinstance(sources, dict) else None
+    return source is not None and source == (entry.get("sha256") if isinstance(entry, dict) else None)
+
+
 def _linted(proto: Any, quantization: Mapping[str, Any] | None) -> tuple[list[Any], list[Any]]:
     """Return the findings of the linter, and those that a layer in float explains."""
     lint, exemption = load(LINTER), load(EXEMPTION)
@@ -143,15 +163,15 @@ def _nodes(proto: Any) -> int:
     return len(proto.graph.node)
 
 
-def _check_metrics(checks: Checks, own: bool, settings: ConversionSettings) -> list[Metric]:
-    """Return the counts of the checks; undefined where they are not of the file under test."""
+def _check_metrics(checks: Checks, foreign: str, settings: ConversionSettings) -> list[Metric]:
+    """Return the counts of the checks. foreign: why they are not of the file under test, which leaves them undefined; "" if they are."""
     titles = {
         "failed_checks": "Failed checks of the export",
         "checks_not_run": "Checks of the export that did not run",
     }
-    if not own:
+    if foreign:
         declared = [row for row in CONVERSION.records(settings) if row.name in titles]
-        return undefined_metrics(declared, OF_ANOTHER_FILE, len(checks.rows), titles)
+        return undefined_metrics(declared, foreign, len(checks.rows), titles)
     counts = {"failed_checks": checks.count("failed"), "checks_not_run": checks.count("not_run")}
     return [Metric.count(name, titles[name], counts[name], len(checks.rows)) for name in titles]
 
@@ -183,6 +203,15 @@ def _of_another_file(name: str) -> Finding:
         code="export-of-another-file",
         severity="serious",
         message=f"export.json does not list {name} with the sha256 of the file under test, so its checks are of another file.",
+        remedy="Run `safeml export` again, and audit the file that it writes.",
+    )
+
+
+def _of_another_model() -> Finding:
+    return Finding(
+        code="export-of-another-model",
+        severity="serious",
+        message="export.json and quantization.json name different int8.keras files, so the file under test is not of this quantization.",
         remedy="Run `safeml export` again, and audit the file that it writes.",
     )
 
