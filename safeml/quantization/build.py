@@ -113,10 +113,13 @@ def is_done(inputs: QuantizationInputs, out: Path) -> bool:
 def _is_whole(out: Path, record: dict[str, Any]) -> bool:
     """Return whether each model that the record names is in `out` as it was written. One of them is the reference of an audit."""
     files = record.get("files")
-    entries = list(files.values()) if isinstance(files, dict) and "int8" in files else [None]
-    for entry in entries:
-        path = out / Path(str(entry.get("file"))).name if isinstance(entry, dict) else None
-        if path is None or not path.is_file() or file_sha256(path) != entry.get("sha256"):
+    if not isinstance(files, dict) or "int8" not in files:
+        return False
+    for entry in files.values():
+        if not isinstance(entry, dict):
+            return False
+        path = out / Path(str(entry.get("file"))).name
+        if not path.is_file() or file_sha256(path) != entry.get("sha256"):
             return False
     return True
 
