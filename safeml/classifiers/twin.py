@@ -73,7 +73,8 @@ class ExportedClassifier:
         logits = tf.numpy_function(
             lambda images: np.asarray(self.predict_logits(images), np.float32), [pixels], tf.float32
         )
-        return tf.ensure_shape(logits, [None, self.classes])
+        # A loop of an attack needs the number of images where it is known.
+        return tf.ensure_shape(logits, [pixels.shape[0], self.classes])
 
     def __getattr__(self, name: str) -> Any:
         """Return what the gradients model knows of its graph."""

@@ -158,6 +158,8 @@ def test_the_allow_list_is_that_of_the_layers() -> None:
 def test_rounded_activations_are_known_of_the_model_and_of_its_exported_file(
     saved: Path, tmp_path: Path
 ) -> None:
+    import tensorflow as tf
+
     path = tmp_path / "float.keras"
     quantized_network(bits=False).save(path)
     rounded, smooth = fed(saved), fed(path)
@@ -166,6 +168,14 @@ def test_rounded_activations_are_known_of_the_model_and_of_its_exported_file(
     exported = with_gradients(rounded, fed(saved), images, "int8.keras")
     assert has_quantized_activations(exported)
     assert (exported.checked.agreement, exported.checked.largest) == (1.0, 0.0)
+    shapes = []
+    for count in (8, None):
+        pixels = tf.TensorSpec([count, SIDE, SIDE, 1], tf.float32)
+        graph = tf.function(exported.deployed_logits, input_signature=[pixels]).get_concrete_function()
+        shapes.append(graph.structured_outputs.shape.as_list())
+        values = images.astype(np.float32) / np.float32(255)
+        np.testing.assert_array_equal(graph(tf.constant(values)), exported.predict_logits(values))
+    assert shapes == [[8, 4], [None, 4]]  # loops of attacks need the number of images
 
 
 def test_another_model_gives_no_gradients_for_a_file(saved: Path) -> None:
