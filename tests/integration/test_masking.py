@@ -128,10 +128,10 @@ def test_a_mask_raises_its_flag_and_falls_to_the_second_look(audits, name, code,
 
 @pytest.mark.parametrize("count", [32, 96])
 def test_a_random_resize_is_never_clean(plain, count):
-    """At both sizes: few images may leave a check without power, and then the gate is not proven."""
+    """At both sizes: few images may leave a check without power, and then the gate is not proven. Two predictions may draw one size."""
     result = audit(subjects.resized(plain), stroke_images(count), images=count, attacks=("pgd",))
     gate = Gate(id="masking", stage="adversarial", metric="masking_flags", op="==", threshold=0)
-    assert "masking_random" in codes(result)
+    assert codes(result) & {"masking_random", "masking_shattered", "masking_silent"}
     assert metric(result, "masking_flags").value >= 1
     assert metric(result, NAME).low == 0
     assert decide([result], [gate], "2026-01-01").exit_code in (1, 3)

@@ -287,7 +287,7 @@ def test_a_malformed_csv_record_is_one_sentence(tmp_path: Path, text: str, part:
         ('{"val_accuracy": [0.1, 0.2], "loss": [1]}', "not lists of one length"),
         ('{"val_accuracy": 0.5}', "not lists of one length"),
         ('{"val_accuracy": [0.1, NaN]}', "NaN is not a number"),
-        ('{"val_accuracy": [0.1, ', "is not the JSON"),
+        ('{"val_accuracy": [0.1, ', "is not valid JSON"),
         ('[{"epoch": 5, "val_accuracy": 1}]', "its entry 1 is of another epoch"),
     ],
 )
