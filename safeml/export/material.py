@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ import numpy as np
 
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError, first_line
 from safeml.quantization.record import FILE as MANIFEST
-from safeml.quantization.record import IMAGES
+from safeml.quantization.record import IMAGES, read_record
 from safeml.store.files import file_sha256
 
 INT8_KERAS, FLOAT_KERAS = "int8.keras", "float.keras"
-MANIFEST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 1024
 MADE = 64
 # Of numpy.load on a damaged archive, on an empty file, and on the one array of a .npy file, which is no context manager.
@@ -68,7 +66,11 @@ def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset
         raise MissingInput(
             f"{file}: does not exist; make it with `safeml quantize quantize.toml -o {folder}`."
         )
-    manifest = _manifest(folder / MANIFEST)
+    manifest = read_record(folder)
+    if manifest is None:
+        raise MissingInput(
+            f"{folder / MANIFEST}: does not exist; `safeml quantize` writes it beside {INT8_KERAS}."
+        )
     sources = {file.name: file_sha256(file)}
     declared = _entry(manifest, "files", "int8").get("sha256")
     if declared is not None and declared != sources[file.name]:
@@ -109,24 +111,6 @@ def open_model(file: Path) -> Any:
         from safeml.classifiers.keras_files import open_archive
 
         return open_archive(found.copy, str(file))[0]
-
-
-def _manifest(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise MissingInput(f"{file}: does not exist; `safeml quantize` writes it beside {INT8_KERAS}.")
-    if file.stat().st_size > MANIFEST_BYTES:
-        raise InputRefused(
-            f"{file}: is over {MANIFEST_BYTES // 1024**2} MB; expected the manifest of `safeml quantize`."
-        )
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputRefused(f"{file}: is no JSON ({first_line(error)}); quantize again.") from error
-    if not isinstance(found, dict):
-        raise InputRefused(
-            f"{file}: holds a {type(found).__name__}; expected the manifest of `safeml quantize`."
-        )
-    return found
 
 
 def _entry(manifest: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -183,13 +183,13 @@ def test_a_layer_kept_in_float_is_exempted_with_its_reason(quantized: Path, tmp_
     model = calibrated(keras.Model(source.inputs[0], x))
     model.save(tmp_path / "int8.keras")
     (tmp_path / "quantization.json").write_text(
-        '{"layers": [{"name": "plain", "quantized": false, "reason": "it loses most"}, {"name": "stem", "quantized": true}]}'
+        '{"format": 1, "layers": [{"name": "plain", "quantized": false, "reason": "it loses most"}, {"name": "stem", "quantized": true}]}'
     )
     export(tmp_path, skip=LINT_ALONE)
     check = record(tmp_path)["checks"][0]
     assert check["status"] == "passed", check
     assert [line.rpartition(": ")[2] for line in check["facts"]["exempted"]] == ["it loses most"]
-    (tmp_path / "quantization.json").write_text("{}")
+    (tmp_path / "quantization.json").write_text('{"format": 1}')
     assert export(tmp_path, skip=LINT_ALONE).exit_code is ExitCode.FAILED
 
 
@@ -240,10 +240,12 @@ def test_an_input_that_a_check_refuses_is_a_failure(
     [
         (lambda folder: (folder / "int8.keras").unlink(), MissingInput, "make it with `safeml quantize"),
         (lambda folder: (folder / "quantization.json").unlink(), MissingInput, "`safeml quantize` writes it"),
-        (lambda folder: _write(folder, "quantization.json", "{"), InputRefused, "is no JSON"),
-        (lambda folder: _write(folder, "quantization.json", "[]"), InputRefused, "holds a list"),
+        (lambda folder: _write(folder, "quantization.json", "{"), InputRefused, "is not valid JSON"),
+        (lambda folder: _write(folder, "quantization.json", "[]"), InputRefused, "expected a JSON object"),
         (
-            lambda folder: _write(folder, "quantization.json", '{"files": {"int8": {"sha256": "0"}}}'),
+            lambda folder: _write(
+                folder, "quantization.json", '{"format": 1, "files": {"int8": {"sha256": "0"}}}'
+            ),
             InputRefused,
             "describes another int8.keras; quantize again",
         ),

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safeml.audits.quantization.pruning import Pruned
 from safeml.errors import InputRefused
+from safeml.quantization.record import FORMAT
 from safeml.results import Finite, Proportion
 
-FORMAT = 1
 MOST = 10_000
 Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(max_length=200)]
