@@ -22,6 +22,7 @@ from safeml.export.checks import Check
 from safeml.export.ends import OPSET, OPSETS
 from safeml.export.material import Material, check_opset, read
 from safeml.store.files import atomic_write, file_sha256, make_folder
+from safeml.store.lock import folder_lock
 from safeml.version import __version__
 
 EXPORT, FORMAT = "export.json", 1
@@ -73,19 +74,19 @@ def export(
     target = out or folder
     if not folder.is_dir() or not (folder / "int8.keras").is_file():
         read(folder, folder, images, batch, opset)  # raises the reason before a folder is made
-    make_folder(target)
-    work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
-    try:
-        material = read(folder, work, images, batch, opset)
-        checks = _run(material, skip, said)
-        return _release(material, checks, target)
-    except OSError as error:
-        raise StageError(
-            f"{target}: cannot be written ({error.strerror or first_line(error)}); without {EXPORT} an export is not complete, so free "
-            "space, or set another folder with --out, and export again."
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with folder_lock(make_folder(target), resumes=False):
+        work = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
+        try:
+            material = read(folder, work, images, batch, opset)
+            checks = _run(material, skip, said)
+            return _release(material, checks, target)
+        except OSError as error:
+            raise StageError(
+                f"{target}: cannot be written ({error.strerror or first_line(error)}); without {EXPORT} an export is not complete, so "
+                "free space, or set another folder with --out, and export again."
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _run(material: Material, skip: Collection[str], said: Callable[[Check], None]) -> tuple[Check, ...]:

@@ -114,7 +114,7 @@ COMPARISON = Stage(
     gates=GATES,
     alarms=lambda settings: ALARMS,
     quick=lambda settings, gated: at_most(settings, attacked_images=64, steps=10, resamples=100),
-    needs=("reference",),
+    needs=("reference", "quantization"),
     only_with="reference",
     perfect="safeml.audits.comparison.perfect:PERFECT",
 )

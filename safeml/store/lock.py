@@ -43,10 +43,10 @@ class Holder:
 
 
 @contextmanager
-def folder_lock(folder: Path, command: tuple[str, ...] = ()) -> Iterator[Holder | None]:
+def folder_lock(folder: Path, command: tuple[str, ...] = (), resumes: bool = True) -> Iterator[Holder | None]:
     """Lock `folder` for one run; yields the earlier unfinished run in it, or None.
 
-    Raises ConfigError if another run holds the folder. After success, or a refusal before the run began, the file is
+    resumes: whether an unfinished run leaves work for the next one; without, the file is always removed. Raises ConfigError if another run holds the folder. After success, or a refusal before the run began, the file is
     removed; otherwise it remains, unlocked, to inform the next run.
     """
     path = folder / LOCK
@@ -57,6 +57,10 @@ def folder_lock(folder: Path, command: tuple[str, ...] = ()) -> Iterator[Holder 
         yield earlier
     except (ConfigError, InputRefused):
         _remove(path)
+        raise
+    except BaseException:
+        if not resumes:
+            _remove(path)
         raise
     else:
         _remove(path)

@@ -13,6 +13,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.conversion import run as conversion
 from safeml.audits.quantization import run as quantization
 from safeml.errors import InputRefused
+from safeml.export.acceptance import ROWS
 from safeml.gates import decide
 from safeml.results import Gate, StageResult
 from safeml.stages.alarms import with_alarms
@@ -51,8 +52,10 @@ EXPORT: dict[str, Any] = {
     "sources": {"int8.keras": KERAS},
     "files": [{"name": "model.int8.onnx", "bytes": 99, "sha256": "c" * 64}],
     "checks": [
-        {"name": "lint", "status": "passed", "reason": "All rules hold."},
-        {"name": "tensorrt_rtx", "status": "not_run", "reason": "It is not installed."},
+        {"name": row.name, "status": "passed", "reason": "It holds."}
+        if row.name != "tensorrt_rtx"
+        else {"name": row.name, "status": "not_run", "reason": "It is not installed."}
+        for row in ROWS
     ],
 }
 
@@ -169,7 +172,7 @@ def counts(result: StageResult) -> dict[str, float | None]:
 
 def verdict(result: StageResult, gates: tuple[str, ...]) -> int:
     """Return the exit code with these gates of the conversion, and one that passes."""
-    passing = Gate(id="p", stage="conversion", metric="checks_not_run", op="<=", threshold=9.0)
+    passing = Gate(id="p", stage="conversion", metric="checks_not_run", op="<=", threshold=99.0)
     rows = [gate for gate in CONVERSION.gates if gate.metric in gates]
     return decide([result], [passing, *rows], "2026-01-01").exit_code
 
@@ -227,6 +230,12 @@ def test_a_failed_check_that_was_taken_out_is_a_failure(monkeypatch: pytest.Monk
     result = converted(monkeypatch, status="failed")
     assert counts(result)["failed_checks"] == 1
     assert verdict(result, ("failed_checks",)) == 1
+
+
+def test_a_check_whose_row_was_taken_out_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = converted(monkeypatch, checks=EXPORT["checks"][:1])
+    assert counts(result)["checks_not_run"] == len(ROWS) - 1
+    assert {"parity", "litert"} <= {fact.label for fact in result.not_tested}
 
 
 def test_a_file_without_int8_is_not_converted() -> None:

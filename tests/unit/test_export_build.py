@@ -20,6 +20,7 @@ from safeml.export.build import export
 from safeml.export.checks import Check
 from safeml.export.parity import Flip, Parity, predict
 from safeml.store.files import file_sha256
+from safeml.store.lock import folder_lock
 from tests.int8_nets import images, tiny
 
 pytestmark = pytest.mark.slow
@@ -143,6 +144,14 @@ def test_a_full_disk_is_one_sentence(
     with pytest.raises(StageError, match=r"cannot be written \(No space left on device\)"):
         export(quantized, tmp_path / "a", skip=LINT_ALONE)
     assert not (tmp_path / "a" / "export.json").exists()
+
+
+def test_a_folder_in_use_is_refused_and_left_as_it_is(quantized: Path, exported: Path) -> None:
+    before = (exported / "export.json").read_bytes()
+    with folder_lock(exported), pytest.raises(ConfigError, match="another run uses it"):
+        export(quantized, exported, skip=OTHERS)
+    assert (exported / "export.json").read_bytes() == before
+    assert not list(exported.glob(".export-*"))
 
 
 def test_outputs_that_differ_without_a_flip_fail_parity(

@@ -60,6 +60,29 @@ def test_a_reference_that_the_file_was_exported_from_is_a_finding(fingerprint: s
     assert codes == ({"reference-is-the-source"} if fingerprint == "a" * 64 else set())
 
 
+@pytest.mark.parametrize(
+    ("files", "codes"),
+    [
+        (
+            {"float": {"fingerprint": "a" * 64}, "int8": {"fingerprint": "b" * 64}},
+            {"reference-not-of-the-quantization"},
+        ),
+        ({"float": {"fingerprint": "a" * 64}, "finetuned": {"fingerprint": "b" * 64}}, set()),
+        ({}, set()),
+        ({"float": 7}, set()),
+        (None, set()),
+    ],
+    ids=["replaced", "of the record", "no models", "another shape", "no files"],
+)
+def test_a_reference_that_is_not_of_the_quantization_is_a_finding(files: Any, codes: set[str]) -> None:
+    labels = np.arange(40) % 2
+    model: Any = Batched(np.eye(2)[labels] * 5.0, fingerprint="c" * 64)
+    other: Any = Batched(model.table, fingerprint="b" * 64)
+    inputs = AuditInputs(model, dataset(labels), reference=Reference(other, 0), quantization={"files": files})
+    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, resamples=100))
+    assert {finding.code for finding in result.findings} == codes
+
+
 def test_gradients_are_compared_over_all_of_the_data() -> None:
     """Data are often sorted by class, and another model may agree on the first ones."""
     count = 4 * IMAGES

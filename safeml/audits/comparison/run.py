@@ -21,6 +21,8 @@ from safeml.wording import counted, interval, limit_percent, number, percent
 
 SLICE = 1024
 MARGIN = 0.01
+# The names of float models in quantization.json.
+FLOAT_MODELS = ("float", "finetuned")
 NO_REFERENCE = "no reference is set; set [stages.comparison.reference] path"
 
 
@@ -55,7 +57,7 @@ def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
         f"{min(settings.attacked_images, len(test))} of them attacked on both models.",
         facts=_facts(inputs, reference, pair, by_name),
         metrics=metrics,
-        findings=[*_own_source(inputs, reference), *slices.halved()],
+        findings=[*_own_source(inputs, reference), *_not_of_the_record(inputs, reference), *slices.halved()],
         figures=[change_table(pair), class_plot(pair)],
         meaning=_meaning(drop, by_name, settings, name),
         worst_cases=flip_gallery(pair),
@@ -93,6 +95,29 @@ def _own_source(inputs: AuditInputs, reference: Reference) -> list[Finding]:
             message=f"The reference, {reference.classifier.name}, is the model that the file was exported from, so the comparison measures "
             "the export alone, and not what quantization lost.",
             remedy='Set [stages.comparison.reference] to the float model, such as the "finetuned.keras" of the same folder.',
+        )
+    ]
+
+
+def _not_of_the_record(inputs: AuditInputs, reference: Reference) -> list[Finding]:
+    """Return a finding where quantization.json names float models and the reference is none of them, by the fingerprint."""
+    files = (inputs.quantization or {}).get("files")
+    entries = (
+        {name: entry for name, entry in files.items() if isinstance(entry, dict)}
+        if isinstance(files, dict)
+        else {}
+    )
+    recorded = {name: entry.get("fingerprint") for name, entry in entries.items() if name in FLOAT_MODELS}
+    if not recorded or reference.classifier.fingerprint in recorded.values():
+        return []
+    return [
+        Finding(
+            code="reference-not-of-the-quantization",
+            severity="warning",
+            message=f"The reference, {reference.classifier.name}, is none of the float models that quantization.json names "
+            f"({', '.join(sorted(recorded))}): the differences are not those of the quantization alone.",
+            remedy="If that is not intended, quantize again, and set [stages.comparison.reference] to the float model of that folder.",
+            evidence={"reference": reference.classifier.fingerprint},
         )
     ]
 

@@ -25,12 +25,14 @@ from safeml.wording import counted, number, percent
 SLICE = 1024
 SHOWN = 50
 LINTER, EXEMPTION = "safeml.export.linter:lint", "safeml.export.linter:Exemption"
+CHECKS = "safeml.export.acceptance:ROWS"
 # The rule that a layer in float breaks, as `safeml export` exempts it.
 IN_FLOAT = "kernel-quantized"
 NO_EXPORT = "there is no export.json beside the model"
 OF_ANOTHER_FILE = "the checks in export.json are of another file"
 OF_ANOTHER_MODEL = "the checks in export.json are of another int8.keras than that of quantization.json"
 NO_INT8_FILE = "the model under test is no ONNX file with explicit INT8 quantization"
+NO_ROW = "export.json has no row of this check; run `safeml export` again"
 NO_GRADIENTS = "model.gradients is not set, so no source of the file is known"
 STATUS = {"passed": "passed", "failed": "failed", "not_run": "not run"}
 
@@ -52,7 +54,7 @@ class Checks:
 
 
 def read_checks(record: Mapping[str, Any]) -> Checks:
-    """Read a decoded export.json. An entry of another shape, and no entry at all, count as a check that failed."""
+    """Read a decoded export.json. An entry of another shape, and no entry at all, count as a check that failed; one without a row did not run."""
     rows, files = [], {}
     given = record.get("checks")
     listed = list(given) if isinstance(given, list) and given else [None]
@@ -66,6 +68,8 @@ def read_checks(record: Mapping[str, Any]) -> Checks:
             rows.append((str(entry.get("name", "")), str(status), str(entry.get("reason", ""))))
         else:
             rows.append(("unreadable", "failed", "export.json holds no check in the form of `safeml export`"))
+    named = {name for name, _, _ in rows}
+    rows += [(row.name, "not_run", NO_ROW) for row in load(CHECKS) if row.name not in named]
     written = record.get("files")
     for entry in written if isinstance(written, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("bytes"), int):
