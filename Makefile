@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL = 3
+# The tests start many processes; each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install report test fast check nightly bench clean
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from safeml.export.frozen import FAKE_QUANTIZATION, Frozen
-from safeml.int8.fake import ACTIVATION_CODES, WEIGHT_CODES
+from safeml.int8.codes import ACTIVATION_CODES, WEIGHT_CODES
 
 FAKE_QUANT = "FakeQuantWithMinMaxVars"
 # The input of an operation with a kernel that holds its activations, that which holds the kernel, and the axis of its channels.

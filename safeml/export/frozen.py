@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from safeml.errors import InputRefused
-from safeml.int8.fake import ACTIVATION_CODES, WEIGHT_CODES
+from safeml.int8.codes import ACTIVATION_CODES, WEIGHT_CODES
 
 FAKE_QUANTIZATION = ("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4")
 # Its range is shifted or its rounding is half up: what TensorFlow computes has no equal in QuantizeLinear.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from safeml.export.float_graphs import FAKE_QUANT, IMAGE, LOGITS, PROBABILITIES, WEIGHTED
-from safeml.int8.fake import WEIGHT_CODES
+from safeml.int8.codes import WEIGHT_CODES
 
 SIGNATURE = "serving_default"
 # A code may be off an integer by the rounding of float32.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-ACTIVATION_CODES = (-128, 127)
-WEIGHT_CODES = (-127, 127)
+from safeml.int8.codes import ACTIVATION_CODES
+
 # Below it, 1 / scale and the bias in units of the scale leave the range of float32 and int32.
 SMALLEST_SCALE = 2.0**-40
 

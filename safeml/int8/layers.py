@@ -12,15 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from safeml.int8.codes import ACTIVATION_CODES, WEIGHT_CODES
 from safeml.int8.einsum import as_product
-from safeml.int8.fake import (
-    ACTIVATION_CODES,
-    SMALLEST_SCALE,
-    WEIGHT_CODES,
-    quantize_activations,
-    quantize_weights,
-    representable,
-)
+from safeml.int8.fake import SMALLEST_SCALE, quantize_activations, quantize_weights, representable
 
 PACKAGE = "safeml"
 

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from safeml.errors import ConfigError, InputRefused
+from safeml.int8.codes import WEIGHT_CODES
 from safeml.int8.einsum import as_product
-from safeml.int8.fake import WEIGHT_CODES
 from safeml.int8.layers import (
     ActivationQuantizer,
     QuantizedConv2D,

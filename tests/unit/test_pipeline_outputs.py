@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from safeml.cli.outputs import STEP_SUMMARY
 from safeml.errors import ConfigError
 from safeml.report.github import workflow_commands
 from safeml.report.sarif import LEVELS, VERDICT_RULE, sarif
-from safeml.results import Run
+from safeml.results import Run, RunTimes
 from safeml.settings.lines import threshold_lines
 from safeml.store.files import atomic_write, to_json
 from tests.sample_run import CASES, hostile_run, run_with, sample_run
@@ -96,8 +97,9 @@ def test_what_did_not_pass_is_an_annotation(state: str) -> None:
         assert gates[0].startswith("::notice ")
 
 
-@pytest.mark.parametrize("made", [sample_run()[0], hostile_run()[0]], ids=["sample", "hostile"])
-def test_no_text_of_a_user_starts_another_command(made: Run) -> None:
+@pytest.mark.parametrize("make", [sample_run, hostile_run])
+def test_no_text_of_a_user_starts_another_command(make: Callable[[], tuple[Run, RunTimes]]) -> None:
+    made, _ = make()
     command = re.compile(r"::(error|warning|notice) file=[^:,]*,line=\d+,title=[^:,]*::[^\n\r]*")
     lines = workflow_commands(made, "a:b,c\n.toml", {})
     assert lines

@@ -6,11 +6,12 @@ PENDING names the rooms that are still to be rewritten.
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.source_texts import strings
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,14 +51,9 @@ def user_files() -> list[Path]:
 
 def texts(path: Path) -> list[tuple[int, str]]:
     """Line and text of each string literal that holds words (docstrings included), or of each line of another file."""
-    source = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
-        return list(enumerate(source.splitlines(), 1))
-    return [
-        (node.lineno, " ".join(node.value.split()))
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
-    ]
+        return list(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
+    return list(strings(path))
 
 
 def is_pending(path: Path) -> bool:
@@ -75,11 +71,8 @@ def faults(path: Path) -> list[str]:
     ]
 
 
-FAULTS = {path: faults(path) for path in user_files()}
-
-
 def test_user_texts_hold_no_forbidden_word() -> None:
-    found = [fault for path, list_ in FAULTS.items() if not is_pending(path) for fault in list_]
+    found = [fault for path in user_files() if not is_pending(path) for fault in faults(path)]
     assert not found, "\n".join(found)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from safeml.config.recipe import Recipe
 from safeml.stages import OWN
 from safeml.stages.base import losses
 from tests.reference import _tables
+from tests.source_texts import nodes, sources
 
 ROOT = Path(__file__).parents[2]
 MARKDOWN = [
@@ -57,16 +59,15 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and text of each string literal with a space; the values of an f-string are HOLE."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     parts: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.JoinedStr):
             parts |= {id(inner) for value in node.values for inner in ast.walk(value)}
             yield (
                 node.lineno,
                 "".join(str(v.value) if isinstance(v, ast.Constant) else HOLE for v in node.values),
             )
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -90,19 +91,15 @@ def written(path: Path) -> Iterator[tuple[int, str]]:
             yield line, f"`safeml {command[1].strip()}`"
 
 
-def sources() -> dict[str, str]:
+@cache
+def texts() -> dict[str, str]:
     """Return each text by its place."""
-    texts = {
-        f"{path.relative_to(ROOT)}:{line}": text
-        for path in sorted((ROOT / "safeml").rglob("*.py"))
-        for line, text in literals(path)
+    by_place = {
+        f"{path.relative_to(ROOT)}:{line}": text for path in sources() for line, text in literals(path)
     }
     for path in MARKDOWN:
-        texts |= {f"{path.relative_to(ROOT)}:{line}": text for line, text in written(path)}
-    return texts
-
-
-TEXTS = sources()
+        by_place |= {f"{path.relative_to(ROOT)}:{line}": text for line, text in written(path)}
+    return by_place
 
 
 def commands() -> dict[str, set[str]]:
@@ -123,21 +120,24 @@ def commands() -> dict[str, set[str]]:
 COMMANDS = commands()
 
 
+@cache
+def options() -> set[str]:
+    """Return every option of a command or script."""
+    return set().union(*COMMANDS.values()) | script_options() | FOREIGN
+
+
 def script_options() -> set[str]:
     """Return the options of the scripts that safeml ships beside its commands, from their calls of add_argument."""
     return {
         argument.value
-        for path in sorted((ROOT / "safeml").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path in sources()
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "add_argument"
         for argument in node.args
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }
-
-
-OPTIONS = set().union(*COMMANDS.values()) | script_options() | FOREIGN
 
 
 def tables() -> dict[str, set[str]]:
@@ -171,7 +171,7 @@ def faults_of_commands(text: str, place: str = "") -> list[str]:
             faults.append(f"no command `safeml {words[0]}`")
             continue
         faults += [f"`safeml {name}` has no {o}" for o in OPTION.findall(snippet) if o not in COMMANDS[name]]
-    return faults + [f"no command has {option}" for option in OPTION.findall(text) if option not in OPTIONS]
+    return faults + [f"no command has {option}" for option in OPTION.findall(text) if option not in options()]
 
 
 def faults_of_settings(text: str, place: str = "safeml/") -> list[str]:
@@ -195,15 +195,16 @@ def faults_of_pages(text: str, place: str = "") -> list[str]:
 
 @pytest.mark.parametrize("check", [faults_of_commands, faults_of_settings, faults_of_pages])
 def test_what_a_text_names_exists(check: object) -> None:
-    found = [f"{place}: {fault}" for place, text in TEXTS.items() for fault in check(text, place)]  # type: ignore[operator]
+    found = [f"{place}: {fault}" for place, text in texts().items() for fault in check(text, place)]  # type: ignore[operator]
     assert not found, "\n".join(found)
 
 
+@cache
 def remedies() -> dict[str, str]:
     """Return the texts of arguments and constants named remedy, by place."""
     found = {}
-    for path in sorted((ROOT / "safeml").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in sources():
+        for node in nodes(path):
             named = (isinstance(node, ast.keyword) and node.arg == "remedy") or (
                 isinstance(node, ast.Assign)
                 and any(isinstance(t, ast.Name) and "remed" in t.id.lower() for t in node.targets)
@@ -261,7 +262,7 @@ def test_the_checks_see_a_slip(text: str, check: object) -> None:
 
 def test_the_walk_reads_many_texts() -> None:
     named = sum(
-        bool(COMMAND.search(text) or OPTION.search(text) or TABLE.search(text)) for text in TEXTS.values()
+        bool(COMMAND.search(text) or OPTION.search(text) or TABLE.search(text)) for text in texts().values()
     )
     assert named > 150
     assert len(remedies()) > 50

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from safeml.errors import InputRefused
-from safeml.int8.fake import ACTIVATION_CODES
+from safeml.int8.codes import ACTIVATION_CODES
 from safeml.int8.layers import ActivationQuantizer, QuantizedKernel
 from safeml.quantization.graph import Part, Step, Value, read, to_model
 from safeml.quantization.rewrite import QUANTIZED, quantizers, set_bias_floors
