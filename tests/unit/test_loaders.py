@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from safeml.data import folder, gtsrb, npz
+from safeml.data import gtsrb, npz
 from safeml.data.annotations import read_rows, scale_boxes, track_numbers
 from safeml.data.classes import read_class_table
-from safeml.data.images import read_image, read_pixels, resolve_inside
+from safeml.data.images import read_pixels, resolve_inside
 from safeml.data.load import LOADERS, load_dataset, options_of
 from safeml.data.signs import CLASS_NAMES, CRITICAL_CLASSES, FAMILIES, families
-from safeml.errors import ConfigError, InputRefused, SafemlError
-from safeml.limits import Limits
+from safeml.errors import ConfigError, InputRefused
+from tests.data_files import class_folders, noise, save, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 
 
@@ -32,16 +29,6 @@ def shared(name: str) -> Path:
     path = Path(os.environ.get("SAFEML_SHARED", REPOSITORY.parent / "shared")) / "data" / name
     if not path.is_dir():
         pytest.skip(f"the shared data folder {name} is not on this machine (set SAFEML_SHARED)")
-    return path
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
     return path
 
 
@@ -70,24 +57,6 @@ def official_test(root: Path) -> Path:
     return root
 
 
-def write_npz(path: Path, **changes: object) -> Path:
-    """Six sound 8 x 8 images; a change of None leaves an array out."""
-    arrays: dict[str, object] = {
-        "images": np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8),
-        "labels": np.array([0, 0, 0, 1, 1, 1]),
-        "track_id": np.array([0, 0, 1, 0, 0, 1]),
-        "width": np.full(6, 40),
-        "height": np.full(6, 20),
-        "roi": np.tile([10, 5, 30, 15], (6, 1)),
-    }
-    arrays.update(changes)
-    np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})  # type: ignore[arg-type]
-    return path
-
-
-# --- facts about the signs
-
-
 def test_sign_facts_cover_the_43_classes():
     assert len(CLASS_NAMES) == len(FAMILIES) == len(set(CLASS_NAMES)) == 43
     assert all(
@@ -106,9 +75,6 @@ def test_sign_facts_cover_the_43_classes():
 
 def test_class_names_equal_the_published_list():
     assert tuple(read_class_table(shared("gtsrb") / "labels.csv").values()) == CLASS_NAMES
-
-
-# --- CSV
 
 
 @pytest.mark.parametrize("separator", [";", ","])
@@ -183,105 +149,6 @@ def test_track_numbers_of_two_classes_never_meet():
         track_numbers(np.array([0]), np.array([-1]), "x")
 
 
-# --- one image file
-
-
-@pytest.mark.parametrize("suffix", ["png", "ppm", "bmp"])
-def test_lossless_formats_give_back_their_pixels(tmp_path, suffix):
-    pixels = noise(9, 7)
-    np.testing.assert_array_equal(np.asarray(read_image(save(tmp_path / f"a.{suffix}", pixels))), pixels)
-
-
-def test_format_is_found_by_content_not_by_name(tmp_path):
-    buffer = io.BytesIO()
-    Image.fromarray(noise(4, 4)).save(buffer, "GIF")
-    (tmp_path / "a.png").write_bytes(buffer.getvalue())
-    with pytest.raises(InputRefused, match="is not an image by its content"):
-        read_image(tmp_path / "a.png")
-
-
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
-    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
-    Image.fromarray(values).save(tmp_path / "a.png")
-    expected = np.round(values / 257).astype(np.uint8)
-    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.png"))[..., 0], expected)
-
-
-def test_transparent_pixels_show_mid_grey_not_what_hides_beneath(tmp_path):
-    pixels = np.zeros((1, 2, 4), np.uint8)
-    pixels[0, 0] = (255, 0, 0, 0)
-    pixels[0, 1] = (255, 0, 0, 255)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert np.asarray(read_image(tmp_path / "a.png")).tolist() == [[[128, 128, 128], [255, 0, 0]]]
-
-
-def test_palette_transparency_and_cmyk_become_rgb(tmp_path):
-    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
-    palette.putpalette([255, 0, 0, 0, 255, 0])
-    palette.save(tmp_path / "p.png", transparency=0)
-    assert np.asarray(read_image(tmp_path / "p.png")).tolist() == [[[128, 128, 128], [0, 255, 0]]]
-    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "c.jpg")
-    assert np.asarray(read_image(tmp_path / "c.jpg")).min() >= 250
-
-
-def test_exif_orientation_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
-    pixels = noise(4, 6)
-    save(tmp_path / "a.png", pixels, exif=exif)
-    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.png")), np.rot90(pixels, -1))
-
-
-def test_animations_are_refused(tmp_path):
-    frames = [Image.fromarray(noise(4, 4, seed)) for seed in (0, 1)]
-    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
-    with pytest.raises(InputRefused, match="more than one frame"):
-        read_image(tmp_path / "a.png")
-
-
-def test_size_bounds_hold_before_decoding(tmp_path):
-    path = save(tmp_path / "a.png", noise(20, 20))
-    with pytest.raises(InputRefused, match="20 x 20 pixels; the limit is 399"):
-        read_image(path, Limits(image_pixels=399))
-    with pytest.raises(InputRefused, match="larger than 10 bytes"):
-        read_image(path, Limits(image_file_bytes=10))
-
-
-@pytest.mark.parametrize(
-    ("width", "height"), [(12_000, 12_000), (60_000, 60_000)]
-)  # Pillow warns of one, raises at the other
-def test_a_header_that_declares_a_bomb_is_refused(tmp_path, width, height):
-    (tmp_path / "a.ppm").write_bytes(f"P6 {width} {height} 255\n".encode() + bytes(100))
-    with pytest.raises(InputRefused, match="pixels"):
-        read_image(tmp_path / "a.ppm")
-
-
-def test_truncated_missing_and_special_files_are_refused(tmp_path):
-    path = save(tmp_path / "a.png", noise(30, 30))
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputRefused, match="damaged or truncated"):
-        read_image(path)
-    for absent in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(InputRefused, match="no such file"):
-            read_image(absent)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), suffix=st.sampled_from(["png", "jpeg", "ppm", "bmp", "webp"]))
-def test_damaged_image_bytes_are_read_or_refused_never_a_crash(tmp_path, data, suffix):
-    buffer = io.BytesIO()
-    Image.fromarray(noise(6, 6)).save(buffer, suffix)
-    damaged = bytearray(buffer.getvalue())
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    (tmp_path / "a").write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
-    try:
-        image = read_image(tmp_path / "a")
-    except InputRefused:
-        return
-    assert image.mode == "RGB"
-
-
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "a/../../secret.png", "link/secret.png"])
 def test_label_files_cannot_point_out_of_the_folder(tmp_path, name):
     (tmp_path / "data").mkdir()
@@ -289,9 +156,6 @@ def test_label_files_cannot_point_out_of_the_folder(tmp_path, name):
     with pytest.raises(InputRefused, match="is outside the data folder"):
         resolve_inside(tmp_path / "data", name)
     assert resolve_inside(tmp_path / "data", "a/b.png") == (tmp_path / "data" / "a" / "b.png").resolve()
-
-
-# --- GTSRB layouts
 
 
 @pytest.mark.parametrize(("line_end", "mark"), [("\n", ""), ("\r\n", "\ufeff")])
@@ -413,182 +277,6 @@ def test_absent_layouts_and_bad_settings_are_configuration_errors(tmp_path):
             gtsrb.load(tmp_path, split, **options)
 
 
-# --- npz
-
-
-def test_npz_keeps_every_column(tmp_path):
-    dataset = npz.load(write_npz(tmp_path / "set.npz", file_index=np.arange(6) * 7))
-    assert dataset.name == "set"
-    assert dataset.class_names == ("class 0", "class 1")
-    assert dataset.tracks is not None
-    assert len(np.unique(dataset.tracks)) == 4
-    np.testing.assert_allclose(dataset.boxes, np.tile([2, 2, 6, 6], (6, 1)))
-    np.testing.assert_array_equal(dataset.original_size, np.tile([20, 40], (6, 1)))
-    np.testing.assert_array_equal(dataset.ids, np.arange(6) * 7)
-
-
-def test_npz_class_names_by_precedence(tmp_path):
-    (tmp_path / "labels.csv").write_text("ClassId,SignName\n0,Stop\n1,Yield\n2,No entry\n")
-    assert npz.load(write_npz(tmp_path / "a.npz")).class_names == ("Stop", "Yield", "No entry")
-    assert npz.load(write_npz(tmp_path / "b.npz", class_names=np.array(["x", "y"]))).class_names == ("x", "y")
-    assert npz.load(tmp_path / "b.npz", class_names=("p", "q")).class_names == ("p", "q")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"images": np.linspace(0, 0.5, 6 * 192, dtype=np.float32).reshape(6, 8, 8, 3)},
-            r"float32 from 0 to 0\.5; expected uint8",
-        ),
-        ({"images": np.full((6, 8, 8, 3), np.nan)}, "not finite"),
-        ({"images": np.zeros((6, 8, 8), np.uint8)}, r"expected uint8 \[N, H, W, 1 or 3\]"),
-        ({"images": np.zeros((6, 0, 8, 3), np.uint8)}, "with pixels"),
-        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "rows"),
-        ({"labels": np.arange(5)}, "labels has 5 rows; there are 6 images"),
-        ({"labels": np.zeros(6)}, "labels is float64"),
-        ({"labels": np.array([0, 0, 0, 0, 0, -1])}, "class id -1"),
-        ({"labels": None, "lables": np.zeros(6, int)}, 'has no array labels; rename "lables"'),
-        ({"labels": np.array([{}] * 6, object)}, "never pickled data"),
-        ({"labels": np.zeros(6, [("a", int)])}, "never pickled data"),
-        ({"labels": np.array(3)}, "labels has no rows"),
-        ({"labels": np.full(6, 10**9)}, "the limit is 10,000 classes"),
-        ({"track_id": np.zeros((6, 2), int)}, "track_id is int64"),
-        ({"track_id": np.full(6, -1)}, "track numbers are outside"),
-        ({"width": None}, "roi is in pixels of the original images"),
-        ({"width": np.zeros(6, int)}, "width or height is outside"),
-        ({"roi": np.tile([30, 5, 10, 15], (6, 1))}, "region of interest of image 0"),
-        ({"class_names": np.array([1, 2])}, "expected text"),
-    ],
-)
-def test_unsound_npz_is_refused(tmp_path, changes, message):
-    with pytest.raises(InputRefused, match=message):
-        npz.load(write_npz(tmp_path / "a.npz", **changes))
-
-
-def test_npz_bounds_hold_before_reading(tmp_path):
-    bomb = write_npz(tmp_path / "a.npz", images=np.zeros((6, 500, 500, 3), np.uint8))
-    assert bomb.stat().st_size < 50_000
-    with pytest.raises(InputRefused, match=r"declares 4,50\d,\d+ bytes of arrays; the limit is 1,000,000"):
-        npz.read_arrays(bomb, Limits(array_bytes=1_000_000))
-    with pytest.raises(InputRefused, match="has 6 images; the limit is 5"):
-        npz.read_arrays(bomb, Limits(images=5))
-    with pytest.raises(InputRefused, match="entries"):
-        npz.read_arrays(bomb, Limits(array_members=3))
-
-
-def npy(shape: str, payload: bytes, descr: str = "|u1") -> bytes:
-    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + payload
-
-
-@pytest.mark.parametrize("shape", ["(1000000000000,)", "(2, 1000000000000)", "(-3, -4)", "(6, 8, 8, 4)"])
-def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, shape):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("images.npy", npy(shape, bytes(6 * 192)))
-        archive.writestr("labels.npy", npy("(6,)", bytes(6)))
-    with pytest.raises(InputRefused, match="damaged or hostile"):
-        npz.load(tmp_path / "a.npz")
-
-
-def test_an_array_named_twice_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
-        archive.writestr("labels.npy", npy("(6,)", bytes(6)))
-        archive.writestr("labels", npy("(6,)", bytes(6)))
-    with pytest.raises(InputRefused, match="holds an array twice"):
-        npz.load(tmp_path / "a.npz")
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_npz_bytes_are_read_or_refused_never_a_crash(tmp_path, data):
-    sound = write_npz(tmp_path / "sound.npz").read_bytes()
-    damaged = bytearray(sound)
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    (tmp_path / "a.npz").write_bytes(damaged[: data.draw(st.integers(len(sound) // 2, len(sound)))])
-    try:
-        dataset = npz.load(tmp_path / "a.npz")
-    except SafemlError:
-        return
-    # The archive's check sums guard the pixels: what is read is what was written.
-    np.testing.assert_array_equal(dataset.images, npz.load(tmp_path / "sound.npz").images)
-
-
-# --- folders
-
-
-def class_folders(root: Path, names: tuple[str, ...]) -> Path:
-    for index, name in enumerate(names):
-        save(root / name / "a.png", np.full((4, 4, 3), index, np.uint8))
-        save(root / name / "b.jpg", np.full((4, 4, 3), index, np.uint8))
-    return root
-
-
-def test_folder_classes_by_name_or_number(tmp_path):
-    named = folder.load(class_folders(tmp_path / "named", ("yield", "stop")), size=8)
-    assert named.class_names == ("stop", "yield")
-    assert named.images[:, 0, 0, 0].tolist() == [1, 1, 0, 0]
-    assert named.images.shape == (4, 8, 8, 3)
-    numbered = folder.load(class_folders(tmp_path / "numbered", tuple(str(k) for k in range(11))))
-    assert numbered.labels.tolist() == np.repeat(np.arange(11), 2).tolist()  # 10 after 9, not after 1
-    assert numbered.images[::2, 0, 0, 0].tolist() == list(range(11))
-
-
-def test_folder_class_names_give_the_order_of_the_outputs(tmp_path):
-    root = class_folders(tmp_path, ("yield", "stop"))
-    dataset = folder.load(root, class_names=("yield", "bump", "stop"))
-    assert dataset.labels.tolist() == [0, 0, 2, 2]
-    assert dataset.images[::2, 0, 0, 0].tolist() == [0, 1]  # yield was drawn with 0, stop with 1
-    with pytest.raises(ConfigError, match="folder yield is not one of the 2 class names"):
-        folder.load(root, class_names=("bump", "stop"))
-
-
-def test_numbered_folders_with_a_gap_are_not_renumbered(tmp_path):
-    root = class_folders(tmp_path, ("0", "2"))
-    with pytest.raises(ConfigError, match=r"has 2 folders, folders 0 to 2; set label_order"):
-        folder.load(root)
-    (root / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n")
-    assert folder.load(root).labels.tolist() == [0, 0, 2, 2]
-    class_folders(root, ("00",))
-    with pytest.raises(ConfigError, match="two folders have the same class id"):
-        folder.load(root)
-
-
-def test_unreadable_files_are_counted_named_and_left_out_only_when_allowed(tmp_path, caplog):
-    root = class_folders(tmp_path, ("a", "b"))
-    (root / "a" / "bad.png").write_bytes(b"no image")
-    (root / "b" / "odd.gif").write_bytes(b"GIF89a")
-    with pytest.raises(
-        InputRefused, match=r"2 of 6 files are not readable images \(allowed: 0\); first: .*bad\.png"
-    ):
-        folder.load(root)
-    with pytest.raises(InputRefused, match=r"allowed: 1"):
-        folder.load(root, max_refused=1)
-    dataset = folder.load(root, max_refused=2)
-    assert dataset.labels.tolist() == [0, 0, 1, 1]
-    assert "bad.png" in caplog.text
-    assert "odd.gif" in caplog.text
-
-
-def test_folder_links_and_nesting_are_refused(tmp_path):
-    outside = save(tmp_path / "outside.png", noise(4, 4))
-    root = class_folders(tmp_path / "set", ("a",))
-    (root / "a" / "c.png").symlink_to(outside)
-    with pytest.raises(InputRefused, match="is outside"):
-        folder.load(root)
-    (root / "a" / "c.png").unlink()
-    (root / "a" / "deeper").mkdir()
-    with pytest.raises(InputRefused, match="folder in a class folder"):
-        folder.load(root)
-    with pytest.raises(ConfigError, match="does not exist"):
-        folder.load(tmp_path / "none")
-
-
-# --- the registry
-
-
 def test_load_dataset_reaches_every_file_loader(tmp_path):
     assert len(load_dataset("npz", write_npz(tmp_path / "a.npz"), frames_per_sign=2)) == 6
     assert len(load_dataset("gtsrb", official_training(tmp_path / "g"), split="train")) == 8
@@ -612,9 +300,6 @@ def test_load_dataset_names_what_is_wrong(kind, path, options, message):
     with pytest.raises(ConfigError) as raised:
         load_dataset(kind, path, **options)
     assert message in str(raised.value)
-
-
-# --- the real data
 
 
 @pytest.mark.slow

@@ -9,226 +9,38 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
-from markupsafe import Markup
 
-from safeml.report.charts import draw_bars, draw_curve, draw_dots, draw_grid, draw_matrix, draw_reliability
-from safeml.report.charts import grid as grid_chart
-from safeml.report.charts import reliability as reliability_chart
-from safeml.report.charts.matrix import level
+from safeml.report.charts import draw_bars, draw_curve, draw_dots
 from safeml.report.charts.svg import LABEL_GAP, round_ticks, spread
 from safeml.report.figures import DRAW, Chart, draw_card
 from safeml.results import (
-    Bars,
-    Curve,
     Dot,
-    DotPlot,
     Figure,
     Gallery,
-    Grid,
-    GridCell,
-    GridGroup,
-    GridMark,
-    GridRow,
-    Matrix,
-    Reliability,
-    ReliabilityBin,
     Series,
     Strip,
     Table,
 )
-
-WIDTHS = (760, 358)
-HOSTILE = '"><svg onload=alert(1)>\u202egnp.\u2066\x00' + "x" * 10_000
-
-
-def draw(figure: Figure, width: int) -> Markup:
-    shown = DRAW[type(figure)]
-    assert isinstance(shown, Chart)
-    return shown.draw(figure, width)
-
-
-def parse(drawing: Markup) -> ET.Element:
-    root = ET.fromstring(drawing)
-    assert root.tag == "svg"
-    assert root.get("role") == "img"
-    return root
-
-
-def having(root: ET.Element, css: str, tag: str = "*") -> list[ET.Element]:
-    return [element for element in root.iter() if element.get("class") == css and tag in ("*", element.tag)]
+from tests.figures import (
+    EVERY,
+    WIDTHS,
+    bars,
+    curve,
+    dots,
+    draw,
+    grid,
+    having,
+    main,
+    number_of,
+    parse,
+    reliability,
+    spoken,
+)
 
 
 def points(path: ET.Element) -> list[tuple[float, float]]:
     pairs = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path.get("d", ""))
     return [(float(x), float(y)) for x, y in pairs]
-
-
-def number_of(element: ET.Element, name: str) -> float:
-    return float(element.get(name, "nan"))
-
-
-def spoken(root: ET.Element) -> str:
-    return "".join("".join(element.itertext()) + "\n" for element in root.iter("text"))
-
-
-def curve(*series: Series, **fields: object) -> Curve:
-    return Curve.model_validate(
-        {"id": "c", "title": "Curve", "x_label": "ε", "y_label": "accuracy", "series": series} | fields
-    )
-
-
-def main(y: list[float], spread: float | None = None, name: str = "worst case") -> Series:
-    low = None if spread is None else [value - spread for value in y]
-    high = None if spread is None else [value + spread for value in y]
-    return Series(name=name, x=[float(k) for k in range(len(y))], y=y, low=low, high=high, role="main")
-
-
-def bars(values: list[float], compare: list[float] | None = None) -> Bars:
-    labels = [f"class {k}" for k in range(len(values))]
-    return Bars(id="b", title="Bars", labels=labels, values=values, compare=compare, value_label="images")
-
-
-def dots(*found: Dot, overall: float | None = None) -> DotPlot:
-    return DotPlot(id="d", title="Dots", dots=list(found), overall=overall)
-
-
-def matrix(values: list[list[int]]) -> Matrix:
-    names = [f"class {k}" for k in range(len(values))]
-    return Matrix(id="m", title="Matrix", row_labels=names, column_labels=names, values=values)
-
-
-def confused(k: int) -> Matrix:
-    """Every answer wrong or right occurs: the largest picture of `k` classes."""
-    return matrix([[100 if i == j else 1 + (i * j) % 7 for j in range(k)] for i in range(k)])
-
-
-def grid(values: list[list[float | None]], groups: int = 1, **fields: object) -> Grid:
-    """Rows "row 0", ... in `groups` groups; each measured cell has an interval of 0.02 around it."""
-    rows = [
-        GridRow(
-            label=f"row {k}",
-            cells=[
-                GridCell(value=None)
-                if v is None
-                else GridCell(value=v, low=max(0, v - 0.01), high=min(1, v + 0.01), n=6315)
-                for v in row
-            ],
-        )
-        for k, row in enumerate(values)
-    ]
-    size = -(-len(rows) // groups) or 1
-    made = [GridGroup(heading=f"group {k}", rows=rows[k * size : (k + 1) * size]) for k in range(groups)]
-    columns = [str(k + 1) for k in range(len(values[0]) if values else 0)]
-    return Grid.model_validate(
-        {"id": "g", "title": "Grid", "columns": columns, "groups": made, "column_label": "severity"} | fields
-    )
-
-
-def reliability(accuracy: list[float | None], **fields: object) -> Reliability:
-    """Equal bins of 0..1 with their middle as confidence, a band of 0.1 around it, and 10, 100, 1000, ... images."""
-    count = len(accuracy)
-    bins = []
-    for k, value in enumerate(accuracy):
-        middle = (k + 0.5) / count
-        edges = {"start": k / count, "end": (k + 1) / count}
-        band = {"low": max(0, middle - 0.05), "high": min(1, middle + 0.05)}
-        measured = (
-            {} if value is None else {"confidence": middle, "accuracy": value, "n": 10 ** (k + 1), **band}
-        )
-        bins.append(ReliabilityBin(**edges, **measured))
-    return Reliability.model_validate({"id": "r", "title": "Reliability", "bins": bins} | fields)
-
-
-EVERY: dict[str, Figure] = {
-    "curve": curve(main([0.9, 0.5, 0.1], 0.05), percent=True, x_ticks=[(0.0, "0"), (2.0, "8/255")]),
-    "one point": curve(main([0.5], 0.1), percent=True),
-    "equal values": curve(main([3.0, 3.0, 3.0])),
-    "equal x": curve(Series(name="a", x=[1.0, 1.0], y=[1.0, 2.0])),
-    "negative values": curve(main([-3.0, 2.0])),
-    "large values": curve(main([1e308, 0.0])),
-    "too far apart": curve(main([1e308, -1e308])),
-    "tiny values": curve(main([5e-324, 0.0])),
-    "many lines": curve(*(Series(name=f"line {k}", x=[0, 1], y=[k, k]) for k in range(40))),
-    "no series": curve(),
-    "empty series": curve(Series(name="a", x=[], y=[])),
-    "few bars": bars([1.0, 20.0, 300.0], [2.0, 10.0, 400.0]),
-    "many bars": bars([float(k) for k in range(43)], [43.0 - k for k in range(43)]),
-    "thousand bars": bars([float(k) for k in range(1000)]),
-    "one bar": bars([5.0]),
-    "zero bars": bars([0.0, 0.0]),
-    "negative bars": bars([-4.0, 2.0]),
-    "no bars": bars([]),
-    "dots": dots(
-        *(Dot(label=f"g{k}", value=k / 43, low=0, high=1, n=3, compare=1) for k in range(43)), overall=0.5
-    ),
-    "one dot": dots(Dot(label="a", value=0.5), overall=0.0),
-    "unmeasured dot": dots(Dot(label="a", value=None)),
-    "dot outside": dots(Dot(label="a", value=1.5, low=-0.5, high=2.0)),
-    "no dots": dots(),
-    "small matrix": matrix([[9, 1, 0], [0, 10, 0], [0, 0, 0]]),
-    "full matrix": confused(43),
-    "large matrix": confused(120),
-    "empty matrix": matrix([]),
-    "grid": grid([[0.97, 0.8, None], [0.5, 0.2, 0.0]], 2, marks=[GridMark(column="2")]),
-    "large grid": grid([[(i * j % 97) / 97 for j in range(30)] for i in range(43)], 4),
-    "too large grid": grid([[0.5] * 45] * 70),
-    "unmeasured grid": grid([[None, None]]),
-    "grid of one": grid([[1.0]], worse="high"),
-    "empty grid": grid([]),
-    "reliability": reliability([0.3, 0.5, None, 0.95], compare=[(0.2, 0.1)], compare_label="before"),
-    "one bin": reliability([1.0]),
-    "many bins": reliability([k / 15 for k in range(15)]),
-    "narrow bins": Reliability(
-        id="r",
-        title="Equal mass",
-        bins=[
-            ReliabilityBin(start=1 - 1e-4 / (k + 1), end=1, confidence=1, accuracy=0.9, n=300)
-            for k in range(9)
-        ],
-    ),
-    "no bins": reliability([]),
-    "empty bins": reliability([None, None]),
-    "hostile grid": Grid(
-        id=HOSTILE,
-        title=HOSTILE,
-        columns=[HOSTILE, "b"],
-        value_label=HOSTILE,
-        row_label=HOSTILE,
-        column_label=HOSTILE,
-        groups=[
-            GridGroup(
-                heading=HOSTILE,
-                rows=[GridRow(label=HOSTILE, cells=[GridCell(value=0.5), GridCell(value=None)])],
-            )
-        ],
-        marks=[GridMark(column=HOSTILE, row=HOSTILE)],
-    ),
-    "hostile reliability": reliability([0.5], title=HOSTILE, compare=[(0, 0)], compare_label=HOSTILE),
-    "hostile curve": curve(
-        main([0.5, 0.4], name=HOSTILE),
-        x_label=HOSTILE,
-        y_label=HOSTILE,
-        title=HOSTILE,
-        x_ticks=[(0.0, HOSTILE)],
-    ),
-    "hostile bars": Bars(
-        id=HOSTILE,
-        title=HOSTILE,
-        labels=[HOSTILE],
-        values=[1.0],
-        compare=[2.0],
-        value_label=HOSTILE,
-        compare_label=HOSTILE,
-    ),
-    "hostile dots": DotPlot(id=HOSTILE, title=HOSTILE, dots=[Dot(label=HOSTILE, value=0.5, n=1)]),
-    "hostile matrix": Matrix(
-        id=HOSTILE,
-        title=HOSTILE,
-        row_labels=[HOSTILE, "b"],
-        column_labels=[HOSTILE, "b"],
-        values=[[1, 2], [3, 4]],
-    ),
-}
 
 
 def test_every_kind_of_figure_has_a_drawing_and_a_test_row() -> None:
@@ -403,26 +215,6 @@ def test_standing_bars_below_zero_hang_as_long_as_they_are() -> None:
     assert number_of(up, "y") + number_of(up, "height") == pytest.approx(number_of(down, "y"), abs=0.11)
 
 
-def test_a_matrix_draws_only_confusions_and_darker_is_worse() -> None:
-    root = parse(draw_matrix(matrix([[50, 50, 0], [1, 99, 0], [0, 0, 0]]), 760))
-    titled = {e.findtext("title"): e.get("class") for e in root.iter("rect") if e.findtext("title")}
-    assert set(titled) == {"00 as 01: 50 (50.0\u202f%)", "01 as 00: 1 (1.0\u202f%)"}
-    assert titled["00 as 01: 50 (50.0\u202f%)"] == "h7"
-    assert titled["01 as 00: 1 (1.0\u202f%)"] == "h2"
-    assert len(having(root, "absent")) == 1  # the row without images does not look like one without errors
-    assert [level(share / 100) for share in range(101)] == sorted(level(share / 100) for share in range(101))
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_full_matrix_of_43_classes_stays_under_60_kb(width: int) -> None:
-    assert len(draw_matrix(confused(43), width).encode()) < 60_000
-
-
-def test_a_matrix_that_leaves_confusions_out_says_so() -> None:
-    assert "largest of" in spoken(parse(draw_matrix(confused(120), 760)))
-    assert "largest of" not in spoken(parse(draw_matrix(confused(43), 760)))
-
-
 @pytest.mark.parametrize(
     ("figure", "said"),
     [
@@ -461,73 +253,6 @@ def test_the_description_holds_the_main_numbers(figure: Figure, said: list[str])
 )
 def test_nothing_to_draw_is_said(name: str) -> None:
     assert "nothing to draw" in spoken(parse(draw(EVERY[name], 358)))
-
-
-def test_a_darker_grid_cell_is_worse_and_its_title_has_the_interval() -> None:
-    root = parse(draw_grid(grid([[0.99, 0.9, 0.5, None]]), 760))
-    titled = {e.findtext("title"): e.get("class") for e in root.iter("rect") if e.findtext("title")}
-    assert titled == {
-        "row 0, severity 1: 99.0\u202f% (98.0 to 100.0\u202f%), n = 6,315": "h0",
-        "row 0, severity 2: 90.0\u202f% (89.0 to 91.0\u202f%), n = 6,315": "h3",
-        "row 0, severity 3: 50.0\u202f% (49.0 to 51.0\u202f%), n = 6,315": "h7",
-        "row 0, severity 4: not measured": "open",
-    }
-    steps = [grid_chart.level(k / 100, "low") for k in range(101)]
-    assert steps == sorted(steps, reverse=True)
-    assert steps == [grid_chart.level(1 - k / 100, "high") for k in range(101)]
-
-
-def test_a_grid_marks_each_cell_that_a_gate_reads() -> None:
-    def corners(*marks: GridMark) -> int:
-        return len(having(parse(draw_grid(grid([[0.9, 0.8], [0.7, 0.6]], marks=list(marks)), 760)), "corner"))
-
-    assert [corners(), corners(GridMark(column="2", row="row 1")), corners(GridMark(column="2"))] == [0, 1, 2]
-
-
-def test_a_grid_that_leaves_rows_out_says_so() -> None:
-    assert "60 of 70 rows, 40 of 45 columns" in spoken(parse(draw(EVERY["too large grid"], 760)))
-    assert "drawn:" not in spoken(parse(draw(EVERY["large grid"], 760)))
-
-
-def test_the_table_of_a_grid_repeats_every_cell() -> None:
-    view = grid_chart.numbers(grid([[0.97, None]], marks=[GridMark(column="1")]))
-    assert [head["label"] for head in view["heads"]] == ["Row", "1", "2"]
-    [row] = view["rows"]
-    assert [(cell["text"], cell["sub"]) for cell in row] == [
-        ("row 0", "group 0"),
-        ("97.0\u202f%", "96.0 to 98.0\u202f%; n = 6,315; gate"),
-        ("not measured", ""),
-    ]
-
-
-def test_a_perfectly_calibrated_model_lies_on_the_diagonal() -> None:
-    root = parse(draw_reliability(reliability([0.125, 0.375, 0.625, 0.875]), 760))
-    [diagonal] = having(root, "overall")
-    x0, y0, x1, y1 = (number_of(diagonal, name) for name in ("x1", "y1", "x2", "y2"))
-    dots = having(root, "dot")
-    assert len(dots) == 4
-    for dot in dots:
-        share = (number_of(dot, "cx") - x0) / (x1 - x0)
-        assert number_of(dot, "cy") == pytest.approx(y0 + share * (y1 - y0), abs=0.2)
-    assert "0 of 4 bins outside" in root.get("aria-label", "")
-
-
-def test_the_consistency_band_and_the_counts_follow_their_bins() -> None:
-    root = parse(draw_reliability(reliability([0.1, None, 0.9]), 760))
-    band, bar, counts = (having(root, css) for css in ("consistency", "interval", "faint"))
-    assert len(band) == len(bar) == len(counts) == 2  # the empty bin has neither bar nor band
-    height = {number_of(e, "height") for e in band}
-    assert max(height) == pytest.approx(min(height), abs=0.11)  # both bands are 0.1 high
-    assert number_of(counts[1], "height") > 2 * number_of(counts[0], "height")  # log10 of 1001 against 11
-    assert "2 of 2 bins outside" in root.get("aria-label", "")
-
-
-def test_the_table_of_a_reliability_diagram_has_a_row_a_bin() -> None:
-    rows = reliability_chart.numbers(reliability([0.3, None]))["rows"]
-    assert [[cell["text"] for cell in row] for row in rows] == [
-        ["0.0 to 50.0\u202f%", "25.0\u202f%", "30.0\u202f%", "20.0 to 30.0\u202f%", "10"],
-        ["50.0 to 100.0\u202f%", "–", "–", "–", "0"],
-    ]
 
 
 @pytest.mark.parametrize(
