@@ -89,7 +89,7 @@ def quantize_other(name: str, shared: Path, folder: Path) -> None:
     path = (shared / "models_third_party" / name / file).resolve()
     words = ", ".join(f"{key} = {json.dumps(value)}" for key, value in contract.items())
     settings = folder / "quantize.toml"
-    settings.write_text(SETTINGS.format(name=name.lower(), path=path, contract=words))
+    settings.write_text(SETTINGS.format(name=name.lower().replace("_", "-"), path=path, contract=words))
     quantize(read_inputs(settings, Place(folder, shared / "data")), folder, say=print)
     export(folder, said=lambda check: print(check.status, check.name, check.reason))
 
