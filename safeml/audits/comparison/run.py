@@ -21,8 +21,8 @@ from safeml.wording import counted, interval, limit_percent, number, percent
 
 SLICE = 1024
 MARGIN = 0.01
-# The names of float models in quantization.json.
-FLOAT_MODELS = ("float", "finetuned")
+# The float models of quantization.json.
+FLOAT_MODELS = ("source", "float", "finetuned")
 NO_REFERENCE = "no reference is set; set [stages.comparison.reference] path"
 
 
@@ -101,13 +101,12 @@ def _own_source(inputs: AuditInputs, reference: Reference) -> list[Finding]:
 
 def _not_of_the_record(inputs: AuditInputs, reference: Reference) -> list[Finding]:
     """Return a finding where quantization.json names float models and the reference is none of them, by the fingerprint."""
-    files = (inputs.quantization or {}).get("files")
-    entries = (
-        {name: entry for name, entry in files.items() if isinstance(entry, dict)}
-        if isinstance(files, dict)
-        else {}
-    )
-    recorded = {name: entry.get("fingerprint") for name, entry in entries.items() if name in FLOAT_MODELS}
+    record = inputs.quantization or {}
+    files = record.get("files")
+    models = {**(files if isinstance(files, dict) else {}), "source": record.get("source")}
+    recorded = {
+        name: models[name].get("fingerprint") for name in FLOAT_MODELS if isinstance(models.get(name), dict)
+    }
     if not recorded or reference.classifier.fingerprint in recorded.values():
         return []
     return [
@@ -115,7 +114,7 @@ def _not_of_the_record(inputs: AuditInputs, reference: Reference) -> list[Findin
             code="reference-not-of-the-quantization",
             severity="warning",
             message=f"The reference, {reference.classifier.name}, is none of the float models that quantization.json names "
-            f"({', '.join(sorted(recorded))}): the differences are not those of the quantization alone.",
+            f"({', '.join(recorded)}): the differences are not those of the quantization alone.",
             remedy="If that is not intended, quantize again, and set [stages.comparison.reference] to the float model of that folder.",
             evidence={"reference": reference.classifier.fingerprint},
         )
