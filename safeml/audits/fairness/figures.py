@@ -1,0 +1,172 @@
+"""The pictures of the fairness stage: accuracy by group, by two groups together, and the images behind the slices. Legend: N images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from safeml.audits.fairness.conditions import Column
+from safeml.audits.fairness.metrics import ByGroup
+from safeml.audits.fairness.search import Found, crossed
+from safeml.audits.fairness.tables import by_group
+from safeml.audits.gallery import panel
+from safeml.audits.performance.mistakes import answer_name
+from safeml.audits.slices import numbers
+from safeml.data.dataset import ImageDataset
+from safeml.metrics.classification import Predictions
+from safeml.results import Dot, DotPlot, Gallery, GalleryItem, Grid, GridCell, GridGroup, GridRow
+
+MOST_DOTS = 40
+MOST_ROWS, MOST_COLUMNS = 12, 8
+SLICES_SHOWN, PER_SLICE = 3, 8
+DOTS = "accuracy-by-condition"
+
+
+def group_dots(found: Sequence[ByGroup], overall: float) -> DotPlot:
+    """Return the accuracy of each group with its interval, weakest first."""
+    dots = []
+    for by in found:
+        low, high = by.rates.ends()
+        for code, name in enumerate(by.column.names):
+            known = np.isfinite(low[code])
+            dots.append(
+                Dot(
+                    label=by.column.phrase(name),
+                    value=float(by.rates.values[code]),
+                    low=float(low[code]) if known else None,
+                    high=float(high[code]) if known else None,
+                    n=int(by.rates.groups.n[code]),
+                )
+            )
+    dots.sort(key=lambda dot: (dot.value or 0.0, dot.label))
+    shown = dots[:MOST_DOTS]
+    rest = f" The {MOST_DOTS} weakest of {len(dots)} groups." if len(dots) > len(shown) else ""
+    return DotPlot(
+        id=DOTS,
+        title="Accuracy by group",
+        dots=shown,
+        overall=overall,
+        caption="Weakest first. Each image is in one group of each column. The bar is the 95 % interval of that group alone; the line "
+        f"is the accuracy over all images.{rest}",
+    )
+
+
+def pair_grid(columns: Sequence[Column], labels: np.ndarray, predicted: np.ndarray) -> Grid | None:
+    """Return the accuracy by the first column and each other one together; None with fewer than two columns."""
+    usable = [column for column in columns if 1 < len(column.names) <= MOST_ROWS]
+    if len(usable) < 2 or len(usable[0].names) > MOST_COLUMNS:
+        return None
+    first, hits = usable[0], labels == predicted
+    groups = [
+        GridGroup(heading=column.name, rows=_rows(first, column, labels, predicted, hits))
+        for column in usable[1:]
+    ]
+    return Grid(
+        id="accuracy-by-two-groups",
+        title=f"Accuracy by {first.name} and another column",
+        columns=[first.phrase(name) for name in first.names],
+        groups=groups,
+        row_label="Group",
+        column_label=first.name,
+        caption="Each cell has the images of its row and its column. A cell of few sign tracks has a wide interval, so a dark cell alone "
+        "proves nothing; the table of slices names what is proven.",
+    )
+
+
+def _rows(
+    first: Column, column: Column, labels: np.ndarray, predicted: np.ndarray, hits: np.ndarray
+) -> list[GridRow]:
+    rates = crossed(first, column).rates(hits)
+    low, high = rates.ends()
+    place = {tuple(name.split("\0")): code for code, name in enumerate(rates.groups.names)}
+    accuracy = by_group([first, column], labels, predicted)["accuracy"].unstack(0)
+    rows = []
+    for name in column.names:
+        cells = []
+        for head in first.names:
+            code = place.get((head, name))
+            if code is None:
+                cells.append(GridCell(value=None))
+                continue
+            known = np.isfinite(low[code])
+            cells.append(
+                GridCell(
+                    value=float(accuracy.loc[name, head]),
+                    low=float(low[code]) if known else None,
+                    high=float(high[code]) if known else None,
+                    n=int(rates.groups.n[code]),
+                )
+            )
+        rows.append(GridRow(label=column.phrase(name), cells=cells))
+    return rows
+
+
+def slice_gallery(
+    found: Found, groups: Sequence[ByGroup], test: ImageDataset, answers: Predictions
+) -> Gallery:
+    """Return misclassified images of the slices that fail most, one per class first; without slices, of the weakest group."""
+    members = [(one.words, one.member) for one in found.slices[:SLICES_SHOWN]]
+    if members:
+        caption = f"Misclassified images of the {len(members)} weakest slices"
+    else:
+        members = _weakest(groups)
+        caption = (
+            "No slice is proven to be less accurate; these are misclassified images of the weakest group"
+        )
+    wrong = answers.classes != test.labels
+    items: list[GalleryItem] = []
+    used: set[int] = set()
+    for words, member in members:
+        rows = [row for row in np.flatnonzero(member & wrong).tolist() if row not in used]
+        chosen = _spread(rows, test.labels, PER_SLICE if len(members) > 1 else PER_SLICE * SLICES_SHOWN)
+        used.update(chosen)
+        items += [_item(test, answers, row, words) for row in chosen]
+    return Gallery(
+        id="weak-slice-images",
+        title="Images of the weakest slices",
+        items=items,
+        caption=f"{caption}, different classes first.",
+    )
+
+
+def _weakest(groups: Sequence[ByGroup]) -> list[tuple[str, np.ndarray]]:
+    lowest = [
+        (
+            float(by.compared.values.min()),
+            by.column,
+            by.compared.groups.names[int(by.compared.values.argmin())],
+        )
+        for by in groups
+        if len(by.compared.groups.names)
+    ]
+    if not lowest:
+        return []
+    _, column, name = min(lowest, key=lambda entry: (entry[0], entry[1].name))
+    return [(column.phrase(name), column.groups.codes == column.names.index(name))]
+
+
+def _spread(rows: list[int], labels: np.ndarray, most: int) -> list[int]:
+    """Return at most `most` rows, one per class before any second one."""
+    seen: dict[int, int] = {}
+    ranked = []
+    for row in rows:
+        label = int(labels[row])
+        ranked.append((seen.get(label, 0), row))
+        seen[label] = seen.get(label, 0) + 1
+    return [row for _, row in sorted(ranked)[:most]]
+
+
+def _item(test: ImageDataset, answers: Predictions, row: int, words: str) -> GalleryItem:
+    label, answer = int(test.labels[row]), int(answers.classes[row])
+    number = int(numbers(test)[row])
+    answered = bool(answers.answered[row])
+    return GalleryItem(
+        panels=[panel(f"image {number}", test.images[row])],
+        true_name=test.class_names[label],
+        true_confidence=float(answers.probabilities[row, label]) if answered else None,
+        predicted_name=answer_name(test.class_names, answer),
+        predicted_confidence=float(answers.probabilities[row, answer]) if answered else None,
+        index=number,
+        note=words,
+    )
