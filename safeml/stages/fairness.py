@@ -75,7 +75,7 @@ ALARMS = (
 GATES = (
     Gate(
         id="accuracy-gap-conditions",
-        title="Accuracy gap between conditions (brightness, blur, size)",
+        title="Accuracy gap between conditions",
         stage="fairness",
         metric="accuracy_gap_conditions",
         op="<=",

@@ -63,21 +63,23 @@ class Groups:
     @cached_property
     def n(self) -> np.ndarray:
         """Return the images of each group, int64 [G]."""
-        return np.bincount(self.codes[self.rows], minlength=len(self.names))
+        n: np.ndarray = np.bincount(self.codes[self.rows], minlength=len(self.names))
+        return n
 
     @cached_property
     def signs(self) -> np.ndarray:
         """Return the sign tracks of each group, float64 [G]; NaN where nothing is known about them."""
         if self.kind == "tracks":
-            return np.bincount(self._pairs[1], minlength=len(self.names)).astype(float)
+            return np.asarray(np.bincount(self._pairs[1], minlength=len(self.names)), float)
         if self.kind == "unknown":
             return np.full(len(self.names), np.nan)
-        return self.n / self._frames
+        return np.asarray(self.n / self._frames)
 
     @cached_property
     def _frames(self) -> np.ndarray:
         """The declared frames of one sign, at most the images of the group, float64 [G]."""
-        return np.clip(float(self.clustering.frames_per_sign or 1.0), 1.0, np.maximum(self.n, 1))
+        declared = float(self.clustering.frames_per_sign or 1.0)
+        return np.asarray(np.clip(declared, 1.0, np.maximum(self.n, 1)))
 
     @cached_property
     def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -116,7 +118,7 @@ class Rates:
     def values(self) -> np.ndarray:
         """Return the rate of each group, float64 [G], 0..1."""
         n = self.groups.n
-        return np.divide(self.totals, n, out=np.full(len(n), np.nan), where=n > 0)
+        return np.asarray(np.divide(self.totals, n, out=np.full(len(n), np.nan), where=n > 0))
 
     def effects(self, level: float = LEVEL) -> np.ndarray:
         """Return the design effect of each rate, float64 [G], as `design_effect` defines it; NaN where nothing is known."""
@@ -170,7 +172,7 @@ class Rates:
         """Hits of each pair of group and track above what the group's rate expects, float64 [U]."""
         place, of_group, _, sizes = self.groups._pairs
         hits = np.bincount(place, weights=self.hits[self.groups.rows], minlength=len(sizes))
-        return hits - self.values[of_group] * sizes
+        return np.asarray(hits - self.values[of_group] * sizes)
 
     def take(self, keep: np.ndarray) -> Rates:
         """Return the rates of the groups in `keep` (bool [G])."""
@@ -339,7 +341,7 @@ def _known(used: Sequence[Rates]) -> bool:
 
 
 def _squares(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
-    return x * x + y * y - 2 * r * x * y
+    return np.asarray(x * x + y * y - 2 * r * x * y)
 
 
 def _ratio_end(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from safeml.audits.fairness.conditions import Column
-from safeml.audits.fairness.metrics import ByGroup
+from safeml.audits.fairness.metrics import ByGroup, weakest_group
 from safeml.audits.fairness.search import Found, crossed
 from safeml.audits.fairness.tables import by_group
 from safeml.audits.gallery import panel
@@ -110,7 +110,11 @@ def slice_gallery(
     if members:
         caption = f"Misclassified images of the {len(members)} weakest slices"
     else:
-        members = _weakest(groups)
+        weakest = weakest_group(groups)
+        members = []
+        if weakest is not None:
+            column, name, _ = weakest
+            members = [(column.phrase(name), column.groups.codes == column.names.index(name))]
         caption = (
             "No slice is proven to be less accurate; these are misclassified images of the weakest group"
         )
@@ -128,22 +132,6 @@ def slice_gallery(
         items=items,
         caption=f"{caption}, different classes first.",
     )
-
-
-def _weakest(groups: Sequence[ByGroup]) -> list[tuple[str, np.ndarray]]:
-    lowest = [
-        (
-            float(by.compared.values.min()),
-            by.column,
-            by.compared.groups.names[int(by.compared.values.argmin())],
-        )
-        for by in groups
-        if len(by.compared.groups.names)
-    ]
-    if not lowest:
-        return []
-    _, column, name = min(lowest, key=lambda entry: (entry[0], entry[1].name))
-    return [(column.phrase(name), column.groups.codes == column.names.index(name))]
 
 
 def _spread(rows: list[int], labels: np.ndarray, most: int) -> list[int]:

@@ -43,6 +43,20 @@ class ByGroup:
         return self.rates.take(self.tested)
 
 
+def weakest_group(groups: Sequence[ByGroup]) -> tuple[Column, str, float] | None:
+    """Return column, name and accuracy of the weakest group that is compared; None without groups."""
+    lowest = []
+    for by in groups:
+        rates = by.compared
+        if len(rates.groups.names):
+            place = int(rates.values.argmin())
+            lowest.append((float(rates.values[place]), by.column.name, rates.groups.names[place], by.column))
+    if not lowest:
+        return None
+    value, _, name, column = min(lowest, key=lambda entry: entry[:3])
+    return column, name, value
+
+
 def accuracies(columns: Sequence[Column], hits: np.ndarray) -> list[ByGroup]:
     """Return the accuracy by group of each column. hits: bool [N], correctly classified."""
     return [ByGroup(column, column.groups.rates(hits)) for column in columns]
@@ -62,7 +76,7 @@ def tested_groups(rates: Rates) -> np.ndarray:
     low, high = rates.ends()
     joint_low, joint_high = rates.ends(joint_level(len(rates.groups.names)))
     apart = (joint_high < low[large].min()) | (joint_low > high[large].max())
-    return large | (present & apart)
+    return np.asarray(large | (present & apart))
 
 
 def all_metrics(test: ImageDataset, found: Sequence[ByGroup], predicted: np.ndarray) -> list[Metric]:

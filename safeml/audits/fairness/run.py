@@ -13,9 +13,15 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.fairness.conditions import Column, columns_of, edges_of, is_of_class, with_conditions
 from safeml.audits.fairness.figures import DOTS, group_dots, pair_grid, slice_gallery
 from safeml.audits.fairness.findings import all_findings
-from safeml.audits.fairness.metrics import ByGroup, accuracies, all_metrics, class_rates
+from safeml.audits.fairness.metrics import (
+    ByGroup,
+    accuracies,
+    all_metrics,
+    class_rates,
+    weakest_group,
+)
 from safeml.audits.fairness.search import Found, weak_slices
-from safeml.audits.fairness.tables import gap_table, group_table, largest, parity_table, slice_table
+from safeml.audits.fairness.tables import gap_table, group_table, parity_table, slice_table
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
 from safeml.data.dataset import ImageDataset
@@ -96,13 +102,15 @@ def _facts(groups: Sequence[ByGroup], metrics: Sequence[Metric], found: Found) -
     gap, worst = metrics[0], metrics[1]
     count = sum(len(by.column.names) for by in groups)
     tested = sum(int(by.tested.sum()) for by in groups)
+    weakest = weakest_group(groups)
+    of_group = "" if weakest is None else f"{weakest[0].phrase(weakest[1])}, {_interval(worst)}"
     return [
         Fact(
             label="Largest gap between conditions",
             value=percent(gap.value),
             detail=gap.reason or _interval(gap),
         ),
-        Fact(label="Weakest group", value=percent(worst.value), detail=worst.reason or largest(groups)),
+        Fact(label="Weakest group", value=percent(worst.value), detail=worst.reason or of_group),
         Fact(
             label="Groups",
             value=number(count),

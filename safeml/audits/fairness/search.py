@@ -119,7 +119,7 @@ def _unexplained(slices: list[Slice], test: ImageDataset, hits: np.ndarray, chan
 def _candidates(columns: Sequence[Column], hits: np.ndarray, overall: float) -> list[_Candidates]:
     """Return the slices with enough sign tracks, of one column and of two."""
     alone = {column.name: column.groups.rates(hits) for column in columns}
-    made = []
+    made: list[tuple[tuple[Column, ...], Rates, np.ndarray]] = []
     for column in columns:
         rates = alone[column.name]
         made.append(((column,), rates, np.full(len(column.names), overall)))

@@ -14,7 +14,7 @@ from safeml.results import Column, Metric, Scalar, Table
 from safeml.stages.base import COLUMNS
 from safeml.stages.fairness import LEAST_GROUP_SIGNS
 from safeml.statistics.between import LEVEL, extreme_pair
-from safeml.wording import counted, limit_percent, percent
+from safeml.wording import counted, limit_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,7 @@ def parity_table(columns: Sequence[tuple[GroupColumn, list[OfClass]]], class_nam
             if of.is_compared:
                 odds = max(_difference(of.true_positive.values), _difference(of.false_positive.values))
             low, high = of.selected.differences(LEVEL)[1:]
-            bounds = (None, None)
+            bounds: tuple[float | None, float | None] = (None, None)
             if len(of.selected.groups.names) == 2 and np.isfinite(high[0, 1]):
                 place = (0, 1) if of.selected.values[0] >= of.selected.values[1] else (1, 0)
                 bounds = (float(low[place]), float(high[place]))
@@ -192,22 +192,6 @@ def parity_table(columns: Sequence[tuple[GroupColumn, list[OfClass]]], class_nam
         f"columns of two groups, at {limit_percent(LEVEL)}. An empty cell was not measured.",
         fold=True,
     )
-
-
-def largest(found: Sequence[ByGroup]) -> str:
-    """Return the group with the lowest accuracy of those that are compared, in words."""
-    lowest = [
-        (
-            float(by.compared.values.min()),
-            by.column.phrase(by.compared.groups.names[int(by.compared.values.argmin())]),
-        )
-        for by in found
-        if len(by.compared.groups.names)
-    ]
-    if not lowest:
-        return ""
-    value, words = min(lowest)
-    return f"{words}: {percent(value)}"
 
 
 def _difference(values: np.ndarray) -> float:
