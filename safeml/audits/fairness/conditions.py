@@ -53,6 +53,8 @@ CRITICAL = ("safety-critical", "other")
 # The edges are quantiles, for which this many reference images are enough.
 MOST_REFERENCE = 5000
 MOST_GROUPS = 200
+# The noun of a measure in a phrase, where it is not the name of the column.
+NOUNS = {"blur": "sharpness"}
 # An adjective that needs no noun.
 PLAIN = {
     "dark",
@@ -110,7 +112,7 @@ class Column:
             return group if group in PLAIN else "not safety-critical"
         if self.name == FAMILY:
             return f"family {group}"
-        return group if group in PLAIN else f"{group} {self.name}"
+        return group if group in PLAIN else f"{group} {NOUNS.get(self.name, self.name)}"
 
     def bounds(self, group: str) -> str:
         """Return the range of a group's measure in words, or ""."""

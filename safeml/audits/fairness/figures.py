@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from safeml.audits.slices import numbers
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.classification import Predictions
 from safeml.results import Dot, DotPlot, Gallery, GalleryItem, Grid, GridCell, GridGroup, GridRow
+from safeml.stages.fairness import LEAST_GROUP_SIGNS
+from safeml.wording import counted, number
 
 MOST_DOTS = 40
 MOST_ROWS, MOST_COLUMNS = 12, 8
@@ -57,49 +60,74 @@ def pair_grid(columns: Sequence[Column], labels: np.ndarray, predicted: np.ndarr
     usable = [column for column in columns if 1 < len(column.names) <= MOST_ROWS]
     if len(usable) < 2 or len(usable[0].names) > MOST_COLUMNS:
         return None
-    first, hits = usable[0], labels == predicted
-    groups = [
-        GridGroup(heading=column.name, rows=_rows(first, column, labels, predicted, hits))
-        for column in usable[1:]
-    ]
+    first = usable[0]
+    cells = {column.name: _cells(first, column, labels, predicted) for column in usable[1:]}
+    every = [cell for of_column in cells.values() for cell in of_column.values()]
+    empty = [cell for cell in every if cell.is_small]
+    note = ""
+    if empty:
+        images, errors = sum(cell.n for cell in empty), sum(cell.errors for cell in empty)
+        note = (
+            f" {counted(len(empty), 'cell')} of fewer than {LEAST_GROUP_SIGNS} sign tracks are left empty, with "
+            f"{counted(images, 'image')} of which {number(errors)} are misclassified."
+        )
     return Grid(
         id="accuracy-by-two-groups",
         title=f"Accuracy by {first.name} and another column",
-        columns=[first.phrase(name) for name in first.names],
-        groups=groups,
+        columns=list(first.names),
+        groups=[
+            GridGroup(
+                heading=column.name,
+                rows=[
+                    GridRow(
+                        label=column.phrase(name),
+                        cells=[cells[column.name][name, head].drawn for head in first.names],
+                    )
+                    for name in column.names
+                ],
+            )
+            for column in usable[1:]
+        ],
         row_label="Group",
         column_label=first.name,
-        caption="Each cell has the images of its row and its column. A cell of few sign tracks has a wide interval, so a dark cell alone "
-        "proves nothing; the table of slices names what is proven.",
+        caption=f"Each cell has the images of its row and its column.{note} A dark cell alone proves nothing; the table of slices names what "
+        "is proven.",
     )
 
 
-def _rows(
-    first: Column, column: Column, labels: np.ndarray, predicted: np.ndarray, hits: np.ndarray
-) -> list[GridRow]:
-    rates = crossed(first, column).rates(hits)
+@dataclass(frozen=True)
+class _Cell:
+    """The images of two groups: n of them, and how many are misclassified; is_small: too few sign tracks to be drawn."""
+
+    drawn: GridCell
+    n: int = 0
+    errors: int = 0
+    is_small: bool = False
+
+
+def _cells(
+    first: Column, column: Column, labels: np.ndarray, predicted: np.ndarray
+) -> dict[tuple[str, str], _Cell]:
+    """Return the accuracy of each pair of groups, by the names in `column` and in `first`."""
+    rates = crossed(first, column).rates(labels == predicted)
     low, high = rates.ends()
-    place = {tuple(name.split("\0")): code for code, name in enumerate(rates.groups.names)}
-    accuracy = by_group([first, column], labels, predicted)["accuracy"].unstack(0)
-    rows = []
-    for name in column.names:
-        cells = []
-        for head in first.names:
-            code = place.get((head, name))
-            if code is None:
-                cells.append(GridCell(value=None))
-                continue
-            known = np.isfinite(low[code])
-            cells.append(
-                GridCell(
-                    value=float(accuracy.loc[name, head]),
-                    low=float(low[code]) if known else None,
-                    high=float(high[code]) if known else None,
-                    n=int(rates.groups.n[code]),
-                )
-            )
-        rows.append(GridRow(label=column.phrase(name), cells=cells))
-    return rows
+    accuracy = by_group([first, column], labels, predicted)["accuracy"]
+    cells = {(name, head): _Cell(GridCell(value=None)) for name in column.names for head in first.names}
+    for code, names in enumerate(rates.groups.names):
+        head, name = names.split("\0")
+        n, known = int(rates.groups.n[code]), bool(np.isfinite(low[code]))
+        errors = n - round(float(rates.totals[code]))
+        if rates.groups.signs[code] < LEAST_GROUP_SIGNS:
+            cells[name, head] = _Cell(GridCell(value=None, n=n), n, errors, is_small=True)
+            continue
+        drawn = GridCell(
+            value=float(accuracy.loc[head, name]),
+            low=float(low[code]) if known else None,
+            high=float(high[code]) if known else None,
+            n=n,
+        )
+        cells[name, head] = _Cell(drawn, n, errors)
+    return cells
 
 
 def slice_gallery(
@@ -128,7 +156,7 @@ def slice_gallery(
         items += [_item(test, answers, row, words) for row in chosen]
     return Gallery(
         id="weak-slice-images",
-        title="Images of the weakest slices",
+        title="Misclassified images of the weakest groups",
         items=items,
         caption=f"{caption}, different classes first.",
     )

@@ -15,7 +15,7 @@ from safeml.results import Finding, Metric
 from safeml.stages.base import COLUMNS
 from safeml.stages.fairness import GATED_CONDITIONS, LEAST_GROUP_SIGNS
 from safeml.statistics.between import extreme_pair
-from safeml.wording import counted, interval, percent
+from safeml.wording import PERCENT, counted, interval, percent
 
 SLICES_NAMED = 5
 GROUPS_NAMED = 8
@@ -43,7 +43,7 @@ def all_findings(
     """Return the findings, the most important first."""
     columns = [by.column for by in groups]
     return [
-        *[_slice(one, test) for one in found.slices[:SLICES_NAMED]],
+        *[_slice(one) for one in found.slices[:SLICES_NAMED]],
         *widest_gap(groups, metrics),
         *untested(groups),
         *unmeasured(columns),
@@ -54,15 +54,15 @@ def all_findings(
     ]
 
 
-def _slice(one: Slice, test: ImageDataset) -> Finding:
+def _slice(one: Slice) -> Finding:
     metric = one.accuracy
     signs = f" of {counted(round(metric.signs), 'sign track')}" if metric.signs is not None else ""
     return Finding(
         code="weak-slice",
         severity="warning",
-        message=f"Images that are {one.words}: {percent(metric.value)} of {counted(metric.n, 'image')}{signs} are classified correctly, "
-        f"95 % interval {interval(metric.low, metric.high)}; the accuracy it is compared with is {percent(one.compared)}.",
-        remedy="Look at the pictures of these images below. Collect or augment such images, train again, and compare this slice.",
+        message=f"{one.words[:1].upper()}{one.words[1:]}: {percent(metric.value)} of {counted(metric.n, 'image')}{signs} are classified "
+        f"correctly, 95 % interval {interval(metric.low, metric.high)}, against {percent(one.compared)}.",
+        remedy="Look at these images below. Collect or augment such images, train again, and compare this slice.",
         evidence={"slice": one.words, "accuracy": metric.value, "images": metric.n},
     )
 
@@ -86,8 +86,8 @@ def widest_gap(groups: Sequence[ByGroup], metrics: Sequence[Metric]) -> list[Fin
         Finding(
             code="widest-gap",
             severity="warning",
-            message=f"The accuracy differs most by {by.column.name}: images that are {by.column.phrase(pair.low)} are {percent(gap.value)} less "
-            f"accurate than images that are {by.column.phrase(pair.high)}, 95 % interval {interval(gap.low, gap.high)}.",
+            message=f"The accuracy differs most by {by.column.name}: {by.column.phrase(pair.low)} is {percent(gap.value).removesuffix(PERCENT)} "
+            f"percentage points below {by.column.phrase(pair.high)}, 95 % interval {interval(gap.low, gap.high)}.",
             remedy=REMEDIES.get(by.column.name, OTHER_REMEDY),
             evidence={"column": by.column.name, "gap": gap.value},
         )

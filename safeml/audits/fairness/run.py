@@ -148,7 +148,7 @@ def _meaning(columns: Sequence[Column], metrics: Sequence[Metric], found: Found)
     if found.slices:
         one = found.slices[0]
         meaning.append(
-            f"The model fails most on images that are {one.words}: {percent(one.accuracy.value)} are classified correctly."
+            f"The model fails most in the slice: {one.words}. {percent(one.accuracy.value)} of its images are classified correctly."
         )
     else:
         meaning.append(

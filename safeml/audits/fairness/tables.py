@@ -133,7 +133,7 @@ def slice_table(found: Found) -> Table:
         id="weak-slices",
         title="Slices in which the model fails most",
         columns=[
-            Column(key="slice", label="Images that are"),
+            Column(key="slice", label="Slice"),
             Column(key="images", label="Images", kind="number"),
             Column(key="signs", label="Sign tracks", kind="number"),
             Column(key="accuracy", label="Accuracy", kind=PERCENT),
