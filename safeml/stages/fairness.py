@@ -75,7 +75,7 @@ ALARMS = (
 GATES = (
     Gate(
         id="accuracy-gap-conditions",
-        title="Accuracy gap between conditions",
+        # Without a title the verdict has that of the metric, which names the conditions that were measured.
         stage="fairness",
         metric="accuracy_gap_conditions",
         op="<=",

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binom
 
 from safeml.audits.fairness.conditions import Column
-from safeml.audits.fairness.search import crossed, weak_slices
+from safeml.audits.fairness.search import Found, all_slices, crossed
+from safeml.audits.fairness.search import weak_slices as search
 from safeml.data.dataset import ImageDataset
 from safeml.statistics import Clustering
 from safeml.statistics.between import Groups
@@ -38,6 +39,10 @@ def columns(rng: np.random.Generator, test: ImageDataset) -> list[Column]:
         column("site", rng.integers(0, 3, SIGNS)[TRACKS], ("east", "north", "west")),
         column("road", rng.integers(0, 2, SIGNS)[TRACKS], ("city", "land")),
     ]
+
+
+def weak_slices(columns: list[Column], test: ImageDataset, hits: np.ndarray) -> Found:
+    return search(all_slices(columns), test, hits)
 
 
 def code(column: Column, name: str) -> np.ndarray:
@@ -119,6 +124,7 @@ def test_crossed_groups_are_those_of_both_columns() -> None:
     test = images()
     one, other = columns(np.random.default_rng(3), test)[:2]
     both = crossed(one, other)
-    for place, name in enumerate(both.names):
-        first, second = name.split("\0")
-        np.testing.assert_array_equal(both.codes == place, code(one, first) & code(other, second))
+    for place, (first, second) in enumerate(both.parts.tolist()):
+        np.testing.assert_array_equal(
+            both.groups.codes == place, (one.groups.codes == first) & (other.groups.codes == second)
+        )

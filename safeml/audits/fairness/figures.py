@@ -109,12 +109,13 @@ def _cells(
     first: Column, column: Column, labels: np.ndarray, predicted: np.ndarray
 ) -> dict[tuple[str, str], _Cell]:
     """Return the accuracy of each pair of groups, by the names in `column` and in `first`."""
-    rates = crossed(first, column).rates(labels == predicted)
+    slices = crossed(first, column)
+    rates = slices.groups.rates(labels == predicted)
     low, high = rates.ends()
     accuracy = by_group([first, column], labels, predicted)["accuracy"]
     cells = {(name, head): _Cell(GridCell(value=None)) for name in column.names for head in first.names}
-    for code, names in enumerate(rates.groups.names):
-        head, name = names.split("\0")
+    for code, (of_first, of_column) in enumerate(slices.parts.tolist()):
+        head, name = first.names[of_first], column.names[of_column]
         n, known = int(rates.groups.n[code]), bool(np.isfinite(low[code]))
         errors = n - round(float(rates.totals[code]))
         if rates.groups.signs[code] < LEAST_GROUP_SIGNS:

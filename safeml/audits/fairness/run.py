@@ -20,7 +20,7 @@ from safeml.audits.fairness.metrics import (
     class_rates,
     weakest_group,
 )
-from safeml.audits.fairness.search import Found, weak_slices
+from safeml.audits.fairness.search import Found, all_slices, weak_slices
 from safeml.audits.fairness.tables import gap_table, group_table, parity_table, slice_table
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
@@ -50,7 +50,7 @@ def run(inputs: AuditInputs, settings: FairnessSettings) -> StageResult:
     hits = answers.classes == test.labels
     groups = accuracies(columns, hits)
     metrics = all_metrics(test, groups, answers.classes)
-    found = weak_slices(columns, test, hits)
+    found = weak_slices(all_slices(columns), test, hits)
     overall = float(hits.mean())
     grid = pair_grid(columns, test.labels, answers.classes)
     figures: list[Figure] = [

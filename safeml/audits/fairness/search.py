@@ -54,23 +54,57 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
-    """The slices of one or two columns: rates of G groups, with the accuracy that each must be below, float64 [G]."""
+class Slices:
+    """The slices of one or two columns: the G groups of images that a group of each column share.
+
+    parts: int64 [G, D], the group of each slice in each of the D columns.
+    """
 
     columns: tuple[Column, ...]
+    groups: Groups
+    parts: np.ndarray
+
+    def words(self, code: int) -> str:
+        """Return the groups of a slice in words: dark and small."""
+        return " and ".join(
+            column.phrase(column.names[part])
+            for column, part in zip(self.columns, self.parts[code].tolist(), strict=True)
+        )
+
+
+def all_slices(columns: Sequence[Column]) -> list[Slices]:
+    """Return the slices of each column, and of each two columns."""
+    alone = [Slices((column,), column.groups, np.arange(len(column.names))[:, None]) for column in columns]
+    return [*alone, *(crossed(one, other) for one, other in combinations(columns, 2))]
+
+
+def crossed(one: Column, other: Column) -> Slices:
+    """Return the slices of images that a group of `one` and a group of `other` share, where there are any."""
+    count = len(other.names)
+    present, place = np.unique(one.groups.codes * count + other.groups.codes, return_inverse=True)
+    names = tuple(f"{one.names[code // count]}, {other.names[code % count]}" for code in present.tolist())
+    groups = Groups(place.astype(np.int64), names, one.groups.clustering)
+    return Slices((one, other), groups, np.stack([present // count, present % count], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """The slices that are large enough.
+
+    reference: float64 [G], the accuracy that each slice must be below.
+    rows: int64, the slices with enough sign tracks.
+    """
+
+    slices: Slices
     rates: Rates
     reference: np.ndarray
     rows: np.ndarray
 
-    def words(self, code: int) -> str:
-        names = self.rates.groups.names[code].split("\0")
-        return " and ".join(column.phrase(name) for column, name in zip(self.columns, names, strict=True))
 
-
-def weak_slices(columns: Sequence[Column], test: ImageDataset, hits: np.ndarray) -> Found:
+def weak_slices(slices: Sequence[Slices], test: ImageDataset, hits: np.ndarray) -> Found:
     """Return the slices whose accuracy is lower than the others', with a chance of at most 5 % of naming any without reason.
 
-    hits: bool [N], correctly classified.
+    slices: of `all_slices`. hits: bool [N], correctly classified.
 
     The test of one slice is exact at its effective sample size, with the measured accuracy of all images as the expected one.
     The slice is part of those images, so its difference varies less than the test assumes. Of two groups, the slice must also
@@ -81,26 +115,26 @@ def weak_slices(columns: Sequence[Column], test: ImageDataset, hits: np.ndarray)
     model validation", ICDE, 2019.
     """
     overall = float(hits.mean())
-    candidates = _candidates(columns, hits, overall)
+    candidates = _candidates(slices, hits, overall)
     searched = sum(len(of.rows) for of in candidates)
     if not searched or not 0 < overall < 1:
         return Found([], searched)
     level = joint_level(searched)
-    chances = [_chances(of, level) for of in candidates]
+    chances = [_chances(of.rates, of.reference, level)[of.rows] for of in candidates]
     named = holm(np.concatenate(chances).tolist(), ERROR_RATE)
     places = [(of, int(code)) for of in candidates for code in of.rows]
-    slices = []
+    proven_slices = []
     for (of, code), proven in zip(places, named, strict=True):
         if not proven:
             continue
         member = of.rates.groups.codes == code
-        words = of.words(code)
+        words = of.slices.words(code)
         metric = proportion_metric(
             "slice_accuracy", words, hits[member], clustering=test.clustering.take(member)
         )
-        slices.append(Slice(words, member, metric, float(of.reference[code])))
-    slices.sort(key=lambda one: (one.accuracy.value or 0.0, one.words))
-    return Found(_unexplained(slices, test, hits, ERROR_RATE / searched), searched)
+        proven_slices.append(Slice(words, member, metric, float(of.reference[code])))
+    proven_slices.sort(key=lambda one: (one.accuracy.value or 0.0, one.words))
+    return Found(_unexplained(proven_slices, test, hits, ERROR_RATE / searched), searched)
 
 
 def _unexplained(slices: list[Slice], test: ImageDataset, hits: np.ndarray, chance: float) -> list[Slice]:
@@ -109,59 +143,33 @@ def _unexplained(slices: list[Slice], test: ImageDataset, hits: np.ndarray, chan
     explained = np.zeros(len(hits), bool)
     for one in slices:
         rest = Groups(np.where(one.member & ~explained, 0, -1), ("rest",), test.clustering).rates(hits)
-        of_rest = _Candidates((), rest, np.array([one.compared]), np.zeros(1, np.int64))
-        if rest.groups.n[0] and _chances(of_rest, 1 - 2 * chance)[0] <= chance:
+        level = 1 - 2 * chance
+        if rest.groups.n[0] and _chances(rest, np.array([one.compared]), level)[0] <= chance:
             kept.append(one)
             explained |= one.member
     return kept
 
 
-def _candidates(columns: Sequence[Column], hits: np.ndarray, overall: float) -> list[_Candidates]:
-    """Return the slices with enough sign tracks, of one column and of two."""
-    alone = {column.name: column.groups.rates(hits) for column in columns}
-    made: list[tuple[tuple[Column, ...], Rates, np.ndarray]] = []
-    for column in columns:
-        rates = alone[column.name]
-        made.append(((column,), rates, np.full(len(column.names), overall)))
-    for one, other in combinations(columns, 2):
-        groups = crossed(one, other)
-        parents = np.minimum(
-            *(
-                alone[column.name].values[_codes(groups, place, column)]
-                for place, column in enumerate((one, other))
-            )
-        )
-        made.append(((one, other), groups.rates(hits), np.minimum(parents, overall)))
+def _candidates(slices: Sequence[Slices], hits: np.ndarray, overall: float) -> list[_Candidates]:
+    """Return the slices with enough sign tracks, and the accuracy that each must be below."""
+    alone = {of.columns[0].name: of.groups.rates(hits) for of in slices if len(of.columns) == 1}
     found = []
-    for of, rates, reference in made:
-        groups = rates.groups
-        rows = np.flatnonzero((groups.signs >= LEAST_GROUP_SIGNS) & (groups.n < len(hits)))
+    for of in slices:
+        rates = alone[of.columns[0].name] if len(of.columns) == 1 else of.groups.rates(hits)
+        reference = np.full(len(of.groups.names), overall)
+        if len(of.columns) > 1:
+            for place, column in enumerate(of.columns):
+                reference = np.minimum(reference, alone[column.name].values[of.parts[:, place]])
+        rows = np.flatnonzero((of.groups.signs >= LEAST_GROUP_SIGNS) & (of.groups.n < len(hits)))
         if len(rows):
             found.append(_Candidates(of, rates, reference, rows))
     return found
 
 
-def crossed(one: Column, other: Column) -> Groups:
-    """Return the groups of images that a group of `one` and a group of `other` share, where there are any."""
-    codes = one.groups.codes * len(other.names) + other.groups.codes
-    present, place = np.unique(codes, return_inverse=True)
-    names = tuple(
-        f"{one.names[code // len(other.names)]}\0{other.names[code % len(other.names)]}"
-        for code in present.tolist()
-    )
-    return Groups(place.astype(np.int64), names, one.groups.clustering)
-
-
-def _codes(groups: Groups, place: int, column: Column) -> np.ndarray:
-    """Return which group of the column each crossed group lies in."""
-    return np.array([column.names.index(name.split("\0")[place]) for name in groups.names], np.int64)
-
-
-def _chances(of: _Candidates, level: float) -> np.ndarray:
-    """Return the p-value of each slice: P(hits <= observed) of a binomial at n/DEFF and the expected accuracy."""
-    size = (of.rates.groups.n / of.rates.effects(level))[of.rows]
-    value, expected = of.rates.values[of.rows], of.reference[of.rows]
-    misses = (1 - value) * size
-    with np.errstate(invalid="ignore"):
-        chance = betainc(misses, value * size + 1, 1 - expected)
-    return np.where((value >= expected) | (misses <= 0), 1.0, chance)
+def _chances(rates: Rates, reference: np.ndarray, level: float) -> np.ndarray:
+    """Return the p-value of each group: P(hits <= observed) of a binomial at n/DEFF and the expected accuracy `reference`."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = rates.groups.n / rates.effects(level)
+        misses = (1 - rates.values) * size
+        chance = betainc(misses, rates.values * size + 1, 1 - reference)
+    return np.where((rates.values >= reference) | (misses <= 0), 1.0, chance)

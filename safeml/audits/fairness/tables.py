@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,9 +19,17 @@ from safeml.wording import counted, limit_percent
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 60
+MOST_ROWS, MOST_GROUP_ROWS = 60, 200
 MOST_SLICES = 15
-PERCENT = "percent"
+PERCENT: Literal["percent"] = "percent"
+# Images, sign tracks, and the accuracy with its interval.
+ACCURACY = (
+    Column(key="images", label="Images", kind="number"),
+    Column(key="signs", label="Sign tracks", kind="number"),
+    Column(key="accuracy", label="Accuracy", kind=PERCENT),
+    Column(key="low", label="low", kind=PERCENT),
+    Column(key="high", label="high", kind=PERCENT),
+)
 
 
 def by_group(columns: Sequence[GroupColumn], labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
@@ -103,23 +111,24 @@ def group_table(found: Sequence[ByGroup], labels: np.ndarray, predicted: np.ndar
                     "yes" if by.tested[code] else "no",
                 ]
             )
+    rest = (
+        f" The first {MOST_GROUP_ROWS} of {len(rows):,} groups; the plot has the weakest ones."
+        if len(rows) > MOST_GROUP_ROWS
+        else ""
+    )
     texts = {"column": "Column", "group": "Group", "range": "Range"}
     return Table(
         id="accuracy-of-groups",
         title="Every group",
         columns=[
             *(Column(key=key, label=label) for key, label in texts.items()),
-            Column(key="images", label="Images", kind="number"),
-            Column(key="signs", label="Sign tracks", kind="number"),
-            Column(key="accuracy", label="Accuracy", kind=PERCENT),
-            Column(key="low", label="low", kind=PERCENT),
-            Column(key="high", label="high", kind=PERCENT),
+            *ACCURACY,
             Column(key="above", label="Minus all", kind=PERCENT),
             Column(key="compared", label="Compared"),
         ],
-        rows=rows[: MOST_ROWS * 10],
+        rows=rows[:MOST_GROUP_ROWS],
         caption=f"Accuracy by fairlearn's MetricFrame; intervals count sign tracks. Groups of fewer than {LEAST_GROUP_SIGNS} sign tracks "
-        "are not compared.",
+        f"are not compared.{rest}",
         fold=True,
     )
 
@@ -134,11 +143,7 @@ def slice_table(found: Found) -> Table:
         title="Slices in which the model fails most",
         columns=[
             Column(key="slice", label="Slice"),
-            Column(key="images", label="Images", kind="number"),
-            Column(key="signs", label="Sign tracks", kind="number"),
-            Column(key="accuracy", label="Accuracy", kind=PERCENT),
-            Column(key="low", label="low", kind=PERCENT),
-            Column(key="high", label="high", kind=PERCENT),
+            *ACCURACY,
             Column(key="compared", label="Compared with", kind=PERCENT),
         ],
         rows=[
