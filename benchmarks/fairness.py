@@ -65,7 +65,7 @@ def images(known: bool) -> ImageDataset:
         pixels.astype(np.uint8),
         rng.integers(0, len(CLASS_NAMES), SIGNS)[TRACKS],
         CLASS_NAMES,
-        original_size=rng.integers(25, 200, (N, 2)),
+        original_size=rng.integers(25, 60, (N, 2)),
         groups={"site": np.array(["a", "b", "c", "d", "e"])[rng.integers(0, 5, N)]},
         **clustering,
     )

@@ -120,6 +120,24 @@ def test_a_group_that_vanishes_from_resamples_stays_in_our_interval() -> None:
     assert gap.low < 0.2  # one image proves little
 
 
+def test_a_class_that_a_group_lacks_is_left_out_where_fairlearn_counts_a_rate_of_0() -> None:
+    """A perfect model has the worst equalised odds difference in fairlearn, 1, without a warning."""
+    from fairlearn.metrics import equalized_odds_difference
+
+    labels = np.array([1, 1, 0, 2, 0, 2] * 20)
+    codes = np.array([0, 0, 0, 0, 1, 1] * 20)  # the second site has no image of class 1
+    sites = np.array(["east", "west"])[codes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pair = {"y_true": (labels == 1).astype(int), "y_pred": (labels == 1).astype(int)}
+        assert equalized_odds_difference(**pair, sensitive_features=sites) == 1
+    column = Column("site", "user", Groups(codes, ("east", "west"), Clustering(None, 1)))
+    metrics = {metric.name: metric for metric in parity_metrics(column, labels, labels, 3)}
+    odds = metrics["equalized_odds_difference"]
+    assert odds.value == 0
+    assert "1 of 3 classes without images in two groups are left out" in odds.method
+
+
 def test_fairlearn_refuses_missing_values() -> None:
     from fairlearn.metrics import MetricFrame, count
 
