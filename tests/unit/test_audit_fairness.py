@@ -307,7 +307,7 @@ def test_a_gap_between_the_users_groups_raises_an_alarm() -> None:
     assert metric(result, "accuracy_gap_groups").value == pytest.approx(wrong.sum() / (N / 3))
     assert "Largest accuracy gap between your groups" in finding(result, "alarm").message
     assert decide([result], GATES, TODAY).exit_code != 0
-    assert "site west" in finding(result, "weak-slice").message
+    assert finding(result, "weak-slice").message.startswith("Site west: 75.0")
 
 
 def test_without_sign_tracks_nothing_is_proven() -> None:
