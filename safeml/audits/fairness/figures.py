@@ -68,8 +68,8 @@ def pair_grid(columns: Sequence[Column], labels: np.ndarray, predicted: np.ndarr
     if empty:
         images, errors = sum(cell.n for cell in empty), sum(cell.errors for cell in empty)
         note = (
-            f" {counted(len(empty), 'cell')} of fewer than {LEAST_GROUP_SIGNS} sign tracks are left empty, with "
-            f"{counted(images, 'image')} of which {number(errors)} are misclassified."
+            f" {counted(len(empty), 'cell')} of fewer than {LEAST_GROUP_SIGNS} sign tracks are left empty; {number(errors)} of their "
+            f"{counted(images, 'image')} are misclassified."
         )
     return Grid(
         id="accuracy-by-two-groups",
@@ -90,7 +90,7 @@ def pair_grid(columns: Sequence[Column], labels: np.ndarray, predicted: np.ndarr
         ],
         row_label="Group",
         column_label=first.name,
-        caption=f"Each cell has the images of its row and its column.{note} A dark cell alone proves nothing; the table of slices names what "
+        caption=f"Each cell has the images of its row and its column; each image is in one cell of each block.{note} A cell of strong colour alone proves nothing; the table of slices names what "
         "is proven.",
     )
 
