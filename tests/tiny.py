@@ -44,6 +44,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "conversion": {"images": 32},
     "comparison": {"attacked_images": 8, "steps": 2, "resamples": 100},
     "performance": PERFORMANCE,
+    "fairness": {},
     "calibration": {"resamples": 100},
     "balance": {},
     "adversarial": ADVERSARIAL,

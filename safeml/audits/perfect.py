@@ -85,6 +85,7 @@ class Perfect:
     calls: what is computed, where running the stage on `arrays` cannot tell. (inputs, settings, whether there is a gradient).
     gates: whether the metrics of a perfect model are known; otherwise its gates depend on the model.
     pixels: it needs the pixels of the test images, not only their labels and tracks.
+    prepare: what it does with its inputs before any answer of the model, once for all runs; its group columns are those of gates.
     state: whether it computes anything, with a note for the reader. (inputs, settings, whether the model is still untrained).
     """
 
@@ -94,6 +95,7 @@ class Perfect:
     calls: Callable[[AuditInputs, Any, bool], list[Call]] | None = None
     gates: bool = True
     pixels: bool = False
+    prepare: Callable[[AuditInputs], AuditInputs] = lambda inputs: inputs
     state: Callable[[AuditInputs, Any, bool], tuple[Literal["runs", "idle"], str]] = _runs
 
 

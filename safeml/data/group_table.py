@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from safeml.data.groups import DERIVED
 from safeml.errors import InputRefused
 
 IMAGE = "image"
-RESERVED = (*DERIVED, "class")
+RESERVED = (*DERIVED, "aspect", "criticality", "class")
 COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST_COLUMNS, MOST_GROUPS, LONGEST_NAME = 16, 200, 60
+# The group of the images without a value.
+MISSING = "(missing)"
 
 
 def with_groups(data: ImageDataset, path: Path) -> ImageDataset:
@@ -25,8 +28,10 @@ def with_groups(data: ImageDataset, path: Path) -> ImageDataset:
     The column `image` holds the path of an image in the data folder, or its number in the source (as in the ledger of a
     report). Rows of other images are ignored, so that one file serves several data sets.
 
-    Raises InputRefused if an image has no row or two, a cell is empty, a column has the name of a derived one, or there are
-    too many groups.
+    An empty cell is the group MISSING. Names that Unicode regards as equal (composed and decomposed letters) are one group, in
+    the composed form (NFC), and a note counts them.
+
+    Raises InputRefused if an image has no row or two, a column has the name of a derived one, or there are too many groups.
     """
     rows = read_rows(path, (IMAGE,))
     columns = [column for column in rows[0].cells if column != IMAGE]
@@ -40,13 +45,31 @@ def with_groups(data: ImageDataset, path: Path) -> ImageDataset:
             )
         by_image[name] = row
     found = [_row_of(data, place, by_image, path) for place in range(len(data))]
-    groups = {column: np.array([_value(row, column) for row in found]) for column in columns}
+    cells = {column: [_value(row, column) for row in found] for column in columns}
+    groups = {
+        column: np.array([unicodedata.normalize("NFC", value) for value in values])
+        for column, values in cells.items()
+    }
     for column, values in groups.items():
         if len(set(values.tolist())) > MOST_GROUPS:
             raise InputRefused(
                 f"{path}: the column {column} has {len(set(values.tolist())):,} groups; expected at most {MOST_GROUPS}."
             )
-    return replace(data, groups={**data.groups, **groups})
+    return replace(data, groups={**data.groups, **groups}, notes=(*data.notes, *_merged(cells)))
+
+
+def _merged(cells: dict[str, list[str]]) -> list[str]:
+    """Return a note for each column in which one name is written in several Unicode forms."""
+    notes = []
+    for column, values in cells.items():
+        spellings = set(values)
+        names = {unicodedata.normalize("NFC", value) for value in spellings}
+        if len(names) < len(spellings):
+            notes.append(
+                f"The group column {column} writes {len(spellings) - len(names)} of its {len(names)} names in two Unicode forms; the forms "
+                "of a name are one group."
+            )
+    return notes
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
@@ -84,9 +107,8 @@ def _plain(cell: str) -> str:
 
 def _value(row: Row, column: str) -> str:
     value = row.cells[column].strip()
-    if not value or len(value) > LONGEST_NAME:
-        what = "is empty" if not value else f"has {len(value)} characters"
+    if len(value) > LONGEST_NAME:
         raise InputRefused(
-            f"{row.where}: {column} {what}; expected the name of a group of at most {LONGEST_NAME} characters."
+            f"{row.where}: {column} has {len(value)} characters; expected the name of a group of at most {LONGEST_NAME} characters."
         )
-    return value
+    return value or MISSING

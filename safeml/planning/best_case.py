@@ -116,6 +116,7 @@ class BestCase:
     data: PlanData
     calls: dict[str, list[Call]] = field(default_factory=dict)
     _results: dict[tuple[str, bytes, bytes], StageResult] = field(default_factory=dict)
+    _inputs: dict[str, AuditInputs] = field(default_factory=dict)
 
     def stages(self) -> list[StageResult]:
         """Run every stage on a perfect model, except stages whose metrics depend on the model."""
@@ -152,7 +153,7 @@ class BestCase:
         assert perfect is not None
         settings = settings_of(self.data.config.stages, stage)
         measure = perfect.run or load(stage.run)
-        inputs = self.data.inputs(perfect.pixels)
+        inputs = self._prepared(stage, perfect)
         images = self.data.images_of(stage)
         if perfect.simulate is None or images is None:
             return cast("StageResult", measure(inputs, settings))
@@ -165,15 +166,26 @@ class BestCase:
         return self._results[key]
 
     def signs(self, stage: Stage[Any], group: str) -> Signs:
-        """Return the sign tracks that a stage measures on; group: `class:NAME`, `family:NAME`, `group:COLUMN=VALUE`, or "" for all."""
-        images = self.data.images_of(stage)
+        """Return the sign tracks that a stage measures on; group: `class:NAME`, `family:NAME`, `group:COLUMN=VALUE`, `condition:COLUMN=VALUE`, or ""
+        for all.
+        """
+        images, perfect = self.data.images_of(stage), perfect_of(stage)
         assert images is not None
+        assert perfect is not None
+        prepared = self._prepared(stage, perfect).test
+        columns = prepared.groups if len(prepared) == len(images) else images.groups
         kind, _, name = group.partition(":")
         if kind == "class":
             return signs_of(images, images.labels == images.class_names.index(name))
-        if kind == "group":
+        if kind in ("group", "condition"):
             kind, _, name = name.partition("=")
-        return signs_of(images, images.groups[kind] == name if kind in images.groups else ~none_of(images))
+        return signs_of(images, columns[kind] == name if kind in columns else ~none_of(images))
+
+    def _prepared(self, stage: Stage[Any], perfect: Perfect) -> AuditInputs:
+        """Return the inputs of a stage, prepared once for all of its runs."""
+        if stage.name not in self._inputs:
+            self._inputs[stage.name] = perfect.prepare(self.data.inputs(perfect.pixels))
+        return self._inputs[stage.name]
 
     def _or_error(self, stage: Stage[Any]) -> StageResult:
         """Return the stage, or its error, as the pipeline records it."""

@@ -14,6 +14,7 @@ from safeml.planning.best_case import BestCase
 from safeml.planning.words import gate_words
 from safeml.results import BASELINE, Gate, GateResult, Metric, StageResult
 from safeml.stages import STAGES, settings_of
+from safeml.stages.base import COLUMNS
 from safeml.statistics.bootstrap import NO_VARIATION
 from safeml.statistics.clusters import clusters_of
 from safeml.statistics.noninferiority import signs_for_identical_models
@@ -101,6 +102,7 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
     start, least = next(
         ((record.weakest_of, record.least_signs) for record in records if record.name == gate.metric), ("", 0)
     )
+    column = gate.slice.removeprefix(COLUMNS) if gate.slice.startswith(COLUMNS) else ""
     groups = [
         ((metric.signs or 0.0) < least, metric.low, metric.slice)
         for stage in stages
@@ -108,6 +110,7 @@ def _weakest(best: BestCase, gate: Gate, stages: list[StageResult]) -> str:
         if (stage.subject, stage.stage) == (gate.subject, gate.stage)
         and start
         and metric.slice.startswith(start)
+        and (not column or f":{column}=" in metric.slice)
         and metric.low is not None
     ]
     return min(groups)[2] if groups else ""

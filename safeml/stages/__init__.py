@@ -19,6 +19,7 @@ from safeml.stages.base import Stage, StageTable
 from safeml.stages.calibration import CALIBRATION
 from safeml.stages.comparison import COMPARISON
 from safeml.stages.conversion import CONVERSION
+from safeml.stages.fairness import FAIRNESS
 from safeml.stages.model import MODEL
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.perturbation import PERTURBATION
@@ -35,6 +36,7 @@ OWN: tuple[Stage[Any], ...] = (
     CONVERSION,
     COMPARISON,
     PERFORMANCE,
+    FAIRNESS,
     CALIBRATION,
     BALANCE,
     ADVERSARIAL,

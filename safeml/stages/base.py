@@ -17,7 +17,9 @@ from safeml.settings.model import Head
 
 NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to adapt."
 # A slice name that ends with a colon is a prefix of names from the data.
-CLASSES, FAMILIES, GROUPS = "class:", "family:", "group:"
+CLASSES, FAMILIES = "class:", "family:"
+# A group of a column of the user, of a condition that is measured on the images, and a whole column.
+GROUPS, CONDITIONS, COLUMNS = "group:", "condition:", "column:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Resource = Literal["contract", "origin", "manifest", "surrogate", "reference", "quantization", "export"]
@@ -44,7 +46,7 @@ class Declared:
     whole: a whole number.
     weak: why no gate may read it under these settings; "" if one may.
     context: why neither a gate of `safeml init` nor an alarm reads it, such as the metric that speaks for it; "" if one does.
-    weakest_of: the prefix of the slices whose worst value it is, or "".
+    weakest_of: the prefix, or prefixes, of the slices whose worst value or largest difference it is, or "".
     least_signs: smaller slices are left out of the worst, unless all are smaller.
     requires: the setting without which it is not recorded; "" if it always is.
     paired: the ledger of the stage has it image by image, so that its loss against a baseline can be measured.
@@ -59,7 +61,7 @@ class Declared:
     whole: bool = False
     weak: str = ""
     context: str = ""
-    weakest_of: str = ""
+    weakest_of: str | tuple[str, ...] = ""
     least_signs: int = 0
     paired: bool = False
     requires: str = ""

@@ -14,7 +14,7 @@ from safeml.audits.performance.run import run
 from safeml.config.audit import parse_config
 from safeml.data.dataset import ImageDataset
 from safeml.data.folder import load
-from safeml.data.group_table import with_groups
+from safeml.data.group_table import MISSING, with_groups
 from safeml.data.place import Place
 from safeml.defaults import new_config
 from safeml.errors import ConfigError, InputRefused
@@ -93,7 +93,8 @@ def test_without_a_table_there_is_no_group_and_no_word_about_it() -> None:
     [
         (["image,condition", "0,day"], "the image 1 has no row"),
         (["image,condition", *(f"{k},day" for k in range(N)), "00,day"], "the image 0 occurs twice"),
-        (["image,condition", *(f"{k}," for k in range(N))], "condition is empty"),
+        (["image,condition", *(f"{k},{61 * 'x'}" for k in range(N))], "condition has 61 characters"),
+        (["image,aspect", *(f"{k},f" for k in range(N))], "the column aspect has the name of a group that safeml derives"),
         (["image,family", *(f"{k},f" for k in range(N))], "the column family has the name of a group that safeml derives"),
         (["image,Site No", *(f"{k},f" for k in range(N))], 'the column is called "Site No"'),
         (["image", *(f"{k}" for k in range(N))], "has 0 group columns"),
@@ -104,6 +105,23 @@ def test_without_a_table_there_is_no_group_and_no_word_about_it() -> None:
 def test_a_table_that_leaves_a_group_open_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(InputRefused, match=message):
         with_groups(images(), table(tmp_path, *lines))
+
+
+def test_images_without_a_value_are_a_group(tmp_path: Path) -> None:
+    lines = ["image,site", *(f"{k},{'  ' if k % 3 == 0 else 'north'}" for k in range(N))]
+    site = with_groups(images(), table(tmp_path, *lines)).groups["site"]
+    assert set(site) == {MISSING, "north"}
+    np.testing.assert_array_equal(site == MISSING, np.arange(N) % 3 == 0)
+
+
+def test_names_that_unicode_regards_as_equal_are_one_group_with_a_note(tmp_path: Path) -> None:
+    composed, decomposed = "K\u00f6ln", "Ko\u0308ln"
+    lines = ["image,site", *(f"{k},{composed if k % 2 else decomposed}" for k in range(N))]
+    data = with_groups(images(), table(tmp_path, *lines))
+    assert set(data.groups["site"]) == {composed}
+    assert "The group column site writes 1 of its 1 names in two Unicode forms" in data.notes[-1]
+    one_form = ["image,site", *(f"{k},{decomposed}" for k in range(N))]
+    assert with_groups(images(), table(tmp_path, *one_form)).notes == images().notes
 
 
 def test_images_of_a_folder_are_named_by_their_path(tmp_path: Path) -> None:

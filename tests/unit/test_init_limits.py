@@ -57,7 +57,9 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
     assert "data.train" in replaced["shared-duplicates"]
     assert "every mistake costs 1" in replaced["hazard-weighted-error"]
     assert "families" in replaced["worst-family-recall"]
+    assert "All images are bright" in replaced["accuracy-gap-conditions"]
     assert set(replaced) == {
+        "accuracy-gap-conditions",
         "shared-tracks",
         "shared-duplicates",
         "hazard-weighted-error",
