@@ -59,17 +59,16 @@ def margin_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return values[rows, labels] - others.max(axis=1)
 
 
-def class_medians(scores: np.ndarray, labels: np.ndarray, classes: int, least: int) -> np.ndarray:
-    """Return the median score of each class, float64 [K]; the median of all for a class with fewer than `least` images.
+def class_medians(scores: np.ndarray, labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return the median score of each class in `own`, and that of all images for the other classes, float64 [K].
 
     scores: float [N].
     labels: int [N], 0..K-1.
+    own: bool [K]; each such class has an image.
     """
-    medians = np.full(classes, float(np.median(scores)))
-    for label in range(classes):
-        own = scores[labels == label]
-        if len(own) >= least:
-            medians[label] = float(np.median(own))
+    medians = np.full(len(own), float(np.median(scores)))
+    for label in np.flatnonzero(own):
+        medians[label] = float(np.median(scores[labels == label]))
     return medians
 
 
@@ -128,7 +127,9 @@ def resampled_separation(
         )
         for positive, negative in zip(member_counts, other_counts, strict=True)
     ]
-    return np.array([one.auc for one in found]), np.array([one.tpr for one in found]).reshape(len(found), len(rates))
+    return np.array([one.auc for one in found]), np.array([one.tpr for one in found]).reshape(
+        len(found), len(rates)
+    )
 
 
 def lira_scores(observed: np.ndarray, shadows: np.ndarray, outside: np.ndarray) -> np.ndarray:

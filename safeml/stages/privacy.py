@@ -150,7 +150,7 @@ PRIVACY = Stage(
     records=_records,
     gates=GATES,
     alarms=_alarms,
-    quick=lambda settings, gated: at_most(settings, images=1000, art_images=500, bootstrap=100, shadows=0),
+    quick=lambda settings, gated: at_most(settings, images=4000, art_images=500, bootstrap=100, shadows=0),
     needs=("manifest",),
     perfect="safeml.audits.privacy.perfect:PERFECT",
 )

@@ -1,4 +1,7 @@
-"""ART's black-box membership attack, on outputs that were computed before. Legend: N images, K classes, M members, O non-members."""
+"""ART's black-box membership attack, on features of outputs that were computed before.
+
+Legend: N images, D features, K classes, M members, O non-members.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,38 @@ import numpy as np
 from safeml.attacks.art.surroundings import home_elsewhere, quiet, seeded
 from safeml.errors import StageError, first_line
 
-# "nn" needs PyTorch. A random forest is the strongest of the other models that ART offers on logits.
+# "nn" needs PyTorch.
 ATTACK_MODEL = "rf"
 
 
 class BlackBoxAttack:
-    """`MembershipInferenceBlackBox` of ART with a random forest on logits and label.
+    """`MembershipInferenceBlackBox` of ART with a random forest on features of the outputs and the label.
+
+    The features take the place of the predictions. Raw logits are poor ones: a forest cannot see from the label which of K columns
+    is the true class, and misses a planted leak.
 
     Source: R. Shokri, M. Stronati, C. Song, V. Shmatikov, "Membership inference attacks against machine learning models", 2017;
     M.-I. Nicolae et al., "Adversarial Robustness Toolbox", 2018.
     """
 
     def __init__(
-        self, members: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray], seed: int
+        self,
+        members: tuple[np.ndarray, np.ndarray],
+        others: tuple[np.ndarray, np.ndarray],
+        classes: int,
+        seed: int,
     ) -> None:
         """Fit the attack on images whose membership is known.
 
-        members, others: logits, float [M or O, K], and labels, int [M or O].
+        members, others: features, float [M or O, D], and labels, int [M or O], 0..K-1.
+        classes: K.
         seed: of the forest, 0..2**32-1.
         Raises StageError if ART fails.
         """
-        self.classes = members[0].shape[1]
         with home_elsewhere(), quiet():  # importing ART warns about absent PyTorch
             from art.attacks.inference.membership_inference import MembershipInferenceBlackBox
             from art.estimators.classification import BlackBoxClassifier
-        estimator = BlackBoxClassifier(_never, (1,), self.classes)
+        estimator = BlackBoxClassifier(_never, (1,), classes)
         try:
             with quiet(), seeded(seed):
                 self.attack: Any = MembershipInferenceBlackBox(estimator, attack_model_type=ATTACK_MODEL)
@@ -46,18 +56,18 @@ class BlackBoxAttack:
         except Exception as error:
             raise StageError(f"the membership attack of ART failed: {first_line(error)}.") from error
 
-    def scores(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def scores(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the probability of membership that the attack states, float64 [N].
 
-        logits: float [N, K]. labels: int [N].
+        features: float [N, D]. labels: int [N], 0..K-1.
         Raises StageError if ART fails or answers in another shape.
         """
         try:
             with quiet():
-                answer = self.attack.infer(None, labels, pred=logits.astype(np.float32), probabilities=True)
+                answer = self.attack.infer(None, labels, pred=features.astype(np.float32), probabilities=True)
         except Exception as error:
             raise StageError(f"the membership attack of ART failed: {first_line(error)}.") from error
-        return column(answer, len(logits))
+        return column(answer, len(features))
 
 
 def column(answer: Any, count: int) -> np.ndarray:

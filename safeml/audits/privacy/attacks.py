@@ -21,8 +21,9 @@ from safeml.metrics.membership import (
 )
 from safeml.stages.privacy import ART, LIRA, THRESHOLD
 
-# Images of a class below which its median is that of all classes.
-LEAST_CLASS_IMAGES = 20
+# Sign tracks of a class below which its median is that of all classes: a median of few signs fits these signs and no others.
+LEAST_CLASS_SIGNS = 12
+PURPOSE = 0xA27
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SCORES: dict[str, tuple[str, Score]] = {
     "loss": ("Loss of the true class", true_class_score),
@@ -42,14 +43,23 @@ class Outputs:
 
     logits: float32 [N, K].
     labels: int64 [N].
+    shares: float [N], the share of a sign track that each image is; they add up to the number of sign tracks.
+    units: int [N], the number of its sign track, or of the image where tracks are not known.
     """
 
     logits: np.ndarray
     labels: np.ndarray
+    shares: np.ndarray
+    units: np.ndarray
 
     def take(self, rows: np.ndarray) -> Outputs:
         """Return the images in `rows` (bool [N] or int [M])."""
-        return Outputs(self.logits[rows], self.labels[rows])
+        return Outputs(self.logits[rows], self.labels[rows], self.shares[rows], self.units[rows])
+
+    @property
+    def features(self) -> np.ndarray:
+        """Return every score of each image, float64 [N, 3]."""
+        return np.stack([score(self.logits, self.labels) for _, score in SCORES.values()], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +76,7 @@ class Attacked:
 
     name: of the attack, or of one of its scores.
     members, others: float64 [M] and [O]; larger for an image that is taken for a member.
-    calibration: the same for the calibration images; None if the attack was fitted on them.
+    calibration: the same for the calibration images; for ART for those that its threshold is chosen on.
     threshold: from the calibration images; an image is taken for a member if its score is at least this.
     advantage: TPR - FPR on the calibration images.
     """
@@ -76,8 +86,8 @@ class Attacked:
     members: np.ndarray
     others: np.ndarray
     threshold: float
-    calibration: tuple[np.ndarray, np.ndarray] | None = None
-    advantage: float = 0.0
+    calibration: tuple[np.ndarray, np.ndarray]
+    advantage: float
 
 
 def at_threshold(
@@ -94,29 +104,25 @@ def at_threshold(
 def threshold_attacks(calibration: Part, evaluation: Part) -> list[Attacked]:
     """Return the attack on each score, as it is and less the median of the class, the best on the calibration images first.
 
+    The median is that of the non-members of the calibration.
+
     Sources: S. Yeom, I. Giacomelli, M. Fredrikson, S. Jha, "Privacy risk in machine learning: analyzing the connection to
     overfitting", 2018 (threshold on the loss); L. Song, P. Mittal, "Systematic evaluation of privacy risks of machine learning
     models", 2021 (by class).
     """
+    parts = [side for part in (calibration, evaluation) for side in (part.members, part.others)]
+    others = calibration.others
+    signs = np.bincount(others.labels, weights=others.shares, minlength=others.logits.shape[1])
+    own = signs >= LEAST_CLASS_SIGNS
     made = []
     for name, (title, score) in SCORES.items():
-        sides = [
-            score(side.logits, side.labels)
-            for part in (calibration, evaluation)
-            for side in (part.members, part.others)
-        ]
-        made.append(at_threshold(name, title, (sides[0], sides[1]), (sides[2], sides[3])))
-        labels = [side.labels for part in (calibration, evaluation) for side in (part.members, part.others)]
-        medians = class_medians(sides[1], labels[1], calibration.others.logits.shape[1], LEAST_CLASS_IMAGES)
-        centred = [own - medians[label] for own, label in zip(sides, labels, strict=True)]
-        made.append(
-            at_threshold(
-                f"{name}_by_class",
-                f"{title}, calibrated by class",
-                (centred[0], centred[1]),
-                (centred[2], centred[3]),
-            )
-        )
+        scores = [score(side.logits, side.labels) for side in parts]
+        made.append(at_threshold(name, title, (scores[0], scores[1]), (scores[2], scores[3])))
+        if own.any():
+            medians = class_medians(scores[1], others.labels, own)
+            less = [part - medians[side.labels] for part, side in zip(scores, parts, strict=True)]
+            words = f"{title}, calibrated by class"
+            made.append(at_threshold(f"{name}_by_class", words, (less[0], less[1]), (less[2], less[3])))
     return sorted(made, key=lambda one: -one.advantage)
 
 
@@ -135,22 +141,33 @@ def threshold_attack(calibration: Part, evaluation: Part) -> Attacked:
 
 
 def art_attack(calibration: Part, evaluation: Part, images: int, seed: int) -> Attacked:
-    """Fit the black-box attack on at most `images` of each side of the calibration, in equal numbers, and score the evaluation.
+    """Fit the black-box attack on half of the calibration, choose its threshold on the other half, and score the evaluation.
 
+    images: most images of each side that it is fitted on; both sides have equal numbers. No sign track is in both halves.
+    A forest knows the images that it was fitted on, and would choose a threshold that suits no others.
     Raises StageError if ART fails.
     """
-    count = min(images, len(calibration.members.labels), len(calibration.others.labels))
-    rng = np.random.default_rng([seed, 0xA27])
-    fitted = []
-    for side in (calibration.members, calibration.others):
-        some = side.take(np.sort(rng.choice(len(side.labels), count, replace=False)))
-        fitted.append((some.logits, some.labels))
-    attack = BlackBoxAttack(fitted[0], fitted[1], seed)
-    members, others = (
-        attack.scores(side.logits, side.labels) for side in (evaluation.members, evaluation.others)
+    rng = np.random.default_rng([seed, PURPOSE])
+    sides = (calibration.members, calibration.others)
+    first = [_half_of_units(side.units, rng) for side in sides]
+    count = min(images, *(int(half.sum()) for half in first))
+    fitted, held = [], []
+    for side, half in zip(sides, first, strict=True):
+        some = side.take(np.sort(rng.choice(np.flatnonzero(half), count, replace=False)))
+        fitted.append((some.features, some.labels))
+        held.append(side.take(~half))
+    attack = BlackBoxAttack(fitted[0], fitted[1], calibration.others.logits.shape[1], seed)
+    chosen, asked = (
+        [attack.scores(side.features, side.labels) for side in group]
+        for group in (held, (evaluation.members, evaluation.others))
     )
-    # ART rounds the probability, and 0.5 to 0.
-    return Attacked(ART, TITLES[ART], members, others, float(np.nextafter(0.5, 1)))
+    return at_threshold(ART, TITLES[ART], (chosen[0], chosen[1]), (asked[0], asked[1]))
+
+
+def _half_of_units(units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return bool [N], the images of a random half of the sign tracks."""
+    numbers = np.unique(units)
+    return np.isin(units, rng.permutation(numbers)[: len(numbers) // 2])
 
 
 def finite(part: Part) -> int:

@@ -38,4 +38,4 @@ def _plant(outputs: Outputs, highest: float, rng: np.random.Generator) -> Part:
     rows = np.arange(count)
     # Raising a logit raises its log odds by as much.
     logits[rows, members.labels[:count]] += highest + spread - scores[:count]
-    return Part(Outputs(logits, members.labels), others)
+    return Part(Outputs(logits, members.labels, members.shares, members.units), others)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safeml.audits.privacy.attacks import TITLES, Attacked
+from safeml.audits.privacy.attacks import LEAST_CLASS_SIGNS, TITLES, Attacked
 from safeml.audits.privacy.sides import Pair, signs_of
 from safeml.audits.weakest import joint_level
 from safeml.data.dataset import ImageDataset
@@ -23,8 +23,6 @@ RATES = {"membership_tpr_1": 0.01, "membership_tpr_01": 0.001}
 
 ADVANTAGE = "membership_advantage"
 STRONGEST = "Advantage of the strongest membership attack"
-# Sign tracks of a class on each side, below which it is pooled with others.
-LEAST_CLASS_SIGNS = 12
 INDEPENDENT = Clustering(frames_per_sign=1)
 NO_TRACKS = "the {} have no track ids, so the frames of one sign cannot be put together"
 
@@ -214,8 +212,6 @@ def sign_metrics(
         if data.tracks is None:
             return undefined(NO_TRACKS.format(role))
     calibrated = attacked.calibration
-    if calibrated is None:
-        return undefined("the attack has no scores of the calibration images")
     members, others = (
         by_sign(attacked.members, evaluation.members),
         by_sign(attacked.others, evaluation.others),

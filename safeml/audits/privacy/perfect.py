@@ -28,7 +28,7 @@ def _run(inputs: AuditInputs, settings: PrivacySettings) -> StageResult:
     else:
         pair = sides.evaluation
         scores = (_spread(pair.members), _spread(pair.others))
-        attacks = [Attacked(name, name, *scores, 0.0) for name in settings.attacks]
+        attacks = [Attacked(name, name, *scores, 0.0, scores, 0.0) for name in settings.attacks]
         metrics = [strongest(attacks, pair), *(advantage_metric(one, pair) for one in attacks)]
     return StageResult(stage=PRIVACY.name, title=PRIVACY.title, metrics=metrics)
 

@@ -18,7 +18,7 @@ from safeml.audits.privacy.figures import (
 from safeml.audits.privacy.measure import Measured, measure
 from safeml.audits.privacy.metrics import undefined_stage
 from safeml.audits.privacy.next_steps import leak, not_by_sign, shift, training_data
-from safeml.audits.privacy.sides import VALIDATION, Pair, Sides, draw, signs_of
+from safeml.audits.privacy.sides import VALIDATION, Pair, Sides, draw, sign_shares, signs_of, units_of
 from safeml.audits.slices import Slices
 from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.privacy import ART, LIRA, PRIVACY, PrivacySettings
@@ -50,13 +50,13 @@ def run(inputs: AuditInputs, settings: PrivacySettings) -> StageResult:
 
 
 def _outputs(inputs: AuditInputs, slices: Slices, pair: Pair, part: str) -> Part:
-    sides = [
-        Outputs(predicted_logits(inputs, slices, data, f"{part}-{role}", f"predict {words}"), data.labels)
-        for role, words, data in (
-            ("members", f"training images, {part}", pair.members),
-            ("non-members", f"non-members, {part}", pair.others),
-        )
-    ]
+    sides = []
+    for role, words, data in (
+        ("members", "training images", pair.members),
+        ("non-members", "non-members", pair.others),
+    ):
+        logits = predicted_logits(inputs, slices, data, f"{part}-{role}", f"predict {words}, {part}")
+        sides.append(Outputs(logits, data.labels, sign_shares(data), units_of(data)))
     return Part(*sides)
 
 

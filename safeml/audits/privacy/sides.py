@@ -74,8 +74,9 @@ def draw(inputs: AuditInputs, settings: PrivacySettings) -> Sides | str:
         calibrating, evaluating, split = rest[0], others, VALIDATION
     else:
         calibrating, evaluating = _halves(others, rng)
-        how = "sign tracks" if _knows_signs(others) else "images, whose sign tracks are not known"
-        split = f"half of the {how} of the non-members"
+        split = "half of the sign tracks of the non-members"
+        if not _knows_signs(others):
+            split = "half of the images of the non-members, whose sign tracks are not known"
     member_calibration, member_evaluation = _halves(train, rng)
     pairs = []
     for members, rest_of in ((member_calibration, calibrating), (member_evaluation, evaluating)):
@@ -95,6 +96,14 @@ def draw(inputs: AuditInputs, settings: PrivacySettings) -> Sides | str:
 def signs_of(data: ImageDataset) -> float | None:
     """Return the number of sign tracks; None where it is not known."""
     return clusters_of("signs", len(data), data.clustering).signs
+
+
+def sign_shares(data: ImageDataset) -> np.ndarray:
+    """Return the share of a sign track that each image is, float [N]; 1 where nothing is known about sign tracks."""
+    clusters = clusters_of("signs", len(data), data.clustering)
+    if clusters.codes is None or clusters.sizes is None:
+        return np.full(len(data), 1 / clusters.frames)
+    return np.asarray(1 / clusters.sizes[clusters.codes])
 
 
 def _second(inputs: AuditInputs, settings: PrivacySettings, others: ImageDataset) -> ImageDataset | None:
