@@ -46,6 +46,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "performance": PERFORMANCE,
     "calibration": {"resamples": 100},
     "balance": {},
+    "privacy": {"images": 200, "art_images": 50, "bootstrap": 100},
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,
     "perturbation": PERTURBATION,

@@ -19,6 +19,8 @@ from safeml.statistics.clusters import clusters_of
 from safeml.wording import counted, number
 
 VALIDATION = "the validation images"
+# Share of its quota of members that a class must reach, else non-members of the class are left out too.
+LEAST_SHARE = 0.8
 PURPOSE = 0x9A1  # beside the seed of the run
 
 
@@ -81,7 +83,7 @@ def draw(inputs: AuditInputs, settings: PrivacySettings) -> Sides | str:
     pairs = []
     for members, rest_of in ((member_calibration, calibrating), (member_evaluation, evaluating)):
         drawn = _at_most(rest_of, settings.images, rng)
-        pairs.append(Pair(_like(members, drawn, settings.images, rng), drawn))
+        pairs.append(_matched(members, drawn, settings.images, rng))
     sides = Sides(
         pairs[0],
         pairs[1],
@@ -185,26 +187,34 @@ def _at_most(data: ImageDataset, images: int, rng: np.random.Generator) -> Image
     return _fewer_frames(data, data.take(np.flatnonzero(drawn)))
 
 
-def _like(members: ImageDataset, others: ImageDataset, images: int, rng: np.random.Generator) -> ImageDataset:
-    """Draw at most `images` members, whole sign tracks, with about the shares of the classes among `others`.
+def _matched(members: ImageDataset, others: ImageDataset, images: int, rng: np.random.Generator) -> Pair:
+    """Draw at most `images` members with about the shares of the classes among `others`, and leave out others of short classes.
 
     Classes that are more frequent in training would otherwise be a difference that no model reveals.
     """
-    shares = np.bincount(others.labels, minlength=others.classes) / len(others)
-    quota = shares * min(images, len(members))
-    units = units_of(members)
+    counts = np.bincount(others.labels, minlength=others.classes)
+    ratio = min(images, len(members)) / len(others)
+    drawn = _by_quota(members, counts * ratio, rng)
+    reached = np.bincount(drawn.labels, minlength=others.classes) / ratio
+    quota = np.where(reached < LEAST_SHARE * counts, reached, np.inf)
+    return Pair(drawn, _by_quota(others, quota, rng) if np.isfinite(quota).any() else others)
+
+
+def _by_quota(data: ImageDataset, quota: np.ndarray, rng: np.random.Generator) -> ImageDataset:
+    """Draw whole sign tracks up to a number of images of each class, float [K]; at least one track where it is above 0."""
+    units = units_of(data)
     sizes = np.bincount(units)
     _, first = np.unique(units, return_index=True)
-    labels = members.labels[first]
+    labels = data.labels[first]
     drawn = np.zeros(len(sizes), bool)
-    taken = np.zeros(members.classes)
+    taken = np.zeros(data.classes)
     for unit in rng.permutation(len(sizes)):
         label = labels[unit]
         if quota[label] > 0 and (taken[label] == 0 or taken[label] + sizes[unit] / 2 <= quota[label]):
             drawn[unit] = True
             taken[label] += sizes[unit]
     rows = np.flatnonzero(drawn[units])
-    return _fewer_frames(members, members.take(rows)) if len(rows) else members.take(np.arange(1))
+    return _fewer_frames(data, data.take(rows)) if len(rows) else data.take(np.arange(1))
 
 
 def _fewer_frames(whole: ImageDataset, part: ImageDataset) -> ImageDataset:
