@@ -151,8 +151,8 @@ def test_the_numbers_do_not_depend_on_the_order_of_the_images_or_on_the_slices(
 
 def test_classes_that_are_more_frequent_in_training_are_no_leak() -> None:
     """Three of four training signs are of the class that the model knows best. Drawn at random, they would be told by that."""
-    labels = np.repeat(np.where(np.arange(200) < 150, 0, 1 + np.arange(200) % 3), 5)
-    train = replace(TRAIN, labels=labels)
+    train = images_of_signs("train", 500, 3, 1)
+    train = replace(train, labels=np.repeat(np.where(np.arange(500) < 375, 0, 1 + np.arange(500) % 3), 3))
     model = Remembering(train, (TEST,), by_class=(6.0, 0.0, 0.0, 0.0))
     result = run(AuditInputs(model, TEST, train), FAST)
     advantage = metrics(result)["membership_advantage", "all"]
@@ -268,7 +268,7 @@ def test_rare_false_positives_need_independent_non_members() -> None:
     of = metrics(run(inputs(test=images_of_signs("test", 300, 5, 2)), FAST))
     assert of["membership_tpr_1", "threshold"].value is not None
     assert "needs at least 1,000 independent" in of["membership_tpr_01", "threshold"].reason
-    few = metrics(run(inputs(), FAST))
+    few = metrics(run(inputs(test=images_of_signs("test", 140, 5, 2)), FAST))
     assert "needs at least 100 independent" in few["membership_tpr_1", "threshold"].reason
 
 

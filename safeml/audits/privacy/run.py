@@ -68,7 +68,8 @@ def _undefined(
         code="membership-not-measured",
         severity=severity,
         message=f"Membership inference was not measured: {reason}.",
-        remedy="Set [data.train] to the images that the model was trained on, with track ids or frames_per_sign.",
+        remedy="Set [data.train] to the images that the model was trained on, with track ids or frames_per_sign, and images in [stages.privacy] to the "
+        "frames of more sign tracks.",
     )
     return StageResult(
         stage=PRIVACY.name,

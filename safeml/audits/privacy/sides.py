@@ -75,11 +75,11 @@ def draw(inputs: AuditInputs, settings: PrivacySettings) -> Sides | str:
     if rest:
         calibrating, evaluating, split = rest[0], others, VALIDATION
     else:
-        calibrating, evaluating = _halves(others, rng)
-        split = "half of the sign tracks of the non-members"
+        calibrating, evaluating = _parts(others, rng)
+        split = "a third of the sign tracks of the non-members"
         if not _knows_signs(others):
-            split = "half of the images of the non-members, whose sign tracks are not known"
-    member_calibration, member_evaluation = _halves(train, rng)
+            split = "a third of the images of the non-members, whose sign tracks are not known"
+    member_calibration, member_evaluation = _parts(train, rng)
     pairs = []
     for members, rest_of in ((member_calibration, calibrating), (member_evaluation, evaluating)):
         drawn = _at_most(rest_of, settings.images, rng)
@@ -161,17 +161,20 @@ def units_of(data: ImageDataset) -> np.ndarray:
     return np.asarray(np.argsort(np.argsort(first))[codes])
 
 
-def _halves(data: ImageDataset, rng: np.random.Generator) -> tuple[ImageDataset, ImageDataset]:
-    """Split into two random halves of whole sign tracks; of images where they are not known."""
+def _parts(data: ImageDataset, rng: np.random.Generator) -> tuple[ImageDataset, ImageDataset]:
+    """Split into a random third that calibrates, and the rest; whole sign tracks, or images where they are not known.
+
+    Of few sign tracks a larger part calibrates: at least LEAST_SIGNS, but not more than half.
+    """
     units = units_of(data)
     count = int(units.max()) + 1
     first = np.zeros(count, bool)
-    first[rng.permutation(count)[: count // 2]] = True
-    halves = []
+    first[rng.permutation(count)[: max(count // 3, min(LEAST_SIGNS, count // 2))]] = True
+    parts = []
     for chosen in (first[units], ~first[units]):
         rows = np.flatnonzero(chosen)
-        halves.append(_fewer_frames(data, data.take(rows)) if len(rows) else data.take(np.arange(1)))
-    return halves[0], halves[1]
+        parts.append(_fewer_frames(data, data.take(rows)) if len(rows) else data.take(np.arange(1)))
+    return parts[0], parts[1]
 
 
 def _at_most(data: ImageDataset, images: int, rng: np.random.Generator) -> ImageDataset:
