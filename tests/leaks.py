@@ -14,14 +14,22 @@ K = 4
 
 
 def images_of_signs(
-    name: str, signs: int, frames: int, seed: int, *, tracks: bool = True, first: int = 0, size: int = 16
+    name: str,
+    signs: int,
+    frames: int,
+    seed: int,
+    *,
+    tracks: bool = True,
+    first: int = 0,
+    size: int = 16,
+    channels: int = 3,
 ) -> ImageDataset:
     """Noise images of `signs` sign tracks, K classes in turn. first: number of the first track."""
     rng = np.random.default_rng(seed)
     numbers = np.repeat(np.arange(signs), frames)
     return ImageDataset(
         name,
-        rng.integers(0, 256, (signs * frames, size, size, 1), dtype=np.uint8),
+        rng.integers(0, 256, (signs * frames, size, size, channels), dtype=np.uint8),
         numbers % K,
         tuple(f"class {k}" for k in range(K)),
         tracks=numbers + first if tracks else None,
@@ -48,7 +56,7 @@ class Remembering:
     parameters: int = 1
     notes: tuple[str, ...] = ()
     classes: int = K
-    spec: InputSpec = field(default_factory=lambda: InputSpec(height=16, width=16, channels="grey"))
+    spec: InputSpec = field(default_factory=lambda: InputSpec(height=16, width=16))
     batch: BatchSize = field(default_factory=lambda: BatchSize(64))
 
     def __post_init__(self) -> None:

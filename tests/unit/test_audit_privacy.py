@@ -153,8 +153,9 @@ def test_classes_that_are_more_frequent_in_training_are_no_leak() -> None:
     """Three of four training signs are of the class that the model knows best. Drawn at random, they would be told by that."""
     train = images_of_signs("train", 500, 3, 1)
     train = replace(train, labels=np.repeat(np.where(np.arange(500) < 375, 0, 1 + np.arange(500) % 3), 3))
-    model = Remembering(train, (TEST,), by_class=(6.0, 0.0, 0.0, 0.0))
-    result = run(AuditInputs(model, TEST, train), FAST)
+    test = images_of_signs("test", 300, 5, 2)
+    model = Remembering(train, (test,), by_class=(6.0, 0.0, 0.0, 0.0))
+    result = run(AuditInputs(model, test, train), FAST)
     advantage = metrics(result)["membership_advantage", "all"]
     assert advantage.low < 0 < advantage.high
     assert abs(advantage.value) < 0.25
@@ -429,6 +430,12 @@ def test_without_a_recipe_there_are_no_shadow_models_and_the_reason_is_stated() 
     reason = metrics(result)["membership_advantage", "lira"].reason
     assert reason == "the model has no training.json with a recipe; set [stages.privacy.recipe]"
     assert metrics(result)["membership_advantage", "all"].value is not None
+
+
+def test_shadow_models_of_grey_images_are_refused_with_a_reason() -> None:
+    grey = images_of_signs("grey", 200, 5, 1, channels=1)
+    result = run(inputs(train=grey, test=images_of_signs("test", 200, 5, 2, channels=1)), LIRA)
+    assert "the images are grey" in metrics(result)["membership_advantage", "lira"].reason
 
 
 def test_the_plan_counts_the_training_of_the_shadow_models() -> None:

@@ -186,7 +186,11 @@ def _strongest(attacks: list[Attacked], pair: Pair, images: int) -> Metric:
 
 
 def _blind_metrics(measured: Measured, pair: Pair, resamples: Resamples) -> list[Metric]:
-    """Return the area of the blind baseline, and how far that of the strongest attack is above it, on the same resamples."""
+    """Return the area of the blind baseline, and how far that of the strongest attack is above it, on the same resamples.
+
+    A baseline below one half counts as one half: a guess reaches that. Halves of two splits of one source differ in opposite
+    directions, so the baseline is often below it where the splits do not differ.
+    """
     drawn = (resamples.members, resamples.others)
     value = separation(*measured.blind, ()).auc
     areas, _ = resampled_separation(*measured.blind, *drawn, ())
@@ -199,8 +203,15 @@ def _blind_metrics(measured: Measured, pair: Pair, resamples: Resamples) -> list
             Metric.undefined("membership_auc_over_blind", title, NO_ATTACK, direction="down"),
         ]
     others, _ = resampled_separation(attacked.members, attacked.others, *drawn, ())
-    gain = separation(attacked.members, attacked.others, ()).auc - value
+    gain = separation(attacked.members, attacked.others, ()).auc - max(value, 0.5)
     metrics.append(
-        two_sided_metric("membership_auc_over_blind", title, gain, others - areas, pair, bounds=(-1.0, 1.0))
+        two_sided_metric(
+            "membership_auc_over_blind",
+            title,
+            gain,
+            others - np.maximum(areas, 0.5),
+            pair,
+            bounds=(-1.0, 1.0),
+        )
     )
     return metrics

@@ -27,6 +27,7 @@ from safeml.work import Cost
 PURPOSE = 0x11A
 # A step of training costs about three forward passes: one forward, and two backward.
 STEP_PASSES = 3
+RGB = 3
 PARTS = ("calibration-members", "calibration-others", "evaluation-members", "evaluation-others")
 NO_CHANGE = AugmentSettings(
     shift=0.0, rotation_degrees=0.0, zoom=0.0, brightness=0.0, contrast=0.0, blur_sigma=0.0
@@ -47,6 +48,8 @@ class Halves:
 
 def shadow_recipe(inputs: AuditInputs, settings: PrivacySettings) -> Recipe | str:
     """Return the recipe of the shadow models, or a clause that says why there is none."""
+    if inputs.train is not None and inputs.train.images.shape[3] != RGB:
+        return "the images are grey, and the recipes train on RGB images"
     if settings.recipe is not None:
         own = settings.recipe
         values = own.model_dump(exclude={"augment"})
