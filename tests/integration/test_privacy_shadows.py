@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
@@ -18,7 +17,7 @@ from tests.leaks import K, images_of_signs
 
 pytestmark = pytest.mark.slow
 
-RECIPE = ShadowRecipe(architecture="lenet", width=4, epochs=25, batch=32, learning_rate=0.01, augment=False)
+RECIPE = ShadowRecipe(architecture="lenet", width=16, epochs=40, batch=30, learning_rate=0.005, augment=False)
 SETTINGS = PrivacySettings(bootstrap=100, art_images=100, shadows=16, recipe=RECIPE)
 
 
@@ -48,9 +47,7 @@ def test_a_network_that_memorised_noise_is_caught_by_every_attack() -> None:
     recipe = shadow_recipe(given, SETTINGS)
     assert not isinstance(recipe, str)
     model = Trained(train_shadow(recipe, train))
-    again = train_shadow(recipe, train)
-    np.testing.assert_array_equal(model.predict_logits(test.images), again(test.images))
-
+    assert (model.predict_logits(train.images).argmax(axis=1) == train.labels).mean() > 0.95
     result = run(AuditInputs(model, test, train), SETTINGS)  # type: ignore[arg-type]
     of = {(metric.name, metric.slice): metric for metric in result.metrics}
     for attack in ("threshold", "art", "lira"):
