@@ -138,8 +138,8 @@ def score_bars(attacked: Attacked) -> Bars:
         compare=(100 * shares[1]).tolist(),
         value_label="members, %",
         compare_label="non-members, %",
-        caption=f"{attacked.title}. Bars: share of the members in each range of scores. Outline: share of the non-members; the ranges are chosen so that these are about equal. "
-        "Bars of the height of the outline mean that the score reveals nothing.",
+        caption=f"{attacked.title}. Bars: share of the members in each range of scores. Rings: share of the non-members; the ranges are chosen so that these are about equal. "
+        "Bars as high as the rings mean that the score reveals nothing.",
     )
 
 

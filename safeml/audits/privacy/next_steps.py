@@ -7,7 +7,7 @@ from typing import Any
 from safeml.audits.base import AuditInputs
 from safeml.audits.privacy.sides import Sides
 from safeml.results import Finding, Metric
-from safeml.wording import interval, limit_percent, percent
+from safeml.wording import interval, limit_percent, number, percent
 
 # No standard sets it. A smaller advantage is worth no other training.
 WORTH_A_REMEDY = 0.05
@@ -58,7 +58,7 @@ def shift(blind: Metric, over: Metric) -> list[Finding]:
                 code="no-better-than-blind",
                 severity="info",
                 message="The strongest attack does not beat the blind baseline: its AUC is above that of the baseline by "
-                f"{over.value:.3f}, 95 % interval {over.low:.3f} to {over.high:.3f}. It is no evidence of memorisation.",
+                f"{number(over.value)}, 95 % interval {interval(over.low, over.high, unit='ratio')}. The result may show the difference of the data sets and not memorisation.",
                 evidence={"difference": over.value},
             )
         )
