@@ -47,6 +47,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "fairness": {},
     "calibration": {"resamples": 100},
     "balance": {},
+    "privacy": {"images": 200, "art_images": 50, "bootstrap": 100},
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,
     "perturbation": PERTURBATION,

@@ -69,7 +69,7 @@ def _open_words(state: GateState, gate: Gate, metric: Metric, needs: int | None,
     if metric.n < gate.min_n:
         return f"Cannot be proven: {counted(metric.n, 'image')}{where}, but the gate requires {number(gate.min_n)}."
     end = metric.low if metric.direction == "up" else metric.high
-    text = f"Cannot be proven: all {signs} correctly classified prove only {quantity(end, metric.unit, gate.threshold)}"
+    text = f"Cannot be proven: with {signs}, even a perfect model proves only {quantity(end, metric.unit, gate.threshold)}"
     return f"{text}; {number(needs)} sign tracks would suffice." if needs is not None else f"{text}."
 
 

@@ -24,6 +24,7 @@ from safeml.stages.model import MODEL
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
+from safeml.stages.privacy import PRIVACY
 from safeml.stages.quantization import QUANTIZATION
 from safeml.stages.training import TRAINING
 
@@ -39,6 +40,7 @@ OWN: tuple[Stage[Any], ...] = (
     FAIRNESS,
     CALIBRATION,
     BALANCE,
+    PRIVACY,
     ADVERSARIAL,
     PHYSICAL,
     PERTURBATION,

@@ -64,6 +64,7 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
         "shared-duplicates",
         "hazard-weighted-error",
         "worst-family-recall",
+        "membership-advantage",
     }
 
 

@@ -1,0 +1,1 @@
+"""Privacy: membership inference."""
