@@ -76,7 +76,7 @@ def _add(
 
 # The model under test and one with shuffled weights are used by turns; more would only keep old models in memory.
 @lru_cache(maxsize=2)
-def _compiled(classifier: DifferentiableClassifier, shape: tuple[int, ...], size: int) -> Callable[..., Any]:
+def _compiled(classifier: Any, shape: tuple[int, ...], size: int) -> Callable[..., Any]:
     """Return points [B, H, W, C], classes [B] -> the gradient of those logits by the points [B, H, W, C], as one graph."""
     import tensorflow as tf
 

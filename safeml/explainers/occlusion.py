@@ -23,7 +23,7 @@ def occlusion(
 
     A square gets the mean colour of its image. Squares lie evenly, `effort.places` along each side.
     """
-    squares = squares_of(*images.shape[1:3], effort.window, effort.places)
+    squares = squares_of(images.shape[1], images.shape[2], effort.window, effort.places)
     fill = image_means(images)
 
     def forms(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:

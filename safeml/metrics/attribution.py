@@ -22,7 +22,7 @@ def has_map(maps: np.ndarray) -> np.ndarray:
     """Return bool [N]: the map is finite and not the same everywhere. maps: float [N, H, W]."""
     flat = np.abs(maps.reshape(len(maps), -1).astype(np.float64))
     finite = np.isfinite(flat).all(axis=1)
-    usable = np.where(finite[:, None], flat, 0.0)
+    usable: np.ndarray = np.where(np.isfinite(flat).all(axis=1, keepdims=True), flat, 0.0)
     largest = usable.max(axis=1)
     return np.asarray(finite & (largest - usable.min(axis=1) > FLAT * largest))
 

@@ -85,7 +85,9 @@ def test_a_model_that_reads_the_sign_keeps_its_accuracy_and_its_lift_is_the_larg
     assert 1.5 < lift.low < lift.value <= 1 / INSIDE.mean()
     assert value(result, "pointing_game", "occlusion") == 1.0
     assert value(result, "background_swap_loss") == value(result, "background_grey_loss") == 0.0
-    assert value(result, "sign_removed_accuracy") == 0.5  # grey everywhere that is read: one class, for every image
+    assert (
+        value(result, "sign_removed_accuracy") == 0.5
+    )  # grey everywhere that is read: one class, for every image
     assert not {"reads-the-surroundings", "attribution-off-the-sign"} & codes(result)
     [gate] = decide([result], EXPLAINABILITY.gates, "2026-06-15").gates
     assert gate.status == "pass"
@@ -184,12 +186,12 @@ def test_logits_that_are_not_finite_have_no_map() -> None:
 
 
 def test_a_method_that_ignores_the_model_is_not_admissible(monkeypatch: pytest.MonkeyPatch) -> None:
-    from safeml.audits.explainability import measure
+    from safeml.audits.explainability import explained
 
     def edges(classifier, images, classes, ids, effort):
         return np.abs(np.gradient(images[..., 0], axis=2)).astype(np.float32)
 
-    monkeypatch.setattr(measure, "explainer", lambda name: edges)
+    monkeypatch.setattr(explained, "explainer", lambda name: edges)
     result = audit(reads(INSIDE))
     assert value(result, "admissible_methods") == 0
     assert value(result, "class_similarity", "occlusion") == pytest.approx(1.0)

@@ -49,7 +49,8 @@ def curve_areas(
         shown = np.where(inserted[:, None, None], top, ~top)
         whole = numbers >= 2 * (steps - 1)
         shown[whole] = (numbers[whole] == 2 * (steps - 1))[:, None, None]
-        return np.where(shown[..., None], images[rows], fill[rows])
+        mixed: np.ndarray = np.where(shown[..., None], images[rows], fill[rows])
+        return mixed
 
     values = form_probabilities(classifier, classes, 2 * steps, forms)
     inserting, deleting = values[:, : steps - 1], values[:, steps - 1 : -2]

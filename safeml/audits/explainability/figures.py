@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.explainability.measure import Explained, Measured, explained_classes
+from safeml.audits.explainability.explained import Explained, explained_classes
+from safeml.audits.explainability.measured import Measured
 from safeml.audits.explainability.metrics import Sanity
 from safeml.audits.explainability.swap import changed_surroundings, donors
 from safeml.audits.gallery import map_panel, panel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safeml.audits.explainability.measure import Maps, Measured
+from safeml.audits.explainability.measured import Maps, Measured
 from safeml.audits.weakest import LEVEL, joint_level, weakest_of
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.data.dataset import ImageDataset
@@ -218,7 +218,8 @@ def _divided(lift: Metric, own: Metric) -> Metric:
         return lift
 
     def by(end: float | None) -> float:
-        return max(1.0, own.value if end is None or own.value is None else end)
+        known = own.value if end is None else end
+        return 1.0 if known is None else max(1.0, known)
 
     return lift.model_copy(
         update={

@@ -13,7 +13,8 @@ from safeml.audits.explainability.figures import (
     surroundings_plot,
     swap_gallery,
 )
-from safeml.audits.explainability.measure import Measured, measure
+from safeml.audits.explainability.measure import measure
+from safeml.audits.explainability.measured import Measured
 from safeml.audits.explainability.metrics import Sanity, all_metrics
 from safeml.audits.explainability.next_steps import findings
 from safeml.classifiers.twin import ExportedClassifier
