@@ -57,7 +57,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "training": {},
     "quantization": {},
     "conversion": {"images": 32},
-    "comparison": {"attacked_images": 8, "steps": 2, "resamples": 100},
+    "comparison": {"attacked_images": 8, "explained_images": 8, "steps": 2, "resamples": 100},
     "performance": PERFORMANCE,
     "fairness": {},
     "calibration": {"resamples": 100},

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from safeml import framework
-from safeml.classifiers.base import Classifier, DifferentiableClassifier, is_differentiable
+from safeml.classifiers.base import Classifier, is_differentiable
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.explainers.base import NotApplicable
 
@@ -48,7 +48,7 @@ def summed_gradients(
 
 
 def _add(
-    classifier: DifferentiableClassifier,
+    classifier: Any,
     points: Points,
     total: np.ndarray,
     classes: np.ndarray,

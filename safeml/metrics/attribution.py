@@ -21,8 +21,8 @@ FLAT = 1e-6
 def has_map(maps: np.ndarray) -> np.ndarray:
     """Return bool [N]: the map is finite and not the same everywhere. maps: float [N, H, W]."""
     flat = np.abs(maps.reshape(len(maps), -1).astype(np.float64))
-    finite = np.isfinite(flat).all(axis=1)
-    usable: np.ndarray = np.where(np.isfinite(flat).all(axis=1, keepdims=True), flat, 0.0)
+    finite = np.asarray(np.isfinite(flat).all(axis=1))
+    usable: np.ndarray = np.where(finite[:, None], flat, 0.0)
     largest = usable.max(axis=1)
     return np.asarray(finite & (largest - usable.min(axis=1) > FLAT * largest))
 
@@ -35,8 +35,8 @@ def box_energy(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
     >>> box_energy(np.array([[[3.0, -1.0]]]), np.array([[[True, False]]])).tolist()
     [0.75]
     """
-    energy = np.abs(maps.astype(np.float64))
     sound = has_map(maps)
+    energy = np.abs(np.where(sound[:, None, None], maps, 0.0).astype(np.float64))
     total = np.where(sound, energy.sum(axis=(1, 2)), 1.0)
     return np.where(sound, (energy * inside).sum(axis=(1, 2)) / total, np.nan)
 
