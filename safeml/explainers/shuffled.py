@@ -28,6 +28,26 @@ def network_of(classifier: Any) -> TensorClassifier | None:
     return None
 
 
+def can_be_copied(network: Any) -> bool:
+    """Return whether a Keras network can be made again from its configuration, with the same weights."""
+    try:
+        _copy(network)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        NotImplementedError,
+    ):  # a subclass, or a layer without a configuration
+        return False
+    return True
+
+
+def _copy(network: Any) -> Any:
+    made = type(network).from_config(network.get_config())
+    made.set_weights(network.get_weights())
+    return made
+
+
 def weighted_layers(network: Any) -> list[Any]:
     """Return the layers with weights, the last one first; those of nested networks too."""
     found: list[Any] = []
@@ -67,9 +87,7 @@ def shuffled(
     """
     own = network_of(classifier)
     assert own is not None  # the caller has asked
-    source = own.model.network
-    network = type(source).from_config(source.get_config())
-    network.set_weights(source.get_weights())
+    network = _copy(own.model.network)
     rng = np.random.default_rng([seed, SHUFFLE, repeat])
     for layer in weighted_layers(network)[:count]:
         values = []

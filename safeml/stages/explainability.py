@@ -194,7 +194,7 @@ EXPLAINABILITY = Stage(
 
 
 def _quick(settings: ExplainabilitySettings) -> ExplainabilitySettings:
-    """Reduce the settings to a few seconds; the methods stay."""
+    """Reduce the settings to a few seconds. Methods of shap are left out where others remain: its import alone takes seconds."""
     fewer = at_most(
         settings,
         images=24,
@@ -209,4 +209,9 @@ def _quick(settings: ExplainabilitySettings) -> ExplainabilitySettings:
         curve_points=5,
         bootstrap=200,
     )
-    return fewer.model_copy(update={"corruptions": settings.corruptions[:1]})
+    without = {key: _without_shap(getattr(settings, key)) for key in ("methods", "methods_without_gradient")}
+    return fewer.model_copy(update={"corruptions": settings.corruptions[:1], **without})
+
+
+def _without_shap(methods: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in methods if name not in ("deep_shap", "partition_shap")) or methods

@@ -141,7 +141,7 @@ def test_rise_finds_the_pixels_that_a_linear_model_reads() -> None:
 def test_partition_shap_of_an_additive_model_has_its_exact_values() -> None:
     """The Shapley values of an additive game are its terms, whatever the order of the partition."""
     x, classes, ids = arguments(2)
-    spent = effort(evaluations=4 * SIDE * SIDE * 3)
+    spent = effort(evaluations=20 * SIDE * SIDE * 3)
     mask = spent.backgrounds.mean(axis=0)
     by_hand = (weights_of(classes) * (x - mask)).sum(axis=3)
     made = partition_shap(linear(), x, classes, ids, spent)

@@ -19,7 +19,7 @@ from safeml.audits.slices import numbers
 from safeml.classifiers.base import Classifier, is_differentiable
 from safeml.corruptions.engine import corrupt
 from safeml.explainers.rows import ROWS
-from safeml.explainers.shuffled import cascade, network_of, shuffled, weighted_layers
+from safeml.explainers.shuffled import can_be_copied, cascade, network_of, shuffled, weighted_layers
 from safeml.metrics.attribution import (
     box_energy,
     rank_correlations,
@@ -44,7 +44,7 @@ def levels_of(run: Explained) -> tuple[tuple[int, ...], int]:
             tuple(range(1, run.settings.levels + 1)) if is_differentiable(classifier) else ()
         ), run.settings.levels
     own = network_of(classifier)
-    if own is None:
+    if own is None or not can_be_copied(own.model.network):
         return (), 0
     layers = len(weighted_layers(own.model.network))
     return (tuple(cascade(layers, run.settings.levels)) if layers else ()), layers

@@ -44,7 +44,8 @@ class Explained:
         sample = inputs.test.sample(settings.images, inputs.seed)
         probe = sample.sample(settings.probe_images, inputs.seed)
         batch = BatchSize(settings.batch)
-        source = inputs.test if inputs.train is None else inputs.train
+        fits = inputs.train is not None and inputs.train.images.shape[1:] == inputs.test.images.shape[1:]
+        source = inputs.train if inputs.train is not None and fits else inputs.test
         backgrounds = source.sample(settings.backgrounds, inputs.seed).images.astype(np.float32) / np.float32(
             255
         )

@@ -6,8 +6,9 @@ import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.explainability.explained import Explained, explained_classes
+from safeml.audits.explainability.lift import plain_lift
 from safeml.audits.explainability.measured import Measured
-from safeml.audits.explainability.metrics import Sanity
+from safeml.audits.explainability.sanity import Sanity
 from safeml.audits.explainability.swap import changed_surroundings, donors
 from safeml.audits.gallery import map_panel, panel
 from safeml.audits.slices import numbers
@@ -15,11 +16,12 @@ from safeml.corruptions.rows import CORRUPTIONS
 from safeml.metrics.classification import NO_ANSWER
 from safeml.results import Column, Dot, DotPlot, Gallery, GalleryItem, Metric, Scalar, Table
 from safeml.stages.explainability import NOISE, SEVERITY, ExplainabilitySettings
+from safeml.statistics import proportion_metric
 
 # An incorrect prediction of at least this confidence is an overconfident error.
 CONFIDENT = 0.9
 MOST_CASES = 4  # of each kind
-LIFT_PLOT = "lift-by-method"
+SURROUNDINGS = "accuracy-by-surroundings"
 
 
 def admissibility_table(measured: Measured, sanity: dict[str, Sanity]) -> Table:
@@ -66,7 +68,7 @@ def admissibility_table(measured: Measured, sanity: dict[str, Sanity]) -> Table:
     )
 
 
-def lift_plot(measured: Measured, metrics: dict[tuple[str, str], Metric]) -> Table:
+def method_table(measured: Measured, metrics: dict[tuple[str, str], Metric]) -> Table:
     """List what each method measured on the sign, with the intervals of the lift."""
     rows: list[list[Scalar]] = []
     for maps in measured.methods:
@@ -101,7 +103,7 @@ def lift_plot(measured: Measured, metrics: dict[tuple[str, str], Metric]) -> Tab
             ]
         )
     return Table(
-        id=LIFT_PLOT,
+        id="lift-by-method",
         title="What the maps show",
         columns=[
             Column(key="method", label="Method"),
@@ -122,7 +124,7 @@ def lift_plot(measured: Measured, metrics: dict[tuple[str, str], Metric]) -> Tab
     )
 
 
-def class_plot(measured: Measured, metrics: list[Metric]) -> Table:
+def class_table(measured: Measured, metrics: list[Metric]) -> Table:
     """List the lift of each class under the worst admissible method, smallest first."""
     own = [
         metric for metric in metrics if metric.name == "saliency_lift" and metric.slice.startswith("class:")
@@ -140,6 +142,28 @@ def class_plot(measured: Measured, metrics: list[Metric]) -> Table:
         ],
         rows=[[m.slice.removeprefix("class:"), m.value, m.low, m.high, m.n] for m in own],
         caption="Smallest first. Classes of few images vary by chance; a class without an interval has fewer than two signs.",
+        fold=True,
+    )
+
+
+def outcome_table(measured: Measured) -> Table:
+    """List the lift of correctly and incorrectly classified images, which may say why the model errs."""
+    methods = [maps for maps in measured.methods if not maps.reason]
+    rows: list[list[Scalar]] = [
+        [kind, int(member.sum()), *(plain_lift(measured, maps, member) for maps in methods)]
+        for kind, member in _kinds(measured).items()
+    ]
+    return Table(
+        id="lift-by-outcome",
+        title="Lift on the sign of correct and incorrect predictions",
+        columns=[
+            Column(key="prediction", label="Images"),
+            Column(key="images", label="Number", kind="number"),
+            *(Column(key=maps.name, label=maps.row.title, kind="number") for maps in methods),
+        ],
+        rows=rows,
+        caption="As measured, without intervals, and not divided by the lift with shuffled weights. A smaller lift of the incorrect predictions is "
+        "a hint that the surroundings misled the model; few images vary by chance.",
         fold=True,
     )
 
@@ -175,8 +199,6 @@ def surroundings_plot(measured: Measured) -> DotPlot | None:
     """Draw the accuracy with the surroundings of the image, of another image, on grey, and without the sign."""
     if measured.surroundings is None or measured.donated is None:
         return None
-    from safeml.statistics import proportion_metric
-
     clustering, everywhere = measured.sample.clustering, np.ones(len(measured.sample), bool)
     forms = [
         ("unchanged image", measured.correct, everywhere),
@@ -189,7 +211,7 @@ def surroundings_plot(measured: Measured) -> DotPlot | None:
         metric = proportion_metric("accuracy", title, hits[member], clustering=clustering.take(member))
         dots.append(Dot(label=title, value=metric.value, low=metric.low, high=metric.high, n=metric.n))
     return DotPlot(
-        id="accuracy-by-surroundings",
+        id=SURROUNDINGS,
         title="Accuracy with other surroundings",
         dots=dots,
         overall=float(measured.correct.mean()),
@@ -198,7 +220,9 @@ def surroundings_plot(measured: Measured) -> DotPlot | None:
     )
 
 
-def map_gallery(inputs: AuditInputs, settings: ExplainabilitySettings, measured: Measured) -> Gallery:
+def map_gallery(
+    inputs: AuditInputs, settings: ExplainabilitySettings, measured: Measured, sanity: dict[str, Sanity]
+) -> Gallery:
     """Show images with their maps: classified correctly, incorrectly, and incorrectly with much confidence."""
     run = Explained.of(inputs, settings)
     rows, kinds = _cases(measured)
@@ -213,6 +237,10 @@ def map_gallery(inputs: AuditInputs, settings: ExplainabilitySettings, measured:
         if len(rows)
         else {}
     )
+    titles = {
+        maps.name: f"{maps.row.title} (not admissible)" if sanity[maps.name].problem else maps.row.title
+        for maps in methods
+    }
     items = []
     for place, (row, kind) in enumerate(zip(rows.tolist(), kinds, strict=True)):
         label, answer = int(sample.labels[row]), int(measured.answers[row])
@@ -222,7 +250,7 @@ def map_gallery(inputs: AuditInputs, settings: ExplainabilitySettings, measured:
                 panels=[
                     panel("image", sample.images[row]),
                     *(
-                        map_panel(maps.row.title, sample.images[row], np.abs(drawn[maps.name][place]))
+                        map_panel(titles[maps.name], sample.images[row], np.abs(drawn[maps.name][place]))
                         for maps in methods
                     ),
                 ],
@@ -275,19 +303,22 @@ def swap_gallery(measured: Measured, seed: int) -> Gallery | None:
     )
 
 
-def _cases(measured: Measured) -> tuple[np.ndarray, list[str]]:
-    """Return the rows of the gallery and the kind of each: the most confident of each kind, one of each class."""
-    answered = measured.answers != NO_ANSWER
+def _kinds(measured: Measured) -> dict[str, np.ndarray]:
+    """Return the images of each kind of prediction, bool [N]; images without an answer are of none."""
     confident = np.nan_to_num(measured.confidence) >= CONFIDENT
-    wrong = answered & ~measured.correct
-    kinds = {
+    wrong = (measured.answers != NO_ANSWER) & ~measured.correct
+    return {
         "classified correctly": measured.correct,
         "overconfident error": wrong & confident,
         "classified incorrectly": wrong & ~confident,
     }
+
+
+def _cases(measured: Measured) -> tuple[np.ndarray, list[str]]:
+    """Return the rows of the gallery and the kind of each: the most confident of each kind, one of each class."""
     rows: list[int] = []
     notes: list[str] = []
-    for kind, member in kinds.items():
+    for kind, member in _kinds(measured).items():
         seen: set[int] = set()
         order = np.flatnonzero(member)[np.argsort(-np.nan_to_num(measured.confidence[member]), kind="stable")]
         for row in order.tolist():

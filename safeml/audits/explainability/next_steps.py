@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.explainability.measured import Measured
-from safeml.audits.explainability.metrics import Sanity
+from safeml.audits.explainability.sanity import Sanity
 from safeml.metrics.classification import NO_ANSWER
 from safeml.results import Finding, Metric
 from safeml.stages.explainability import ExplainabilitySettings

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.explainability.figures import (
-    LIFT_PLOT,
+    SURROUNDINGS,
     admissibility_table,
-    class_plot,
-    lift_plot,
+    class_table,
     map_gallery,
+    method_table,
+    outcome_table,
     stability_table,
     surroundings_plot,
     swap_gallery,
 )
 from safeml.audits.explainability.measure import measure
 from safeml.audits.explainability.measured import Measured
-from safeml.audits.explainability.metrics import Sanity, all_metrics
+from safeml.audits.explainability.metrics import all_metrics
 from safeml.audits.explainability.next_steps import findings
+from safeml.audits.explainability.sanity import Sanity
 from safeml.classifiers.twin import ExportedClassifier
 from safeml.explainers.rows import ROWS
 from safeml.results import Card, Fact, Finding, Metric, StageResult
@@ -49,14 +51,15 @@ def run(inputs: AuditInputs, settings: ExplainabilitySettings) -> StageResult:
         ],
         figures=[
             admissibility_table(measured, sanity),
-            lift_plot(measured, by_place),
-            class_plot(measured, metrics),
+            method_table(measured, by_place),
+            class_table(measured, metrics),
             *([] if surroundings is None else [surroundings]),
+            outcome_table(measured),
             stability_table(measured, by_place),
             *([] if swapped is None or not swapped.items else [swapped]),
         ],
         meaning=_meaning(measured, by_place, sanity),
-        worst_cases=map_gallery(inputs, settings, measured),
+        worst_cases=map_gallery(inputs, settings, measured, sanity),
         limits=[
             "A map is an estimate of what a prediction depends on, not a proof: methods disagree, and a model can be made to fool them.",
             "The energy of a map is its absolute value summed over channels: evidence for and against the predicted class count alike.",
@@ -74,7 +77,7 @@ def run(inputs: AuditInputs, settings: ExplainabilitySettings) -> StageResult:
             headline="not measured" if lift.value is None else f"{lift.value:.2f}",
             text=lift.reason
             or f"attribution on the sign against its share of the image, worst of {counted(len([s for s in sanity.values() if not s.problem]), 'admissible method')}, 95 % interval {interval(lift.low, lift.high, unit='ratio')}",
-            figure_id=LIFT_PLOT,
+            figure_id=SURROUNDINGS,
         ),
         provenance=inputs.provenance(settings, sample.fingerprint),
     )
