@@ -28,7 +28,7 @@ def main(folder: Path) -> int:
     for label in np.unique(classes):
         rows = np.flatnonzero(classes == label)
         column = np.eye(logits.outputs[0].shape[1], dtype=np.float32)[:, [label]]
-        pick = keras.layers.Dense(1, use_bias=False)
+        pick = keras.layers.Dense(1, use_bias=False, name="safeml_one_logit")
         one = keras.Model(logits.inputs[0], pick(logits.outputs[0]))
         pick.set_weights([column])
         explain = shap.DeepExplainer(one, backgrounds)

@@ -140,13 +140,14 @@ def test_rise_finds_the_pixels_that_a_linear_model_reads() -> None:
 
 def test_partition_shap_of_an_additive_model_has_its_exact_values() -> None:
     """The Shapley values of an additive game are its terms, whatever the order of the partition."""
-    x, classes, ids = arguments(2)
-    spent = effort(evaluations=20 * SIDE * SIDE * 3)
-    mask = spent.backgrounds.mean(axis=0)
-    by_hand = (weights_of(classes) * (x - mask)).sum(axis=3)
-    made = partition_shap(linear(), x, classes, ids, spent)
-    np.testing.assert_allclose(made, by_hand, atol=1e-3)
-    fewer = partition_shap(linear(), x, classes, ids, effort(evaluations=40))
+    weights = WEIGHTS[: 4 * 4 * 3]
+    model = replace(subjects.linear(weights, np.zeros(K)), spec=InputSpec(height=4, width=4))
+    x, classes, ids = images(2)[:, :4, :4], np.array([1, 3]), np.arange(2)
+    spent = effort(backgrounds=images(R, seed=9)[:, :4, :4], evaluations=5000)
+    change = x - spent.backgrounds.mean(axis=0)
+    by_hand = (weights.T[classes].reshape(-1, 4, 4, 3) * change).sum(axis=3)
+    np.testing.assert_allclose(partition_shap(model, x, classes, ids, spent), by_hand, atol=1e-4)
+    fewer = partition_shap(model, x, classes, ids, replace(spent, evaluations=30))
     np.testing.assert_allclose(fewer.sum(axis=(1, 2)), by_hand.sum(axis=(1, 2)), rtol=1e-3)
 
 
