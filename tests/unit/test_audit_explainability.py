@@ -332,3 +332,87 @@ def test_an_interrupted_run_resumes_with_the_same_numbers(tmp_path) -> None:
     again = run(inputs, settings())
     assert again.model_dump() == first.model_dump()
     assert Counted.asked - asked < asked / 5
+
+
+def test_a_method_that_the_model_cannot_have_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from safeml.audits.explainability import explained
+    from safeml.explainers.base import NotApplicable
+
+    real = explained.explainer
+
+    def chosen(name: str):
+        def refused(*_: object):
+            raise NotApplicable("the model has no feature maps of a convolution")
+
+        return refused if name == "rise" else real(name)
+
+    monkeypatch.setattr(explained, "explainer", chosen)
+    result = audit(reads(INSIDE))
+    assert metric(result, "saliency_lift", "rise").reason == "the model has no feature maps of a convolution"
+    assert value(result, "admissible_methods") == 1
+    assert value(result, "saliency_lift") == value(result, "saliency_lift", "occlusion")
+    assert "method-not-applicable" in codes(result)
+    assert "RISE" in {fact.label for fact in result.not_tested}
+
+
+def test_the_page_has_pictures_of_correct_and_incorrect_predictions() -> None:
+    data = scenes()
+    labels = data.labels.copy()
+    labels[:6] = 1 - labels[:6]  # mislabelled, so that the predictions count as overconfident errors
+    result = audit(reads(INSIDE), replace(data, labels=labels))
+    gallery = result.worst_cases
+    assert {item.note for item in gallery.items} == {"classified correctly", "overconfident error"}
+    assert all(
+        [panel.label for panel in item.panels] == ["image", "Occlusion", "RISE"] for item in gallery.items
+    )
+    rows = {row["prediction"]: row for row in table_rows(result, "lift-by-outcome")}
+    assert rows["overconfident error"]["images"] == 6
+
+
+def test_maps_of_two_models_agree_as_much_as_they_read_the_same_pixels() -> None:
+    from safeml.audits.base import Reference
+    from safeml.audits.explainability.agreement import map_agreement
+
+    data = scenes()
+
+    def agreement(other: Reader):
+        return map_agreement(AuditInputs(reads(INSIDE), data), Reference(other), data, 7, 100)
+
+    same, apart = agreement(reads(INSIDE)), agreement(reads(~INSIDE))
+    assert same.value == pytest.approx(1.0)
+    assert apart.value < 0.1
+    assert apart.high < same.value
+    opposite = agreement(Reader(-1.0 * INSIDE / INSIDE.sum()))
+    assert opposite.status == "undefined"  # no image has one predicted class in both
+    assert opposite.reason
+
+
+def test_preference_of_a_method_lowers_its_lift() -> None:
+    """A method that gives a lift of 2 on models that know nothing must give more on a model that reads the sign."""
+    from safeml.audits.explainability.lift import lift_metric, preference
+    from safeml.audits.explainability.measured import Maps, Measured
+
+    count, area = 40, np.full(40, 0.25)
+    data = scenes(count)
+    maps = Maps(
+        "occlusion",
+        mapped=np.ones(count, bool),
+        inside=np.linspace(0.5, 0.7, count),
+        alone=np.tile([[0.1, 0.5]], (count, 1)),
+    )
+    fields = {
+        "answers": data.labels,
+        "confidence": np.ones(count),
+        "methods": [maps],
+        "controls": {},
+        "surroundings": None,
+    }
+    fields |= {"donated": None, "corruptions": (), "levels": (), "layers": 0, "slices": None}
+    measured = Measured(sample=data, probe=data, area=area, probe_area=area, **fields)
+    own = preference(measured, maps, settings(), 7)
+    assert own.value == pytest.approx(2.0)
+    lift = lift_metric(measured, maps, own, settings(), 7, "all")
+    assert lift.value == pytest.approx(0.6 / 0.25 / 2.0)
+    unlike = replace(maps, alone=np.tile([[0.1, 0.2]], (count, 1)))
+    plain = lift_metric(measured, unlike, preference(measured, unlike, settings(), 7), settings(), 7, "all")
+    assert plain.value == pytest.approx(0.6 / 0.25)  # a preference for the surroundings excuses nothing
