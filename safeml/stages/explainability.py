@@ -62,7 +62,7 @@ class ExplainabilitySettings(StageTable):
     levels: steps of the cascade of shuffled weights, from the last layer to all.
     corruptions: names; maps are compared with those of the corrupted images.
     steps: points of integrated gradients.
-    draws: of gradient SHAP, for each image.
+    draws: of gradient SHAP, for each image; Deep SHAP compares with so many backgrounds.
     backgrounds: images that SHAP compares with, drawn from the training images, or from the test images where there are none.
     copies: noisy copies of SmoothGrad.
     masks: of RISE.
