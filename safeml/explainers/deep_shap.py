@@ -1,7 +1,7 @@
 """Deep SHAP, by the DeepExplainer of shap in a child process. Legend: N images, H W C pixels, R backgrounds.
 
 DeepExplainer replaces gradients of operations in the whole process, and leaves them replaced after an error; on operations that
-it does not know it fails, and on some (swish) its values do not add up without an error. So it runs in a process of its own, only
+it does not know it fails, and on some (swish) its values do not add up without an error. So it runs in a separate process, only
 on networks of layers for which its values were shown to add up, and the sum is checked for each image.
 
 Reference: S. Lundberg, S. Lee, "A unified approach to interpreting model predictions", 2017.

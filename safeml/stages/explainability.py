@@ -85,7 +85,7 @@ class ExplainabilitySettings(StageTable):
     largest_similarity: float = Field(default=0.5, gt=0, lt=1)
     levels: int = Field(default=4, ge=1, le=50)
     corruptions: Annotated[tuple[str, ...], AfterValidator(_corruptions)] = FEW
-    steps: int = Field(default=32, ge=2, le=1000)
+    steps: int = Field(default=64, ge=2, le=1000)
     draws: int = Field(default=32, ge=1, le=10_000)
     backgrounds: int = Field(default=64, ge=1, le=1000)
     copies: int = Field(default=16, ge=1, le=1000)

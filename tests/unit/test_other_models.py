@@ -55,7 +55,7 @@ def test_a_reference_that_the_file_was_exported_from_is_a_finding(fingerprint: s
     inputs = AuditInputs(
         with_gradients(artefact, source, test.images, "x"), test, reference=Reference(other, 0)
     )
-    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, resamples=100))
+    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, explained_images=0, resamples=100))
     codes = {finding.code for finding in result.findings}
     assert codes == ({"reference-is-the-source"} if fingerprint == "a" * 64 else set())
 

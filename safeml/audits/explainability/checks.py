@@ -22,6 +22,7 @@ from safeml.explainers.rows import ROWS
 from safeml.explainers.shuffled import can_be_copied, cascade, network_of, shuffled, weighted_layers
 from safeml.metrics.attribution import (
     box_energy,
+    has_map,
     rank_correlations,
 )
 from safeml.metrics.classification import predictions
@@ -74,7 +75,7 @@ def checks(run: Explained, answers: np.ndarray, name: str) -> dict[str, np.ndarr
             other_than(run, int(label), int(identity))
             for label, identity in zip(own[rows], ids[rows], strict=True)
         ]
-        return rank_correlations(
+        return similarity_of(
             first, run.maps(run.inputs.classifier, name, probe.images[rows], np.array(other), ids[rows])
         )
 
@@ -150,7 +151,7 @@ def _shuffled(
         first = run.first_maps(name, own, rows)
         second = run.maps(model[0], name, probe.images[rows], own[rows], ids[rows])
         inside = np.full(len(first), np.nan) if box is None else box_energy(second, box[rows])
-        similarity = rank_correlations(np.abs(first), np.abs(second))
+        similarity = similarity_of(np.abs(first), np.abs(second))
         return {"similarity": similarity[:, None], "inside": inside[:, None]}
 
     form: Form = {"similarity": ("float64", (1,)), "inside": ("float64", (1,))}
@@ -160,6 +161,16 @@ def _shuffled(
     return made["similarity"], made["inside"]
 
 
+def similarity_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the rank correlation of the first maps with others of the same images, float64 [M].
+
+    0 where the other map is the same everywhere: the first one vanished. NaN where the first one is no map, or the other is not finite.
+    """
+    finite = np.isfinite(second).all(axis=(1, 2))
+    vanished = has_map(first) & finite & ~has_map(second)
+    return np.where(vanished, 0.0, rank_correlations(first, second))
+
+
 def _still(
     run: Explained, name: str, images: np.ndarray, classes: np.ndarray, ids: np.ndarray, first: np.ndarray
 ) -> np.ndarray:
@@ -167,7 +178,7 @@ def _still(
     logits = np.asarray(run.inputs.classifier.predict_logits(images))
     same = predictions(logits).classes == classes
     again = run.maps(run.inputs.classifier, name, images, classes, ids)
-    return np.where(same, rank_correlations(first, again), np.nan)
+    return np.where(same, similarity_of(first, again), np.nan)
 
 
 def other_than(run: Explained, label: int, identity: int) -> int:

@@ -60,8 +60,8 @@ def admissibility_table(measured: Measured, sanity: dict[str, Sanity]) -> Table:
         columns=columns,
         rows=rows,
         caption="Rank correlation (Spearman), mean over the probe images. Shuffled: the size of the map against that of a model whose last layers "
-        "have shuffled weights. Another class: the map, with its signs, against the map of another class. A method whose maps stay "
-        "similar shows the image and not the model. "
+        "have shuffled weights. Another class: the map, with its signs, against the map of another class. A map that "
+        "vanishes counts as 0. A method whose maps stay similar shows the image and not the model. "
         + (
             "" if levels else "The weights of this model cannot be reached, so that no weights were shuffled."
         ),

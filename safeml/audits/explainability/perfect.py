@@ -19,7 +19,7 @@ RESAMPLES = 200
 
 
 def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
-    """All energy is on the sign, and none where the model is said to fail; the maps of another model or class are unlike it."""
+    """All energy is on the sign, and none on images that the simulated model misreads; the maps of another model or class are unlike it."""
     broken = model.broken[request.rows]
     right = model.answers[request.rows] >= 0
     return {
