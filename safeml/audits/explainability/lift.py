@@ -42,6 +42,7 @@ def lift_metric(
 def preference(measured: Measured, maps: Maps, settings: ExplainabilitySettings, seed: int) -> Metric:
     """Return the lift of a method on models with all weights shuffled, the largest of several, over the probe images.
 
+    It is computed as the lift of the model: an image whose map points nowhere counts as no energy on the sign.
     Undefined without boxes, and where the weights cannot be reached.
     """
     name, title = "method_preference", f"Lift on the sign with shuffled weights, {maps.row.title}"
@@ -49,22 +50,17 @@ def preference(measured: Measured, maps: Maps, settings: ExplainabilitySettings,
         return undefined(name, title, NO_BOXES, maps.name, "down", "ratio")
     if not maps.alone.shape[1]:
         return undefined(name, title, maps.reason or UNREACHABLE, maps.name, "down", "ratio")
-    largest: tuple[float, np.ndarray, np.ndarray] | None = None
-    for energy in maps.alone.T:
-        known = np.isfinite(energy) & (measured.probe_area < 1)
-        if known.any():
-            value = float(energy[known].mean() / measured.probe_area[known].mean())
-            if largest is None or value > largest[0]:
-                largest = (value, energy, known)
-    if largest is None:
-        return undefined(name, title, NO_MAP, maps.name, "down", "ratio")
-    energy, area = largest[1][largest[2]], measured.probe_area[largest[2]]
+    used = measured.probe_area < 1
+    if not used.any():
+        return undefined(name, title, WHOLE, maps.name, "down", "ratio")
+    shares = np.nan_to_num(maps.alone[used])
+    energy, area = shares[:, int(shares.mean(axis=0).argmax())], measured.probe_area[used]
     return bootstrap_metric(
         name,
         title,
         lambda rows: float(energy[rows].mean() / area[rows].mean()),
         len(energy),
-        clustering=measured.probe.clustering.take(largest[2]),
+        clustering=measured.probe.clustering.take(used),
         direction="down",
         unit="ratio",
         seed=seed,
