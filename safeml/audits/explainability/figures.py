@@ -202,9 +202,9 @@ def surroundings_plot(measured: Measured) -> DotPlot | None:
     clustering, everywhere = measured.sample.clustering, np.ones(len(measured.sample), bool)
     forms = [
         ("unchanged image", measured.correct, everywhere),
-        ("surroundings of another image", measured.surroundings["swapped"], measured.donated),
+        ("other surroundings", measured.surroundings["swapped"], measured.donated),
         ("grey surroundings", measured.surroundings["grey"], everywhere),
-        ("surroundings alone, sign removed", measured.surroundings["removed"], everywhere),
+        ("sign removed", measured.surroundings["removed"], everywhere),
     ]
     dots = []
     for title, hits, member in forms:
