@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -67,6 +68,21 @@ def memory_errors() -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(first_line(error)) from None
+
+
+@contextmanager
+def expected_tracing() -> Iterator[None]:
+    """Drop TensorFlow's warning of repeated tracing: each of several models is traced once, which it takes for one traced again."""
+    log = logging.getLogger("tensorflow")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "retracing" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def apart(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from safeml.classifiers.base import InputSpec
+from safeml.classifiers.batches import BatchSize
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class Subject:
     parameters: int = 0
     fingerprint: str = "0" * 64
     notes: tuple[str, ...] = ()
+    batch: BatchSize = field(default_factory=lambda: BatchSize(64))
 
     def logits(self, pixels: Any) -> Any:
         return self.function(pixels)

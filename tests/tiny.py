@@ -37,12 +37,27 @@ PERTURBATION = {
     "bootstrap": 100,
     "probe_images": 64,
 }
+EXPLAINABILITY = {
+    "images": 6,
+    "probe_images": 2,
+    "methods": ["integrated_gradients", "grad_cam", "gradient_shap"],
+    "methods_without_gradient": ["occlusion", "rise"],
+    "levels": 2,
+    "corruptions": ["contrast"],
+    "steps": 4,
+    "draws": 4,
+    "backgrounds": 4,
+    "masks": 16,
+    "places": 3,
+    "curve_points": 3,
+    "bootstrap": 100,
+}
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
     "quantization": {},
     "conversion": {"images": 32},
-    "comparison": {"attacked_images": 8, "steps": 2, "resamples": 100},
+    "comparison": {"attacked_images": 8, "explained_images": 8, "steps": 2, "resamples": 100},
     "performance": PERFORMANCE,
     "fairness": {},
     "calibration": {"resamples": 100},
@@ -51,6 +66,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,
     "perturbation": PERTURBATION,
+    "explainability": EXPLAINABILITY,
 }
 
 

@@ -49,3 +49,31 @@ def change_panel(label: str, clean: np.ndarray, attacked: np.ndarray, epsilon: f
         )
     change = attacked.astype(np.float64) - clean.astype(np.float64)
     return panel(label, to_uint8((128.0 + change * (127.0 / epsilon)) / 255.0), kind="change")
+
+
+# Colours of a map from no energy to the largest, RGB 0..1: dark to light, so that the order survives in grey print.
+HEAT = np.array(
+    [[0.0, 0.0, 0.02], [0.33, 0.06, 0.43], [0.73, 0.21, 0.33], [0.98, 0.55, 0.04], [0.99, 1.0, 0.64]]
+)
+IMAGE_SHARE = 0.35
+
+
+def map_panel(label: str, image: np.ndarray, energy: np.ndarray) -> Panel:
+    """Draw an attribution map in colours over the image in grey: the image shows through, and the largest energy is light.
+
+    image: uint8 [H, W, 1 or 3], 0..255.
+    energy: float [H, W], at least 0, divided by its largest value; all 0, or not finite, draws the grey image alone.
+    """
+    if energy.shape != image.shape[:2]:
+        raise StageError(
+            f"panel {label}: the map is {list(energy.shape)}; expected {list(image.shape[:2])}, as the image."
+        )
+    grey = image.astype(np.float64).mean(axis=2, keepdims=True) / 255
+    largest = float(energy.max()) if np.isfinite(energy).all() else 0.0
+    if not largest > 0:
+        return panel(label, to_uint8(np.repeat(grey, 3, axis=2)))
+    place = np.clip(energy.astype(np.float64) / largest, 0, 1) * (len(HEAT) - 1)
+    first = np.minimum(place.astype(np.int64), len(HEAT) - 2)
+    part = (place - first)[..., None]
+    colours = HEAT[first] * (1 - part) + HEAT[first + 1] * part
+    return panel(label, to_uint8((1 - IMAGE_SHARE) * colours + IMAGE_SHARE * grey))

@@ -22,7 +22,8 @@ class ComparisonSettings(StageTable):
     attacked_images: number of test images attacked on both models; 0 for none.
     steps: of PGD, on each.
     epsilon: of PGD in the L-inf norm, in pixel units of 0..1.
-    resamples: for the interval of the calibration difference.
+    explained_images: number of test images whose maps (occlusion) are compared; 0 for none.
+    resamples: for the intervals of the calibration difference and of the similarity of the maps.
     reference: the model to compare with.
     """
 
@@ -30,6 +31,7 @@ class ComparisonSettings(StageTable):
     attacked_images: int = Field(default=300, ge=0, le=100_000)
     steps: int = Field(default=20, ge=1, le=10_000)
     epsilon: Epsilon = Field(default=4 / 255, gt=0, le=1)
+    explained_images: int = Field(default=64, ge=0, le=100_000)
     resamples: int = Field(default=1000, ge=100, le=100_000)
     reference: ReferenceSettings | None = None
 
@@ -54,6 +56,15 @@ def _records(settings: ComparisonSettings) -> tuple[Declared, ...]:
             "smooth_ece_shift", "down", -1.0, context="smooth_ece_excess of the stage calibration is gated"
         ),
     ]
+    if settings.explained_images:
+        rows.append(
+            Declared(
+                "map_agreement",
+                "up",
+                -1.0,
+                context="no standard says how alike maps must be; the drops are gated",
+            )
+        )
     if settings.attacked_images:
         rows += [
             Declared("robust_accuracy_drop", "down", -1.0),
@@ -113,7 +124,9 @@ COMPARISON = Stage(
     records=_records,
     gates=GATES,
     alarms=lambda settings: ALARMS,
-    quick=lambda settings, gated: at_most(settings, attacked_images=64, steps=10, resamples=100),
+    quick=lambda settings, gated: at_most(
+        settings, attacked_images=64, explained_images=16, steps=10, resamples=100
+    ),
     needs=("reference", "quantization"),
     only_with="reference",
     perfect="safeml.audits.comparison.perfect:PERFECT",

@@ -16,10 +16,16 @@ from safeml.errors import ConfigError, MissingInput
 from tests.fakes import numbered_images
 
 
-def data(file: Path, classes: int, frames: int = 100, seed: int = 0, tracks: bool = False) -> None:
-    """Write `frames` images of each class; with tracks, each image is another sign."""
+def data(
+    file: Path, classes: int, frames: int = 100, seed: int = 0, tracks: bool = False, boxes: bool = False
+) -> None:
+    """Write `frames` images of each class; with tracks, each image is another sign; with boxes, the sign is in the middle."""
     labels = np.repeat(np.arange(classes), frames)
     columns = {"track_id": np.arange(len(labels)) + 10_000 * (seed + 1)} if tracks else {}
+    if boxes:
+        columns["roi"] = np.tile(np.array([3, 3, 13, 13]), (len(labels), 1))
+        columns["roi"][::2, 2:] -= 2  # signs of two sizes
+        columns["width"] = columns["height"] = np.full(len(labels), 16)
     images = np.repeat(numbered_images(len(labels), seed), 3, axis=3)
     np.savez(file, images=images, labels=labels, **columns)
 
@@ -58,6 +64,7 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
     assert "every mistake costs 1" in replaced["hazard-weighted-error"]
     assert "families" in replaced["worst-family-recall"]
     assert "All images are bright" in replaced["accuracy-gap-conditions"]
+    assert "boxes" in replaced["saliency-lift"]
     assert set(replaced) == {
         "accuracy-gap-conditions",
         "shared-tracks",
@@ -65,11 +72,12 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
         "hazard-weighted-error",
         "worst-family-recall",
         "membership-advantage",
+        "saliency-lift",
     }
 
 
 def test_what_the_user_brings_turns_entries_into_gates(folder: Path) -> None:
-    data(folder / "test.npz", 4, tracks=True)
+    data(folder / "test.npz", 4, tracks=True, boxes=True)
     data(folder / "train.npz", 4, seed=1, tracks=True)
     (folder / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n3,d\n")
     (folder / "families.csv").write_text("class,family\na,x\nb,x\nc,y\nd,y\n")

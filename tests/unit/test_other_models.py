@@ -55,7 +55,7 @@ def test_a_reference_that_the_file_was_exported_from_is_a_finding(fingerprint: s
     inputs = AuditInputs(
         with_gradients(artefact, source, test.images, "x"), test, reference=Reference(other, 0)
     )
-    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, resamples=100))
+    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, explained_images=0, resamples=100))
     codes = {finding.code for finding in result.findings}
     assert codes == ({"reference-is-the-source"} if fingerprint == "a" * 64 else set())
 
@@ -79,7 +79,7 @@ def test_a_reference_that_is_not_of_the_quantization_is_a_finding(files: Any, co
     model: Any = Batched(np.eye(2)[labels] * 5.0, fingerprint="c" * 64)
     other: Any = Batched(model.table, fingerprint="b" * 64)
     inputs = AuditInputs(model, dataset(labels), reference=Reference(other, 0), quantization={"files": files})
-    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, resamples=100))
+    result = comparison.run(inputs, ComparisonSettings(attacked_images=0, explained_images=0, resamples=100))
     assert {finding.code for finding in result.findings} == codes
 
 

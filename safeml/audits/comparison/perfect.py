@@ -32,6 +32,7 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
     broken = model.broken[rows] & (request.item == "attacked-model")
     return {
         "logits": lambda shape: shown.logits(rows),
+        "similarity": lambda shape: np.ones(shape),
         "right": lambda shape: shown.answers[rows] == labels[rows],
         "robust": lambda shape: ~broken & (shown.answers[rows] == labels[rows]),
         "fools_other": lambda shape: np.zeros(shape, bool),

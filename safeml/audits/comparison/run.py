@@ -8,6 +8,7 @@ from safeml.audits.base import AuditInputs, Reference
 from safeml.audits.comparison.figures import change_table, class_plot, flip_gallery
 from safeml.audits.comparison.measure import attack_both, threat_of
 from safeml.audits.comparison.metrics import ATTACKED, Pair, attacked_metrics, clean_metrics
+from safeml.audits.explainability.agreement import map_agreement
 from safeml.audits.measured import undefined_metrics
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
@@ -45,7 +46,11 @@ def run(inputs: AuditInputs, settings: ComparisonSettings) -> StageResult:
         predicted_logits(inputs, slices, test, "predictions", "predict test images"),
         predicted_logits(other, slices, test, "reference-predictions", "predict with the reference"),
     )
-    metrics = [*clean_metrics(pair, settings, inputs.seed), *_attacked(inputs, reference, settings)]
+    metrics = [
+        *clean_metrics(pair, settings, inputs.seed),
+        *_explained(inputs, reference, settings),
+        *_attacked(inputs, reference, settings),
+    ]
     by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
     drop = by_name["accuracy_drop"]
     name = reference.classifier.name
@@ -121,6 +126,13 @@ def _not_of_the_record(inputs: AuditInputs, reference: Reference) -> list[Findin
     ]
 
 
+def _explained(inputs: AuditInputs, reference: Reference, settings: ComparisonSettings) -> list[Metric]:
+    if not settings.explained_images:
+        return []
+    sample = inputs.test.sample(settings.explained_images, inputs.seed)
+    return [map_agreement(inputs, reference, sample, inputs.seed, settings.resamples)]
+
+
 def _attacked(inputs: AuditInputs, reference: Reference, settings: ComparisonSettings) -> list[Metric]:
     if not settings.attacked_images:
         return []
@@ -167,6 +179,12 @@ def _meaning(drop: Metric, metrics: dict[str, Metric], settings: ComparisonSetti
         else f"The accuracy lost is not measured: {drop.reason}.",
         "A negative flip is an image that the reference classifies correctly and the model does not, whatever it wins elsewhere.",
     ]
+    maps = metrics.get("map_agreement")
+    if maps is not None and maps.value is not None:
+        sentences.append(
+            f"Both models depend on the same pixels to a rank correlation of {number(maps.value)}, 95 % interval "
+            f"{interval(maps.low, maps.high, unit='ratio')} (occlusion maps of {counted(maps.n, 'image')} of one predicted class; 1 is equal)."
+        )
     robust = metrics.get("robust_accuracy_drop")
     if robust is not None and robust.value is not None:
         back, forth = metrics["transfer_to_reference"], metrics["transfer_from_reference"]

@@ -1,0 +1,1 @@
+"""Attribution methods: which pixels of an image a prediction depends on."""
