@@ -38,7 +38,7 @@ def true_class_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows = np.arange(len(values))
     others = values.copy()
     others[rows, labels] = -np.inf
-    return values[rows, labels] - _log_sum(others)
+    return np.asarray(values[rows, labels] - _log_sum(others))
 
 
 def confidence_score(logits: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def margin_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows = np.arange(len(values))
     others = values.copy()
     others[rows, labels] = -np.inf
-    return values[rows, labels] - others.max(axis=1)
+    return np.asarray(values[rows, labels] - others.max(axis=1))
 
 
 def class_medians(scores: np.ndarray, labels: np.ndarray, own: np.ndarray) -> np.ndarray:
