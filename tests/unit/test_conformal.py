@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from safeml.metrics.calibration.conformal import (
+from safeml.monitors.conformal import (
     SCORES,
     class_scores,
     least_images,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from safeml.data.signs import families
-from safeml.metrics.calibration.conformal import (
+from safeml.monitors.conformal import (
     Threshold,
     class_scores,
     least_images,
