@@ -1,6 +1,7 @@
 """The statistical-distance monitor: a buffer for each predicted class against a reference sample. Legend: K classes, D columns, Q quantiles."""
 
 from collections import deque
+from typing import Optional
 
 import numpy as np
 
@@ -8,7 +9,6 @@ from . import scores
 from .decisions import COLLECT_MORE, FALL_BACK, TRUST, Decision, Hysteresis
 from .distances import DISTANCES, distance
 from .errors import MonitorRefused
-from .feature_scores import reduced
 
 COMPONENTS = 6
 QUANTILES = 128
@@ -18,7 +18,7 @@ LEAST_REFERENCE = 20
 NEAR = 0.95
 
 
-def fit_columns(features: object) -> dict:
+def fit_columns(features: Optional[np.ndarray]) -> dict:
     """Return the projection of features on their first principal components; empty without features.
 
     features: float [M, F], finite, or None.
@@ -31,7 +31,7 @@ def fit_columns(features: object) -> dict:
     return {"column_mean": rows.mean(axis=0).astype(np.float32), "column_basis": basis.astype(np.float32)}
 
 
-def columns_of(arrays: dict, logits: np.ndarray, features: object) -> np.ndarray:
+def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
     """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
     parts = [scores.max_probability(logits), scores.energy(logits), scores.max_logit(logits)]
     columns = np.stack([np.minimum(part, 1e6) for part in parts], axis=1)
@@ -79,7 +79,7 @@ def buffer_distance(name: str, arrays: dict, predicted: int, columns: np.ndarray
     return float(distance(name, arrays["reference"][k], scaled).max())
 
 
-class DistanceMonitor(object):
+class DistanceMonitor:
     """Compares the last frames of each predicted class with the reference of that class.
 
     arrays: of `fit_columns` and `fit_reference`.
@@ -94,7 +94,7 @@ class DistanceMonitor(object):
         self,
         arrays: dict,
         name: str,
-        threshold: object,
+        threshold: Optional[float],
         window: int = 15,
         least: int = 10,
         every: int = 1,
@@ -102,14 +102,21 @@ class DistanceMonitor(object):
         hold: int = 5,
     ) -> None:
         if name not in DISTANCES:
-            raise MonitorRefused('the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(DISTANCES))))
+            raise MonitorRefused(
+                'the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(DISTANCES)))
+            )
         if not 1 <= least <= window or every < 1 or not time_out > 0:
             raise MonitorRefused(
-                "window {}, least {}, every {} and time_out {} contradict; expected 1 <= least <= window, every of at least 1 "
-                "and a time_out above 0.".format(window, least, every, time_out)
+                f"window {window}, least {least}, every {every} and time_out {time_out} contradict; expected 1 <= least <= window, every of at least 1 "
+                "and a time_out above 0."
             )
         self.arrays, self.name, self.threshold = arrays, name, threshold
-        self.window, self.least, self.every, self.time_out = int(window), int(least), int(every), float(time_out)
+        self.window, self.least, self.every, self.time_out = (
+            int(window),
+            int(least),
+            int(every),
+            float(time_out),
+        )
         classes = len(arrays["reference_known"])
         self.buffers = [deque(maxlen=self.window) for _ in range(classes)]  # type: list
         self.holding = [Hysteresis(hold) for _ in range(classes)]
@@ -118,7 +125,7 @@ class DistanceMonitor(object):
         self.latest = [None] * classes  # type: list
         self.clock = -np.inf
 
-    def update(self, logits: np.ndarray, features: object, time: float) -> Decision:
+    def update(self, logits: np.ndarray, features: Optional[np.ndarray], time: float) -> Decision:
         """Return the decision for one frame.
 
         logits: float [K]. features: float [F], or None where the model gives none. time: seconds, never decreasing.
@@ -129,13 +136,17 @@ class DistanceMonitor(object):
         row = np.asarray(logits, np.float64)
         if row.shape != (len(self.buffers),):
             return Decision(FALL_BACK, "wrong-size")
-        if "column_mean" in self.arrays and np.shape(features) != self.arrays["column_mean"].shape:
+        if "column_mean" in self.arrays and _shape(features) != self.arrays["column_mean"].shape:
             return Decision(FALL_BACK, "wrong-size")
-        finite = np.isfinite(row).all() and (features is None or np.isfinite(np.asarray(features, np.float64)).all())
+        finite = np.isfinite(row).all() and (
+            features is None or np.isfinite(np.asarray(features, np.float64)).all()
+        )
         if not finite:
             return Decision(FALL_BACK, "not-finite")
         k = int(row.argmax())
-        columns = columns_of(self.arrays, row[None], None if features is None else np.asarray(features)[None])[0]
+        columns = columns_of(
+            self.arrays, row[None], None if features is None else np.asarray(features)[None]
+        )[0]
         return self.holding[k].update(self._decide(k, columns, float(time)))
 
     def _decide(self, k: int, columns: np.ndarray, time: float) -> Decision:
@@ -153,7 +164,11 @@ class DistanceMonitor(object):
             if self.waiting[k] is None:
                 self.waiting[k] = time
             late = time - self.waiting[k] > self.time_out
-            return Decision(*((FALL_BACK, "timed-out") if late else (COLLECT_MORE, "buffer-short")), predicted=k, count=count)
+            return Decision(
+                *((FALL_BACK, "timed-out") if late else (COLLECT_MORE, "buffer-short")),
+                predicted=k,
+                frames=count,
+            )
         self.waiting[k] = None
         self.since[k] += 1
         if self.latest[k] is None or self.since[k] >= self.every:
@@ -163,9 +178,9 @@ class DistanceMonitor(object):
         action, reason = TRUST, ""
         if not measured <= self.threshold:
             action, reason = FALL_BACK, "distance"
-        elif measured > NEAR * self.threshold:
+        elif measured > NEAR * float(self.threshold):
             action, reason = COLLECT_MORE, "distance-near"
-        return Decision(action, reason, predicted=k, distance=measured, count=count)
+        return Decision(action, reason, predicted=k, distance=measured, frames=count)
 
 
 def stream_maxima(
@@ -211,3 +226,7 @@ def stream_maxima(
                     if len(part) >= least:
                         result[t, s] = max(result[t, s], buffer_distance(name, arrays, k, part))
     return result
+
+
+def _shape(values: Optional[np.ndarray]) -> tuple:
+    return () if values is None else np.asarray(values).shape

@@ -30,7 +30,7 @@ class Decision(NamedTuple):
     reason: a key of `REASONS`.
     predicted: class of the frame, or None where it is unknown.
     score, distance: measured values, or None where one was not measured.
-    count: frames in the buffer of the predicted class.
+    frames: number in the buffer of the predicted class.
     """
 
     action: str
@@ -38,10 +38,10 @@ class Decision(NamedTuple):
     predicted: Optional[int] = None
     score: Optional[float] = None
     distance: Optional[float] = None
-    count: int = 0
+    frames: int = 0
 
 
-class Hysteresis(object):
+class Hysteresis:
     """Holds an alarm until `hold` frames in succession pass; a state of a few numbers.
 
     hold: frames, at least 1.

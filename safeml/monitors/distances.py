@@ -9,7 +9,7 @@ import numpy as np
 from .errors import MonitorRefused
 
 
-class Pooled(object):
+class Pooled:
     """Both samples sorted together, column by column.
 
     values: float64 [M, D], ascending.
@@ -58,9 +58,7 @@ def pooled(first: np.ndarray, second: np.ndarray) -> Pooled:
     sides = [values[:, None] if values.ndim == 1 else values for values in sides]
     if any(values.ndim != 2 or not len(values) for values in sides) or sides[0].shape[1] != sides[1].shape[1]:
         raise MonitorRefused(
-            "the samples are {} and {}; expected at least one row each and the same columns.".format(
-                list(np.shape(first)), list(np.shape(second))
-            )
+            f"the samples are {list(np.shape(first))} and {list(np.shape(second))}; expected at least one row each and the same columns."
         )
     both = np.concatenate(sides)
     if not np.isfinite(both).all():
@@ -102,7 +100,11 @@ def anderson_darling(samples: Pooled) -> np.ndarray:
     size = samples.end - samples.start + 1
     below = samples.start + size / 2.0
     if samples.tied:
-        before = np.where(samples.start > 0, np.take_along_axis(samples.first, np.maximum(samples.start - 1, 0), axis=0), 0.0)
+        before = np.where(
+            samples.start > 0,
+            np.take_along_axis(samples.first, np.maximum(samples.start - 1, 0), axis=0),
+            0.0,
+        )
     else:
         before = np.concatenate([np.zeros((1, samples.first.shape[1])), samples.first[:-1]])
     middle = (before + samples.first) / 2.0
@@ -160,7 +162,9 @@ NAMES = {
 def distance(name: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the distance `name` of `DISTANCES` of two samples, float64 [D]; see `pooled` for the arguments."""
     if name not in DISTANCES:
-        raise MonitorRefused('the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(DISTANCES))))
+        raise MonitorRefused(
+            'the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(DISTANCES)))
+        )
     return np.asarray(DISTANCES[name](pooled(first, second)))
 
 
@@ -186,7 +190,9 @@ def permutation_p(
         codes = np.unique(np.concatenate([np.asarray(t) for t in tracks]), return_inverse=True)[1].ravel()
         ours = np.unique(codes[: len(one)])
         if len(codes) != len(both) or np.isin(codes[len(one) :], ours).any():
-            raise MonitorRefused("the tracks do not fit; expected one for each value, and none on both sides.")
+            raise MonitorRefused(
+                "the tracks do not fit; expected one for each value, and none on both sides."
+            )
         count, side = int(codes.max()) + 1, len(ours)
     else:
         codes, count, side = np.arange(len(both)), len(both), len(one)
@@ -200,8 +206,10 @@ def permutation_p(
         np.put_along_axis(chosen, ranks[:side], True, axis=0)
         of_first = chosen[codes[order]]
         if tracks:  # tracks differ in length, and so do the samples
-            values = [float(DISTANCES[name](Pooled(samples.values, of_first[:, [d]]))[0]) for d in range(size)]
+            values = np.array(
+                [float(DISTANCES[name](Pooled(samples.values, of_first[:, [d]]))[0]) for d in range(size)]
+            )
         else:
             values = DISTANCES[name](Pooled(samples.values, of_first))
-        reached += int((np.asarray(values) >= least).sum())
+        reached += int((values >= least).sum())
     return (1.0 + reached) / (1.0 + draws)

@@ -53,9 +53,7 @@ def fit_mahalanobis(features: np.ndarray, labels: np.ndarray, classes: int) -> d
     labels = np.asarray(labels)
     if len(rows) < 2 or labels.shape != (len(rows),):
         raise MonitorRefused(
-            "there are {} rows of features and {} labels; expected at least two rows and one label each.".format(
-                len(rows), labels.size
-            )
+            f"there are {len(rows)} rows of features and {labels.size} labels; expected at least two rows and one label each."
         )
     counts = np.bincount(labels, minlength=classes)[:classes]
     means = np.zeros((classes, rows.shape[1]))
@@ -182,7 +180,7 @@ def head_origin(logits: np.ndarray, features: np.ndarray) -> tuple:
 def _rest(state: dict, rows: np.ndarray) -> np.ndarray:
     centred = rows - state["vim_origin"]
     inside = centred @ state["vim_basis"].astype(np.float64)
-    return np.sqrt(np.maximum((centred**2).sum(axis=1) - (inside**2).sum(axis=1), 0.0))
+    return np.asarray(np.sqrt(np.maximum((centred**2).sum(axis=1) - (inside**2).sum(axis=1), 0.0)))
 
 
 def vim(state: dict, logits: np.ndarray, features: np.ndarray) -> np.ndarray:

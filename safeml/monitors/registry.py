@@ -1,6 +1,6 @@
 """All scores by name: their titles, what each needs, and one fit for all. Legend: N images, M fitting images, K classes, F features."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -32,7 +32,9 @@ SCORES = {
 }
 
 
-def fit_scores(logits: np.ndarray, features: object, labels: np.ndarray, classes: int, seed: int) -> dict:
+def fit_scores(
+    logits: np.ndarray, features: Optional[np.ndarray], labels: np.ndarray, classes: int, seed: int
+) -> dict:
     """Fit every score and return the arrays of all, by name.
 
     logits: float [M, K], finite.
@@ -44,7 +46,9 @@ def fit_scores(logits: np.ndarray, features: object, labels: np.ndarray, classes
         return {}
     rows = scores.checked(features, 0, "features")
     if len(rows) != len(outputs):
-        raise MonitorRefused("there are {} rows of features and {} of logits; expected as many.".format(len(rows), len(outputs)))
+        raise MonitorRefused(
+            f"there are {len(rows)} rows of features and {len(outputs)} of logits; expected as many."
+        )
     reduction = feature_scores.fit_reduction(rows)
     part = feature_scores.reduced(reduction, rows)
     arrays = dict(reduction)
@@ -54,7 +58,7 @@ def fit_scores(logits: np.ndarray, features: object, labels: np.ndarray, classes
     return arrays
 
 
-def score(name: str, arrays: dict, logits: np.ndarray, features: object = None) -> np.ndarray:
+def score(name: str, arrays: dict, logits: np.ndarray, features: Optional[np.ndarray] = None) -> np.ndarray:
     """Return the score `name`, float64 [N]; higher means more trust.
 
     arrays: of `fit_scores`.
@@ -67,7 +71,7 @@ def score(name: str, arrays: dict, logits: np.ndarray, features: object = None) 
         function = getattr(scores, name)
         return np.asarray(function(logits))
     if features is None or "mean" not in arrays:
-        raise MonitorRefused('the score "{}" needs features, and there are none; use a score of logits.'.format(name))
+        raise MonitorRefused(f'the score "{name}" needs features, and there are none; use a score of logits.')
     if name == "vim":
         return feature_scores.vim(arrays, logits, np.asarray(features))
     rows = feature_scores.reduced(

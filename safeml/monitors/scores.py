@@ -13,10 +13,10 @@ def checked(values: np.ndarray, columns: int, name: str) -> np.ndarray:
     """
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 2 or (columns and rows.shape[1] != columns):
-        expected = "[N, {}]".format(columns) if columns else "[N, K]"
-        raise MonitorRefused("{} are {}; expected {}.".format(name, list(rows.shape), expected))
+        expected = f"[N, {columns}]" if columns else "[N, K]"
+        raise MonitorRefused(f"{name} are {list(rows.shape)}; expected {expected}.")
     if not np.isfinite(rows).all():
-        raise MonitorRefused("{} hold a value that is not finite; expected finite values.".format(name))
+        raise MonitorRefused(f"{name} hold a value that is not finite; expected finite values.")
     return rows
 
 
@@ -67,7 +67,7 @@ def energy(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     Reference: W. Liu et al., "Energy-based out-of-distribution detection", 2020.
     """
     if not temperature > 0:
-        raise MonitorRefused("the temperature is {}; expected a number above 0.".format(temperature))
+        raise MonitorRefused(f"the temperature is {temperature}; expected a number above 0.")
     rows = checked(logits, 0, "logits") / temperature
     high = rows.max(axis=1)
     return np.asarray(temperature * (high + np.log(np.exp(rows - high[:, None]).sum(axis=1))))

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import zipfile
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -54,15 +54,19 @@ def save_state(folder: str, state: State) -> State:
     arrays = {name: np.ascontiguousarray(state.arrays[name]) for name in sorted(state.arrays)}
     if len(arrays) > MOST_ARRAYS or size_of(arrays) > MOST_ARRAY_BYTES:
         raise MonitorRefused(
-            "the state has {} arrays of {:,} bytes; expected at most {} of {:,}; fit on fewer features.".format(
-                len(arrays), size_of(arrays), MOST_ARRAYS, MOST_ARRAY_BYTES
-            )
+            f"the state has {len(arrays)} arrays of {size_of(arrays):,} bytes; expected at most {MOST_ARRAYS} of {MOST_ARRAY_BYTES:,}; fit on fewer features."
         )
     for name, array in arrays.items():
         if str(array.dtype) not in TYPES:
-            raise MonitorRefused("the array {} is {}; expected one of {}.".format(name, array.dtype, ", ".join(TYPES)))
+            raise MonitorRefused(
+                "the array {} is {}; expected one of {}.".format(name, array.dtype, ", ".join(TYPES))
+            )
     packed = io.BytesIO()
-    np.savez(packed, **arrays)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(name + ".npy"), member.getvalue())
     data = packed.getvalue()
     description = {
         "format": FORMAT,
@@ -75,7 +79,9 @@ def save_state(folder: str, state: State) -> State:
     }
     text = (json.dumps(description, sort_keys=True, allow_nan=False, indent=1) + "\n").encode("utf-8")
     if len(text) > MOST_JSON_BYTES:
-        raise MonitorRefused("the settings of the state take {:,} bytes; expected at most {:,}.".format(len(text), MOST_JSON_BYTES))
+        raise MonitorRefused(
+            f"the settings of the state take {len(text):,} bytes; expected at most {MOST_JSON_BYTES:,}."
+        )
     for name, content in ((ARRAYS, data), (DESCRIPTION, text)):
         whole = os.path.join(folder, name)
         with open(whole + ".part", "wb") as file:
@@ -97,19 +103,17 @@ def load_state(folder: str, model: str, classes: int, features: int) -> State:
     try:
         described = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise MonitorRefused("{}: is not JSON; write the state again.".format(where)) from None
+        raise MonitorRefused(f"{where}: is not JSON; write the state again.") from None
     _check_description(described, where)
     for key, value in (("model", model), ("classes", classes), ("features", features)):
         if described[key] != value:
             raise MonitorRefused(
-                "{}: the {} of the state is {}, and that of the model is {}; fit the monitor on this model.".format(
-                    where, key, described[key], value
-                )
+                f"{where}: the {key} of the state is {described[key]}, and that of the model is {value}; fit the monitor on this model."
             )
     where = os.path.join(folder, ARRAYS)
     data = _read(where, MOST_ARRAY_BYTES + (1 << 16))
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise MonitorRefused("{}: its sha256 is not that of {}; write the state again.".format(where, DESCRIPTION))
+        raise MonitorRefused(f"{where}: its sha256 is not that of {DESCRIPTION}; write the state again.")
     arrays = _arrays(data, described["arrays"], where)
     return State(model, classes, features, described["settings"], arrays, hashlib.sha256(text).hexdigest())
 
@@ -120,8 +124,14 @@ def _check_description(described: object, where: str) -> None:
     if described["format"] != FORMAT:
         raise MonitorRefused("{}: is of format {}; expected {}.".format(where, described["format"], FORMAT))
     declared = described["arrays"]
-    if not isinstance(described["settings"], dict) or not isinstance(declared, dict) or len(declared) > MOST_ARRAYS:
-        raise MonitorRefused("{}: settings and arrays are not tables of a state; write the state again.".format(where))
+    if (
+        not isinstance(described["settings"], dict)
+        or not isinstance(declared, dict)
+        or len(declared) > MOST_ARRAYS
+    ):
+        raise MonitorRefused(
+            f"{where}: settings and arrays are not tables of a state; write the state again."
+        )
     total = 0
     for name, entry in declared.items():
         fits = (
@@ -130,16 +140,23 @@ def _check_description(described: object, where: str) -> None:
             and entry[0] in TYPES
             and isinstance(entry[1], list)
             and len(entry[1]) <= 4
-            and all(isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= 1 << 24 for side in entry[1])
+            and all(
+                isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= 1 << 24
+                for side in entry[1]
+            )
         )
         if not fits:
-            raise MonitorRefused("{}: the array {} has no type and shape of a state; write the state again.".format(where, name))
+            raise MonitorRefused(
+                f"{where}: the array {name} has no type and shape of a state; write the state again."
+            )
         size = np.dtype(entry[0]).itemsize
         for side in entry[1]:
             size *= side
         total += size
     if total > MOST_ARRAY_BYTES:
-        raise MonitorRefused("{}: declares arrays of {:,} bytes; expected at most {:,}.".format(where, total, MOST_ARRAY_BYTES))
+        raise MonitorRefused(
+            f"{where}: declares arrays of {total:,} bytes; expected at most {MOST_ARRAY_BYTES:,}."
+        )
 
 
 def _arrays(data: bytes, declared: dict, where: str) -> dict:
@@ -149,37 +166,51 @@ def _arrays(data: bytes, declared: dict, where: str) -> dict:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             if sorted(member.filename for member in members) != sorted(name + ".npy" for name in declared):
-                raise MonitorRefused("{}: holds other arrays than declared; write the state again.".format(where))
+                raise MonitorRefused(f"{where}: holds other arrays than declared; write the state again.")
             for member in members:
                 if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(data):
-                    raise MonitorRefused("{}: {} is compressed; expected stored arrays.".format(where, member.filename))
+                    raise MonitorRefused(f"{where}: {member.filename} is compressed; expected stored arrays.")
                 with archive.open(member) as file:
                     content = file.read()
-                array = np.load(io.BytesIO(content), allow_pickle=False)
                 name = member.filename[:-4]
-                if [str(array.dtype), list(array.shape)] != declared[name]:
-                    raise MonitorRefused("{}: {} is not of the declared type and shape.".format(where, name))
+                array = _array(content, declared[name])
+                if array is None:
+                    raise MonitorRefused(f"{where}: {name} is not of the declared type and shape.")
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise MonitorRefused("{}: {} holds a value that is not finite.".format(where, name))
+                    raise MonitorRefused(f"{where}: {name} holds a value that is not finite.")
                 arrays[name] = array
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
         if isinstance(error, MonitorRefused):
             raise
-        raise MonitorRefused("{}: is not a file of arrays; write the state again.".format(where)) from None
+        raise MonitorRefused(f"{where}: is not a file of arrays; write the state again.") from None
     return arrays
+
+
+def _array(content: bytes, declared: list) -> Optional[np.ndarray]:
+    """Return the array of an .npy file, or None where it is not of the declared type and shape; nothing larger is made."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        return None
+    shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+    if [str(dtype), list(shape)] != declared or (by_column and len(shape) > 1):
+        return None
+    values = np.frombuffer(content, np.uint8, offset=file.tell())
+    if values.nbytes != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+        return None
+    return np.frombuffer(values.tobytes(), dtype).reshape(shape)
 
 
 def _read(where: str, most: int) -> bytes:
     """Return the bytes of a regular file of at most `most` bytes."""
     try:
         if not os.path.isfile(where):
-            raise MonitorRefused("{}: there is no such file; expected the state of a monitor.".format(where))
+            raise MonitorRefused(f"{where}: there is no such file; expected the state of a monitor.")
         with open(where, "rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise MonitorRefused("{}: cannot be read ({}).".format(where, error.strerror)) from None
+        raise MonitorRefused(f"{where}: cannot be read ({error.strerror}).") from None
     if len(content) > most:
-        raise MonitorRefused("{}: is larger than {:,} bytes, the most that a state has.".format(where, most))
+        raise MonitorRefused(f"{where}: is larger than {most:,} bytes, the most that a state has.")
     return content
 
 

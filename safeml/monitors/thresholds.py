@@ -63,7 +63,7 @@ def distance_threshold(maxima: np.ndarray, rate: float) -> AlarmThreshold:
     """
     values = np.asarray(maxima, np.float64)
     if values.ndim != 2 or np.isnan(values).any():
-        raise MonitorRefused("the largest distances are {}; expected numbers [T, S].".format(list(values.shape)))
+        raise MonitorRefused(f"the largest distances are {list(values.shape)}; expected numbers [T, S].")
     _check(rate, values, values)
     count, streams = values.shape
     ordered = np.sort(values, axis=None)
@@ -77,8 +77,10 @@ def distance_threshold(maxima: np.ndarray, rate: float) -> AlarmThreshold:
 
 def _check(rate: float, values: np.ndarray, tracks: np.ndarray) -> None:
     if not 0 < rate < 1:
-        raise MonitorRefused("the false-alarm rate is {}; expected a number between 0 and 1.".format(rate))
+        raise MonitorRefused(f"the false-alarm rate is {rate}; expected a number between 0 and 1.")
     if np.shape(values) != np.shape(tracks):
-        raise MonitorRefused("there are {} values and {} track numbers; expected as many.".format(np.size(values), np.size(tracks)))
+        raise MonitorRefused(
+            f"there are {np.size(values)} values and {np.size(tracks)} track numbers; expected as many."
+        )
     if np.isnan(np.asarray(values, np.float64)).any():
         raise MonitorRefused("a value for the threshold is NaN; expected numbers.")
