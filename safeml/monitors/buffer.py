@@ -183,50 +183,5 @@ class DistanceMonitor:
         return Decision(action, reason, predicted=k, distance=measured, frames=count)
 
 
-def stream_maxima(
-    name: str,
-    arrays: dict,
-    columns: np.ndarray,
-    predicted: np.ndarray,
-    tracks: np.ndarray,
-    window: int,
-    least: int,
-    streams: int,
-    seed: int,
-) -> np.ndarray:
-    """Return the largest distance while each track passes, float64 [T, S], for `distance_threshold`.
-
-    columns: float [N, D], of frames that the reference was not fitted on, in the order of recording. predicted: int [N].
-    tracks: int [N].
-
-    In each stream a track is preceded by other whole tracks of the same predicted class, drawn at random, until the buffer
-    is full; a class with one track has no predecessor. Frames of a class without a reference are passed over.
-    """
-    rng = np.random.default_rng(seed)
-    codes = np.unique(np.asarray(tracks), return_inverse=True)[1].ravel()
-    count = int(codes.max()) + 1 if len(codes) else 0
-    result = np.full((count, streams), -np.inf)
-    usable = arrays["reference_known"][np.asarray(predicted)]
-    pieces = {}  # type: dict
-    for row in np.flatnonzero(usable):
-        pieces.setdefault((int(predicted[row]), int(codes[row])), []).append(row)
-    for k in sorted({key[0] for key in pieces}):
-        own = {t: columns[rows] for (c, t), rows in sorted(pieces.items()) if c == k}
-        names = list(own)
-        for t in names:
-            others = [other for other in names if other != t]
-            for s in range(streams):
-                before = []  # type: list
-                while others and sum(len(part) for part in before) < window - 1:
-                    before.insert(0, own[others[int(rng.integers(len(others)))]])
-                history = np.concatenate(before)[-(window - 1) :] if before and window > 1 else own[t][:0]
-                stream = np.concatenate([history, own[t]])
-                for end in range(len(history) + 1, len(stream) + 1):
-                    part = stream[max(0, end - window) : end]
-                    if len(part) >= least:
-                        result[t, s] = max(result[t, s], buffer_distance(name, arrays, k, part))
-    return result
-
-
 def _shape(values: Optional[np.ndarray]) -> tuple:
     return () if values is None else np.asarray(values).shape

@@ -21,6 +21,7 @@ from safeml.stages.comparison import COMPARISON
 from safeml.stages.conversion import CONVERSION
 from safeml.stages.fairness import FAIRNESS
 from safeml.stages.model import MODEL
+from safeml.stages.monitors import MONITORS
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
@@ -44,6 +45,7 @@ OWN: tuple[Stage[Any], ...] = (
     ADVERSARIAL,
     PHYSICAL,
     PERTURBATION,
+    MONITORS,
 )
 
 
