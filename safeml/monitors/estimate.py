@@ -41,6 +41,7 @@ class AccuracyEstimator:
             )
         order = np.argsort(values, kind="mergesort")
         self.scores, self.hits, self.tracks = values[order], np.asarray(hits, bool)[order], int(tracks)
+        self.threshold = float(self._thresholds(np.array([(~self.hits).mean()]))[0])
 
     def estimate(self, window: np.ndarray, signs: float, seed: int = 0) -> Estimate:
         """Return the estimated accuracy of a window.
@@ -57,14 +58,14 @@ class AccuracyEstimator:
             )
         rng = np.random.default_rng(seed)
         error = float((~self.hits).mean())
-        value = float((values >= self._threshold(np.array([error]))[0]).mean())
+        value = float((values >= self.threshold).mean())
         errors = rng.beta(error * self.tracks + 0.5, (1 - error) * self.tracks + 0.5, DRAWS)
-        above = (values[None] >= self._threshold(errors)[:, None]).mean(axis=1) * signs
+        above = (values[None] >= self._thresholds(errors)[:, None]).mean(axis=1) * signs
         draws = rng.beta(above + 0.5, np.maximum(signs - above, 0) + 0.5)
         low, high = np.percentile(draws, [2.5, 97.5])
         return Estimate(value, float(min(low, value)), float(max(high, value)))
 
-    def _threshold(self, errors: np.ndarray) -> np.ndarray:
+    def _thresholds(self, errors: np.ndarray) -> np.ndarray:
         """Return the scores that leave the shares `errors` (float [R], 0..1) of the calibration frames below them."""
         places = np.floor(errors * len(self.scores) + 1e-9).astype(int)
         padded = np.append(self.scores, np.inf)

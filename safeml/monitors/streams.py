@@ -65,5 +65,7 @@ def stream_maxima(
     """
     rng = np.random.default_rng(seed)
     count = len(np.unique(np.asarray(tracks)))
-    columns = [pass_tracks(make(), logits, features, tracks, rng.permutation(count)).largest for _ in range(streams)]
+    columns = [
+        pass_tracks(make(), logits, features, tracks, rng.permutation(count)).largest for _ in range(streams)
+    ]
     return np.stack(columns, axis=1)
