@@ -458,24 +458,29 @@ def _estimates(numbers: Numbers, measured: Measured, settings: MonitorsSettings,
             )
             continue
         values = measured.fitted.scores(measured.fitted.deployed, part.outputs)
-        above, hits = values >= estimator.threshold, part.hits
-        numbers.metrics.append(
-            bootstrap_metric(
-                "accuracy_estimate_error",
-                title,
-                lambda rows, above=above, hits=hits: float(abs(above[rows].mean() - hits[rows].mean())),
-                len(hits),
-                clustering=part.clustering,
-                direction="down",
-                unit="proportion",
-                seed=seed,
-                resamples=settings.resamples,
-                slice=slice,
-                bounds=(0.0, 1.0),
-            )
-        )
+        numbers.metrics.append(_estimate_error(title, values >= estimator.threshold, part, slice, settings, seed))
         finite = np.isfinite(values)
-        signs = clusters_of("window", len(hits), part.clustering).signs
+        signs = clusters_of("window", len(values), part.clustering).signs
         if signs is not None and finite.any():
             made = estimator.estimate(values[finite], max(1.0, min(signs, float(finite.sum()))), seed)
-            numbers.estimates[slice] = (made.value, made.low, made.high, float(hits.mean()))
+            numbers.estimates[slice] = (made.value, made.low, made.high, float(part.hits.mean()))
+
+
+def _estimate_error(
+    title: str, above: np.ndarray, part: Judged, slice: str, settings: MonitorsSettings, seed: int
+) -> Metric:
+    """Return the difference between the share of images `above` (bool [N]) the estimator's threshold and their accuracy."""
+    hits = part.hits
+    return bootstrap_metric(
+        "accuracy_estimate_error",
+        title,
+        lambda rows: float(abs(above[rows].mean() - hits[rows].mean())),
+        len(hits),
+        clustering=part.clustering,
+        direction="down",
+        unit="proportion",
+        seed=seed,
+        resamples=settings.resamples,
+        slice=slice,
+        bounds=(0.0, 1.0),
+    )
