@@ -37,6 +37,15 @@ PERTURBATION = {
     "bootstrap": 100,
     "probe_images": 64,
 }
+MONITORS = {
+    "images": 64,
+    "shifted_images": 16,
+    "corruptions": ["contrast"],
+    "attacked_images": 0,
+    "fitting_images": 100,
+    "streams": 1,
+    "resamples": 100,
+}
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
@@ -51,6 +60,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "adversarial": ADVERSARIAL,
     "physical": PHYSICAL,
     "perturbation": PERTURBATION,
+    "monitors": MONITORS,
 }
 
 

@@ -59,7 +59,8 @@ class MonitorsSettings(StageTable):
 
     images: number of clean test images.
     shifted_images: number of test images shown under each corruption, and of images from outside.
-    corruptions: names; severity: 1 to 5.
+    corruptions: names.
+    severity: of each corruption, 1 to 5.
     attacked_images: number of test images attacked by PGD in the L-inf norm; 0 for none. Also none without a gradient.
     steps, epsilon: of PGD; epsilon in pixel units of 0..1.
     fitting_images: number of training images on which scores and references are fitted.

@@ -458,7 +458,9 @@ def _estimates(numbers: Numbers, measured: Measured, settings: MonitorsSettings,
             )
             continue
         values = measured.fitted.scores(measured.fitted.deployed, part.outputs)
-        numbers.metrics.append(_estimate_error(title, values >= estimator.threshold, part, slice, settings, seed))
+        numbers.metrics.append(
+            _estimate_error(title, values >= estimator.threshold, part, slice, settings, seed)
+        )
         finite = np.isfinite(values)
         signs = clusters_of("window", len(values), part.clustering).signs
         if signs is not None and finite.any():

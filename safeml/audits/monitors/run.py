@@ -58,7 +58,9 @@ def _on_what(measured: Measured) -> str:
     parts = [f"{measured.sample.name}: {counted(len(measured.sample), 'image')}"]
     if measured.corrupted:
         some = next(iter(measured.corrupted.values()))
-        parts.append(f"{number(len(some.labels))} of them under {counted(len(measured.corrupted), 'corruption')}")
+        parts.append(
+            f"{number(len(some.labels))} of them under {counted(len(measured.corrupted), 'corruption')}"
+        )
     return "; ".join(parts) + "."
 
 
