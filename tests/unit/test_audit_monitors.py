@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.monitors.perfect import PERFECT
 from safeml.audits.monitors.run import run
+from safeml.audits.perfect import NoModel
+from safeml.audits.slices import numbers
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
+from safeml.gates import decide
 from safeml.monitors.distances import DISTANCES
 from safeml.monitors.registry import SCORES as LIBRARY_SCORES
+from safeml.planning.perfect import PerfectWork
 from safeml.results import StageResult
 from safeml.stages.monitors import MONITORS, SCORES, DistanceName, MonitorsSettings
 from tests.records import codes, metric, table_rows, value
@@ -247,3 +252,35 @@ def test_fitting_leaves_the_outputs_of_the_model_as_they_are() -> None:
     before = model.predict_logits(images).tobytes(), model.features(images).tobytes()
     run(inputs(model), QUICK)
     assert before == (model.predict_logits(images).tobytes(), model.features(images).tobytes())
+
+
+def planned(wrong: int, valid: ImageDataset | None) -> StageResult:
+    """The stage of a plan on 421 signs of 15 declared frames, `wrong` of them misclassified."""
+    labels = np.repeat(np.arange(421) % K, 15)
+    pixels = np.zeros((len(labels), 1, 1, 1), np.uint8)
+    test = ImageDataset("test", pixels, labels, tuple(f"class {k}" for k in range(K)), frames_per_sign=15)
+    broken = np.arange(len(labels)) < 15 * wrong
+    model = PERFECT.simulate(test, broken, "residual_hazard")
+    work = PerfectWork(model, PERFECT.arrays, numbers(test))
+    no_model = NoModel("none", K)
+    given = AuditInputs(no_model, test, train=signs(40, 10, 1, first=5000), valid=valid, work=work)
+    return PERFECT.run(given, MonitorsSettings())
+
+
+def test_a_perfect_model_passes_the_default_gates_on_421_signs() -> None:
+    result = planned(0, signs(60, 8, 2, first=3000))
+    rulings = decide([result], MONITORS.gates, "2026-01-01").gates
+    assert [ruling.status for ruling in rulings] == ["pass", "pass"]
+    some = decide([planned(3, signs(60, 8, 2))], MONITORS.gates, "2026-01-01").gates
+    assert [ruling.status for ruling in some] == ["not_proven", "pass"]
+
+
+def test_a_plan_says_where_no_threshold_can_be_calibrated() -> None:
+    for valid, words in (
+        (None, "no [data.valid]"),
+        (signs(20, 8, 2), "need 19"),
+        (signs(60, 8, 2, tracks=None), "not known"),
+    ):
+        result = planned(0, valid)
+        assert words in metric(result, "availability").reason
+        assert metric(result, "residual_hazard").value is None

@@ -40,6 +40,8 @@ def figures(measured: Measured, numbers: Numbers, settings: MonitorsSettings, se
         shown.append(risk_figure(measured, where, seed))
     shown.append(score_table(measured, numbers, seed))
     shown.append(decision_table(measured, numbers))
+    if measured.fitted.tried:
+        shown.append(rate_table(measured))
     shown.append(outside_table(measured, numbers))
     shown.append(alarm_table(measured, numbers, settings))
     if len(numbers.passes) > 1:
@@ -187,6 +189,38 @@ def decision_table(measured: Measured, numbers: Numbers) -> Table:
         ],
         rows=rows,
         caption="Hazard: the mean cost of a prediction, 0 to 1. A rejected prediction costs nothing here; what the system then does is not part of this audit.",
+    )
+
+
+def rate_table(measured: Measured) -> Table:
+    """List what the deployed score rejects at other rates of false alarms, each with its calibrated threshold."""
+    rows: list[list[Scalar]] = []
+    values = {
+        where: measured.fitted.scores(measured.fitted.deployed, measured.judged[where].outputs)
+        for where in (CLEAN, SHIFTED)
+        if where in measured.judged
+    }
+    for rate, limit in measured.fitted.tried.items():
+        row: list[Scalar] = [1000 * rate, limit.value]
+        for where in (CLEAN, SHIFTED):
+            hits = measured.judged[where].hits if where in values else np.zeros(0, bool)
+            for part in (~hits, hits):
+                known = limit.value is not None and part.any()
+                row.append(float((values[where][part] < limit.value).mean()) if known else None)
+        rows.append(row)
+    return Table(
+        id="rates",
+        title="The same score at other rates of false alarms",
+        columns=[
+            Column(key="rate", label="False alarms per 1,000 signs", kind="number"),
+            Column(key="threshold", label="Threshold", kind="number"),
+            Column(key="errors", label="Incorrect predictions rejected, clean", kind="percent"),
+            Column(key="lost", label="Correct predictions rejected, clean", kind="percent"),
+            Column(key="shifted_errors", label="Incorrect predictions rejected, corrupted", kind="percent"),
+            Column(key="shifted_lost", label="Correct predictions rejected, corrupted", kind="percent"),
+        ],
+        rows=rows,
+        caption="Thresholds come from validation signs. A rate without a threshold needs more of them. Choose the rate for the system, not by this table of test images.",
     )
 
 

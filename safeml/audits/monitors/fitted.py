@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from safeml.monitors.thresholds import AlarmThreshold, distance_threshold, least
 from safeml.stages.monitors import BASELINE, MonitorsSettings
 
 LEAST_FITTING = 50
+RATES = (0.01, 0.05, 0.1, 0.2, 0.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ class Fitted:
     threshold, distance_limit: of the score and of the distance.
     reason: a clause that says why there is no threshold; "" if there is one.
     estimator: of the accuracy without labels; None without calibration.
+    tried: thresholds of the deployed score by rate, for comparison.
     """
 
     arrays: dict[str, np.ndarray]
@@ -58,6 +60,7 @@ class Fitted:
     reason: str
     estimator: AccuracyEstimator | None
     settings: MonitorsSettings
+    tried: dict[float, AlarmThreshold] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -117,13 +120,17 @@ def fit(
         deployed, choice = _deployed(settings, names, arrays, calibration)
         nothing = AlarmThreshold(None, 0, least_tracks(settings.false_alarm_rate))
         limit, distance_limit, estimator = nothing, nothing, None
+        tried: dict[float, AlarmThreshold] = {}
         if calibration is not None:
             part = Fitted(arrays, names, deployed, choice, nothing, nothing, "", None, settings)
             limit, estimator, reason = _calibrated(part, calibration)
+            hits = calibration.outputs.hits(calibration.labels)
+            values = part.scores(deployed, calibration.outputs)[hits]
+            tried = {rate: score_threshold(values, calibration.tracks[hits], rate) for rate in RATES}
             distance_limit = _distance_limit(part, calibration, seed)
     except MonitorRefused as error:
         raise StageError(f"monitors: {error}") from None
-    return Fitted(arrays, names, deployed, choice, limit, distance_limit, reason, estimator, settings)
+    return Fitted(arrays, names, deployed, choice, limit, distance_limit, reason, estimator, settings, tried)
 
 
 def _arrays(outputs: Outputs, labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:

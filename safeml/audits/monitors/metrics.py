@@ -144,11 +144,13 @@ def _missing_errors(numbers: Numbers, where: str, reason: str) -> None:
 def _auroc(
     name: str, title: str, value: float, draws: np.ndarray, part: Judged, where: str, least: float = 0.0
 ) -> Metric:
-    return drawn_metric(
+    """Return the metric; without an interval where some resamples hold no incorrect prediction, so that no gate passes."""
+    void = int((~np.isfinite(draws)).sum())
+    metric = drawn_metric(
         name,
         title,
         value,
-        draws,
+        np.full(len(draws), value) if void else draws,
         len(part.labels),
         clustering=part.clustering,
         direction="up",
@@ -156,6 +158,10 @@ def _auroc(
         slice=where,
         bounds=(least, 1.0),
     )
+    if not void:
+        return metric
+    why = f"none: {void} of {len(draws)} resamples hold no incorrect or no correct prediction"
+    return metric.model_copy(update={"low": None, "high": None, "method": why})
 
 
 def _outside_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettings, seed: int) -> None:

@@ -69,7 +69,7 @@ def _facts(measured: Measured, numbers: Numbers, settings: MonitorsSettings) -> 
     alarms, available = numbers.one("false_alarms_per_1000", "score"), numbers.one("availability")
     stopped, hazard = numbers.one("errors_stopped", CLEAN), numbers.one("residual_hazard")
     return [
-        Fact(label="Deployed score", value=COMPARED[fitted.deployed].capitalize(), detail=fitted.choice),
+        Fact(label="Deployed score", value=_upper(COMPARED[fitted.deployed]), detail=fitted.choice),
         Fact(label="Incorrect predictions rejected", value=percent(stopped.value), detail=stopped.reason or interval(stopped.low, stopped.high)),
         Fact(label="Residual hazard", value=number(hazard.value), detail=hazard.reason or interval(hazard.low, hazard.high, unit="cost")),
         Fact(label="Correct predictions trusted", value=percent(available.value), detail=available.reason or interval(available.low, available.high)),
@@ -80,6 +80,10 @@ def _facts(measured: Measured, numbers: Numbers, settings: MonitorsSettings) -> 
             or f"{interval(alarms.low, alarms.high, unit='ratio')} on {counted(alarms.n, 'sign')}; declared {number(1000 * settings.false_alarm_rate)}",
         ),
     ]  # fmt: skip
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _findings(measured: Measured, numbers: Numbers, settings: MonitorsSettings) -> list[Finding]:
