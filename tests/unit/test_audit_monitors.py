@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -284,3 +285,25 @@ def test_a_plan_says_where_no_threshold_can_be_calibrated() -> None:
         result = planned(0, valid)
         assert words in metric(result, "availability").reason
         assert metric(result, "residual_hazard").value is None
+
+
+def test_few_errors_give_a_value_without_an_interval() -> None:
+    """One sign has all errors, so many resamples have none; no gate may pass on such a value."""
+    test = signs(60, 4, 3, 0.5)
+    labels = test.labels.copy()
+    labels[:4] = (labels[:4] + 1) % K
+    result = run(inputs(test=replace(test, labels=labels)), QUICK)
+    found = metric(result, "error_auroc.energy", "clean")
+    assert found.value is not None
+    assert found.low is None
+    assert "resamples hold no incorrect" in found.method
+
+
+def test_the_other_rates_are_in_a_table_and_a_larger_rate_rejects_no_less(result: StageResult) -> None:
+    rows = [row for row in table_rows(result, "rates") if row["errors"] is not None]
+    assert [row["rate"] for row in table_rows(result, "rates")] == [10, 50, 100, 200, 300]
+    assert rows[0]["rate"] > 10  # thirty signs calibrate no rate of one percent
+    assert all(one["errors"] <= two["errors"] for one, two in pairwise(rows))
+    assert next(row for row in rows if row["rate"] == 200)["errors"] == value(
+        result, "errors_stopped", "clean"
+    )
