@@ -21,6 +21,7 @@ from safeml.classifiers.base import head_of
 from safeml.classifiers.memory import InMemory
 from safeml.comparison.baseline import Candidate, baseline_stages
 from safeml.config.audit import Config
+from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
 from safeml.loosening import limits_of, loosened
@@ -263,6 +264,8 @@ def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Pat
 def _plain(inputs: AuditInputs, name: str) -> Any:
     identities = {"surrogate": surrogate_identity, "reference": reference_identity}
     value = identities[name](inputs) if name in identities else getattr(inputs, name)
+    if isinstance(value, ImageDataset):
+        return value.fingerprint
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 

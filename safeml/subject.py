@@ -19,6 +19,8 @@ from safeml.data.place import Place
 from safeml.errors import ConfigError, InputRefused
 from safeml.results import DataIdentity, ModelIdentity
 from safeml.scan.sources import EXPORT, QUANTIZATION, read_record
+from safeml.stages import settings_of
+from safeml.stages.monitors import MONITORS
 from safeml.store.files import content_key
 from safeml.surrogate import (
     SURROGATE,
@@ -61,6 +63,7 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); set data.test to other images."
             )
+    ood = outside_images(config, place)
     from safeml.classifiers.load import Opened, load_model
 
     progress(Phase("Opening the model"), 0, 1)
@@ -117,9 +120,16 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         if reference is None
         else Reference(reference.classifier, reference.opened.origin.scan.bytes),
         **records_beside(file),
+        ood=ood,
         predicting=classifier.batch,
     )
     return Subject(inputs, check_unchanged, opened.file_sha256, identity, data, evidence)
+
+
+def outside_images(config: Config, place: Place) -> ImageDataset | None:
+    """Read the images from outside the classes, if they are configured and a stage uses them."""
+    settings = settings_of(config.stages, MONITORS)
+    return place.plain(settings.ood) if settings.enabled and settings.ood is not None else None
 
 
 def records_beside(file: Path | None) -> dict[str, Any]:

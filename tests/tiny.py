@@ -52,6 +52,15 @@ EXPLAINABILITY = {
     "curve_points": 3,
     "bootstrap": 100,
 }
+MONITORS = {
+    "images": 64,
+    "shifted_images": 16,
+    "corruptions": ["contrast"],
+    "attacked_images": 0,
+    "fitting_images": 100,
+    "streams": 1,
+    "resamples": 100,
+}
 STAGES: dict[str, dict[str, Any]] = {
     "model": {},
     "training": {},
@@ -67,6 +76,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "physical": PHYSICAL,
     "perturbation": PERTURBATION,
     "explainability": EXPLAINABILITY,
+    "monitors": MONITORS,
 }
 
 

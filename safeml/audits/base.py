@@ -39,6 +39,7 @@ class AuditInputs:
     surrogate: another model of the same task for transfer attacks, where configured.
     reference: the model that the model under test is compared with, where configured.
     quantization: `quantization.json` of `safeml quantize`, decoded, where it lies beside the model.
+    ood: images that are not of the classes of the model, where configured; their labels mean nothing.
     export: `export.json` of `safeml export`, decoded, where it lies beside the model.
     work: stores results slice by slice.
     predicting: batch size of prediction.
@@ -57,6 +58,7 @@ class AuditInputs:
     reference: Reference | None = None
     quantization: dict[str, Any] | None = None
     export: dict[str, Any] | None = None
+    ood: ImageDataset | None = None
     work: Work = keep_nothing
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))
 

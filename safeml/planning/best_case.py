@@ -34,6 +34,7 @@ class PlanData:
     gradient: whether its format supports gradients.
     manifest: of its training, if it exists.
     records: of its quantization and export, by their names in `AuditInputs`.
+    ood: images from outside the classes, if they are configured.
     untrained: its recipe is trained first, so the manifest does not exist yet.
     """
 
@@ -46,6 +47,7 @@ class PlanData:
     manifest: dict[str, Any] | None = None
     records: Mapping[str, Any] = field(default_factory=dict)
     untrained: bool = False
+    ood: ImageDataset | None = None
     _samples: dict[int, ImageDataset] = field(default_factory=dict)
 
     def images_of(self, stage: Stage[Any]) -> ImageDataset | None:
@@ -94,6 +96,7 @@ class PlanData:
             manifest=self.manifest,
             surrogate=self.no_surrogate,
             reference=self.no_reference,
+            ood=self.ood,
             **self.records,
         )
 

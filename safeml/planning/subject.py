@@ -36,7 +36,7 @@ from safeml.stages import STAGES, settings_of
 from safeml.store.files import content_key
 from safeml.store.journal import Journal
 from safeml.store.run_folder import refuse_other_run
-from safeml.subject import default_folder, open_subject, records_beside, records_of
+from safeml.subject import default_folder, open_subject, outside_images, records_beside, records_of
 from safeml.surrogate import as_surrogate, check_others, open_surrogate
 from safeml.wording import counted
 from safeml.work import Progress
@@ -139,6 +139,7 @@ def _opened(
         is_differentiable(inputs.classifier),
         inputs.manifest,
         records_of(inputs),
+        ood=inputs.ood,
     )
     folder = out or default_folder(place.base / config.run.reports, subject, config, profile)
     if folder.exists():
@@ -225,7 +226,8 @@ def _read(config: Config, place: Place, name: str) -> PlanData:
             raise ConfigError(
                 f"data.test and the training data are the same images ({test.name}); set data.test to other images."
             )
-    return PlanData(config, test, train, valid, config.model.name or name)
+    ood = outside_images(config, place)
+    return PlanData(config, test, train, valid, config.model.name or name, ood=ood)
 
 
 def _inputs(known: PlanData) -> AuditInputs:
@@ -240,5 +242,6 @@ def _inputs(known: PlanData) -> AuditInputs:
         manifest=known.manifest,
         surrogate=known.no_surrogate,
         reference=known.no_reference,
+        ood=known.ood,
         **known.records,
     )

@@ -22,6 +22,7 @@ from safeml.stages.conversion import CONVERSION
 from safeml.stages.explainability import EXPLAINABILITY
 from safeml.stages.fairness import FAIRNESS
 from safeml.stages.model import MODEL
+from safeml.stages.monitors import MONITORS
 from safeml.stages.performance import PERFORMANCE
 from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
@@ -46,6 +47,7 @@ OWN: tuple[Stage[Any], ...] = (
     PHYSICAL,
     PERTURBATION,
     EXPLAINABILITY,
+    MONITORS,
 )
 
 

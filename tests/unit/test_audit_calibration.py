@@ -14,7 +14,7 @@ from safeml.audits.calibration.fitting import fitting_images
 from safeml.audits.calibration.run import run
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
-from safeml.metrics.calibration import conformal
+from safeml.monitors import conformal
 from safeml.results import Reliability, StageResult, Table
 from safeml.stages.calibration import CALIBRATION, CalibrationSettings
 from safeml.store.journal import Journal

@@ -5,15 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from safeml.metrics.calibration.conformal import (
-    SCORES,
-    class_scores,
-    least_images,
-    rank_of,
-    sets,
-    sets_by_group,
-    threshold_of,
-)
 from safeml.metrics.calibration.coverage import coverage_band
 from safeml.metrics.calibration.selective import (
     augrc_loss,
@@ -22,6 +13,15 @@ from safeml.metrics.calibration.selective import (
     guaranteed_threshold,
     risk_coverage,
     signs_for_risk,
+)
+from safeml.monitors.conformal import (
+    SCORES,
+    class_scores,
+    least_images,
+    rank_of,
+    sets,
+    sets_by_group,
+    threshold_of,
 )
 from tests.unit.test_calibration_errors import drawn
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from safeml.data.signs import families
-from safeml.metrics.calibration.conformal import (
+from safeml.metrics.calibration.coverage import coverage_band
+from safeml.metrics.calibration.forecasts import Forecasts
+from safeml.metrics.calibration.selective import ERROR, guaranteed_threshold, signs_for_risk
+from safeml.monitors.conformal import (
     Threshold,
     class_scores,
     least_images,
@@ -19,9 +22,6 @@ from safeml.metrics.calibration.conformal import (
     sets_by_group,
     threshold_of,
 )
-from safeml.metrics.calibration.coverage import coverage_band
-from safeml.metrics.calibration.forecasts import Forecasts
-from safeml.metrics.calibration.selective import ERROR, guaranteed_threshold, signs_for_risk
 from safeml.results import Column, Finding, Metric, Scalar, Table
 from safeml.stages.calibration import RISKS, SETS
 from safeml.statistics import Clustering, bootstrap_metric, proportion_metric

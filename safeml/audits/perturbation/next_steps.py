@@ -8,7 +8,7 @@ from safeml.audits.perturbation.measure import Measured
 from safeml.audits.perturbation.shift import overconfident
 from safeml.audits.weakest import joint_level
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
-from safeml.metrics.calibration.conformal import sets
+from safeml.monitors.conformal import sets
 from safeml.results import Finding, Metric
 from safeml.stages.perturbation import CONFIDENT, SET_LEVEL
 from safeml.statistics import proportion_metric

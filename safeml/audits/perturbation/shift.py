@@ -14,7 +14,7 @@ from safeml.audits.calibration.metrics import not_below_accuracy
 from safeml.audits.perturbation.measure import Measured
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.metrics.calibration.binned import ece_error, equal_mass, fill, resampled_ece
-from safeml.metrics.calibration.conformal import sets
+from safeml.monitors.conformal import sets
 from safeml.results import Metric
 from safeml.stages.perturbation import CONFIDENT, SET_LEVEL, PerturbationSettings
 from safeml.statistics import drawn_metric, mean_metric, proportion_metric, resample_counts

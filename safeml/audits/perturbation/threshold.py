@@ -11,9 +11,9 @@ from safeml.audits.calibration.fitting import fitting_images
 from safeml.audits.calibration.sets import one_frame_each, too_few_signs
 from safeml.audits.predictions import predicted_logits
 from safeml.audits.slices import Slices
-from safeml.metrics.calibration.conformal import Threshold, threshold_of
 from safeml.metrics.calibration.forecasts import forecasts
 from safeml.metrics.calibration.scores import label_losses
+from safeml.monitors.conformal import Threshold, threshold_of
 from safeml.stages.perturbation import SET_LEVEL
 
 

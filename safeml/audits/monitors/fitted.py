@@ -1,0 +1,220 @@
+"""A monitor fitted on one set of signs, its thresholds calibrated on another. Legend: N images, K classes, T sign tracks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from safeml.audits.monitors.outputs import Outputs
+from safeml.errors import StageError
+from safeml.metrics.detection import auroc_score
+from safeml.monitors.buffer import DistanceMonitor, columns_of, fit_columns, fit_reference
+from safeml.monitors.errors import MonitorRefused
+from safeml.monitors.estimate import AccuracyEstimator
+from safeml.monitors.registry import available, fit_scores, score
+from safeml.monitors.state import size_of
+from safeml.monitors.streams import stream_maxima
+from safeml.monitors.thresholds import AlarmThreshold, distance_threshold, least_tracks, score_threshold
+from safeml.stages.monitors import BASELINE, MonitorsSettings
+
+LEAST_FITTING = 50
+RATES = (0.01, 0.05, 0.1, 0.2, 0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Validation signs that thresholds are calibrated on.
+
+    outputs: of clean images. shifted: of a part of them under each corruption.
+    labels, shifted_labels: int64. tracks: int64 [N], of the clean images.
+    """
+
+    outputs: Outputs
+    labels: np.ndarray
+    tracks: np.ndarray
+    shifted: Outputs
+    shifted_labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A monitor.
+
+    arrays: by name, see `safeml.monitors`.
+    names: of the scores that these arrays allow.
+    deployed: name of the score of the deployed monitor.
+    choice: a clause that says how it was chosen.
+    threshold, distance_limit: of the score and of the distance.
+    reason: a clause that says why there is no threshold; "" if there is one.
+    estimator: of the accuracy without labels; None without calibration.
+    tried: thresholds of the deployed score by rate, for comparison.
+    """
+
+    arrays: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    deployed: str
+    choice: str
+    threshold: AlarmThreshold
+    distance_limit: AlarmThreshold
+    reason: str
+    estimator: AccuracyEstimator | None
+    settings: MonitorsSettings
+    tried: dict[float, AlarmThreshold] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the arrays."""
+        return size_of(self.arrays)
+
+    @property
+    def has_reference(self) -> bool:
+        """Return whether there are references for buffers."""
+        return "reference" in self.arrays
+
+    def scores(self, name: str, outputs: Outputs) -> np.ndarray:
+        """Return the score `name`, float64 [N]; minus infinity for an output that is not finite, which is never trusted."""
+        values = np.full(len(outputs), -np.inf)
+        rows = np.flatnonzero(outputs.finite)
+        if len(rows):
+            part = outputs.take(rows)
+            values[rows] = score(name, self.arrays, part.logits, part.features)
+        return values
+
+    def trusted(self, outputs: Outputs) -> np.ndarray | None:
+        """Return which predictions the deployed monitor trusts, bool [N]; None without a threshold."""
+        limit = self.threshold.value
+        return None if limit is None else np.asarray(self.scores(self.deployed, outputs) >= limit)
+
+    def distance_monitor(self, threshold: float | None) -> DistanceMonitor:
+        """Return a monitor of buffers with this threshold, and no frame in it."""
+        return distance_monitor(self.arrays, self.settings, threshold)
+
+
+def distance_monitor(
+    arrays: dict[str, np.ndarray], settings: MonitorsSettings, threshold: float | None
+) -> DistanceMonitor:
+    """Return a monitor of buffers as the settings describe it."""
+    return DistanceMonitor(
+        arrays, settings.distance, threshold, settings.window, min(settings.least, settings.window), hold=1
+    )
+
+
+def fit(
+    settings: MonitorsSettings,
+    seed: int,
+    classes: int,
+    fitting: tuple[Outputs, np.ndarray] | None,
+    calibration: Calibration | None,
+    reason: str,
+) -> Fitted:
+    """Fit all scores and references, choose the deployed score, and calibrate its threshold and that of the distance.
+
+    fitting: outputs and labels, int64 [N]; None if no image may be used.
+    calibration: None if there is none, for the `reason`, a clause.
+    Raises StageError where the outputs do not fit each other.
+    """
+    try:
+        arrays = {} if fitting is None else _arrays(*fitting, classes, seed)
+        names = available(arrays)
+        deployed, choice = _deployed(settings, names, arrays, calibration)
+        nothing = AlarmThreshold(None, 0, least_tracks(settings.false_alarm_rate))
+        limit, distance_limit, estimator = nothing, nothing, None
+        tried: dict[float, AlarmThreshold] = {}
+        if calibration is not None:
+            part = Fitted(arrays, names, deployed, choice, nothing, nothing, "", None, settings)
+            limit, estimator, reason = _calibrated(part, calibration)
+            hits = calibration.outputs.hits(calibration.labels)
+            values = part.scores(deployed, calibration.outputs)[hits]
+            tried = {rate: score_threshold(values, calibration.tracks[hits], rate) for rate in RATES}
+            distance_limit = _distance_limit(part, calibration, seed)
+    except MonitorRefused as error:
+        raise StageError(f"monitors: {error}") from None
+    return Fitted(arrays, names, deployed, choice, limit, distance_limit, reason, estimator, settings, tried)
+
+
+def _arrays(outputs: Outputs, labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
+    rows = np.flatnonzero(outputs.finite)
+    if len(rows) < LEAST_FITTING:
+        return {}
+    part = outputs.take(rows)
+    arrays: dict[str, np.ndarray] = fit_scores(part.logits, part.features, labels[rows], classes, seed)
+    arrays |= fit_columns(part.features)
+    arrays |= fit_reference(columns_of(arrays, part.logits, part.features), part.predicted, classes)
+    return arrays
+
+
+def _deployed(
+    settings: MonitorsSettings,
+    names: tuple[str, ...],
+    arrays: dict[str, np.ndarray],
+    calibration: Calibration | None,
+) -> tuple[str, str]:
+    """Return the deployed score and how it was chosen: never on test images."""
+    if settings.score != "auto":
+        if settings.score in names:
+            return settings.score, "named in the settings"
+        return BASELINE, f"{settings.score} cannot be fitted on this model, so the baseline takes its place"
+    if calibration is None:
+        return BASELINE, "the baseline, because no validation sign compares the scores"
+    reject = ~np.concatenate(
+        [
+            calibration.outputs.hits(calibration.labels),
+            calibration.shifted.hits(calibration.shifted_labels),
+        ]
+    )
+    blank = Fitted(
+        arrays,
+        names,
+        BASELINE,
+        "",
+        AlarmThreshold(None, 0, 0),
+        AlarmThreshold(None, 0, 0),
+        "",
+        None,
+        settings,
+    )
+    rates = {
+        name: auroc_score(
+            np.concatenate([blank.scores(name, part) for part in (calibration.outputs, calibration.shifted)]),
+            reject,
+        )
+        for name in names
+    }
+    if not all(np.isfinite(rate) for rate in rates.values()):
+        return BASELINE, "the baseline, because no validation image is misclassified, clean or corrupted"
+    return max(rates, key=lambda name: rates[name]), "the best on validation images, clean and corrupted"
+
+
+def _calibrated(
+    fitted: Fitted, calibration: Calibration
+) -> tuple[AlarmThreshold, AccuracyEstimator | None, str]:
+    rate = fitted.settings.false_alarm_rate
+    hits = calibration.outputs.hits(calibration.labels)
+    values = fitted.scores(fitted.deployed, calibration.outputs)
+    limit = score_threshold(values[hits], calibration.tracks[hits], rate)
+    usable = calibration.outputs.finite
+    signs = len(np.unique(calibration.tracks[usable]))
+    estimator = AccuracyEstimator(values[usable], hits[usable], signs) if signs >= 2 else None
+    reason = ""
+    if limit.value is None:
+        reason = (
+            f"{limit.tracks} calibration signs are correctly classified at least once, and a rate of "
+            f"{rate:.4g} false alarms by sign needs {limit.needed}"
+        )
+    return limit, estimator, reason
+
+
+def _distance_limit(fitted: Fitted, calibration: Calibration, seed: int) -> AlarmThreshold:
+    settings = fitted.settings
+    if not fitted.has_reference:
+        return AlarmThreshold(None, 0, least_tracks(settings.false_alarm_rate))
+    maxima = stream_maxima(
+        lambda: fitted.distance_monitor(np.inf),
+        calibration.outputs.logits,
+        calibration.outputs.features,
+        calibration.tracks,
+        settings.streams,
+        seed,
+    )
+    return distance_threshold(maxima, settings.false_alarm_rate)

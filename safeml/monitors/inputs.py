@@ -1,0 +1,114 @@
+"""Checks of the input image: blank, frozen, saturated, of another size, range or channel order. Legend: N images, H W C pixels."""
+
+import hashlib
+import math
+from typing import Optional
+
+import numpy as np
+
+from .errors import MonitorRefused
+
+FROZEN = "frozen"
+BLANK = "blank"
+SATURATED = "saturated"
+SIZE = "size"
+TYPE = "type"
+RANGE = "range"
+CHANNELS = "channel-order"
+# Share of the smallest contrast of the fitting images below which an image is blank.
+BLANK_SHARE = 0.5
+# Added to the largest share of saturated pixels of the fitting images.
+SATURATED_MARGIN = 0.1
+# Two hypotheses are decided at this likelihood ratio.
+ODDS = 1000.0
+# Where the channels differ by less than this many spreads, their order cannot be told.
+LEAST_CONTRAST = 0.1
+
+
+def fit_inputs(images: np.ndarray, tracks: np.ndarray) -> dict:
+    """Return the limits of the input checks, JSON-able.
+
+    images: uint8 [N, H, W, C], 0..255, RGB or grey, that show what the camera delivers. tracks: int [N], sign tracks.
+    """
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not len(pixels):
+        raise MonitorRefused(
+            f"the images are {pixels.dtype} {list(pixels.shape)}; expected uint8 [N, H, W, 1 or 3]."
+        )
+    contrast = pixels.reshape(len(pixels), -1).std(axis=1)
+    saturated = ((pixels == 0) | (pixels == 255)).reshape(len(pixels), -1).mean(axis=1)
+    mean, spread = 0.0, 0.0
+    if pixels.shape[3] == 3:
+        _, code = np.unique(np.asarray(tracks), return_inverse=True)
+        difference = pixels[..., 0].mean(axis=(1, 2)) - pixels[..., 2].mean(axis=(1, 2))
+        by_track = np.bincount(code.ravel(), difference) / np.bincount(code.ravel())
+        mean, spread = float(by_track.mean()), float(by_track.std())
+    return {
+        "height": int(pixels.shape[1]),
+        "width": int(pixels.shape[2]),
+        "channels": int(pixels.shape[3]),
+        "contrast": BLANK_SHARE * float(contrast.min()),
+        "saturated": min(1.0, SATURATED_MARGIN + float(saturated.max())),
+        "red_minus_blue": mean,
+        "spread": spread,
+    }
+
+
+class InputChecks:
+    """Checks each image of a stream.
+
+    limits: of `fit_inputs`.
+    repeats: equal images in succession from which on the camera counts as frozen; at least 2.
+    """
+
+    def __init__(self, limits: dict, repeats: int = 3) -> None:
+        self.limits, self.repeats = limits, max(2, int(repeats))
+        self.latest = b""
+        self.equal = 0
+        self.evidence = 0.0
+        self.swapped = False
+
+    def check(self, image: np.ndarray, new_sign: bool = True) -> Optional[str]:
+        """Return the code of the first failed check, or None.
+
+        image: uint8 [H, W, C], 0..255, as `fit_inputs` saw them. new_sign: it is the first frame of another sign; only such
+            frames are evidence of the channel order, because frames of one sign repeat it.
+        """
+        pixels = np.asarray(image)
+        limits = self.limits
+        if pixels.dtype != np.uint8:
+            unit = np.issubdtype(pixels.dtype, np.floating) and pixels.size and np.nanmax(pixels) <= 1
+            return RANGE if unit else TYPE
+        if pixels.shape != (limits["height"], limits["width"], limits["channels"]):
+            return SIZE
+        digest = hashlib.sha256(pixels.tobytes()).digest()
+        self.equal = self.equal + 1 if digest == self.latest else 1
+        self.latest = digest
+        if self.equal >= self.repeats:
+            return FROZEN
+        if int(pixels.max()) <= 1:
+            return RANGE
+        if float(((pixels == 0) | (pixels == 255)).mean()) > limits["saturated"]:
+            return SATURATED
+        if float(pixels.std()) <= limits["contrast"]:
+            return BLANK
+        return self._order(pixels, new_sign)
+
+    def tells_order(self) -> bool:
+        """Return whether red and blue differ enough in the fitting images for their order to be told."""
+        return bool(abs(self.limits["red_minus_blue"]) >= LEAST_CONTRAST * self.limits["spread"] > 0)
+
+    def _order(self, pixels: np.ndarray, new_sign: bool) -> Optional[str]:
+        """Add the log-likelihood ratio of swapped channels: a sequential test of two normal distributions.
+
+        Reference: A. Wald, "Sequential analysis", 1947.
+        """
+        if self.limits["channels"] != 3 or not self.tells_order():
+            return None
+        if new_sign:
+            difference = float(pixels[..., 0].mean() - pixels[..., 2].mean())
+            step = -2 * self.limits["red_minus_blue"] * difference / self.limits["spread"] ** 2
+            # Evidence for the declared order does not accumulate, so a later swap is found as fast.
+            self.evidence = max(0.0, self.evidence + step)
+            self.swapped = self.evidence >= math.log(ODDS)
+        return CHANNELS if self.swapped else None
