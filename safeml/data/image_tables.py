@@ -54,9 +54,7 @@ def with_tracks(data: ImageDataset, path: Path) -> ImageDataset:
         f"The sign tracks of {len(data):,} images are recovered from pixels, not recorded ({path.name}); every interval "
         "depends on them.",
     )
-    return replace(
-        data, tracks=tracks, tracks_origin=origin, notes=(*data.notes, *(note if origin else ()))
-    )
+    return replace(data, tracks=tracks, tracks_origin=origin, notes=(*data.notes, *(note if origin else ())))
 
 
 def with_generated(data: ImageDataset, path: Path) -> ImageDataset:

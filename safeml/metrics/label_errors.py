@@ -19,7 +19,8 @@ def class_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarra
     counts = np.bincount(labels, minlength=probabilities.shape[1])
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     sums = np.bincount(labels, weights=own, minlength=probabilities.shape[1])
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return means
 
 
 def confident_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -221,8 +221,8 @@ def _nearest_hashes(ones: np.ndarray, others: np.ndarray) -> list[np.ndarray]:
         turned = _rotated(others, bits)
         order = np.argsort(turned, kind="stable")
         place = np.searchsorted(turned[order], _rotated(ones, bits))
-        for step in range(-_NEIGHBOURS, _NEIGHBOURS):
-            found.append(order[np.clip(place + step, 0, len(others) - 1)])
+        steps = range(-_NEIGHBOURS, _NEIGHBOURS)
+        found += [order[np.clip(place + step, 0, len(others) - 1)] for step in steps]
     return found
 
 

@@ -66,16 +66,26 @@ def recovered_tracks(
 
 def agreement(proposed: np.ndarray, recorded: np.ndarray) -> Agreement:
     """Compare proposed with recorded tracks, int [N] each, over all pairs of images."""
-    _, mine, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
-    _, theirs, real = np.unique(recorded, return_inverse=True, return_counts=True)
-    _, both = np.unique(mine.astype(np.int64) * len(real) + theirs, return_counts=True)
-    together, in_proposed, in_recorded = (float((n * (n - 1) // 2).sum()) for n in (both, sizes, real))
+    together, in_proposed, in_recorded = (float(counts.sum()) for counts in pair_counts(proposed, recorded))
     return Agreement(
         precision=together / in_proposed if in_proposed else float("nan"),
         recall=together / in_recorded if in_recorded else float("nan"),
-        proposed=len(sizes),
-        recorded=len(real),
+        proposed=len(np.unique(proposed)),
+        recorded=len(np.unique(recorded)),
     )
+
+
+def pair_counts(proposed: np.ndarray, recorded: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count for each image the others in both its tracks, in its proposed track, and in its recorded track; int64 [N] each.
+
+    The sums over all images are twice the numbers of pairs.
+    """
+    _, mine, sizes = np.unique(proposed, return_inverse=True, return_counts=True)
+    _, theirs, real = np.unique(recorded, return_inverse=True, return_counts=True)
+    _, pair, both = np.unique(
+        mine.astype(np.int64) * len(real) + theirs, return_inverse=True, return_counts=True
+    )
+    return both[pair] - 1, sizes[mine] - 1, real[theirs] - 1
 
 
 def _distances(images: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:

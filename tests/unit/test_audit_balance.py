@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from safeml.audits.balance.near import PICTURED
+
 from safeml.audits.balance.run import run
 from safeml.audits.base import AuditInputs
 from safeml.audits.gallery import panel
