@@ -19,12 +19,16 @@ SIDE = 32
 LEAST_SIDE = 9
 # Chosen on GTSRB training tracks; benchmarks/near_duplicates.py measures recall and false pairs.
 SIMILAR = 0.99
+# What is left of the difference after the best brightness and contrast, in grey levels of 255: dark signs before a bright sky are
+# similar, and differ by more.
+RESIDUAL = 8.0
 CAST = 0.1
 # Standard deviation of the grey values, of 255: below it, a correlation compares noise.
 LEAST_CONTRAST = 2.0
 NEAREST = 8
 _CELLS = 8
 _SHIFTS = [(down, across) for down in (0, 1, 2) for across in (0, 1, 2)]
+_MIDDLE = _SHIFTS.index((1, 1))
 _CENTRE = SIDE - 2
 _BLOCK, _GROUP, _PAIRS = 512, 32, 512
 # The embedding of a copy that is shifted by one pixel; a candidate with less is not compared.
@@ -80,12 +84,22 @@ def nearest_copies(
         part = np.arange(first, min(first + _BLOCK, stop))
         left, right = _candidates(ones, others, part, same_set)
         similar = correlation(ones, others, left, right)
-        keep = similar >= SIMILAR
+        keep = are_copies(ones, others, left, right, similar)
         order = np.argsort(similar[keep], kind="stable")
         left, right, similar = left[keep][order], right[keep][order], similar[keep][order]
         best[left - start], value[left - start] = right, similar  # the last write of a row is its largest
         progress(int(part[-1]) + 1 - start)
     return best, value
+
+
+def are_copies(
+    ones: Prints, others: Prints, left: np.ndarray, right: np.ndarray, similar: np.ndarray
+) -> np.ndarray:
+    """Return which pairs are near duplicates, bool [P]; similar: float32 [P], their `correlation`."""
+    contrast = np.maximum(ones.norms[left, _MIDDLE], others.norms[right, _MIDDLE]) / _CENTRE
+    residual = np.sqrt(np.maximum(1 - similar**2, 0)) * contrast
+    copies: np.ndarray = (similar >= SIMILAR) & (residual <= RESIDUAL)
+    return copies
 
 
 def correlation(ones: Prints, others: Prints, left: np.ndarray, right: np.ndarray) -> np.ndarray:

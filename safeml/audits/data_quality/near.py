@@ -92,7 +92,7 @@ class Search:
         found = slices.measure(
             f"near-{one.role}-{two.role}",
             {"images": one.data.images, "ids": numbers(one.data)},
-            {"other": two.data.pixels_fingerprint, "similar": SIMILAR},
+            {"other": two.data.pixels_fingerprint},
             {"copies": ("int64", ()), "similar": ("float32", ())},
             compute,
         )
