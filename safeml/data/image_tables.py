@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safeml.data.annotations import Row, read_rows
+from safeml.data.annotations import Row, read_rows, track_numbers
 from safeml.data.dataset import RECOVERED, ImageDataset
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS
@@ -24,7 +24,8 @@ def with_tracks(data: ImageDataset, path: Path) -> ImageDataset:
 
     A column origin says "recorded" or "recovered" of each row, as `safeml data tracks` writes it; with one recovered track, all
     count as recovered. Rows of other images are ignored.
-    Raises InputRefused if the data have track ids already, an image has no row or two, or a track has images of two classes.
+    Numbers may restart in each class, as in GTSRB.
+    Raises InputRefused if the data have track ids already, or an image has no row or two.
     """
     if data.tracks is not None:
         raise InputRefused(
@@ -38,13 +39,7 @@ def with_tracks(data: ImageDataset, path: Path) -> ImageDataset:
             f"{path}: the image {names_of(data, absent)[0]} has no row; expected the track of each image."
         )
     rows = [row for row in found if row is not None]
-    tracks = np.array([row.integer(TRACK) for row in rows], np.int64)
-    _, first, of_image = np.unique(tracks, return_index=True, return_inverse=True)
-    mixed = np.flatnonzero(data.labels != data.labels[first][of_image])
-    if len(mixed):
-        raise InputRefused(
-            f"{rows[mixed[0]].where}: track {tracks[mixed[0]]} has images of two classes; a track is one physical sign."
-        )
+    tracks = track_numbers(data.labels, np.array([row.integer(TRACK) for row in rows], np.int64), str(path))
     origins = {row.cells.get(ORIGIN, RECORDED).strip() for row in rows}
     unknown = sorted(origins - {RECORDED, RECOVERED})
     if unknown:

@@ -40,10 +40,10 @@ def label_error_candidates(probabilities: np.ndarray, labels: np.ndarray) -> np.
     """Return the rows of the images whose label may be incorrect, int64 [C], least probable label first.
 
     These are the off-diagonal entries of the confident joint, confident examples of another class than their label, without
-    those whose label is the most probable class.
+    those whose label is as probable as any class.
     """
     classes = confident_classes(probabilities, labels)
-    rows = np.flatnonzero((classes >= 0) & (classes != labels) & (probabilities.argmax(axis=1) != labels))
-    own = probabilities[rows, labels[rows]]
-    candidates: np.ndarray = rows[np.argsort(own, kind="stable")]
+    own = probabilities[np.arange(len(labels)), labels]
+    rows = np.flatnonzero((classes >= 0) & (classes != labels) & (own < probabilities.max(axis=1)))
+    candidates: np.ndarray = rows[np.argsort(own[rows], kind="stable")]
     return candidates

@@ -189,22 +189,33 @@ def _across_tracks(near: Near) -> Scalar:
 
 
 def near_gallery(pairs: list[Near]) -> Gallery | None:
-    """Picture the copies between splits, most similar first, identical ones last; None without a copy."""
+    """Picture the copies between splits, each original once with its most similar copy; None without a copy.
+
+    In the order of the pairs, so that test images are first; most similar first, identical ones last.
+    """
     ranked = sorted(
-        (bool(near.identical[row]), -float(near.similar[row]), order, int(row))
+        (order, bool(near.identical[row]), -float(near.similar[row]), int(row))
         for order, near in enumerate(pairs)
         if not near.within
         for row in near.rows
     )
     if not ranked:
         return None
-    items = [_item(pairs[order], row) for _, _, order, row in ranked[:PICTURED]]
+    seen: set[tuple[int, int]] = set()
+    items = []
+    for order, _, _, row in ranked:
+        copies = pairs[order].copies
+        assert copies is not None
+        original = (order, int(copies[row]))
+        if original not in seen and len(items) < PICTURED:
+            seen.add(original)
+            items.append(_item(pairs[order], row))
     return Gallery(
         id="near-copies-pictures",
         title="Images with a near or identical copy in another split",
         items=items,
-        caption=f"{len(items)} of {counted(len(ranked), 'image')}, most similar first, identical ones last. Two frames of one sign are a "
-        "leak; two signs that look alike are not. Decide by eye.",
+        caption=f"{len(items)} of {counted(len(ranked), 'image')}, each original once, test images first, most similar first, identical ones "
+        "last. Two frames of one sign are a leak; two signs that look alike are not. Decide by eye.",
     )
 
 
@@ -257,7 +268,7 @@ def near_findings(pairs: list[Near], metrics: list[Metric]) -> list[Finding]:
             findings.append(
                 Finding(
                     code="near-duplicates-of-another-class",
-                    severity="serious",
+                    severity="warning",
                     message=f"{counted(other, 'near duplicate')} {place} {'has' if other == 1 else 'have'} another label than the copy.",
                     remedy="Correct the labels: at least one of each pair is incorrect, unless two classes look alike.",
                     evidence={"images": other},
