@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from safeml.cli.audit import DATA_ROOT
+
 
 def tracks(
     config: Annotated[Path, typer.Option("--config", "-c", help="The settings file of the audit.")] = Path(
@@ -15,9 +17,7 @@ def tracks(
     out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = Path(
         "recovered-tracks.csv"
     ),
-    data_root: Annotated[
-        Path | None, typer.Option(help="The folder at which relative data paths start.")
-    ] = None,
+    data_root: Annotated[Path | None, DATA_ROOT] = None,
 ) -> None:
     """Propose the sign track of each test image, and say how far training tracks are recovered.
 
@@ -36,7 +36,7 @@ def tracks(
     check_name(config)
     check_room(out, force=True)
     settings = load_config(config)
-    place = Place(config.resolve().parent, data_root)
+    place = Place(config.parent, data_root)
     test = place.plain(settings.data.test)
     if test.tracks is not None:
         raise ConfigError(f"{test.name}: has sign tracks already; there is nothing to propose.")

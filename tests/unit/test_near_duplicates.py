@@ -62,7 +62,9 @@ def larger(images: np.ndarray) -> np.ndarray:
 def test_a_changed_copy_is_found(signs: np.ndarray, change, least: float) -> None:
     """Noise and compression hide a few very dark signs; benchmarks/near_duplicates.py measures how many on real ones."""
     copies, similar = nearest_copies(prints(change(signs[:40])), prints(signs), slice(0, 40))
-    assert (copies == np.arange(40)).mean() >= least
+    compared = ~prints(signs[:40]).flat
+    assert compared.sum() >= 36
+    assert (copies == np.arange(40))[compared].mean() >= least
     assert set(copies.tolist()) <= {*range(40), NO_COPY}  # never another sign
     assert (similar[copies != NO_COPY] >= 0.99).all()
 

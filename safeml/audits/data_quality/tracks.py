@@ -5,13 +5,17 @@ Legend: N test images, M training images, C tracks.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.slices import numbers
 from safeml.data.dataset import RECOVERED, ImageDataset
+from safeml.data.image_tables import IMAGE, ORIGIN, TRACK
 from safeml.metrics.track_recovery import agreement, pair_counts, recovered_tracks
 from safeml.results import Column, Finding, Metric, Scalar, Table
 from safeml.stages.data_quality import DataQualitySettings
@@ -71,6 +75,33 @@ def recovery(inputs: AuditInputs, settings: DataQualitySettings) -> Recovery:
     return Recovery(proposed, [count, *metrics], len(sample), agreed.recorded, agreed.proposed)
 
 
+def proposal(
+    test: ImageDataset, train: ImageDataset | None, seed: int
+) -> tuple[str, int, float | None, float | None]:
+    """Return a table of proposed tracks for `safeml.data.image_tables.with_tracks`, their number, and precision and recall.
+
+    Precision and recall are those of training tracks; None without any.
+    """
+    proposed = recovered_tracks(test.images, test.labels, track_sizes(test), seed)
+    names = (
+        [str(number) for number in numbers(test)]
+        if test.files is None
+        else [str(file) for file in test.files]
+    )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((IMAGE, TRACK, ORIGIN))
+    writer.writerows((name, int(track), RECOVERED) for name, track in zip(names, proposed, strict=True))
+    count = len(np.unique(proposed))
+    sample = measured_sample(train, test, DataQualitySettings().track_images, seed)
+    if sample is None or sample.tracks is None:
+        return text.getvalue(), count, None, None
+    agreed = agreement(
+        recovered_tracks(sample.images, sample.labels, track_sizes(sample), seed), sample.tracks
+    )
+    return text.getvalue(), count, agreed.precision, agreed.recall
+
+
 def measured_sample(
     train: ImageDataset | None, test: ImageDataset, most: int, seed: int
 ) -> ImageDataset | None:
@@ -78,14 +109,14 @@ def measured_sample(
     if train is None or train.tracks is None or train.tracks_origin == RECOVERED:
         return None
     rng = np.random.default_rng([seed, 0x7C])
-    numbers, of_image, sizes = np.unique(train.tracks, return_inverse=True, return_counts=True)
+    tracks, of_image, sizes = np.unique(train.tracks, return_inverse=True, return_counts=True)
     frames = (
         np.minimum(sizes, max(2, math.ceil(test.frames_per_sign or math.inf)))
         if test.frames_per_sign
         else sizes
     )
-    order = rng.permutation(len(numbers))
-    chosen = np.zeros(len(numbers), bool)
+    order = rng.permutation(len(tracks))
+    chosen = np.zeros(len(tracks), bool)
     chosen[order[np.cumsum(frames[order]) <= most]] = True
     if chosen.sum() < 2:
         return None
