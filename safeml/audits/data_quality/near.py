@@ -202,7 +202,7 @@ def near_gallery(pairs: list[Near]) -> Gallery | None:
     if not ranked:
         return None
     seen: set[tuple[int, int]] = set()
-    items = []
+    items: list[GalleryItem] = []
     for order, _, _, row in ranked:
         copies = pairs[order].copies
         assert copies is not None
