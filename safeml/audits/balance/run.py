@@ -76,7 +76,6 @@ def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
         limits=[
             "Copies are byte-identical pixels at the size of the data; near duplicates are on the page of data quality.",
             "Tracks are compared by the track ids in the data.",
-            "Another recipe may balance better: `benchmarks/class_balance.py` trains a recipe with each choice.",
             *(
                 f"No {role} split was configured, so its overlap with the test set is unknown."
                 for role in ("train", "valid")
