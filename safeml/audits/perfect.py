@@ -84,6 +84,7 @@ class Perfect:
     run: in place of the stage's own function where only its metrics are wanted.
     calls: what is computed, where running the stage on `arrays` cannot tell. (inputs, settings, whether there is a gradient).
     gates: whether the metrics of a perfect model are known; otherwise its gates depend on the model.
+    before_training: its metrics do not need the manifest of the training, which a plan of an untrained recipe lacks.
     pixels: it needs the pixels of the test images, not only their labels and tracks.
     prepare: what it does with its inputs before any answer of the model, once for all runs; its group columns are those of gates.
     state: whether it computes anything, with a note for the reader. (inputs, settings, whether the model is still untrained).
@@ -96,6 +97,7 @@ class Perfect:
     gates: bool = True
     pixels: bool = False
     prepare: Callable[[AuditInputs], AuditInputs] = lambda inputs: inputs
+    before_training: bool = False
     state: Callable[[AuditInputs, Any, bool], tuple[Literal["runs", "idle"], str]] = _runs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.slices import Slices, numbers
-from safeml.data.dataset import ImageDataset
+from safeml.data.dataset import RECOVERED, ImageDataset
 from safeml.errors import StageError
 from safeml.sealed import Arrays
 from safeml.wording import counted, number
@@ -40,8 +40,10 @@ def predicted_logits(
 def clustering_statement(dataset: ImageDataset) -> str:
     """State in one sentence how the intervals account for frames of the same physical sign."""
     if dataset.tracks is not None:
-        signs = len(np.unique(dataset.tracks))
-        return f"Frames of one sign are not independent, so intervals are computed over {counted(signs, 'sign track')}."
+        signs = counted(len(np.unique(dataset.tracks)), "sign track")
+        if dataset.tracks_origin == RECOVERED:
+            return f"Intervals are computed over {signs} that were recovered from pixels, not recorded; they are as uncertain as these."
+        return f"Frames of one sign are not independent, so intervals are computed over {signs}."
     if dataset.frames_per_sign is None:
         return "No intervals: the data have no track ids and frames_per_sign is not set."
     if dataset.frames_per_sign == 1:

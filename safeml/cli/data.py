@@ -14,8 +14,12 @@ from safeml.cli.data_options import (
     LabelOrderOption,
     data_keys,
 )
+from safeml.cli.data_tracks import tracks
 
-app = typer.Typer(help="Fetch or preview a data set.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Fetch or preview a data set, or propose sign tracks.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command()(tracks)
 
 
 @app.command()

@@ -12,6 +12,9 @@ from safeml.errors import ConfigError, InputRefused
 from safeml.settings.errors import suggest
 from safeml.statistics.clusters import Clustering
 
+# The origin of tracks that were proposed from pixels.
+RECOVERED = "recovered"
+
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
@@ -30,6 +33,8 @@ class ImageDataset:
     ids: int64 [N]; the number of each image in its source, which a subset preserves.
     files: object [N] or None; the path of each image in the data folder, with slashes.
     costs: float64 [K, K] in 0..1 or None; the user's cost of predicting class j for class i.
+    generated: bool [N] or None; which images were generated, not photographed. None: not known.
+    tracks_origin: "" for recorded tracks, RECOVERED for tracks proposed from pixels.
     notes: what a reader must know of how the files were read, one sentence each, with counts.
     """
 
@@ -47,6 +52,8 @@ class ImageDataset:
     costs: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     frames: np.ndarray | None = None
+    generated: np.ndarray | None = None
+    tracks_origin: str = ""
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -81,6 +88,7 @@ class ImageDataset:
             "ids": self.ids,
             "files": self.files,
             "frames": self.frames,
+            "generated": self.generated,
         }
         for column, values in {**columns, **self.groups}.items():
             if values is not None and len(values) != len(images):
@@ -114,6 +122,9 @@ class ImageDataset:
             digest.update("\0".join(map(str, self.groups[column])).encode())
         if self.costs is not None:
             digest.update(b"costs" + np.ascontiguousarray(self.costs, dtype="<f8").tobytes())
+        if self.generated is not None:
+            digest.update(b"generated" + self.generated.astype(bool).tobytes())
+        digest.update(self.tracks_origin.encode())
         return digest.hexdigest()
 
     @cached_property
@@ -140,6 +151,7 @@ class ImageDataset:
             ids=pick(self.ids),
             files=pick(self.files),
             frames=pick(self.frames),
+            generated=pick(self.generated),
         )
 
     def only(self, classes: tuple[str | int, ...]) -> ImageDataset:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from safeml.data.annotations import Row, read_rows
+from safeml.data.annotations import Row
 from safeml.data.dataset import ImageDataset
 from safeml.data.groups import DERIVED
+from safeml.data.image_tables import IMAGE, names_of, row_of, rows_by_image
 from safeml.errors import InputRefused
 
-IMAGE = "image"
 RESERVED = (*DERIVED, "aspect", "criticality", "class")
 COLUMN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST_COLUMNS, MOST_GROUPS, LONGEST_NAME = 16, 200, 60
@@ -33,17 +33,9 @@ def with_groups(data: ImageDataset, path: Path) -> ImageDataset:
 
     Raises InputRefused if an image has no row or two, a column has the name of a derived one, or there are too many groups.
     """
-    rows = read_rows(path, (IMAGE,))
-    columns = [column for column in rows[0].cells if column != IMAGE]
+    by_image = rows_by_image(path, (IMAGE,))
+    columns = [column for column in next(iter(by_image.values())).cells if column != IMAGE]
     _check_columns(path, columns)
-    by_image: dict[str, Row] = {}
-    for row in rows:
-        name = _plain(row.cells[IMAGE])
-        if name in by_image:
-            raise InputRefused(
-                f"{row.where}: the image {name[:60]} occurs twice; expected one row per image."
-            )
-        by_image[name] = row
     found = [_row_of(data, place, by_image, path) for place in range(len(data))]
     cells = {column: [_value(row, column) for row in found] for column in columns}
     groups = {
@@ -89,20 +81,12 @@ def _check_columns(path: Path, columns: list[str]) -> None:
 
 
 def _row_of(data: ImageDataset, place: int, by_image: dict[str, Row], path: Path) -> Row:
-    number = str(place if data.ids is None else int(data.ids[place]))
-    names = [number] if data.files is None else [str(data.files[place]), number]
-    row = next((by_image[name] for name in names if name in by_image), None)
+    row = row_of(data, place, by_image)
     if row is None:
         raise InputRefused(
-            f"{path}: the image {names[0]} has no row; expected a row for each image, with its path in the data folder or its number."
+            f"{path}: the image {names_of(data, place)[0]} has no row; expected a row for each image, with its path in the data folder or its number."
         )
     return row
-
-
-def _plain(cell: str) -> str:
-    """Return a path with slashes, without `./` before it, or a number without zeros before it."""
-    name = cell.strip().replace("\\", "/").removeprefix("./")
-    return str(int(name)) if name.isascii() and name.isdigit() and len(name) <= 18 else name
 
 
 def _value(row: Row, column: str) -> str:

@@ -14,7 +14,8 @@ def data_identity(role: Role, data: ImageDataset) -> DataIdentity:
     """Return the identity of `data` in its role; signs by tracks, else by the declared frames per sign."""
     signs, clustering = None, "unknown"
     if data.tracks is not None:
-        signs, clustering = float(len(set(data.tracks.tolist()))), "tracks"
+        signs = float(len(set(data.tracks.tolist())))
+        clustering = "recovered from pixels, not recorded" if data.tracks_origin else "tracks"
     elif data.frames_per_sign is not None:
         signs = len(data) / data.frames_per_sign
         clustering = f"declared, {data.frames_per_sign:g} frames per sign"

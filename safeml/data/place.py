@@ -14,6 +14,7 @@ from safeml.data.class_tables import read_costs, read_families
 from safeml.data.dataset import ImageDataset
 from safeml.data.group_table import with_groups
 from safeml.data.groups import add_pixel_groups
+from safeml.data.image_tables import with_generated, with_tracks
 from safeml.data.load import load_dataset
 from safeml.errors import ConfigError, InputRefused
 from safeml.settings.data import DataRoles, DataSettings
@@ -106,6 +107,10 @@ class Place:
             raise InputRefused(f"{data.name}: has one class; expected at least 2.")
         if settings.frames_per_sign is not None and data.frames_per_sign is None:
             data = replace(data, frames_per_sign=settings.frames_per_sign)
+        if settings.tracks:
+            data = with_tracks(data, self.file(settings.tracks, "tracks"))
+        if settings.generated:
+            data = with_generated(data, self.file(settings.generated, "generated"))
         if settings.images is not None and settings.kind != "rendered":
             data = data.sample(settings.images, settings.seed)
         for note in data.notes:

@@ -133,7 +133,7 @@ class BestCase:
                 continue
             perfect = perfect_of(stage)
             waits = self.data.untrained and "manifest" in stage.needs
-            if perfect is not None and perfect.gates and not waits:
+            if perfect is not None and perfect.gates and (perfect.before_training or not waits):
                 results.append(self._or_error(stage))
         return results
 

@@ -38,6 +38,9 @@ class DataSettings(Settings):
     label_order: how numbers (folder names, labels) become classes: "ids", or sorted as "numbers" or as "text".
     decode: "upright" applies EXIF orientation and composites transparency; "keras" ignores both, as Keras does.
     max_refused: number of unreadable files that may be skipped.
+    tracks: CSV file with the columns image and track, for data without track ids; `safeml data tracks` proposes one.
+    generated: CSV file with the column image, which lists the images that were generated, not photographed; those not listed are
+        photographs.
     """
 
     kind: Literal["npz", "gtsrb", "folder", "rendered"]
@@ -54,6 +57,8 @@ class DataSettings(Settings):
     label_order: Literal["ids", "numbers", "text"] | None = None
     decode: Literal["upright", "keras"] = "upright"
     max_refused: int = Field(default=0, ge=0, le=1_000_000)
+    tracks: PathText = ""
+    generated: PathText = ""
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Self:

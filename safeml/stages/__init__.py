@@ -19,6 +19,7 @@ from safeml.stages.base import Stage, StageTable
 from safeml.stages.calibration import CALIBRATION
 from safeml.stages.comparison import COMPARISON
 from safeml.stages.conversion import CONVERSION
+from safeml.stages.data_quality import DATA_QUALITY
 from safeml.stages.explainability import EXPLAINABILITY
 from safeml.stages.fairness import FAIRNESS
 from safeml.stages.model import MODEL
@@ -42,6 +43,7 @@ OWN: tuple[Stage[Any], ...] = (
     FAIRNESS,
     CALIBRATION,
     BALANCE,
+    DATA_QUALITY,
     PRIVACY,
     ADVERSARIAL,
     PHYSICAL,

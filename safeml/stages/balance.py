@@ -1,11 +1,13 @@
-"""The stage *class balance*: class counts, and images or sign tracks that splits share."""
+"""The stage *class balance*: class counts, recall against class size, and images or sign tracks that splits share."""
 
 from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from safeml.results import Alarm, Gate
-from safeml.stages.base import Declared, Stage, StageTable, count
+from safeml.stages.base import Declared, Stage, StageTable, at_most, count
 
 SPLITS = ("split:test", "split:train", "split:valid")
 SHARED = ("all", "split:train", "split:valid")
@@ -28,19 +30,39 @@ ALARMS = (
 
 
 class BalanceSettings(StageTable):
-    """Settings of the stage; it has none."""
+    """Settings of the stage.
+
+    min_images: a class with fewer images in a split counts as small.
+    min_signs: a class with fewer sign tracks in a split counts as small. One sign of ten changes the recall by ten points.
+    bootstrap: resamples for the interval of the rank correlation.
+    """
+
+    min_images: int = Field(default=150, ge=1, le=1_000_000)
+    min_signs: int = Field(default=10, ge=1, le=1_000_000)
+    bootstrap: int = Field(default=200, ge=100, le=100_000)
 
 
 BALANCE = Stage(
     name="balance",
     title="Class balance",
-    summary="imbalance, effective classes, exact duplicates and sign tracks shared between splits",
+    summary="imbalance, entropy, small classes by images and by sign tracks, recall against class size, exact duplicates and "
+    "sign tracks shared between splits",
     settings=BalanceSettings,
     run="safeml.audits.balance.run:run",
     records=lambda settings: (
         Declared("imbalance_ratio", "down", 1.0, math.inf, SPLITS, counted=True, context=OF_THE_DATA),
         Declared("effective_classes", "up", 0.0, math.inf, SPLITS, counted=True, context=OF_THE_DATA),
+        Declared("normalised_entropy", slices=SPLITS, counted=True, plain=True, context=OF_THE_DATA),
         count("small_classes", SPLITS, context=OF_THE_DATA),
+        count("classes_of_few_signs", SPLITS, context=OF_THE_DATA),
+        Declared(
+            "recall_by_class_size",
+            "down",
+            -1.0,
+            1.0,
+            plain=True,
+            context="recall_worst_class has the weakest class, whatever its size",
+        ),
         count("test_duplicates", context=OF_THE_DATA),
         count("shared_duplicates", SHARED),
         count("shared_tracks", SHARED),
@@ -69,5 +91,7 @@ BALANCE = Stage(
         ),
     ),
     alarms=lambda settings: ALARMS,
+    needs=("manifest",),
+    quick=lambda settings, gated: at_most(settings, bootstrap=100),
     perfect="safeml.audits.balance.perfect:PERFECT",
 )

@@ -51,6 +51,7 @@ class Declared:
     weakest_of: the prefix, or prefixes, of the slices whose worst value or largest difference it is, or "".
     least_signs: smaller slices are left out of the worst, unless all are smaller.
     requires: the setting without which it is not recorded; "" if it always is.
+    plain: a number that is no proportion, although its highest value is 1, such as a correlation.
     paired: the ledger of the stage has it image by image, so that its loss against a baseline can be measured.
     """
 
@@ -67,11 +68,12 @@ class Declared:
     least_signs: int = 0
     paired: bool = False
     requires: str = ""
+    plain: bool = False
 
     @property
     def is_share(self) -> bool:
         """Return whether its value is a proportion."""
-        return self.high == 1.0
+        return self.high == 1.0 and not self.plain
 
 
 def count(name: str, slices: tuple[str, ...] = ("all",), weak: str = "", context: str = "") -> Declared:

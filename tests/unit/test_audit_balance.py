@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from safeml.audits.balance.near import PICTURED
 from safeml.audits.balance.run import run
 from safeml.audits.base import AuditInputs
-from safeml.audits.gallery import panel
-from safeml.data.dataset import ImageDataset
+from safeml.data.dataset import RECOVERED, ImageDataset
 from safeml.results import Bars, StageResult
 from safeml.stages.balance import BalanceSettings
-from tests.fakes import dataset, oracle
+from tests.fakes import Answers, dataset, oracle
 from tests.records import metric, severities, table
 
 LABELS = np.arange(40) % 4
 MODEL = oracle(LABELS, 4)
+CLASSES = 43
 SHARED = Path(os.environ.get("SAFEML_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "gtsrb"
+
+
+@dataclass(frozen=True)
+class Constant(Answers):
+    """Predicts one class for images of any size."""
+
+    table: np.ndarray = field(default_factory=lambda: np.zeros((1, CLASSES)))
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        return np.zeros((len(images), CLASSES), np.float32)
 
 
 def audit(
     test: ImageDataset, train: ImageDataset | None = None, valid: ImageDataset | None = None
 ) -> StageResult:
-    return run(AuditInputs(MODEL, test, train, valid), BalanceSettings())
+    return run(AuditInputs(oracle(test.labels, test.classes), test, train, valid), BalanceSettings())
 
 
 @pytest.fixture
@@ -46,7 +55,10 @@ def test_separate_splits_share_nothing(test_set: ImageDataset, train_set: ImageD
         found = metric(result, name)
         assert (found.value, found.low, found.high, found.clustering) == (0, 0, 0, "census")
     assert table(result, "copies").rows == []
-    assert set(severities(result)) == {"small-classes-test", "small-classes-train"}
+    assert set(severities(result)) == {
+        "small-classes-test",
+        "small-classes-train",
+    }  # ten signs a class are enough
 
 
 def test_a_split_against_itself_shares_everything(test_set: ImageDataset) -> None:
@@ -133,40 +145,6 @@ def test_a_class_without_images_has_no_imbalance_ratio() -> None:
     assert metric(result, "imbalance_ratio", "split:test").status == "undefined"
 
 
-def test_a_slightly_changed_copy_is_a_candidate_and_no_copy(
-    test_set: ImageDataset, train_set: ImageDataset
-) -> None:
-    images = train_set.images.copy()
-    images[4] = test_set.images[8]
-    images[4, 15, 15] ^= 1
-    result = audit(test_set, replace(train_set, images=images))
-    assert metric(result, "shared_duplicates").value == 0
-    assert table(result, "near-copies").rows == [["test", "train", 1, 1]]
-    assert result.worst_cases is not None
-    [pair] = result.worst_cases.items
-    assert [picture.label for picture in pair.panels] == ["test #8", "train #4"]
-    assert pair.panels[0].png == panel("", test_set.images[8]).png
-    assert pair.note == "mean difference 0.0 of 255"
-
-
-def test_without_candidates_there_is_no_picture(test_set: ImageDataset, train_set: ImageDataset) -> None:
-    assert audit(test_set, train_set).worst_cases is None
-
-
-def test_the_most_similar_candidates_are_pictured_first(
-    test_set: ImageDataset, train_set: ImageDataset
-) -> None:
-    images = train_set.images.copy()
-    images[:20] = np.clip(
-        test_set.images[:20].astype(int) + np.arange(20, 0, -1)[:, None, None, None], 0, 255
-    )
-    result = audit(test_set, replace(train_set, images=images))
-    assert result.worst_cases is not None
-    shown = [picture.panels[1].label for picture in result.worst_cases.items]
-    assert shown == [f"train #{k}" for k in range(19, 19 - PICTURED, -1)]
-    assert "12 of 20 candidates" in result.worst_cases.caption
-
-
 @pytest.mark.slow
 def test_the_four_copies_in_the_real_data() -> None:
     files = {split: SHARED / f"{split}.npz" for split in ("valid", "test")}
@@ -177,7 +155,7 @@ def test_the_four_copies_in_the_real_data() -> None:
     from safeml.data.npz import load
 
     test, valid = load(files["test"]), load(files["valid"])
-    result = run(AuditInputs(MODEL, test, valid=valid), BalanceSettings())
+    result = run(AuditInputs(Constant(), test, valid=valid), BalanceSettings())
     assert metric(result, "shared_duplicates", "split:valid").value == 4
     assert metric(result, "shared_duplicates").status == "undefined"
     assert metric(result, "shared_duplicates", "split:train").status == "undefined"
@@ -192,3 +170,84 @@ def test_the_four_copies_in_the_real_data() -> None:
         np.testing.assert_array_equal(here, valid.images[places[row[4]]])
     # all four are frames of one sign of the validation set
     assert len({int(valid.tracks[places[row[4]]]) for row in rows}) == 1
+
+
+SIZES = np.array([400, 200, 100, 50])
+
+
+def by_size(answers: np.ndarray, labels: np.ndarray, **columns: object) -> StageResult:
+    """Audit a model with these answers; the training split has SIZES images of the classes."""
+    test = dataset(labels, ("a", "b", "c", "d"), seed=1, **columns)
+    train = dataset(np.repeat(np.arange(4), SIZES), ("a", "b", "c", "d"), seed=2)
+    table_of_answers = np.eye(4)[answers] * 5.0
+    return run(AuditInputs(Answers(table_of_answers), test, train), BalanceSettings(bootstrap=100))
+
+
+def test_recall_that_falls_with_class_size_has_rank_correlation_one() -> None:
+    labels = np.repeat(np.arange(4), 50)
+    errors = np.isin(np.arange(200) % 50, np.arange(50)) & ((np.arange(200) % 50) < 12 * labels)
+    answers = np.where(errors, (labels + 1) % 4, labels)
+    found = metric(
+        by_size(answers, labels, tracks=np.arange(200) // 2), "recall_by_class_size"
+    )  # recalls 1, 0.76, 0.52, 0.28 for sizes 400, 200, 100, 50
+    assert found.value == pytest.approx(1.0)
+    assert found.low is not None
+    assert found.low > 0
+    result = by_size(answers, labels, tracks=np.arange(200) // 2)
+    assert severities(result)["small-classes-recall"] == "warning"
+    rows = table(result, "recall-of-classes").rows
+    assert [row[:2] for row in rows] == [["d", 50], ["c", 100], ["b", 200], ["a", 400]]
+    assert [row[3] for row in rows] == pytest.approx([0.28, 0.52, 0.76, 1.0])
+
+
+def test_a_perfect_model_has_no_rank_correlation_and_no_warning() -> None:
+    labels = np.arange(80) % 4
+    result = by_size(labels, labels, frames_per_sign=1.0)
+    found = metric(result, "recall_by_class_size")
+    assert (found.status, found.reason) == ("undefined", "all classes have the same recall")
+    assert "small-classes-recall" not in severities(result)
+
+
+def test_the_training_sizes_are_matched_by_the_names_of_the_classes(test_set: ImageDataset) -> None:
+    train = dataset(np.repeat(np.arange(4), SIZES), ("class 3", "class 2", "class 1", "other"), seed=2)
+    found = metric(audit(test_set, train), "recall_by_class_size")
+    assert (found.status, found.reason) == ("undefined", "the training data have no class called class 0")
+
+
+def test_classes_of_few_signs_are_counted_by_tracks_or_declared_frames() -> None:
+    labels = np.repeat([0, 1], [60, 60])
+    tracks = np.where(labels == 0, np.arange(120) // 3, 1000 + np.arange(120) // 30)  # 20 signs, and 2 signs
+    known = audit(dataset(labels, tracks=tracks))
+    assert metric(known, "classes_of_few_signs", "split:test").value == 1
+    assert severities(known)["few-signs-test"] == "warning"
+    declared = audit(dataset(labels, frames_per_sign=10.0))  # 6 signs each
+    assert metric(declared, "classes_of_few_signs", "split:test").value == 2
+    unknown = metric(audit(dataset(labels)), "classes_of_few_signs", "split:test")
+    assert (unknown.status, unknown.value) == ("undefined", None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shown"),
+    [
+        ({"recipe": {"balance": "sampling"}}, "balanced sampling"),
+        ({"recipe": {"balance": "class_weights"}}, "class weights"),
+        ({"recipe": {"balance": "none"}}, "none"),
+        ({"recipe": {"balance": ["x"]}}, "not known"),
+        ({"recipe": 3}, "not known"),
+        (None, "not known"),
+    ],
+)
+def test_the_page_says_how_training_balanced_the_classes(
+    test_set: ImageDataset, recipe: dict | None, shown: str
+) -> None:
+    result = run(AuditInputs(MODEL, test_set, manifest=recipe), BalanceSettings())
+    [fact] = [fact for fact in result.facts if fact.label == "Balancing in training"]
+    assert fact.value == shown
+
+
+def test_recovered_tracks_are_compared_with_no_other_split(test_set: ImageDataset) -> None:
+    found = metric(
+        audit(replace(test_set, tracks_origin=RECOVERED), test_set.take(np.arange(20))), "shared_tracks"
+    )
+    assert found.status == "undefined"
+    assert "recovered from pixels" in found.reason

@@ -7,10 +7,8 @@ import pytest
 
 from safeml.metrics.duplicates import (
     NO_COPY,
-    difference_hash,
     earlier_copies,
     first_copies,
-    near_copies,
     pixel_digests,
     with_another_label,
 )
@@ -53,22 +51,3 @@ def test_copies_with_another_label_are_all_marked(noise: np.ndarray) -> None:
         False,
         False,
     ]
-
-
-def test_the_difference_hash_does_not_see_brightness_but_a_mirror() -> None:
-    ramp = np.tile(np.arange(0, 180, 10, dtype=np.uint8), (16, 1))[None, :, :, None]
-    assert difference_hash(ramp)[0] == np.uint64(2**64 - 1)
-    assert difference_hash(ramp + np.uint8(40))[0] == difference_hash(ramp)[0]
-    assert difference_hash(ramp[:, :, ::-1])[0] == np.uint64(0)
-
-
-def test_near_copies_agree_with_counting_bits_by_hand() -> None:
-    rng = np.random.default_rng(2)
-    others = rng.integers(0, 2**63, 300, dtype=np.uint64)
-    flips = np.array([0, 1, 2, 3, 4] * 40, dtype=np.uint64)
-    hashes = others[:200] ^ ((np.uint64(1) << flips) - np.uint64(1))  # `flips` bits differ
-    found = near_copies(hashes, others, distance=2)
-    for row, (mine, index) in enumerate(zip(hashes.tolist(), found.tolist(), strict=True)):
-        least = min((mine ^ other).bit_count() for other in others.tolist())
-        assert (index != NO_COPY) == (least <= 2)
-        assert index == (row if flips[row] <= 2 else NO_COPY)

@@ -74,4 +74,4 @@ def test_every_stage_that_measures_images_has_a_quick_form_or_one_pass() -> None
         for stage in STAGES
         if stage.quick(settings_of(full.stages, stage), frozenset()) == settings_of(full.stages, stage)
     }
-    assert unchanged == {"model", "training", "quantization", "balance", "fairness"}
+    assert unchanged == {"model", "training", "quantization", "fairness"}

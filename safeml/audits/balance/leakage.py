@@ -9,10 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
-from safeml.audits.balance.near import HASH_SIZE
 from safeml.audits.balance.split import Split
+from safeml.data.dataset import RECOVERED
 from safeml.metrics.duplicates import (
-    MAX_COMPARISONS,
     NO_COPY,
     earlier_copies,
     first_copies,
@@ -79,7 +78,7 @@ def copies_table(splits: list[Split]) -> Table:
     )
 
 
-def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: list[str]) -> list[Finding]:
+def leakage_findings(splits: list[Split], leaks: list[Metric]) -> list[Finding]:
     """Report copies, shared sign tracks (`leaks`, from `leakage_metrics`) and contradictory labels."""
     findings = []
     for split in splits[1:]:
@@ -108,15 +107,6 @@ def leakage_findings(splits: list[Split], leaks: list[Metric], near_skipped: lis
                 evidence={"images": conflicts},
             )
         )
-    findings += [
-        Finding(
-            code="near-copies-skipped",
-            severity="info",
-            message=f"Near duplicates between {pair} were not searched for: more than {MAX_COMPARISONS:,} "
-            f"pairs, or images under {HASH_SIZE} pixels.",
-        )
-        for pair in near_skipped
-    ]
     return findings
 
 
@@ -135,6 +125,9 @@ def _shared_signs(name: str, title: str, test: Split, others: list[Split], where
     for split in [test, *others]:
         if split.data.tracks is None:
             return _uncounted(name, title, f"the {split.role} split has no track ids", where)
+        if split.data.tracks_origin == RECOVERED:
+            reason = f"the tracks of the {split.role} split are recovered from pixels, and their numbers mean nothing in another split"
+            return _uncounted(name, title, reason, where)
     classes = _class_of_track(test)
     for split in others:
         both = {track: name for track, name in _class_of_track(split).items() if track in classes}

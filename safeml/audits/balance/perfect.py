@@ -1,22 +1,32 @@
-"""The balance stage in a plan: the counts, which do not depend on a model, without the tables."""
+"""The balance stage in a plan: the counts, which do not depend on a model, and a model without mistakes."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from safeml.audits.balance.counts import split_metrics
 from safeml.audits.balance.leakage import leakage_metrics
-from safeml.audits.balance.run import split_metrics
-from safeml.audits.balance.split import Split
+from safeml.audits.balance.recall import class_recall, size_metric
+from safeml.audits.balance.split import splits_of
 from safeml.audits.base import AuditInputs
-from safeml.audits.perfect import Perfect
-from safeml.metrics.duplicates import pixel_digests
+from safeml.audits.perfect import Call, Perfect
 from safeml.results import StageResult
 from safeml.stages.balance import BALANCE, BalanceSettings
 
 
 def _run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
-    roles = (("test", inputs.test), ("train", inputs.train), ("valid", inputs.valid))
-    splits = [Split(role, data, pixel_digests(data.images)) for role, data in roles if data is not None]
-    metrics = [*leakage_metrics(splits), *(metric for split in splits for metric in split_metrics(split))]
+    splits = splits_of(inputs)
+    recall = class_recall(inputs.test, inputs.train, np.ones(len(inputs.test), bool))
+    metrics = [
+        *leakage_metrics(splits),
+        *(metric for split in splits for metric in split_metrics(split, settings)),
+        size_metric(recall, inputs.seed, settings.bootstrap),
+    ]
     return StageResult(stage=BALANCE.name, title=BALANCE.title, metrics=metrics)
 
 
-PERFECT = Perfect(run=_run, pixels=True)
+def _calls(inputs: AuditInputs, settings: BalanceSettings, gradient: bool) -> list[Call]:
+    return [Call("predictions", len(inputs.test))]
+
+
+PERFECT = Perfect(run=_run, calls=_calls, pixels=True, before_training=True)

@@ -1,0 +1,1 @@
+"""Data quality: near duplicates, generated images, labels, poor images and sign tracks from pixels."""
