@@ -48,10 +48,10 @@ def _finding(alarm: Alarm, metric: Metric) -> Finding:
 def default_accepted(row: Stage[Any], settings: StageTable) -> list[Accepted]:
     """Return an entry without an owner for each metric with an alarm of a stage without default gates.
 
-    A metric whose alarm only replaces that of another one needs none. The alarms of a stage with gates wait until they are
-    raised.
+    A metric whose alarm only replaces that of another one needs none. The alarms of a stage with gates, and those that few
+    models or data raise, wait until they are raised.
     """
-    if row.gates:
+    if row.gates or not row.alarms_expected:
         return []
     return [
         Accepted(stage=row.name, metric=alarm.metric, slice=name, reason=NO_LIMIT)

@@ -104,6 +104,8 @@ class Stage(Generic[S]):
         gates: written by `safeml init`.
         alarms: settings -> the levels beyond which a metric may not stay without a gate or an owner. For a stage without
                 default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
+    alarms_expected: whether most models raise the alarms. Without it and without default gates, `safeml init` writes no entries:
+                the alarms wait until they are raised.
         quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
         images: settings -> number of test images measured; None for all of them, 0 for none.
     needs: resources beside model and test data. Its result is reused only while they are unchanged.
@@ -125,6 +127,7 @@ class Stage(Generic[S]):
     records: Callable[[S], tuple[Declared, ...]]
     gates: tuple[Gate, ...] = ()
     alarms: Callable[[S], tuple[Alarm, ...]] = lambda settings: ()
+    alarms_expected: bool = True
     quick: Callable[[S, frozenset[str]], S] = lambda settings, gated: settings
     images: Callable[[S], int | None] = lambda settings: None
     needs: tuple[Resource, ...] = ()

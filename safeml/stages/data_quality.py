@@ -102,6 +102,7 @@ DATA_QUALITY = Stage(
     run="safeml.audits.data_quality.run:run",
     records=_records,
     alarms=lambda settings: ALARMS,
+    alarms_expected=False,
     quick=_quick,
     perfect="safeml.audits.data_quality.perfect:PERFECT",
 )

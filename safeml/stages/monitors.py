@@ -99,9 +99,14 @@ RANKS = "it compares monitors; residual_hazard and availability speak for the de
 FROM_VALIDATION = "measured on the validation signs that no threshold was fitted on, which are few"
 
 
+def _outside(settings: MonitorsSettings) -> tuple[str, ...]:
+    """Return the sets of images that show no class of the model."""
+    return (NOISE, SCRAMBLED, *((OUTSIDE,) if settings.ood is not None else ()))
+
+
 def _records(settings: MonitorsSettings) -> tuple[Declared, ...]:
     hard = (CLEAN, SHIFTED, *((ATTACKED,) if settings.attacked_images else ()))
-    outside = (NOISE, SCRAMBLED, *((OUTSIDE,) if settings.ood is not None else ()))
+    outside = _outside(settings)
     return (
         *(Declared(f"error_auroc.{name}", slices=hard, context=RANKS) for name in COMPARED),
         *(
@@ -147,14 +152,17 @@ GATES = (
     ),
 )
 
-ALARMS = (
-    Alarm(
-        metric="ood_stopped",
-        slices=[NOISE, SCRAMBLED, OUTSIDE],
-        level=HALF,
-        sentence="The monitor trusts most predictions for images that show no traffic sign of the model.",
-    ),
-)
+
+def _alarms(settings: MonitorsSettings) -> tuple[Alarm, ...]:
+    return (
+        Alarm(
+            metric="ood_stopped",
+            slices=list(_outside(settings)),
+            level=HALF,
+            sentence="The monitor trusts most predictions for images that show no traffic sign of the model.",
+        ),
+    )
+
 
 MONITORS = Stage(
     name="monitors",
@@ -165,7 +173,7 @@ MONITORS = Stage(
     run="safeml.audits.monitors.run:run",
     records=_records,
     gates=GATES,
-    alarms=lambda settings: ALARMS,
+    alarms=_alarms,
     quick=lambda settings, gated: at_most(
         settings,
         images=1000,

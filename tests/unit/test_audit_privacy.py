@@ -30,7 +30,7 @@ from tests.sample_run import TODAY
 FAST = PrivacySettings(art=False, bootstrap=100)
 TRAIN = images_of_signs("train", 200, 5, 1)
 TEST = images_of_signs("test", 200, 5, 2)
-VALID = images_of_signs("valid", 100, 5, 3, first=1000)
+VALID = images_of_signs("valid", 120, 5, 3, first=1000)
 
 
 def inputs(

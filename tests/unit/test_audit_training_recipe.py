@@ -31,6 +31,8 @@ OTHER_VALUES: dict[str, Any] = {
     "classes": ("Stop", "Yield"),
     "class_names": ("Stop", "Yield"),
     "class_table": "names.csv",
+    "tracks": "tracks.csv",
+    "generated": "generated.csv",
     "label_order": "text",
     "decode": "keras",
     "max_refused": 3,

@@ -124,7 +124,7 @@ def test_the_doctor_names_what_is_absent_or_too_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = [
-        "shap>=0.51",
+        "cryptography>=46",
         "onnx>=1.21",
         "scipy>=1.17",
         'tensorrt-rtx>=1.7; extra == "trt"',
@@ -141,11 +141,11 @@ def test_the_doctor_names_what_is_absent_or_too_old(
     monkeypatch.setattr(doctor, "version", installed)
     code, output, _ = safeml("doctor", "--no-probe", "--json")
     found = {check["name"]: check for check in json.loads(output)}
-    states = {name: found[name]["state"] for name in ("shap", "onnx", "scipy", "tensorrt-rtx")}
-    assert states == {"shap": "note", "onnx": "fault", "scipy": "ok", "tensorrt-rtx": "note"}
+    states = {name: found[name]["state"] for name in ("cryptography", "onnx", "scipy", "tensorrt-rtx")}
+    assert states == {"cryptography": "note", "onnx": "fault", "scipy": "ok", "tensorrt-rtx": "note"}
     assert "ruff" not in found
-    assert 'pip install "shap>=0.51"' in found["shap"]["remedy"]
-    assert "used by no command yet" in found["shap"]["remedy"]
+    assert 'pip install "cryptography>=46"' in found["cryptography"]["remedy"]
+    assert "used by no command yet" in found["cryptography"]["remedy"]
     assert found["onnx"]["value"] == "1.20.0, expected >=1.21"
     assert code == 2
 

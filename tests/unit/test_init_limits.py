@@ -23,9 +23,9 @@ def data(
     labels = np.repeat(np.arange(classes), frames)
     columns = {"track_id": np.arange(len(labels)) + 10_000 * (seed + 1)} if tracks else {}
     if boxes:
-        columns["roi"] = np.tile(np.array([3, 3, 13, 13]), (len(labels), 1))
-        columns["roi"][::2, 2:] -= 2  # signs of two sizes
-        columns["width"] = columns["height"] = np.full(len(labels), 16)
+        zoom = np.where(np.arange(len(labels)) % 2, 1, 4)  # images of two sizes
+        columns["roi"] = zoom[:, None] * np.array([3, 3, 13, 13])
+        columns["width"] = columns["height"] = 16 * zoom
     images = np.repeat(numbered_images(len(labels), seed), 3, axis=3)
     np.savez(file, images=images, labels=labels, **columns)
 
@@ -73,16 +73,21 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
         "worst-family-recall",
         "membership-advantage",
         "saliency-lift",
+        "monitor-residual-hazard",
+        "monitor-availability",
     }
 
 
 def test_what_the_user_brings_turns_entries_into_gates(folder: Path) -> None:
     data(folder / "test.npz", 4, tracks=True, boxes=True)
-    data(folder / "train.npz", 4, seed=1, tracks=True)
+    data(folder / "train.npz", 4, seed=1, tracks=True, boxes=True)
+    data(folder / "valid.npz", 4, seed=2, tracks=True, boxes=True)
     (folder / "labels.csv").write_text("ClassId,SignName\n0,a\n1,b\n2,c\n3,d\n")
     (folder / "families.csv").write_text("class,family\na,x\nb,x\nc,y\nd,y\n")
     (folder / "costs.csv").write_text("true,predicted,cost\na,b,0.5\n")
-    config = init("--train", "train.npz", "--families", "families.csv", "--costs", "costs.csv")
+    config = init(
+        "--train", "train.npz", "--valid", "valid.npz", "--families", "families.csv", "--costs", "costs.csv"
+    )
     assert accepted(config) == {}
     assert {gate.id for gate in config.gates} == {gate.id for gate in GATES}
     assert config.data.train is not None

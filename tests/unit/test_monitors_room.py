@@ -15,7 +15,7 @@ import safeml.monitors
 
 ROOM = Path(safeml.monitors.__file__).parent
 FILES = sorted(ROOM.glob("*.py"))
-SELF_TEST = Path(__file__).with_name("monitors_self_test.py")
+SELF_TEST = Path(__file__).with_name("monitors_on_a_device.py")
 # Modules of the standard library of every supported version, and NumPy.
 ALLOWED = {"collections", "hashlib", "io", "json", "math", "os", "typing", "zipfile", "numpy"}
 VERSIONS = ("3.6", "3.8", "3.10", "3.12")

@@ -97,6 +97,7 @@ LEFT_OUT_OF_DATA = {
     "size": "the image size equals the input size of the model",
     "class_names": "names of the classes, which the images of a class do not depend on",
     "class_table": "names of the classes, which the images of a class do not depend on",
+    "generated": "describes the images and selects none; the stage data_quality counts them",
 }
 NONE_AT_ZERO = (*PROPORTIONS, "weight_decay", "weight_average", "early_stopping", "augment.rotation_degrees", "augment.blur_sigma")  # fmt: skip
 
@@ -168,6 +169,8 @@ def _source(data: Mapping[str, Any]) -> str:
         parts.append(f"seed {data['seed']}")
     if data.get("classes"):
         parts.append(f"{len(data['classes'])} classes")
+    if data.get("tracks"):
+        parts.append(f"sign tracks of {data['tracks']}")
     if data.get("label_order"):
         parts.append(f"label_order {data['label_order']}")
     if data.get("decode", "upright") != "upright":
