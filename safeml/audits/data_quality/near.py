@@ -256,7 +256,7 @@ def near_findings(pairs: list[Near], metrics: list[Metric]) -> list[Finding]:
                     code="near-duplicates-skipped",
                     severity="warning",
                     message=f"Near duplicates {words} {near.one.role} were not searched for: {near.reason}.",
-                    remedy="Raise most_images in [stages.data_quality], or read the data at a larger size.",
+                    remedy="Run the full profile, raise most_images in [stages.data_quality], or read the data at a larger size.",
                 )
             )
             continue
