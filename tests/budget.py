@@ -34,10 +34,6 @@ LARGER: dict[str, tuple[float, str]] = {
         60,
         "attacks are compiled anew for each network that hides its gradient",
     ),
-    "tests/integration/test_privacy_shadows.py": (
-        90,
-        "sixteen shadow models and the model that they imitate are trained",
-    ),
     "tests/integration/test_recipes.py": (50, "each recipe is trained and its training reported"),
     "tests/integration/test_training_fit.py": (55, "each interrupted training is compiled again"),
 }

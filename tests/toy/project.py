@@ -29,6 +29,16 @@ enabled = false
 enabled = false
 [stages.perturbation]
 enabled = false
+[stages.fairness]
+enabled = false
+[stages.data_quality]
+enabled = false
+[stages.privacy]
+enabled = false
+[stages.explainability]
+enabled = false
+[stages.monitors]
+enabled = false
 [[gates]]
 id = "accuracy"
 stage = "performance"
