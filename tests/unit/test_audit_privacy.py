@@ -27,6 +27,8 @@ from safeml.stages.privacy import GATES, LEAST_CONTROL, PRIVACY, PrivacySettings
 from tests.leaks import K, Remembering, images_of_signs
 from tests.sample_run import TODAY
 
+pytestmark = pytest.mark.slow
+
 FAST = PrivacySettings(art=False, bootstrap=100)
 TRAIN = images_of_signs("train", 200, 5, 1)
 TEST = images_of_signs("test", 200, 5, 2)
