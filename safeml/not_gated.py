@@ -42,7 +42,8 @@ def _metrics(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]
     for metric in stage.metrics:
         alarms = [alarm for alarm in stage.alarms if alarm.reads(metric) and alarm.unless not in measured]
         if alarms and (metric.name, metric.slice) not in read:
-            entries.append(_metric(stage, metric, alarms[0], _accepting(stage, metric, accepted)))
+            entry = _accepting(stage, metric, accepted, alarms[0].accepted_with)
+            entries.append(_metric(stage, metric, alarms[0], entry))
     return entries
 
 
@@ -63,29 +64,31 @@ def _metric(stage: StageResult, metric: Metric, alarm: Alarm, accepted: Accepted
 
 
 def _stage(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]) -> list[Ungated]:
-    """Return a stage without gates: its serious findings, or its headline if it declares no alarm."""
+    """Return a stage without gates: its serious findings, or its headline if it declares no alarm.
+
+    The evidence of a finding may name the metric that it leaves undefined; an entry that accepts that metric accepts the finding.
+    """
     if gates:
         return []
-    entry = _accepting(stage, None, accepted)
-    serious = [
-        finding
-        for finding in stage.findings
-        if finding.severity == "serious" and finding.code != ALARM_FINDING
-    ]
-    made = [
-        Ungated(
-            stage=stage.stage,
-            subject=stage.subject,
-            state=_state(True, entry),
-            title=stage.title,
-            value=finding.code.replace("_", " ").replace("-", " "),
-            message=f"{stage.title}: {_reader(entry)}. {finding.message}",
-            accepted=entry,
+    made = []
+    for finding in stage.findings:
+        if finding.severity != "serious" or finding.code == ALARM_FINDING:
+            continue
+        entry = _accepting(stage, None, accepted, str(finding.evidence.get("metric", "")))
+        made.append(
+            Ungated(
+                stage=stage.stage,
+                subject=stage.subject,
+                state=_state(True, entry),
+                title=stage.title,
+                value=finding.code.replace("_", " ").replace("-", " "),
+                message=f"{stage.title}: {_reader(entry)}. {finding.message}",
+                accepted=entry,
+            )
         )
-        for finding in serious
-    ]
     if made or stage.alarms or not stage.metrics:
         return made
+    entry = _accepting(stage, None, accepted)
     headline = stage.card.headline if stage.card else ""
     message = f"{stage.title}{f': {headline}' if headline else ''}; {_reader(entry)}."
     return [
@@ -101,13 +104,16 @@ def _stage(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]) 
     ]
 
 
-def _accepting(stage: StageResult, metric: Metric | None, accepted: Sequence[Accepted]) -> Accepted | None:
-    """Return the entry that accepts this metric, else the one that accepts its stage."""
+def _accepting(
+    stage: StageResult, metric: Metric | None, accepted: Sequence[Accepted], other: str = ""
+) -> Accepted | None:
+    """Return the entry that accepts this metric, else the one that accepts the metric `other`, else the one of its stage."""
     if stage.subject != MODEL:
         return None
     own = [entry for entry in accepted if entry.stage == stage.stage]
     exact = [entry for entry in own if metric and (entry.metric, entry.slice) == (metric.name, metric.slice)]
-    return next(iter([*exact, *(entry for entry in own if not entry.metric)]), None)
+    related = [entry for entry in own if other and (entry.metric, entry.slice) == (other, "all")]
+    return next(iter([*exact, *related, *(entry for entry in own if not entry.metric)]), None)
 
 
 def _state(raised: bool, accepted: Accepted | None) -> UngatedState:

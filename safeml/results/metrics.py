@@ -123,6 +123,8 @@ class Alarm(Record):
     level: the alarm is raised where the value is worse than this level.
     sentence: what such a value means, for the reader of the verdict.
     unless: another metric of the stage; where it was measured, its alarm speaks for this one. "" for none.
+    accepted_with: another metric of the stage, which is undefined where this alarm is raised; an entry in [[accepted]] for it
+        accepts the alarm, too. "" for none.
     """
 
     metric: str
@@ -131,6 +133,7 @@ class Alarm(Record):
     level: Finite
     sentence: str
     unless: str = ""
+    accepted_with: str = ""
 
     def reads(self, metric: Metric) -> bool:
         """Return whether the alarm is about this metric."""

@@ -256,7 +256,7 @@ def largest_difference(
         low = max(float(np.nanmax(lows)) for _, lows, _ in _off_diagonal(joint))
         high = max(float(np.nanmax(highs)) for _, _, highs in _off_diagonal(own))
         ends = max(0.0, min(low, value)), max(high, value)
-    return _metric(name, title, value, ends, used, "high", count, "down", "proportion", slice, level)
+    return _metric(name, title, value, ends, used, "high", count, "down", slice, level)
 
 
 def smallest_ratio(
@@ -272,11 +272,9 @@ def smallest_ratio(
     """
     used = [rates.take(rates.groups.n > 0) for rates in compared]
     if not used or min(len(rates.groups.names) for rates in used) < 2:
-        return Metric.undefined(name, title, ONE_GROUP, unit="ratio", slice=slice, level=level)
+        return Metric.undefined(name, title, ONE_GROUP, slice=slice, level=level)
     if any(rates.values.max() == 0 for rates in used):
-        return Metric.undefined(
-            name, title, "the rate of every group is 0", unit="ratio", slice=slice, level=level
-        )
+        return Metric.undefined(name, title, "the rate of every group is 0", slice=slice, level=level)
     count = _pairs(used)
     own = [rates.ratios(level) for rates in used]
     joint = [rates.ratios(1 - (1 - level) / count) for rates in used]
@@ -286,7 +284,7 @@ def smallest_ratio(
         low = min(float(np.nanmin(lows)) for _, lows, _ in _off_diagonal(own))
         high = min(float(np.nanmin(highs)) for _, _, highs in _off_diagonal(joint))
         ends = max(0.0, min(low, value)), min(1.0, max(high, value))
-    return _metric(name, title, value, ends, used, "low", count, "up", "ratio", slice, level)
+    return _metric(name, title, value, ends, used, "low", count, "up", slice, level)
 
 
 def _metric(
@@ -298,7 +296,6 @@ def _metric(
     own: str,
     count: int,
     direction: Literal["up", "down"],
-    unit: Literal["proportion", "ratio"],
     slice: str,
     level: float,
 ) -> Metric:
@@ -316,7 +313,6 @@ def _metric(
         signs=clusters.signs,
         clustering=clusters.kind,
         direction=direction,
-        unit=unit,
         slice=slice,
     )
 

@@ -131,6 +131,7 @@ def test_a_constant_model_has_no_map_and_no_number() -> None:
     assert metric(result, "saliency_lift", "occlusion").status == "undefined"
     [gate] = decide([result], EXPLAINABILITY.gates, "2026-06-15").gates
     assert gate.status == "error"
+    assert "alarm" in codes(with_alarms(result, EXPLAINABILITY.alarms(settings())))
 
 
 def test_without_boxes_nothing_is_known_of_the_sign() -> None:

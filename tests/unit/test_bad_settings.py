@@ -486,7 +486,7 @@ def agrees(found: Metric, where: str, stages: StageSettings) -> None:
     ), (found.name, found.slice)
     assert found.value is None or row.low <= found.value <= row.high, found.name
     assert found.status != "ok" or row.counted == (found.clustering == "census"), found.name
-    assert not row.is_share or found.unit in ("proportion", "cost", "ratio"), found.name
+    assert not row.is_share or found.unit in ("proportion", "cost"), found.name
 
 
 def test_the_sample_report_recorded_what_is_declared() -> None:

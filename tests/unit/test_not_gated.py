@@ -274,6 +274,55 @@ def test_an_alarm_has_the_direction_of_its_metric_and_names_a_metric_that_replac
             assert alarm.sentence.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("entries", "state", "code"),
+    [
+        ((), ALARM, 3),
+        ((accept("saliency_lift", owner="", stage="explainability"),), UNSIGNED, 3),
+        ((accept("saliency_lift", stage="explainability"),), SIGNED, 0),
+        ((accept("background_swap_loss", stage="explainability"),), ALARM, 3),
+    ],
+)
+def test_an_owner_of_an_undefined_metric_accepts_the_alarm_that_says_why(
+    entries: tuple[Accepted, ...], state: str, code: int
+) -> None:
+    """Who accepts that the lift is unknown need not accept again that no method is admissible."""
+    row = next(row for row in STAGES if row.name == "explainability")
+    metrics = [metric("admissible_methods", 0.0, unit="ratio"), metric("saliency_lift", None)]
+    result = StageResult(stage=row.name, title=row.title, metrics=metrics)
+    decided = verdict(with_alarms(result, row.alarms(row.settings())), *entries)
+    assert (entry(decided, "admissible_methods").state, decided.exit_code) == (state, code)
+
+
+@pytest.mark.parametrize(
+    ("entries", "state", "code"),
+    [
+        ((), ALARM, 3),
+        ((accept("residual_hazard", owner="", stage="monitors"),), UNSIGNED, 3),
+        ((accept("residual_hazard", stage="monitors"),), SIGNED, 0),
+        ((accept("availability", stage="monitors"),), ALARM, 3),
+    ],
+)
+def test_an_owner_of_an_undefined_metric_accepts_the_finding_that_says_why(
+    entries: tuple[Accepted, ...], state: str, code: int
+) -> None:
+    reason = Finding(
+        code="no-threshold",
+        severity="serious",
+        message="No monitor has a threshold.",
+        evidence={"metric": "residual_hazard"},
+    )
+    result = StageResult(
+        stage="monitors",
+        title="Run-time monitors",
+        metrics=[metric("residual_hazard", None)],
+        findings=[reason],
+    )
+    decided = verdict(result, *entries)
+    [one] = [one for one in decided.ungated if "No monitor has a threshold" in one.message]
+    assert (one.state, decided.exit_code) == (state, code)
+
+
 def test_the_alarms_follow_the_settings() -> None:
     row = next(row for row in STAGES if row.name == "adversarial")
     settings = row.settings.model_validate(

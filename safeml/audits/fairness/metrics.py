@@ -16,7 +16,7 @@ from safeml.stages.base import COLUMNS
 from safeml.stages.fairness import GATED_CONDITIONS, LEAST_GROUP_SIGNS
 from safeml.statistics.between import Groups, Rates, largest_difference, smallest_ratio
 
-WORST_TITLE = "Accuracy of the weakest group"
+WORST_TITLE = "Accuracy of the weakest condition or group"
 GAP_TITLE = "Accuracy gap between conditions"
 GROUPS_TITLE = "Largest accuracy gap between your groups"
 PARITY_TITLE = "Demographic parity difference"

@@ -113,8 +113,9 @@ def _in_order(data: ImageDataset, signs: np.ndarray) -> ImageDataset:
 def _uncalibrated(reason: str) -> Finding:
     return Finding(
         code="no-threshold",
-        severity="warning",
+        severity="serious",
         message=f"No monitor has a threshold, so none can be deployed: {reason}.",
         remedy="Give validation images in [data.valid] with sign tracks (track_id), or with frames_per_sign = 1, that neither training nor "
         "test data hold.",
+        evidence={"metric": "residual_hazard"},
     )

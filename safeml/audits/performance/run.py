@@ -176,7 +176,7 @@ def _metrics(
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
     of_group = _group_members(test)
     if of_group:
-        title = "Accuracy of the weakest group"
+        title = "Accuracy of the weakest of your groups"
         metrics.append(
             weakest_recall("accuracy_worst_group", title, test, hits, of_group, LEAST_FAMILY_SIGNS)
         )
