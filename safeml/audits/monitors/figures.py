@@ -6,7 +6,7 @@ import numpy as np
 
 from safeml.audits.gallery import panel
 from safeml.audits.monitors.measure import Measured
-from safeml.audits.monitors.metrics import FROM, IN, Numbers, values_of
+from safeml.audits.monitors.numbers import FROM, IN, Numbers, values_of
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.metrics.calibration.selective import augrc_loss, aurc_loss, risk_coverage
 from safeml.metrics.hazard import cost_matrix

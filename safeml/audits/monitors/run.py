@@ -5,7 +5,8 @@ from __future__ import annotations
 from safeml.audits.base import AuditInputs
 from safeml.audits.monitors.figures import ERRORS, figures, hardest, trusted_errors
 from safeml.audits.monitors.measure import Measured, measure
-from safeml.audits.monitors.metrics import FROM, IN, Numbers, numbers_of
+from safeml.audits.monitors.metrics import numbers_of
+from safeml.audits.monitors.numbers import FROM, IN, Numbers
 from safeml.audits.predictions import clustering_statement
 from safeml.results import Card, Fact, Finding, StageResult
 from safeml.stages.monitors import BASELINE, CLEAN, COMPARED, MONITORS, SCORES, MonitorsSettings
