@@ -18,7 +18,7 @@ from tests.leaks import K, images_of_signs
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 RECIPE = ShadowRecipe(architecture="lenet", width=16, epochs=40, batch=30, learning_rate=0.005, augment=False)
-SETTINGS = PrivacySettings(bootstrap=100, art_images=100, shadows=16, recipe=RECIPE)
+SETTINGS = PrivacySettings(bootstrap=100, art_images=3000, shadows=16, recipe=RECIPE)
 
 
 @dataclass(eq=False)
@@ -50,6 +50,9 @@ def test_a_network_that_memorised_noise_is_caught_by_every_attack() -> None:
     assert (model.predict_logits(train.images).argmax(axis=1) == train.labels).mean() > 0.95
     result = run(AuditInputs(model, test, train), SETTINGS)  # type: ignore[arg-type]
     of = {(metric.name, metric.slice): metric for metric in result.metrics}
-    for attack in ("threshold", "lira"):  # ART's may miss its planted leak on so few images
+    for attack in ("threshold", "lira"):
         assert of["membership_auc", attack].value > 0.75, attack
         assert of["membership_advantage", attack].low > 0.1, attack
+    # A forest fitted on so few images may miss its planted leak: then it says so, and never that there is no leak.
+    art = of["membership_auc", "art"]
+    assert "misses a planted leak" in art.reason if art.value is None else art.value > 0.75
