@@ -6,6 +6,7 @@ never be decided, or never fail, is reported before a long run.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -152,7 +153,7 @@ def _check_on(gate: Gate, row: Declared, here: str) -> None:
             raise ConfigError(
                 f"{here}: threshold is {limit}; {gate.metric} is a proportion of 1, so write {gate.threshold / 100:g}."
             )
-        upper = f" to {row.high:g}" if row.is_share else " or more"
+        upper = f" to {row.high:g}" if math.isfinite(row.high) else " or more"
         raise ConfigError(f"{here}: threshold is {limit}; {gate.metric} is {row.low:g}{upper}.")
     worst = row.low if row.direction == "up" else row.high
     if gate.op == right and gate.threshold == worst:

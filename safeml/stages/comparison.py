@@ -62,6 +62,7 @@ def _records(settings: ComparisonSettings) -> tuple[Declared, ...]:
                 "map_agreement",
                 "up",
                 -1.0,
+                plain=True,
                 context="no standard says how alike maps must be; the drops are gated",
             )
         )

@@ -123,8 +123,8 @@ def _records(settings: ExplainabilitySettings) -> tuple[Declared, ...]:
     return (
         Declared("clean_accuracy_explainability_sample", context="clean_accuracy has all images"),
         Declared("admissible_methods", "up", 0.0, math.inf, counted=True, whole=True),
-        Declared("weight_similarity", "down", -1.0, slices=names, context=BY_ADMISSIBLE),
-        Declared("class_similarity", "down", -1.0, slices=names, context=BY_ADMISSIBLE),
+        Declared("weight_similarity", "down", -1.0, slices=names, plain=True, context=BY_ADMISSIBLE),
+        Declared("class_similarity", "down", -1.0, slices=names, plain=True, context=BY_ADMISSIBLE),
         Declared(
             "method_preference", "down", 0.0, math.inf, slices=names, context="saliency_lift is divided by it"
         ),
@@ -139,7 +139,7 @@ def _records(settings: ExplainabilitySettings) -> tuple[Declared, ...]:
         Declared(
             "sign_removed_accuracy", "down", context="background_swap_loss has the surroundings with the sign"
         ),
-        Declared("map_stability", "up", -1.0, slices=changed, context=SHOWN),
+        Declared("map_stability", "up", -1.0, slices=changed, plain=True, context=SHOWN),
         Declared(
             "completeness_error",
             "down",
