@@ -18,6 +18,8 @@ ALSO: tuple[tuple[GateStatus, str], ...] = (
     ("waived", "Waived"),
 )
 REMEDY = "Set a limit for it in [[gates]], or name in [[accepted]] who accepts it and why."
+# How many of the values below their alarm level are named beside the verdict; the list below it has all.
+NOTED = 3
 AND_MISSING = " And evidence is missing."
 QUICK = (
     "The quick profile measures fewer images, steps and threats, so its pass proves nothing: run the full profile, or "
@@ -180,8 +182,16 @@ def _accepted(ungated: Sequence[Ungated]) -> str:
 
 
 def _not_gated(ungated: Sequence[Ungated]) -> str:
-    """List what was measured and no gate reads, worst first."""
-    return f"Not gated: {'; '.join(map(_value, ungated))}." if ungated else ""
+    """Name what no gate reads, worst first: all that needs or has an owner, and of the rest the NOTED worst that have a value."""
+    noted = [entry for entry in ungated if entry.state == "noted"]
+    measured = [entry for entry in noted if entry.metric is None or entry.metric.value is not None]
+    named = [*(entry for entry in ungated if entry.state != "noted"), *measured[:NOTED]]
+    if not named:
+        return f"Not gated: {'; '.join(map(_value, noted))}." if noted else ""
+    more = len(ungated) - len(named)
+    return (
+        f"Not gated: {'; '.join(map(_value, named))}{f'; and {more} more, each in the list' if more else ''}."
+    )
 
 
 def _value(entry: Ungated) -> str:
