@@ -24,6 +24,14 @@ def accepted_of(stages: Sequence[Stage[Any]]) -> tuple[Accepted, ...]:
 
 
 ACCEPTED = accepted_of(EVERYWHERE)
+# A requirement is the user's to write.
+REQUIREMENT_LINES = """# What the gates are there for: the page "Safety case" shows which requirement is met, and which gate serves none.
+# [[requirements]]
+# id = "SR-1"
+# text = "..."
+# owner = ""
+# gates = ["clean-accuracy"]
+"""
 
 
 def data_kind(path: str) -> Literal["npz", "gtsrb", "folder"]:
@@ -96,6 +104,7 @@ def new_config(
             "# it and why, or replace the entry by a gate."
         )
     lines += [_accepted_lines(entry) for entry in entries]
+    lines.append(REQUIREMENT_LINES)
     return "\n".join(lines)
 
 

@@ -30,14 +30,17 @@ from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
 from safeml.not_gated import not_gated
+from safeml.requirements import traced
 from safeml.results import (
     BASELINE,
     MODEL,
+    WITHOUT_EVIDENCE,
     Accepted,
     Gate,
     GateResult,
     GateStatus,
     Metric,
+    Requirement,
     Run,
     StageResult,
     Verdict,
@@ -79,6 +82,7 @@ def decide(
     today: str,
     *,
     accepted: Sequence[Accepted] = (),
+    requirements: Sequence[Requirement] = (),
     profile: str = "full",
     accept_quick: bool = False,
 ) -> Verdict:
@@ -86,6 +90,7 @@ def decide(
 
     today: ISO date (UTC), against which waivers expire; a waiver holds on its last day.
     accepted: measurements that an owner accepts without a gate.
+    requirements: what the gates are there for; one that nothing verifies leaves the verdict not proven.
     profile: of the run; what would pass is not proven in another profile than the full one, unless `accept_quick`.
     Raises: ConfigError for no gates, a repeated gate id, a date that does not exist, or a gate that asks a metric for the
     wrong direction.
@@ -104,10 +109,15 @@ def decide(
     if any(entry.state in ("alarm", "unsigned") for entry in ungated):
         codes.add(ExitCode.NOT_PROVEN)
     unproven_profile = profile != "full" and not accept_quick
+    requirement_results = traced(requirements, results, unproven_profile)
+    if any(entry.status in WITHOUT_EVIDENCE for entry in requirement_results):
+        codes.add(ExitCode.NOT_PROVEN)
     if unproven_profile:
         codes.add(ExitCode.NOT_PROVEN)
     code = next(code for code in PRECEDENCE if code in codes)
-    sentence, detail = verdict_words(Decided(results, ungated, stages, crashed, code, unproven_profile))
+    sentence, detail = verdict_words(
+        Decided(results, ungated, stages, crashed, code, unproven_profile, requirement_results)
+    )
     return Verdict(
         status=VERDICT[code],
         exit_code=int(code),
@@ -115,19 +125,25 @@ def decide(
         detail=detail,
         gates=results,
         ungated=ungated,
+        requirements=requirement_results,
         rules=RULES,
     )
 
 
 def decide_again(
-    run: Run, today: str, gates: Sequence[Gate] | None = None, accepted: Sequence[Accepted] | None = None
+    run: Run,
+    today: str,
+    gates: Sequence[Gate] | None = None,
+    accepted: Sequence[Accepted] | None = None,
+    requirements: Sequence[Requirement] | None = None,
 ) -> Verdict:
-    """Decide a recorded run by the present rules, with its own gates and accepted entries or with others."""
+    """Decide a recorded run by the present rules, with its own gates, accepted entries and requirements or with others."""
     return decide(
         run.stages,
         run.gates if gates is None else gates,
         today,
         accepted=run.accepted if accepted is None else accepted,
+        requirements=run.requirements if requirements is None else requirements,
         profile=run.profile,
         accept_quick=run.accept_quick,
     )
@@ -151,6 +167,7 @@ def follows(run: Run, today: str) -> bool:
         (recorded.status, recorded.exit_code) == (again.status, again.exit_code)
         and states == again_states
         and ungated == [(entry.stage, entry.title, entry.state) for entry in again.ungated]
+        and recorded.requirements == again.requirements
     )
 
 

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from safeml.errors import ExitCode
-from safeml.results import MODEL, Gate, GateResult, GateStatus, Metric, Run, StageResult, Ungated
+from safeml.results import (
+    MODEL,
+    WITHOUT_EVIDENCE,
+    Gate,
+    GateResult,
+    GateStatus,
+    Metric,
+    RequirementResult,
+    Run,
+    StageResult,
+    Ungated,
+)
 from safeml.wording import counted, number
 
 # How a list of gates in this state is introduced after the sentence about the worst.
@@ -57,6 +68,7 @@ class Decided:
     crashed: stages that failed.
     code: the exit code.
     unproven_profile: the quick profile, whose pass is not accepted.
+    requirements: each requirement, in the order of the settings.
     """
 
     results: Sequence[GateResult]
@@ -65,6 +77,7 @@ class Decided:
     crashed: Sequence[StageResult]
     code: ExitCode
     unproven_profile: bool = False
+    requirements: Sequence[RequirementResult] = ()
 
 
 def verdict_words(decided: Decided) -> tuple[str, str]:
@@ -86,6 +99,7 @@ def verdict_words(decided: Decided) -> tuple[str, str]:
     if decided.code not in (ExitCode.FAILED, ExitCode.INCOMPLETE) and named is None:
         detail.append(_scope(decided))
     detail.append(_not_gated(decided.ungated))
+    detail.append(_requirements(decided.requirements, sentence))
     if decided.unproven_profile and decided.code == ExitCode.NOT_PROVEN and QUICK not in sentence:
         detail.append(QUICK)
     return sentence, " ".join(part for part in detail if part)
@@ -109,6 +123,9 @@ def _sentence(decided: Decided) -> tuple[str, GateResult | None]:
     open_entries = [entry for entry in decided.ungated if entry.state in ("alarm", "unsigned")]
     if open_entries:
         return f"{open_entries[0].message} {REMEDY}", None
+    open_requirements = [entry for entry in decided.requirements if entry.status in WITHOUT_EVIDENCE]
+    if open_requirements:
+        return open_requirements[0].message, None
     passed = _all_pass(results)
     if decided.unproven_profile:
         return f"{QUICK} {passed}", None
@@ -192,6 +209,16 @@ def _not_gated(ungated: Sequence[Ungated]) -> str:
     return (
         f"Not gated: {'; '.join(map(_value, named))}{f'; and {more} more, each in the list' if more else ''}."
     )
+
+
+def _requirements(results: Sequence[RequirementResult], sentence: str) -> str:
+    """Name the requirements that nothing verifies, but for the one that the sentence is about."""
+    ids = [
+        entry.requirement.id
+        for entry in results
+        if entry.status in WITHOUT_EVIDENCE and entry.message not in sentence
+    ]
+    return f"Requirements without evidence: {', '.join(ids)}." if ids else ""
 
 
 def _value(entry: Ungated) -> str:

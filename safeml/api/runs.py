@@ -75,13 +75,15 @@ def decide(
     """
     recorded = read_run(run) if isinstance(run, str | os.PathLike) else run
     day = today or datetime.now(UTC).date().isoformat()
-    accepted = None
+    accepted = requirements = None
     if isinstance(gates, str | os.PathLike):
         settings = load_config(Path(gates))
-        gates, accepted = settings.gates, settings.accepted
+        gates, accepted, requirements = settings.gates, settings.accepted, settings.requirements
     if isinstance(recorded, Run):
-        return deciding.decide_again(recorded, day, gates, accepted)
-    return deciding.decide(list(recorded), gates or (), day, accepted=accepted or ())
+        return deciding.decide_again(recorded, day, gates, accepted, requirements)
+    return deciding.decide(
+        list(recorded), gates or (), day, accepted=accepted or (), requirements=requirements or ()
+    )
 
 
 def compare(first: Run | PathLike, second: Run | PathLike) -> Comparison:

@@ -141,6 +141,7 @@ def _decided_again(
 
     gates = run.gates if settings is None else list(settings.gates)
     accepted = run.accepted if settings is None else list(settings.accepted)
+    requirements = run.requirements if settings is None else list(settings.requirements)
     changes = loosened(limits_of(run), gates)
     if baseline is not None:
         earlier = recorded(baseline)
@@ -153,6 +154,7 @@ def _decided_again(
             "accept_quick": run.accept_quick or accept_quick,
             "gates": gates,
             "accepted": accepted,
+            "requirements": requirements,
             "loosened": changes,
         }
     )
@@ -163,7 +165,9 @@ def _key(run: Run) -> str:
     """Return the first digits of a key of the limits of a run."""
     from safeml.store.files import content_key
 
-    return content_key([entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted)])[:10]
+    return content_key(
+        [entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted, *run.requirements)]
+    )[:10]
 
 
 def _today() -> str:

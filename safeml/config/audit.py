@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from safeml.config.gate_checks import check_accepted, check_gates
-from safeml.results import MODEL, Accepted, Gate
+from safeml.config.gate_checks import check_accepted, check_gates, check_requirements
+from safeml.results import MODEL, Accepted, CardText, Gate, Requirement
 from safeml.settings.base import PathText, Settings, validated
 from safeml.settings.baseline import BaselineSettings
 from safeml.settings.data import DataRoles
@@ -49,6 +49,8 @@ class Config(Settings):
     baseline: BaselineSettings = BaselineSettings()
     gates: tuple[Gate, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    card: CardText = CardText()
 
 
 def load_config(path: Path) -> Config:
@@ -60,7 +62,9 @@ def parse_config(values: dict[str, Any], where: str) -> Config:
     config = validated(Config, values, where)
     check_gates(config.gates, config.stages, where)
     check_accepted(config.accepted, config.gates, config.stages, where)
-    return _with_conversion_gates(config) if config.model.quantize else config
+    config = _with_conversion_gates(config) if config.model.quantize else config
+    check_requirements(config.requirements, config.gates, where)
+    return config
 
 
 def _with_conversion_gates(config: Config) -> Config:

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from safeml.errors import ConfigError
-from safeml.results import BASELINE, MODEL, Accepted, Gate
+from safeml.results import BASELINE, MODEL, Accepted, Gate, Requirement
 from safeml.settings.base import Settings
 from safeml.settings.errors import found, suggest
 from safeml.stages import STAGES, settings_of
@@ -85,6 +85,25 @@ def check_accepted(
         if place in {(gate.stage, gate.metric, gate.slice) for gate in gates}:
             raise ConfigError(
                 f"{here} accepts {entry.metric}, which a gate reads; remove the entry, or give the gate a waiver."
+            )
+
+
+def check_requirements(requirements: Sequence[Requirement], gates: Sequence[Gate], where: str) -> None:
+    """Raise ConfigError for the first requirement of the settings file `where` that repeats an id or names a gate that is not there."""
+    known = [gate.id for gate in gates]
+    for name, count in Counter(entry.id for entry in requirements).items():
+        if count > 1:
+            raise ConfigError(f'{where}: the requirement id "{name}" is used {count} times; ids must differ.')
+    for entry in requirements:
+        here = f'{where}: requirement "{entry.id}"'
+        for name in entry.gates:
+            if name not in known:
+                raise ConfigError(f"{here} names the gate {found(name)}{suggest(name, known)}.")
+        if len(set(entry.gates)) != len(entry.gates):
+            raise ConfigError(f"{here} names a gate twice; remove one of them.")
+        if entry.gates and entry.elsewhere:
+            raise ConfigError(
+                f"{here} has gates and evidence elsewhere; split it in two, so that each part has one kind of evidence."
             )
 
 

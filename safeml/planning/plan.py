@@ -99,6 +99,14 @@ def _unsettled(config: Config, profile: str) -> list[str]:
     clauses = []
     if unsigned:
         clauses.append(f"{counted(unsigned, 'accepted entry names', 'accepted entries name')} no owner")
+    untested = [entry.id for entry in config.requirements if not entry.gates and not entry.elsewhere]
+    if untested:
+        clauses.append(f"no gate verifies {counted(len(untested), 'requirement')} ({', '.join(untested)})")
+    unanswered = [entry.id for entry in config.requirements if entry.elsewhere and not entry.owner]
+    if unanswered:
+        clauses.append(
+            f"{counted(len(unanswered), 'requirement has', 'requirements have')} evidence elsewhere and no owner ({', '.join(unanswered)})"
+        )
     if profile != "full":
         clauses.append(f"the {profile} profile passes only with --accept-{profile}")
     return clauses

@@ -42,8 +42,12 @@ def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
     plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
     sure = [plan.gate for plan in plans if plan.state != "depends" and plan.gate.subject != BASELINE]
-    accepted = best.data.config.accepted
-    code = decide(stages, sure, today, accepted=accepted).exit_code if sure else int(ExitCode.PASSED)
+    config = best.data.config
+    code = int(ExitCode.PASSED)
+    if sure:
+        code = decide(
+            stages, sure, today, accepted=config.accepted, requirements=config.requirements
+        ).exit_code
     open_loss = any(plan.state == "not_provable" and plan.gate.subject == BASELINE for plan in plans)
     return plans, int(ExitCode.NOT_PROVEN) if open_loss and code == ExitCode.PASSED else code
 

@@ -28,18 +28,18 @@ def summary(run: Run) -> str:
     titles = titles_of(run)
     test = run.test_data
     data = (
-        f"data {_escape(test.name)} ({_escape(short_hash(test.fingerprint))})"
+        f"data {escape(test.name)} ({escape(short_hash(test.fingerprint))})"
         if test
         else "no test data recorded"
     )
     lines = [
-        f"## {_escape(run.title)}: {_escape(verdict_line(run))}",
+        f"## {escape(run.title)}: {escape(verdict_line(run))}",
         "",
-        _escape(run.verdict.sentence, LONGEST_TEXT),
+        escape(run.verdict.sentence, LONGEST_TEXT),
         "",
-        *([_escape(run.verdict.detail, LONGEST_TEXT), ""] if run.verdict.detail else []),
-        f"Model {_escape(run.model.name)} ({_escape(short_hash(run.model.fingerprint))}), {data}, "
-        f"safeml {_escape(run.safeml_version)}.",
+        *([escape(run.verdict.detail, LONGEST_TEXT), ""] if run.verdict.detail else []),
+        f"Model {escape(run.model.name)} ({escape(short_hash(run.model.fingerprint))}), {data}, "
+        f"safeml {escape(run.safeml_version)}.",
         "",
         "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -57,25 +57,25 @@ def summary(run: Run) -> str:
                 "",
                 f"{heading}:",
                 "",
-                *(f"- {word}: {_escape(text, LONGEST_TEXT)}" for word, text in entries),
+                *(f"- {word}: {escape(text, LONGEST_TEXT)}" for word, text in entries),
             ]
     untested = [fact.label for stage in run.stages for fact in stage.not_tested]
     untested += [stage.title for stage in run.stages if stage.status != "ok"]
     if untested:
-        lines += ["", f"Not tested: {', '.join(_escape(label) for label in dict.fromkeys(untested))}."]
+        lines += ["", f"Not tested: {', '.join(escape(label) for label in dict.fromkeys(untested))}."]
     return "\n".join(lines) + "\n"
 
 
 def _row(result: GateResult, stage_title: str) -> str:
     row, metric = gate_row(result, stage_title), result.metric
     signs = number(round(metric.signs)) if metric and metric.signs else ""
-    gate = f"{_escape(row['title'])} ({_escape(row['id'])})"
-    cells = (_escape(cell) for cell in (row["value"], row["interval"], row["limit"], row["n"], signs))
+    gate = f"{escape(row['title'])} ({escape(row['id'])})"
+    cells = (escape(cell) for cell in (row["value"], row["interval"], row["limit"], row["n"], signs))
     return f"| {row['state'].word} | {gate} | {' | '.join(cells)} |"
 
 
-def _escape(text: str, limit: int = LONGEST_NAME) -> str:
-    """The text as GitHub shows it unchanged: no tag, cell, emphasis, link, mention or block starts in it."""
+def escape(text: str, limit: int = LONGEST_NAME) -> str:
+    """Return the text as GitHub shows it unchanged: no tag, cell, emphasis, link, mention or block starts in it."""
     return SPECIAL.sub(_harmless, visible(text, limit).strip())
 
 

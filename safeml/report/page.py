@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from safeml.report.states import stage_state
+from safeml.report.states import NO_REQUIREMENT, REQUIREMENT_STATES, stage_state, worst_requirement
 from safeml.report.text import LONGEST_TEXT, short_hash, visible, when
 from safeml.results import MODEL, SCHEMA_VERSION, Run, RunTimes, StageResult
 from safeml.version import __version__
@@ -31,7 +31,7 @@ def render_page(
     """Fill a template with the frame of a run; `alone`: there is no index to link to."""
     return _render(
         template,
-        nav=[] if alone else [_nav(run, stage, current) for stage in run.stages],
+        nav=[] if alone else [_case_nav(run, current), *(_nav(run, stage, current) for stage in run.stages)],
         alone=alone,
         report_title=run.title,
         profile=run.profile,
@@ -74,6 +74,10 @@ def _render(template: str, **context: Any) -> str:
         .strip()
         + "\n"
     )
+
+
+# The page of the requirements.
+SAFETY_CASE = "safety_case.html"
 
 
 @cache
@@ -136,4 +140,14 @@ def _nav(run: Run, stage: StageResult, current: str) -> dict[str, Any]:
         "title": title_of_page(stage),
         "state": state,
         "current": page_of(stage) == current,
+    }
+
+
+def _case_nav(run: Run, current: str) -> dict[str, Any]:
+    worst = worst_requirement(run)
+    return {
+        "href": SAFETY_CASE,
+        "title": "Safety case",
+        "state": REQUIREMENT_STATES[worst.status] if worst else NO_REQUIREMENT,
+        "current": current == SAFETY_CASE,
     }

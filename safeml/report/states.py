@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from safeml.results import GateResult, Run, StageResult, Ungated
+from safeml.results import GateResult, RequirementResult, RequirementStatus, Run, StageResult, Ungated
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,21 @@ UNGATED_STATES = {
     "accepted": State("accepted", "none", "i-waived"),
     "noted": State("not gated", "none", "i-info"),
 }
+# Best first.
+REQUIREMENT_STATES: dict[RequirementStatus, State] = {
+    "met": State("met", "pass", "i-pass"),
+    "waived": State("waived", "none", "i-waived"),
+    "elsewhere": State("elsewhere", "none", "i-info"),
+    "not_proven": State("not proven", "unsure", "i-unsure"),
+    "unsigned": State("not signed", "unsure", "i-unsure"),
+    "untested": State("not tested", "unsure", "i-unsure"),
+    "incomplete": State("incomplete", "error", "i-error"),
+    "failed": State("not met", "fail", "i-fail"),
+}
 LOOSER = State("looser", "unsure", "i-unsure")
 CRASHED = State("error", "error", "i-error")
 SKIPPED = State("not run", "none", "i-none")
+NO_REQUIREMENT = State("no requirement", "none", "i-info")
 NO_GATE = State("no gate", "none", "i-info")
 
 
@@ -84,3 +96,9 @@ def counts(gates: Sequence[GateResult]) -> list[tuple[State, int]]:
 def ungated_counts(ungated: Sequence[Ungated]) -> list[tuple[State, int]]:
     """How many measurements without a gate are in each state, in the order in which they stand."""
     return list(Counter(UNGATED_STATES[entry.state] for entry in ungated).items())
+
+
+def worst_requirement(run: Run) -> RequirementResult | None:
+    """Return the requirement in the worst state, the first of several; None where none is written."""
+    order = list(REQUIREMENT_STATES)
+    return max(run.verdict.requirements, key=lambda entry: order.index(entry.status), default=None)

@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 from safeml.errors import StageError
+from safeml.report import card
 from safeml.report.html import render_index, render_stage
 from safeml.report.junit import junit
 from safeml.report.markdown import summary
-from safeml.report.page import page_of
+from safeml.report.page import SAFETY_CASE, page_of
+from safeml.report.safety_case import render_safety_case
 from safeml.results import Run, RunTimes
 from safeml.store.files import atomic_write, file_sha256, to_json
 
@@ -19,7 +21,7 @@ PAGE = re.compile(r"[a-z][a-z0-9_-]*\.html")
 
 
 def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
-    """Write index.html, a page a stage, junit.xml, summary.md and SHA256SUMS into `folder`; return their paths."""
+    """Write index.html, a page a stage, the safety case, junit.xml, summary.md, the model card and SHA256SUMS into `folder`; return their paths."""
     # Drawn is what is recorded: its mappings are in the order of the file, today and when it is read again.
     run = Run.model_validate_json(to_json(run))
     times = times and RunTimes.model_validate_json(to_json(times))
@@ -30,7 +32,10 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     texts = {
         "index.html": render_index(run, results_hash, times),
         **{page_of(stage): render_stage(run, stage, results_hash, times) for stage in run.stages},
+        SAFETY_CASE: render_safety_case(run, results_hash, times),
         "junit.xml": junit(run),
+        card.MARKDOWN: card.card_markdown(run),
+        card.JSON: card.card_json(run),
         "summary.md": summary(run),
     }
     return _write(folder, texts)

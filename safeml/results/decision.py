@@ -84,6 +84,27 @@ class Gate(Record):
     waiver: Waiver | None = None
 
 
+class Requirement(Record):
+    """What the model must do, in the words of its owner, with the gates that verify it.
+
+    id: letters, digits, dots, hyphens and underscores; unique.
+    text: the requirement.
+    rationale: why it is required, and where it comes from.
+    owner: who answers for it.
+    gates: ids of the gates that verify it; a gate may verify several requirements.
+    elsewhere: where its evidence is, if no gate of these settings verifies it; it needs an owner.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)
+    text: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
+    rationale: str = ""
+    owner: Annotated[str, AfterValidator(str.strip)] = ""
+    gates: list[str] = []
+    elsewhere: Annotated[str, AfterValidator(str.strip)] = ""
+
+
 GateStatus = Literal["pass", "fail", "not_proven", "error", "skipped", "waived"]
 
 
@@ -125,6 +146,35 @@ class Ungated(Record):
     accepted: Accepted | None = None
 
 
+RequirementStatus = Literal[
+    "met", "waived", "elsewhere", "not_proven", "unsigned", "untested", "incomplete", "failed"
+]
+
+
+# A requirement in one of these states is no gate's failure, and still prevents a pass.
+WITHOUT_EVIDENCE: tuple[RequirementStatus, ...] = ("unsigned", "untested")
+
+
+class RequirementResult(Record):
+    """The decision on a requirement: that of its worst gate.
+
+    status:
+        met         every gate passes
+        waived      every gate passes or is waived
+        elsewhere   the owner names evidence outside this run
+        not_proven  a gate is not proven, or the profile proves nothing
+        unsigned    evidence elsewhere that no owner answers for; the verdict is no pass
+        untested    neither gate nor evidence elsewhere; the verdict is no pass
+        incomplete  the evidence of a gate is missing
+        failed      a gate failed
+    message: one sentence.
+    """
+
+    requirement: Requirement
+    status: RequirementStatus
+    message: str
+
+
 class Loosened(Record):
     """A gate of an earlier run that is dropped, has a lower limit or is waived since.
 
@@ -143,6 +193,7 @@ class Verdict(Record):
     """The whole decision; gates are sorted worst first.
 
     ungated: what was measured and no gate reads, worst first.
+    requirements: each requirement of the settings, in their order.
     rules: version of the rules of the decision: 1 without alarms, with missing evidence graver than a failure.
     """
 
@@ -152,4 +203,5 @@ class Verdict(Record):
     detail: str = ""
     gates: list[GateResult]
     ungated: list[Ungated] = []
+    requirements: list[RequirementResult] = []
     rules: int = 1

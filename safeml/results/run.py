@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from safeml.results.base import Finite, Proportion, Record
-from safeml.results.decision import Accepted, Gate, Loosened, Verdict
+from safeml.results.decision import Accepted, Gate, Loosened, Requirement, Verdict
 from safeml.results.stage import StageResult
 
 
@@ -92,6 +92,22 @@ def test_data_of(data: Sequence[DataIdentity]) -> DataIdentity | None:
     return next((entry for entry in data if entry.role == "test"), None)
 
 
+class CardText(Record):
+    """What a model card says that no measurement can: `[card]` of the settings.
+
+    license: SPDX identifier of the model.
+    intended_use, out_of_scope: what the model is for, and what it is not for.
+    training_data: where the training images are from, and their licence.
+    contact: who answers questions.
+    """
+
+    license: str = ""
+    intended_use: str = ""
+    out_of_scope: str = ""
+    training_data: str = ""
+    contact: str = ""
+
+
 class Run(Record):
     """Everything about one run that a second run of the same thing repeats to the byte.
 
@@ -99,6 +115,8 @@ class Run(Record):
 
     accept_quick: the user accepts that the quick profile decides.
     accepted: measurements that an owner accepts without a gate.
+    requirements: what the gates are there for.
+    card: what the model card says beside the measurements.
     loosened: gates of an earlier run of the folder, or of a baseline, that are looser now.
     """
 
@@ -113,6 +131,8 @@ class Run(Record):
     stages: list[StageResult]
     gates: list[Gate]
     accepted: list[Accepted] = []
+    requirements: list[Requirement] = []
+    card: CardText = CardText()
     loosened: list[Loosened] = []
     verdict: Verdict
     versions: dict[str, str]

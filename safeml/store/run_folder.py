@@ -13,7 +13,15 @@ from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
 # The footer of every index page of safeml.
 DRAWN = b'Drawn from <span class="id">results.json</span>'
-VERDICT = ("index.html", "junit.xml", "summary.md", "SHA256SUMS")
+VERDICT = (
+    "index.html",
+    "safety_case.html",
+    "junit.xml",
+    "summary.md",
+    "model-card.md",
+    "model-card.json",
+    "SHA256SUMS",
+)
 REMEDY = "set another folder with --out, or replace its content with --force."
 
 

@@ -21,7 +21,13 @@ LEAST: dict[str, Any] = {
     "model": {"path": "m.keras"},
     "data": {"test": {"kind": "npz", "path": "t.npz"}},
     "gates": [
-        {"id": "first", "stage": "performance", "metric": "clean_accuracy", "op": ">=", "threshold": 0.9}
+        {
+            "id": "clean-accuracy",
+            "stage": "performance",
+            "metric": "clean_accuracy",
+            "op": ">=",
+            "threshold": 0.9,
+        }
     ],
 }
 
@@ -35,7 +41,11 @@ def test_each_stage_has_a_section_that_names_its_page(stage: Any) -> None:
 
 
 def test_there_is_no_section_without_a_stage() -> None:
-    assert set(SECTIONS) - {stage.title for stage in OWN} == {"Verdict", "Loss against a baseline"}
+    assert set(SECTIONS) - {stage.title for stage in OWN} == {
+        "Verdict",
+        "Safety case",
+        "Loss against a baseline",
+    }
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -49,4 +59,7 @@ def test_each_recipe_is_accepted(recipe: str) -> None:
 
 def test_there_are_recipes_for_what_people_ask() -> None:
     text = "".join(RECIPES)
-    assert all(word in text for word in ("waiver", "[[accepted]]", 'slice = "class:', "baseline", "groups"))
+    assert all(
+        word in text
+        for word in ("waiver", "[[accepted]]", 'slice = "class:', "baseline", "groups", "[[requirements]]")
+    )
