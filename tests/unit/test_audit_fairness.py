@@ -133,6 +133,22 @@ def test_without_other_images_edges_are_fixed_and_blur_needs_their_size() -> Non
     assert "brightness, size" in metric(result, "accuracy_gap_conditions").title
 
 
+def test_fixed_edges_name_their_reason_and_a_remedy_only_where_it_helps() -> None:
+    alone = finding(audited(TEST, none(), train=None), "fixed-edges")
+    assert "because" not in alone.message
+    assert "[data.train]" in alone.remedy
+    assert TRAIN.original_size is not None
+    squares = replace(TRAIN, original_size=TRAIN.original_size[:, :1].repeat(2, axis=1))
+    tied = finding(audited(TEST, none(), train=squares), "fixed-edges")
+    assert tied.message.startswith("The groups by aspect are cut at")
+    assert "both edges of the thirds of your training images have the same value" in tied.message
+    assert tied.remedy == ""
+    wide = replace(TRAIN, images=np.repeat(np.repeat(TRAIN.images, 2, axis=1), 2, axis=2))
+    other = finding(audited(TEST, none(), train=wide), "fixed-edges")
+    assert "because the training images have another size" in other.message
+    assert "aspect" not in other.message
+
+
 def test_no_column_depends_on_a_prediction() -> None:
     one, other = (AuditInputs(answered(TEST, wrong), TEST, TRAIN) for wrong in (none(), ~none()))
     for first, second in zip(

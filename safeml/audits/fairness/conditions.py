@@ -75,11 +75,13 @@ class Edges:
     """Where the thirds of a measure are cut; a value on an edge belongs to the lower third.
 
     source: whose thirds they are.
+    reason: a clause that says why the edges of other images are fixed; "" if there are no other images.
     """
 
     low: float
     high: float
     source: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +157,14 @@ def edges_of(inputs: AuditInputs) -> dict[str, Edges]:
     test = inputs.test
     here = measures(test.take(np.arange(1)))
     found: dict[str, Edges] = {}
+    reasons: dict[str, str] = {}
     for role, reference in (("training", inputs.train), ("validation", inputs.valid)):
         if reference is None:
             continue
         sample = reference.sample(MOST_REFERENCE, 0)
         values = measures(sample)
         if reference.images.shape[1:3] != test.images.shape[1:3]:
+            reasons |= dict.fromkeys(THIRDS, f"the {role} images have another size")
             values = {name: value for name, value in values.items() if name not in THIRDS}
         source = f"the thirds of {counted(len(sample), f'{role} image')}"
         for name in here:
@@ -168,9 +172,11 @@ def edges_of(inputs: AuditInputs) -> dict[str, Edges]:
                 low, high = np.quantile(values[name], [1 / 3, 2 / 3])
                 if low < high:
                     found[name] = Edges(float(low), float(high), source)
+                else:
+                    reasons[name] = f"both edges of the thirds of your {role} images have the same value"
     for name in here:
         if name not in found and (name != "blur" or test.images.shape[1:3] == (FIXED_SIDE, FIXED_SIDE)):
-            found[name] = Edges(*FIXED[name], FIXED_SOURCE)
+            found[name] = Edges(*FIXED[name], FIXED_SOURCE, reasons.get(name, ""))
     return {name: found[name] for name in NAMES if name in found}
 
 

@@ -189,18 +189,23 @@ def missing_values(columns: Sequence[Column]) -> list[Finding]:
 
 
 def fixed_edges(columns: Sequence[Column]) -> list[Finding]:
-    """Report conditions whose edges are fixed, because there are neither training nor validation images."""
-    fixed = [
-        column.name for column in columns if column.edges is not None and column.edges.source == FIXED_SOURCE
-    ]
-    if not fixed:
-        return []
-    return [
-        Finding(
-            code="fixed-edges",
-            severity="info",
-            message=f"The groups by {', '.join(fixed)} are cut at {FIXED_SOURCE}.",
-            remedy="Set [data.train] or [data.valid] to cut them at the thirds of your images.",
-            evidence={"columns": ", ".join(fixed)},
+    """Report conditions whose edges are fixed, one finding for each reason."""
+    fixed = [column for column in columns if column.edges is not None and column.edges.source == FIXED_SOURCE]
+    reasons = dict.fromkeys(column.edges.reason for column in fixed if column.edges is not None)
+    findings = []
+    for reason in reasons:
+        names = ", ".join(
+            column.name for column in fixed if column.edges is not None and column.edges.reason == reason
         )
-    ]
+        findings.append(
+            Finding(
+                code="fixed-edges",
+                severity="info",
+                message=f"The groups by {names} are cut at {FIXED_SOURCE}{f', because {reason}' if reason else ''}.",
+                remedy=""
+                if reason
+                else "Set [data.train] or [data.valid] to cut them at the thirds of your images.",
+                evidence={"columns": names},
+            )
+        )
+    return findings
