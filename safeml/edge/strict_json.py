@@ -11,6 +11,8 @@ from typing import Any, List, NoReturn, Optional, Tuple
 from . import limits
 
 HEX_64 = re.compile(r"[0-9a-f]{64}")
+SURROGATE = re.compile("[\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 QUOTE, BACKSLASH = ord('"'), ord("\\")
 
 
@@ -109,7 +111,7 @@ def _check_values(root: dict) -> None:
         elif isinstance(value, str):
             if len(value) > limits.JSON_TEXT:
                 raise Malformed("a text is too long")
-            if any("\ud800" <= letter <= "\udfff" for letter in value):
+            if SURROGATE.search(value):
                 raise Malformed("a text holds half of a surrogate pair")
 
 
@@ -156,7 +158,7 @@ def text(value: Any, where: str, most: int = limits.TEXT, least: int = 1) -> str
         raise Malformed(f"{where} is {_kind(value)}; expected a text")
     if not least <= len(value) <= most:
         raise Malformed(f"{where} has {len(value)} characters; expected {least} to {most}")
-    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in value):
+    if CONTROL.search(value):
         raise Malformed(f"{where} holds a control character")
     return value
 
