@@ -1,0 +1,157 @@
+"""The signed statement: an in-toto test result (in-toto attestation framework v1, predicate test-result v0.1) about one bundle.
+
+Its first subject is the manifest; the others are the models and the audit's results. Gates that passed, passed with a warning or
+failed are named; the verdict and an override stand in an object `safeml`. A statement without an override is PASSED, and only the
+passed verdict of a full audit is.
+"""
+
+from typing import Any, NamedTuple, Optional, Tuple
+
+from . import limits, strict_json
+from .errors import Refused
+from .strict_json import Malformed
+
+TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+MANIFEST = "manifest.json"
+RESULTS = ("PASSED", "WARNED", "FAILED")
+# Verdict and exit code of `safeml run`.
+VERDICTS = {"passed": 0, "failed": 1, "not_proven": 3, "incomplete": 4}
+
+
+class Resource(NamedTuple):
+    """A name with the sha256 of its content."""
+
+    name: str
+    sha256: str
+
+
+class Statement(NamedTuple):
+    """What the signer states.
+
+    subjects: the manifest first, then models and results.
+    result: one of `RESULTS`.
+    configuration: the settings that decided, by hash.
+    passed, warned, failed: names of gates.
+    profile: "full" or "quick". verdict: one of `VERDICTS`. exit_code: that of `safeml run`.
+    override: the reason for a bundle without a passed full audit; None where it passed.
+    """
+
+    subjects: Tuple[Resource, ...]
+    result: str
+    configuration: Tuple[Resource, ...]
+    passed: Tuple[str, ...]
+    warned: Tuple[str, ...]
+    failed: Tuple[str, ...]
+    profile: str
+    verdict: str
+    exit_code: int
+    override: Optional[str]
+    release: int
+    product: str
+
+
+def write_statement(statement: Statement) -> bytes:
+    """Return the bytes to sign; raises Refused for a statement that no device would accept."""
+    data = strict_json.write(
+        {
+            "_type": TYPE,
+            "subject": [_resource(one) for one in statement.subjects],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {
+                "result": statement.result,
+                "configuration": [_resource(one) for one in statement.configuration],
+                "passedTests": list(statement.passed),
+                "warnedTests": list(statement.warned),
+                "failedTests": list(statement.failed),
+                "safeml": {
+                    "profile": statement.profile,
+                    "verdict": statement.verdict,
+                    "exit_code": statement.exit_code,
+                    "override": None if statement.override is None else {"reason": statement.override},
+                    "release": statement.release,
+                    "product": statement.product,
+                },
+            },
+        }
+    )
+    parse_statement(data)
+    return data
+
+
+def parse_statement(data: bytes) -> Statement:
+    """Return the statement in a payload whose signature has been verified; raises Refused with "statement-invalid"."""
+    try:
+        return _statement(strict_json.parse(data))
+    except Malformed as error:
+        raise Refused("statement-invalid", f"the signed statement is refused: {error}.") from None
+
+
+def _statement(value: dict) -> Statement:
+    strict_json.fields(value, "it", ("_type", "subject", "predicateType", "predicate"))
+    strict_json.one_of(value["_type"], "_type", (TYPE,))
+    strict_json.one_of(value["predicateType"], "predicateType", (PREDICATE_TYPE,))
+    tests = ("passedTests", "warnedTests", "failedTests")
+    predicate = strict_json.fields(
+        value["predicate"], "predicate", ("result", "configuration", *tests, "safeml")
+    )
+    ours = strict_json.fields(
+        predicate["safeml"], "safeml", ("profile", "verdict", "exit_code", "override", "release", "product")
+    )
+    override = ours["override"]
+    if override is not None:
+        strict_json.fields(override, "override", ("reason",))
+        override = strict_json.text(override["reason"], "override.reason")
+    passed, warned, failed = (strict_json.texts(predicate[key], key, limits.GATES) for key in tests)
+    statement = Statement(
+        subjects=_resources(value["subject"], "subject", 1),
+        result=strict_json.one_of(predicate["result"], "result", RESULTS),
+        configuration=_resources(predicate["configuration"], "configuration", 0),
+        passed=passed,
+        warned=warned,
+        failed=failed,
+        profile=strict_json.one_of(ours["profile"], "profile", ("full", "quick")),
+        verdict=strict_json.one_of(ours["verdict"], "verdict", tuple(VERDICTS)),
+        exit_code=strict_json.integer(ours["exit_code"], "exit_code", 0, 4),
+        override=override,
+        release=strict_json.integer(ours["release"], "release", 1, limits.RELEASE),
+        product=strict_json.text(ours["product"], "product", 100),
+    )
+    _check_agreement(statement)
+    return statement
+
+
+def _check_agreement(statement: Statement) -> None:
+    """Refuse a statement that contradicts itself."""
+    if statement.subjects[0].name != MANIFEST:
+        raise Malformed("its first subject is not manifest.json")
+    if VERDICTS[statement.verdict] != statement.exit_code:
+        raise Malformed(f"the verdict {statement.verdict} does not have the exit code {statement.exit_code}")
+    if statement.verdict == "passed" and statement.failed:
+        raise Malformed("the verdict is passed although a gate failed")
+    passed = statement.verdict == "passed" and statement.profile == "full"
+    if statement.override is None:
+        expected = "PASSED"
+        if not passed:
+            raise Malformed("there is no override although no full audit passed")
+    else:
+        expected = "WARNED" if statement.verdict == "passed" else "FAILED"
+    if statement.result != expected:
+        raise Malformed(f"the result is {statement.result}; expected {expected}")
+
+
+def _resource(one: Resource) -> dict:
+    return {"name": one.name, "digest": {"sha256": one.sha256}}
+
+
+def _resources(value: Any, where: str, least: int) -> Tuple[Resource, ...]:
+    result = []
+    for place, one in enumerate(strict_json.items(value, where, limits.SUBJECTS, least)):
+        at = f"{where}[{place}]"
+        strict_json.fields(one, at, ("name", "digest"))
+        strict_json.fields(one["digest"], at + ".digest", ("sha256",))
+        name = strict_json.text(one["name"], at + ".name", limits.NAME_CHARACTERS)
+        result.append(Resource(name, strict_json.sha256(one["digest"]["sha256"], at + ".digest.sha256")))
+    if len({one.name for one in result}) < len(result):
+        raise Malformed(f"{where} names a file twice")
+    return tuple(result)
