@@ -29,6 +29,7 @@ from safeml.results import Finding, Gate, Loosened, Resume, Run, RunTimes, Stage
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
 from safeml.stages.base import Stage, load
+from safeml.store.artefacts import drop_other_artefacts
 from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.store.journal import Journal, KeptStage
 from safeml.store.lock import folder_lock
@@ -154,6 +155,7 @@ def audit(
             ),
         )
         forget_verdict(folder)
+        drop_other_artefacts(folder, results)
         keep(folder / "results.json", to_json(run))
         keep(folder / "run.json", to_json(times))
         finish(run, times, folder)
@@ -217,7 +219,9 @@ def _stage(
         )  # a run that ended between storing the stage and clearing its slices left them
         return kept, True
     began = time.monotonic()
-    inputs = replace(subject.inputs, work=journal.work(stage.name, evidence))
+    inputs = replace(
+        subject.inputs, work=journal.work(stage.name, evidence), hand_over=journal.hand_over(stage.name)
+    )
     result = _measured(stage, inputs, settings, journal.folder)
     seconds = round(time.monotonic() - began, 3)
     result = _stamped(result, stage, inputs, settings, key)

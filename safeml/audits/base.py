@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -11,9 +12,12 @@ from pydantic import BaseModel
 from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
-from safeml.results import ModelOrigin, Provenance
+from safeml.results import Artefact, ModelOrigin, Provenance
 from safeml.settings.model import InputSettings, SurrogateSettings
 from safeml.work import Progress, Work, keep_nothing, silent
+
+# (name, content) -> the record of the artefact, which the stage lists in its result.
+HandOver = Callable[[str, bytes], Artefact]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class AuditInputs:
     ood: images that are not of the classes of the model, where configured; their labels mean nothing.
     export: `export.json` of `safeml export`, decoded, where it lies beside the model.
     work: stores results slice by slice.
+    hand_over: stores a file that belongs to the evidence; outside of a run it is recorded and not stored.
     predicting: batch size of prediction.
     """
 
@@ -60,6 +65,7 @@ class AuditInputs:
     export: dict[str, Any] | None = None
     ood: ImageDataset | None = None
     work: Work = keep_nothing
+    hand_over: HandOver = Artefact.of
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))
 
     def provenance(self, settings: BaseModel, data: str = "") -> Provenance:

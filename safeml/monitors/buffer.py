@@ -12,6 +12,15 @@ from .errors import MonitorRefused
 
 COMPONENTS = 6
 QUANTILES = 128
+# The arrays that a distance monitor reads; those of the columns exist for features alone.
+WINDOW_ARRAYS = (
+    "column_mean",
+    "column_basis",
+    "reference_mean",
+    "reference_spread",
+    "reference",
+    "reference_known",
+)
 # A reference of fewer images says nothing of a distribution.
 LEAST_REFERENCE = 20
 # Share of the threshold from which on a distance is near it.
@@ -28,7 +37,11 @@ def fit_columns(features: Optional[np.ndarray]) -> dict:
     rows = scores.checked(features, 0, "features")
     _, vectors = np.linalg.eigh(np.cov(rows, rowvar=False).reshape(rows.shape[1], rows.shape[1]))
     basis = vectors[:, ::-1][:, :COMPONENTS]
-    return {"column_mean": rows.mean(axis=0).astype(np.float32), "column_basis": basis.astype(np.float32)}
+    # By row, as it is read back: a product with a transposed array is rounded in another order.
+    return {
+        "column_mean": rows.mean(axis=0).astype(np.float32),
+        "column_basis": np.ascontiguousarray(basis, np.float32),
+    }
 
 
 def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
@@ -124,6 +137,18 @@ class DistanceMonitor:
         self.since = [0] * classes
         self.latest = [None] * classes  # type: list
         self.clock = -np.inf
+
+    def settings(self) -> dict:
+        """Return the arguments beside the arrays, JSON-able: what a state records of this monitor."""
+        return {
+            "name": self.name,
+            "threshold": self.threshold,
+            "window": self.window,
+            "least": self.least,
+            "every": self.every,
+            "time_out": self.time_out,
+            "hold": self.holding[0].hold if self.holding else 1,
+        }
 
     def update(self, logits: np.ndarray, features: Optional[np.ndarray], time: float) -> Decision:
         """Return the decision for one frame.

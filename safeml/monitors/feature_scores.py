@@ -13,6 +13,9 @@ RIDGE = 1e-3
 # More features are reduced to this many principal components and the length of the rest.
 MOST_FEATURES = 256
 NEIGHBOURS = 5
+# More are taken by their rounded closeness, so that the rounding decides no neighbour.
+CANDIDATES = 2 * NEIGHBOURS
+ROWS = 256  # at a time, so that the candidates of many images need little memory
 CORESET = 1000
 CORESET_BYTES = 1 << 19
 # Largest relative error of a linear head that is recovered from logits and features.
@@ -129,10 +132,17 @@ def neighbours(state: dict, features: np.ndarray) -> np.ndarray:
     """
     bank = state["coreset"]
     rows = _normalised(checked(features, bank.shape[1], "features"))
+    parts = [_kth_distance(bank, rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
+    return -np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _kth_distance(bank: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    nearest, few = min(NEIGHBOURS, len(bank)), min(CANDIDATES, len(bank))
     closeness = rows.astype(np.float32) @ bank.T
-    place = min(NEIGHBOURS, len(bank)) - 1
-    kth = -np.partition(-closeness, place, axis=1)[:, place].astype(np.float64)
-    return np.asarray(-np.sqrt(np.maximum(2 - 2 * kth, 0.0)))
+    near = bank[np.argpartition(-closeness, few - 1, axis=1)[:, :few]]
+    # 1 - closeness cancels for near rows, so the distances of the few candidates are computed in float64.
+    squares = ((rows[:, None] - near) ** 2).sum(axis=2)
+    return np.asarray(np.sqrt(np.partition(squares, nearest - 1, axis=1)[:, nearest - 1]))
 
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
@@ -190,4 +200,5 @@ def vim(state: dict, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
 
 
 def _small(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, dtype=np.float32)
+    # By row, as it is read back: a product with a transposed array is rounded in another order.
+    return np.ascontiguousarray(values, dtype=np.float32)

@@ -13,22 +13,26 @@ class Row(NamedTuple):
 
     title: in words.
     features: it needs the features of the penultimate layer.
+    arrays: names of the fitted arrays that it reads; those of the reduction exist for many features alone.
     """
 
     title: str
     features: bool
+    arrays: tuple = ()
 
 
+REDUCTION = ("origin", "basis")
+CLASSES = (*REDUCTION, "mean", "class_means", "class_whitening", "known")
 BASELINE = "max_probability"
 SCORES = {
     BASELINE: Row("maximum probability", False),
     "max_logit": Row("maximum logit", False),
     "energy": Row("energy", False),
     "entropy": Row("entropy", False),
-    "mahalanobis": Row("Mahalanobis distance", True),
-    "relative_mahalanobis": Row("relative Mahalanobis distance", True),
-    "neighbours": Row("nearest neighbours", True),
-    "vim": Row("virtual-logit matching", True),
+    "mahalanobis": Row("Mahalanobis distance", True, CLASSES),
+    "relative_mahalanobis": Row("relative Mahalanobis distance", True, (*CLASSES, "whitening")),
+    "neighbours": Row("nearest neighbours", True, (*REDUCTION, "mean", "coreset")),
+    "vim": Row("virtual-logit matching", True, ("mean", "vim_origin", "vim_basis", "vim_scale")),
 }
 
 
@@ -79,6 +83,11 @@ def score(name: str, arrays: dict, logits: np.ndarray, features: Optional[np.nda
     )
     function = getattr(feature_scores, name)
     return np.asarray(function(arrays, rows))
+
+
+def arrays_of(name: str, arrays: dict) -> dict:
+    """Return the arrays that the score `name` reads; with them alone it gives the same values."""
+    return {key: arrays[key] for key in SCORES[name].arrays if key in arrays}
 
 
 def available(arrays: dict) -> tuple:

@@ -46,10 +46,10 @@ def size_of(arrays: dict) -> int:
     return int(sum(np.asarray(array).nbytes for array in arrays.values()))
 
 
-def save_state(folder: str, state: State) -> State:
-    """Write the two files to `folder`, each under a temporary name first, and return the state with its fingerprint.
+def packed_state(state: State) -> dict:
+    """Return the content of the two files of a state by name, bytes. Equal states give equal bytes.
 
-    Equal states give equal bytes. Raises MonitorRefused for arrays that `load_state` would refuse.
+    Raises MonitorRefused for arrays that `load_state` would refuse.
     """
     arrays = {name: np.ascontiguousarray(state.arrays[name]) for name in sorted(state.arrays)}
     if len(arrays) > MOST_ARRAYS or size_of(arrays) > MOST_ARRAY_BYTES:
@@ -82,14 +82,24 @@ def save_state(folder: str, state: State) -> State:
         raise MonitorRefused(
             f"the settings of the state take {len(text):,} bytes; expected at most {MOST_JSON_BYTES:,}."
         )
-    for name, content in ((ARRAYS, data), (DESCRIPTION, text)):
+    return {ARRAYS: data, DESCRIPTION: text}
+
+
+def save_state(folder: str, state: State) -> State:
+    """Write the two files to `folder`, each under a temporary name first, and return the state with its fingerprint.
+
+    Raises MonitorRefused for arrays that `load_state` would refuse.
+    """
+    packed = packed_state(state)
+    for name in (ARRAYS, DESCRIPTION):
+        content = packed[name]
         whole = os.path.join(folder, name)
         with open(whole + ".part", "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(whole + ".part", whole)
-    return state._replace(fingerprint=hashlib.sha256(text).hexdigest())
+    return state._replace(fingerprint=hashlib.sha256(packed[DESCRIPTION]).hexdigest())
 
 
 def load_state(folder: str, model: str, classes: int, features: int) -> State:

@@ -7,7 +7,7 @@ from typing import Any
 from safeml.report import rows
 from safeml.report.charts.grid import marked
 from safeml.report.figures import draw_card, figure_view
-from safeml.report.manifest import commands, identity, manifest, provenance, taken_over
+from safeml.report.manifest import artefacts, commands, identity, manifest, provenance, taken_over
 from safeml.report.page import page_of, render_page, title_of_page, titles_of
 from safeml.report.states import (
     VERDICT_STATES,
@@ -123,6 +123,7 @@ def render_stage(
         if stage.worst_cases and stage.worst_cases.items
         else None,
         reproduce=[" ".join(run.command), *stage.reproduce] if run.command else stage.reproduce,
+        artefacts=artefacts(stage),
         provenance=[*provenance(stage), *(taken_over(times) if alone else [])],
     )
 

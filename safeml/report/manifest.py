@@ -6,7 +6,7 @@ from typing import Any
 
 from safeml.report.resume import resume_sentence, stage_seconds
 from safeml.report.text import duration, short_hash, when
-from safeml.results import DataIdentity, Fact, Run, RunTimes, StageResult
+from safeml.results import DataIdentity, Fact, Run, RunTimes, StageResult, artefact_path
 from safeml.store.files import content_key
 from safeml.wording import counted, number
 
@@ -125,6 +125,17 @@ def commands(run: Run) -> list[str]:
         "safeml report .    # draw again, without model, data or framework",
         "",
         "# exit codes: 0 passed · 1 failed · 2 usage · 3 not proven · 4 incomplete · 5 refused",
+    ]
+
+
+def artefacts(stage: StageResult) -> list[Fact]:
+    """The files that a stage handed over, with what identifies each."""
+    return [
+        Fact(
+            label=artefact.name,
+            value=f"{artefact_path(stage.stage, artefact.name)}, {counted(artefact.bytes, 'byte')}, sha256 {short_hash(artefact.sha256)}",
+        )
+        for artefact in stage.artefacts
     ]
 
 

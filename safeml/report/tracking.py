@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 BATCH = 500  # MLflow takes at most 1,000 metrics in one call
-LISTED = re.compile(r"[0-9a-f]{64}  ([A-Za-z0-9_.-]+)")
+LISTED = re.compile(r"[0-9a-f]{64}  ((?:artefacts/[a-z0-9_-]+/)?[A-Za-z0-9_.-]+)")
 
 
 def check_store(uri: str) -> None:

@@ -13,7 +13,7 @@ from safeml.report.junit import junit
 from safeml.report.markdown import summary
 from safeml.report.page import SAFETY_CASE, page_of
 from safeml.report.safety_case import render_safety_case
-from safeml.results import Run, RunTimes
+from safeml.results import Run, RunTimes, artefact_path
 from safeml.store.files import atomic_write, file_sha256, to_json
 
 CHECKSUMS = "SHA256SUMS"
@@ -38,7 +38,20 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
         card.JSON: card.card_json(run),
         "summary.md": summary(run),
     }
-    return _write(folder, texts)
+    return _write(folder, texts, _artefact_sums(run, folder))
+
+
+def _artefact_sums(run: Run, folder: Path) -> dict[str, str]:
+    """Return the recorded sha256 of the artefacts in `folder`, so that a check of the sums finds a changed one.
+
+    A report that is drawn elsewhere has none of them, and lists none.
+    """
+    paths = {
+        artefact_path(stage.stage, artefact.name): artefact.sha256
+        for stage in run.stages
+        for artefact in stage.artefacts
+    }
+    return {path: sha256 for path, sha256 in paths.items() if (folder / path).is_file()}
 
 
 def write_page(run: Run, folder: Path, times: RunTimes | None = None) -> Path:
@@ -50,7 +63,7 @@ def write_page(run: Run, folder: Path, times: RunTimes | None = None) -> Path:
     return path
 
 
-def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
+def _write(folder: Path, texts: dict[str, str], sums: dict[str, str]) -> list[Path]:
     try:
         stale = _pages_before(folder) - texts.keys()
         for name, text in texts.items():
@@ -58,7 +71,8 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
         for name in stale:
             (folder / name).unlink(missing_ok=True)
         listed = [*texts, *(name for name in ("results.json", "run.json") if (folder / name).is_file())]
-        lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(listed)]
+        sums = sums | {name: file_sha256(folder / name) for name in listed}
+        lines = [f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())]
         atomic_write(folder / CHECKSUMS, "".join(lines))
     except OSError as error:
         raise StageError(

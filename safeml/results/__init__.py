@@ -7,6 +7,7 @@ it is never replaced by a number.
 
 from __future__ import annotations
 
+from safeml.results.artefacts import ARTEFACTS, MOST_ARTEFACT_BYTES, Artefact, artefact_path
 from safeml.results.base import (
     BASELINE,
     LOSS,
@@ -93,14 +94,17 @@ from safeml.results.times import (
 )
 
 __all__ = [
+    "ARTEFACTS",
     "BASELINE",
     "LOSS",
     "MODEL",
+    "MOST_ARTEFACT_BYTES",
     "MOST_PANELS",
     "SCHEMA_VERSION",
     "WITHOUT_EVIDENCE",
     "Accepted",
     "Alarm",
+    "Artefact",
     "Bars",
     "Card",
     "CardText",
@@ -158,5 +162,6 @@ __all__ = [
     "Unit",
     "Verdict",
     "Waiver",
+    "artefact_path",
     "test_data_of",
 ]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
+from safeml.results.artefacts import Artefact
 from safeml.results.base import MODEL, Record, StageName, SubjectName
 from safeml.results.charts import Table
 from safeml.results.figures import Figure
@@ -44,6 +45,7 @@ class StageResult(Record):
 
     subject: what was measured, such as "model", "int8", "device" or "baseline".
     alarms: declared by the stage's row; raised or not is decided from `metrics`.
+    artefacts: files that the stage handed over; drawing the report needs none of them.
     """
 
     stage: StageName
@@ -64,6 +66,7 @@ class StageResult(Record):
     limits: list[str] = []
     not_tested: list[Fact] = []
     reproduce: list[str] = []
+    artefacts: list[Artefact] = []
     card: Card | None = None
     provenance: Provenance | None = None
 
@@ -71,4 +74,11 @@ class StageResult(Record):
     def _reason_given(self) -> StageResult:
         if self.status != "ok" and not self.reason:
             raise ValueError(f"stage {self.stage}: a stage that is {self.status} states its reason")
+        return self
+
+    @model_validator(mode="after")
+    def _artefacts_once(self) -> StageResult:
+        names = [artefact.name for artefact in self.artefacts]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stage {self.stage}: an artefact of one name is recorded twice")
         return self

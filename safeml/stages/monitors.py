@@ -43,6 +43,9 @@ ScoreName = Literal[
 ]
 CLEAN, SHIFTED, ATTACKED = "clean", "shifted", "attacked"
 NOISE, SCRAMBLED, OUTSIDE = "noise", "scrambled", "outside"
+# What raises an alarm of its kind: the score of a frame, the distance of a buffer, the checks of the image.
+ALARMS = ("score", "distance", "inputs")
+SET_LEVEL = 95  # percent of images whose class a conformal set holds
 
 
 def _known(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -121,11 +124,13 @@ def _records(settings: MonitorsSettings) -> tuple[Declared, ...]:
         Declared("availability", slices=("all", SHIFTED)),
         Declared("errors_stopped", slices=hard, context=GATED),
         Declared("ood_stopped", slices=outside),
-        Declared("false_alarms_per_1000", "down", 0.0, 1000.0, slices=("score", "distance"), weak="", context=FROM_VALIDATION),
+        Declared("false_alarms_per_1000", "down", 0.0, 1000.0, slices=ALARMS, weak="", context=FROM_VALIDATION),
         Declared("shift_detected", slices=settings.corruptions, context=FROM_VALIDATION),
         Declared("detection_delay", "down", 0.0, math.inf, slices=settings.corruptions, context=FROM_VALIDATION),
         Declared("fusion_gain", low=-1.0, context="fusion is the choice of the system, not of the model file"),
         Declared("accuracy_estimate_error", "down", slices=("all", *settings.corruptions), context="an estimate without labels; the accuracy is gated"),
+        Declared("set_coverage", context="the stage calibration measures conformal sets at several levels"),
+        Declared("set_size", "down", 0.0, math.inf, context="the stage calibration measures conformal sets at several levels"),
         count("state_bytes", context="a monitor of at most 2 MB fits the device"),
     )  # fmt: skip
 

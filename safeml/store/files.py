@@ -18,7 +18,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
-from safeml.results import Record, Run, RunTimes
+from safeml.results import ARTEFACTS, Record, Run, RunTimes
 
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
 # Temporary files that a killed `atomic_write` leaves in a run folder.
@@ -141,7 +141,8 @@ def read_plain(path: Path, most: int) -> bytes:
 
 def sweep(folder: Path) -> None:
     """Remove temporary files of killed runs from a run folder; only the holder of the lock may do that."""
-    for place in (folder, folder / "stages", *_folders(folder / "work")):
+    places = (folder, folder / "stages", *_folders(folder / "work"), *_folders(folder / ARTEFACTS))
+    for place in places:
         with suppress(OSError):
             for entry in place.iterdir():
                 if LEFT.fullmatch(entry.name):

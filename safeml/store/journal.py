@@ -1,6 +1,7 @@
 """The stored work of a run: finished stages, and slices of the unfinished stage.
 
     stages/NAME.json               a finished stage under its key
+    artefacts/STAGE/NAME           a file that a stage handed over; without it, or with another, the stage counts as unfinished
     work/STAGE/ITEM-KEY.npz        one slice of one item of a stage, until the stage is finished
 
 The key is a hash of all inputs of the numbers. An entry with another key, or a damaged one, is measured again and
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safeml import interruption
-from safeml.results import Recomputed, StageResult
+from safeml.results import Artefact, Recomputed, StageResult, artefact_path
 from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
+from safeml.store.artefacts import artefact_fault, keep_artefact
 from safeml.store.files import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
 from safeml.version import __version__
 from safeml.work import FORWARD, ITEM, Cost, Work, check_item
@@ -51,7 +53,7 @@ class Journal:
     recomputed: list[Recomputed] = field(default_factory=list)
 
     def stage(self, name: str, key: str) -> KeptStage | None:
-        """Read the finished stage with this key; None for another key, a damaged or an edited file."""
+        """Read the finished stage with this key; None for another key, a damaged or an edited file, or a missing artefact."""
         path = self.folder / STAGES / f"{name}.json"
         raw = self._read(path, MAX_RESULTS_BYTES)
         if raw is None:
@@ -66,13 +68,27 @@ class Journal:
             self._note(path, "is damaged or was edited")
             return None
         if envelope["key"] == key:
-            return kept
+            return kept if self._has_artefacts(kept.result) else None
         other = envelope["safeml"] != __version__
         self._note(
             path,
             "was measured by another version of safeml" if other else "was measured from other evidence",
         )
         return None
+
+    def _has_artefacts(self, result: StageResult) -> bool:
+        faults = [
+            (artefact_path(result.stage, artefact.name), artefact_fault(self.folder, result.stage, artefact))
+            for artefact in result.artefacts
+        ]
+        for path, fault in faults:
+            if fault:
+                self._note(self.folder / path, fault)
+        return not any(fault for _, fault in faults)
+
+    def hand_over(self, stage: str) -> Callable[[str, bytes], Artefact]:
+        """Return what stores an artefact of `stage`."""
+        return lambda name, content: keep_artefact(self.folder, stage, name, content)
 
     def keep_stage(self, result: StageResult, key: str, seconds: float) -> None:
         """Store a finished stage under its key; its slices become obsolete."""

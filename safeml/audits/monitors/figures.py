@@ -268,15 +268,17 @@ def alarm_table(measured: Measured, numbers: Numbers, settings: MonitorsSettings
     for key, limit, what in (
         ("score", fitted.threshold, COMPARED[fitted.deployed]),
         ("distance", fitted.distance_limit, f"{settings.distance.replace('_', '-')} distance"),
+        ("inputs", None, "checks of the image"),
     ):
         metric = numbers.one("false_alarms_per_1000", key)
         rows.append(
             [
                 what,
-                limit.value,
-                limit.tracks,
-                limit.needed,
-                1000 * settings.false_alarm_rate,
+                *(
+                    (None, None, None, None)
+                    if limit is None
+                    else (limit.value, limit.tracks, limit.needed, 1000 * settings.false_alarm_rate)
+                ),
                 metric.value,
                 "" if metric.low is None else interval(metric.low, metric.high, unit="ratio"),
                 metric.n or None,
@@ -297,7 +299,7 @@ def alarm_table(measured: Measured, numbers: Numbers, settings: MonitorsSettings
         ],
         rows=rows,
         caption="An encounter has a false alarm if any frame of the sign has one although its prediction is correct (score), or if its "
-        "buffer differs from the reference (distance).",
+        "buffer differs from the reference (distance), or if the image fails a check; the checks have no declared rate.",
     )
 
 

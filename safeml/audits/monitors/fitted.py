@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from safeml.audits.calibration.sets import one_frame_each
 from safeml.audits.monitors.outputs import Outputs
 from safeml.errors import StageError
 from safeml.metrics.detection import auroc_score
 from safeml.monitors.buffer import DistanceMonitor, columns_of, fit_columns, fit_reference
+from safeml.monitors.conformal import Threshold, class_scores, threshold_of
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.estimate import AccuracyEstimator
+from safeml.monitors.inputs import fit_inputs
 from safeml.monitors.registry import available, fit_scores, score
-from safeml.monitors.state import size_of
 from safeml.monitors.streams import stream_maxima
 from safeml.monitors.thresholds import AlarmThreshold, distance_threshold, least_tracks, score_threshold
-from safeml.stages.monitors import BASELINE, MonitorsSettings
+from safeml.stages.monitors import BASELINE, SET_LEVEL, MonitorsSettings
 
 LEAST_FITTING = 50
 RATES = (0.01, 0.05, 0.1, 0.2, 0.3)
@@ -28,8 +31,10 @@ class Calibration:
 
     outputs: of clean images. shifted: of a part of them under each corruption.
     labels, shifted_labels: int64. tracks: int64 [N], of the clean images.
+    images: uint8 [N, H, W, C], 0..255, the clean images.
     """
 
+    images: np.ndarray
     outputs: Outputs
     labels: np.ndarray
     tracks: np.ndarray
@@ -49,6 +54,8 @@ class Fitted:
     reason: a clause that says why there is no threshold; "" if there is one.
     estimator: of the accuracy without labels; None without calibration.
     tried: thresholds of the deployed score by rate, for comparison.
+    limits: of the input checks; None without calibration.
+    sets: threshold of the conformal sets; None where too few signs allow one.
     """
 
     arrays: dict[str, np.ndarray]
@@ -61,11 +68,8 @@ class Fitted:
     estimator: AccuracyEstimator | None
     settings: MonitorsSettings
     tried: dict[float, AlarmThreshold] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """Return the size of the arrays."""
-        return size_of(self.arrays)
+    limits: dict[str, Any] | None = None
+    sets: Threshold | None = None
 
     @property
     def has_reference(self) -> bool:
@@ -121,6 +125,7 @@ def fit(
         nothing = AlarmThreshold(None, 0, least_tracks(settings.false_alarm_rate))
         limit, distance_limit, estimator = nothing, nothing, None
         tried: dict[float, AlarmThreshold] = {}
+        limits, sets = None, None
         if calibration is not None:
             part = Fitted(arrays, names, deployed, choice, nothing, nothing, "", None, settings)
             limit, estimator, reason = _calibrated(part, calibration)
@@ -128,9 +133,24 @@ def fit(
             values = part.scores(deployed, calibration.outputs)[hits]
             tried = {rate: score_threshold(values, calibration.tracks[hits], rate) for rate in RATES}
             distance_limit = _distance_limit(part, calibration, seed)
+            limits = fit_inputs(calibration.images, calibration.tracks)
+            sets = _sets(calibration, seed)
     except MonitorRefused as error:
         raise StageError(f"monitors: {error}") from None
-    return Fitted(arrays, names, deployed, choice, limit, distance_limit, reason, estimator, settings, tried)
+    return Fitted(
+        arrays,
+        names,
+        deployed,
+        choice,
+        limit,
+        distance_limit,
+        reason,
+        estimator,
+        settings,
+        tried,
+        limits,
+        sets,
+    )
 
 
 def _arrays(outputs: Outputs, labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
@@ -203,6 +223,19 @@ def _calibrated(
             f"{rate:.4g} false alarms by sign needs {limit.needed}"
         )
     return limit, estimator, reason
+
+
+def _sets(calibration: Calibration, seed: int) -> Threshold | None:
+    """Return the threshold of LAC sets, fitted on one frame of each sign; None where too few signs allow one."""
+    rows = np.flatnonzero(calibration.outputs.finite)
+    if not len(rows):
+        return None
+    frames, ties, _ = one_frame_each(calibration.tracks[rows], seed)
+    chosen = rows[frames]
+    values = class_scores("lac", calibration.outputs.logits[chosen], np.zeros(len(chosen)))
+    own = values[np.arange(len(chosen)), calibration.labels[chosen]]
+    threshold = threshold_of(own, ties, 1 - SET_LEVEL / 100)
+    return threshold if threshold.rank <= threshold.images else None
 
 
 def _distance_limit(fitted: Fitted, calibration: Calibration, seed: int) -> AlarmThreshold:

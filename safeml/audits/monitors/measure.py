@@ -65,6 +65,7 @@ class Measured:
     outside: by set. fitted: the monitor. material: its images.
     measuring: clean outputs of the signs for false alarms; None if there are none.
     moving: outputs of whole tracks of them under each corruption; moving_data: these images.
+    width: F; 0 for no features.
     features: why there are no features; "" if there are.
     """
 
@@ -77,6 +78,7 @@ class Measured:
     measuring: Outputs | None
     moving: dict[str, Outputs]
     moving_data: ImageDataset | None
+    width: int
     features: str
     slices: list[Slices]
     not_measured: dict[str, str] = field(default_factory=dict)
@@ -135,6 +137,7 @@ def measure(inputs: AuditInputs, settings: MonitorsSettings) -> Measured:
         measuring=measuring,
         moving=moving,
         moving_data=moving_data,
+        width=width,
         features=without,
         slices=[slices, attack_slices],
         not_measured=missing,
@@ -158,6 +161,7 @@ def fitted_monitor(
         few = data.sample(settings.shifted_images, inputs.seed)
         shifted = [_corrupted(inputs, reader, settings, few, name, "calibration-") for name in names]
         calibration = Calibration(
+            data.images,
             own,
             data.labels,
             data.tracks,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from safeml.audits.monitors.carried import carried_arrays
 from safeml.audits.monitors.measure import Judged, Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers
 from safeml.audits.monitors.ranks import error_metrics, outside_metrics
 from safeml.audits.monitors.streams import alarm_metrics, estimate_metrics, fusion_metrics
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.hazard import cost_matrix
+from safeml.monitors.conformal import class_scores, sets
+from safeml.monitors.state import size_of
 from safeml.results import Metric
 from safeml.stages.monitors import (
     ATTACKED,
     CLEAN,
+    SET_LEVEL,
     SHIFTED,
     MonitorsSettings,
 )
@@ -32,12 +36,46 @@ def numbers_of(measured: Measured, settings: MonitorsSettings, seed: int) -> Num
     alarm_metrics(numbers, measured, settings)
     fusion_metrics(numbers, measured)
     estimate_metrics(numbers, measured, settings, seed)
+    set_metrics(numbers, measured, seed)
+    arrays = carried_arrays(measured.fitted)
     numbers.metrics.append(
-        Metric.count(
-            "state_bytes", "Bytes of the monitor's arrays", measured.fitted.bytes, len(measured.fitted.arrays)
-        )
+        Metric.count("state_bytes", "Bytes of the monitor's arrays", size_of(arrays), len(arrays))
     )
     return numbers
+
+
+def set_metrics(numbers: Numbers, measured: Measured, seed: int) -> None:
+    """Measure the conformal sets that the device computes, on the clean test images in their order.
+
+    An image whose outputs are not finite has no set: it is not covered, and no class is excluded.
+    """
+    part, threshold = measured.judged[CLEAN], measured.fitted.sets
+    titles = (
+        ("set_coverage", f"Images whose class is in the conformal set, {SET_LEVEL} %"),
+        ("set_size", f"Classes in the conformal set, {SET_LEVEL} %"),
+    )
+    if threshold is None:
+        reason = measured.material.reason or f"too few validation signs for sets at {SET_LEVEL} %"
+        numbers.metrics.append(Metric.undefined(*titles[0], reason))
+        numbers.metrics.append(Metric.undefined(*titles[1], reason, direction="down", unit="ratio"))
+        return
+    logits, K = part.outputs.logits, part.outputs.logits.shape[1]
+    inside = np.ones((len(logits), K), bool)
+    rows = np.flatnonzero(part.outputs.finite)
+    ties = np.random.default_rng(seed).random((len(rows), K))
+    inside[rows] = sets(class_scores("lac", logits[rows], np.zeros(len(rows))), ties, threshold)
+    covered = inside[np.arange(len(logits)), part.labels] & part.outputs.finite
+    numbers.metrics += [
+        proportion_metric(*titles[0], covered, clustering=part.clustering),
+        mean_metric(
+            *titles[1],
+            inside.sum(axis=1).astype(float),
+            upper=float(K),
+            clustering=part.clustering,
+            direction="down",
+            unit="ratio",
+        ),
+    ]
 
 
 def decisions(numbers: Numbers, measured: Measured, settings: MonitorsSettings) -> None:

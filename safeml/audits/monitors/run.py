@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.monitors.carried import handed_over
 from safeml.audits.monitors.figures import ERRORS, figures, hardest, trusted_errors
 from safeml.audits.monitors.measure import Measured, measure
 from safeml.audits.monitors.metrics import numbers_of
@@ -20,6 +21,7 @@ def run(inputs: AuditInputs, settings: MonitorsSettings) -> StageResult:
     numbers = numbers_of(measured, settings, inputs.seed)
     sample = measured.sample
     stopped, hazard = numbers.one("errors_stopped", CLEAN), numbers.one("residual_hazard")
+    artefacts, too_large = handed_over(inputs, measured)
     result = StageResult(
         stage=MONITORS.name,
         title=MONITORS.title,
@@ -29,6 +31,7 @@ def run(inputs: AuditInputs, settings: MonitorsSettings) -> StageResult:
         metrics=numbers.metrics,
         findings=[
             *measured.material.findings,
+            *too_large,
             *_findings(measured, numbers, settings),
             *(finding for slices in measured.slices for finding in slices.halved()),
         ],
@@ -43,6 +46,7 @@ def run(inputs: AuditInputs, settings: MonitorsSettings) -> StageResult:
             *([f"images from outside {inputs.ood.fingerprint}"] if inputs.ood is not None else []),
             f"seed {inputs.seed}",
         ],
+        artefacts=artefacts,
         card=Card(
             headline=percent(stopped.value),
             text=f"of the incorrect predictions are rejected by {COMPARED[measured.fitted.deployed]}; residual hazard "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from safeml.audits.monitors.measure import Judged, Measured
 from safeml.audits.monitors.numbers import IN, INDEPENDENT, NO_SIGNS, Numbers
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.monitors.fusion import fused_log_probabilities
+from safeml.monitors.inputs import InputChecks
 from safeml.monitors.streams import pass_tracks
 from safeml.results import Metric
 from safeml.stages.monitors import (
+    ALARMS,
     CLEAN,
     MonitorsSettings,
 )
@@ -23,17 +27,19 @@ from safeml.statistics import (
 )
 from safeml.statistics.clusters import clusters_of
 
+IN_WORDS = {"score": "score", "distance": "distance", "inputs": "checks of the image"}
+
 
 def alarm_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettings) -> None:
     """Count false alarms by sign encounter, and the delay until a corruption raises one, on signs that no threshold was fitted on."""
     fitted, data, own = measured.fitted, measured.material.measuring, measured.measuring
-    titles = {key: f"False alarms per 1,000 sign encounters, {key}" for key in ("score", "distance")}
+    titles = {key: f"False alarms per 1,000 sign encounters, {IN_WORDS[key]}" for key in ALARMS}
     limits = {"score": fitted.threshold.value, "distance": fitted.distance_limit.value}
     for key, title in titles.items():
         reason = ""
         if data is None or own is None:
             reason = measured.material.reason or NO_SIGNS
-        elif limits[key] is None:
+        elif key in limits and limits[key] is None:
             reason = fitted.reason or "no threshold of the distance could be calibrated"
         if reason or data is None or own is None or data.tracks is None:
             numbers.metrics.append(
@@ -47,6 +53,9 @@ def alarm_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettin
             assert trusted is not None
             tracks = data.tracks[hits]
             alarms = np.array([bool((~trusted[hits])[tracks == track].any()) for track in np.unique(tracks)])
+        elif key == "inputs":
+            assert fitted.limits is not None
+            alarms = failed_checks(fitted.limits, data.images, data.tracks)
         else:
             numbers.passes[CLEAN] = pass_tracks(
                 fitted.distance_monitor(limits[key]), own.logits, own.features, data.tracks
@@ -64,7 +73,21 @@ def alarm_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettin
                 slice=key,
             )
         )
-    _delays(numbers, measured, settings, limits["distance"])
+    _delays(numbers, measured, settings, fitted.distance_limit.value)
+
+
+def failed_checks(limits: dict[str, Any], images: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """Return whether any frame of each track fails a check of the input, bool [T], in the order of the track numbers.
+
+    images: uint8 [N, H, W, C], 0..255; frames of one track in the order of recording. tracks: int [N].
+    """
+    checks = InputChecks(limits)
+    code = np.unique(tracks, return_inverse=True)[1].ravel()
+    failed = np.zeros(int(code.max()) + 1, bool)
+    for track in range(len(failed)):
+        for place, row in enumerate(np.flatnonzero(code == track)):
+            failed[track] |= checks.check(images[row], new_sign=place == 0) is not None
+    return failed
 
 
 def _delays(numbers: Numbers, measured: Measured, settings: MonitorsSettings, limit: float | None) -> None:
