@@ -242,10 +242,10 @@ def pack_freely(envelope: bytes, manifest: bytes, contents: list[bytes]) -> byte
 
 
 @contextmanager
-def refused(reason: str) -> Iterator[None]:
-    """Expect a refusal with this reason code, and one sentence."""
+def refused(reason: str, words: str = "") -> Iterator[None]:
+    """Expect a refusal with this reason code, and one sentence that matches `words`."""
     assert reason in REASONS
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refused, match=words or None) as caught:
         yield
     assert caught.value.reason == reason, caught.value
     assert caught.value.message.isprintable()
