@@ -65,12 +65,12 @@ def trust(key: Ed25519PrivateKey, **changes: Any) -> Key:
 
 
 def write_settings(
-    folder: Path, root: Path, keys: tuple[Ed25519PrivateKey, ...] = (KEY,), **changes: Any
+    folder: Path, root: Path, signers: tuple[Ed25519PrivateKey, ...] = (KEY,), **changes: Any
 ) -> Path:
     """Write device.json with its key files to a folder and return its path."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     rows = []
-    for place, key in enumerate(keys):
+    for place, key in enumerate(signers):
         file = folder / f"key{place}.pub"
         file.write_text(public_bytes(key).hex() + "\n")
         file.chmod(0o644)

@@ -202,7 +202,6 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def check_files(manifest: Manifest) -> None:
     """Refuse unsafe, repeated, colliding or unsorted file names, and a part of the manifest whose file is not listed."""
-    before = ""
     names, folded = set(), set()
     for one in manifest.files:
         shown = strict_json.quoted(one.name)
@@ -212,23 +211,17 @@ def check_files(manifest: Manifest) -> None:
             raise Refused(
                 "case-collision", f"the manifest lists {shown} and a name that differs from it in case alone."
             )
-        parts = one.name.split("/")
-        if (
-            not NAME.fullmatch(one.name)
-            or not all(part.strip(".") for part in parts)
-            or len(parts) > limits.NAME_PARTS
-        ):
-            raise Refused(
-                "file-name",
-                f"the manifest lists {shown}; expected a relative name of a-z, 0-9, '.', '_', '-' and '/' without '..' and at most {limits.NAME_PARTS} parts.",
-            )
-        if one.name in OWN_FILES:
-            raise Refused("file-name", f"the manifest lists {shown}, which is a file of the slot itself.")
-        if one.name < before:
-            raise Refused("file-name", f"the manifest lists {shown} out of order; expected sorted names.")
-        before = one.name
         names.add(one.name)
         folded.add(one.name.lower())
+    before = ""
+    for one in manifest.files:
+        _check_name(one.name)
+        if one.name < before:
+            raise Refused(
+                "file-name",
+                f"the manifest lists {strict_json.quoted(one.name)} out of order; expected sorted names.",
+            )
+        before = one.name
     for name in sorted(names):
         parent = name.rpartition("/")[0]
         while parent:
@@ -242,6 +235,21 @@ def check_files(manifest: Manifest) -> None:
             raise Refused(
                 "file-not-listed", f"the manifest uses {strict_json.quoted(used)} and does not list it."
             )
+
+
+def _check_name(name: str) -> None:
+    parts = name.split("/")
+    if (
+        not NAME.fullmatch(name)
+        or not all(part.strip(".") for part in parts)
+        or len(parts) > limits.NAME_PARTS
+    ):
+        raise Refused(
+            "file-name",
+            f"the manifest lists {strict_json.quoted(name)}; expected a relative name of a-z, 0-9, '.', '_', '-' and '/' without '..' and at most {limits.NAME_PARTS} parts.",
+        )
+    if name in OWN_FILES:
+        raise Refused("file-name", f"the manifest lists {name}, which the slot writes itself.")
 
 
 def used_files(manifest: Manifest) -> Tuple[str, ...]:

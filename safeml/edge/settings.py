@@ -120,26 +120,31 @@ def read_private(path: str, most: int) -> bytes:
         raise Usage(
             f"{path}: it cannot be read ({error.strerror}); name the device settings with --settings or ${VARIABLE}."
         ) from None
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
+        os.close(handle)
+        raise Usage(f"{path}: it is no regular file of at most {most} bytes.")
     with os.fdopen(handle, "rb") as stream:
-        facts = os.fstat(stream.fileno())
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
-            raise Usage(f"{path}: it is no regular file of at most {most} bytes.")
-        folder = os.stat(os.path.dirname(os.path.realpath(path)))
-        sticky = folder.st_mode & stat.S_ISVTX
-        if facts.st_mode & 0o022 or (folder.st_mode & 0o022 and not sticky):
-            raise Refused(
-                "unsafe-settings",
-                f"{path}: other users may change the file or its folder; run chmod go-w on both.",
-            )
-        if facts.st_uid not in (0, os.geteuid()):
-            raise Refused(
-                "unsafe-settings",
-                f"{path}: it belongs to another user; expected root or the user of this program; run chown on it.",
-            )
+        _check_owner(path, facts)
         data = stream.read(most + 1)
     if len(data) > most:
         raise Usage(f"{path}: it has more than {most} bytes.")
     return data
+
+
+def _check_owner(path: str, facts: os.stat_result) -> None:
+    folder = os.stat(os.path.dirname(os.path.realpath(path)))
+    sticky = folder.st_mode & stat.S_ISVTX  # only its owner may then replace a file
+    if facts.st_mode & 0o022 or (folder.st_mode & 0o022 and not sticky):
+        raise Refused(
+            "unsafe-settings",
+            f"{path}: other users may change the file or its folder; run chmod go-w on both.",
+        )
+    if facts.st_uid not in (0, os.geteuid()):
+        raise Refused(
+            "unsafe-settings",
+            f"{path}: it belongs to another user; expected root or the user of this program; run chown on it.",
+        )
 
 
 def _settings(value: dict, path: str) -> DeviceSettings:
