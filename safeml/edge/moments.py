@@ -25,8 +25,11 @@ def moment(value: Any, where: str) -> int:
 
 
 def utc(seconds: float) -> str:
-    """Return the text of a moment in seconds since 1970."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    """Return the text of a moment in seconds since 1970; "no date" where a clock gives none."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return "no date"
 
 
 def version(value: Any, where: str) -> Tuple[int, ...]:
