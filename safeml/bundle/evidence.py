@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +47,8 @@ class Evidence:
     folder: the run folder.
     run: the recorded run.
     times: of run.json.
-    verdict: decided today, with the limits of the run.
+    verdict: decided today, with the limits of the run. That a quick run may not pass is a separate reason.
     files: sha256 of each file of the folder that SHA256SUMS lists, by name.
-    gates_passed: no gate failed or is open; the profile alone may have kept the run from passing.
     reasons: sentences that say why this run is no release; empty for one that is.
     """
 
@@ -60,7 +57,6 @@ class Evidence:
     times: RunTimes
     verdict: Verdict
     files: dict[str, str]
-    gates_passed: bool
     reasons: tuple[str, ...]
 
     @property
@@ -77,7 +73,7 @@ class Evidence:
         """Return the result of the statement: PASSED for a release alone."""
         if not overridden:
             return "PASSED"
-        return "WARNED" if self.gates_passed else "FAILED"
+        return "WARNED" if self.verdict.exit_code == ExitCode.PASSED else "FAILED"
 
     def counts(self) -> dict[str, int]:
         """Return the number of gates passed, failed, not proven and waived."""
@@ -120,16 +116,14 @@ def read_evidence(folder: Path, today: str) -> Evidence:
             "was edited; audit again."
         )
     _check_subjects(run, folder)
-    verdict = decide_again(run, today)
-    alone = decide_again(run.model_copy(update={"accept_quick": True}), today)
+    verdict = decide_again(run.model_copy(update={"accept_quick": True}), today)
     return Evidence(
         folder,
         run,
         times,
         verdict,
         files,
-        gates_passed=alone.exit_code == ExitCode.PASSED,
-        reasons=tuple(_reasons(run, verdict)),
+        tuple(_reasons(run, verdict)),
     )
 
 
@@ -197,21 +191,6 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
         raise InputRefused(
             f"{path}: has another sha256 than {CHECKSUMS} lists, so one of them was changed after the run; restore it, or audit again."
         )
-
-
-def statement_evidence(evidence: Evidence) -> dict[str, object]:
-    """Return the table `evidence` of a manifest, JSON-able."""
-    run = evidence.run
-    limits = [entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted)]
-    return {
-        "verdict": evidence.verdict.status,
-        "profile": run.profile,
-        "rules": evidence.verdict.rules,
-        "results_sha256": evidence.results_sha256,
-        "gates": evidence.counts(),
-        "model": run.model.fingerprint,
-        "limits_sha256": hashlib.sha256(json.dumps(limits, sort_keys=True).encode()).hexdigest(),
-    }
 
 
 def class_names(run: Run) -> tuple[str, ...]:
