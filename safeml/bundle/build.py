@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safeml.bundle import contract, golden, runtime
+from safeml.bundle import contract, golden, runtime, tolerances
 from safeml.bundle.arrays import json_bytes, npz_bytes
 from safeml.bundle.evidence import MONITOR, Evidence, NotReleased, class_names, read_evidence
 from safeml.bundle.manifest import (
@@ -44,7 +44,9 @@ Content = bytes | Path
 Sign = Callable[[bytes], bytes]
 SUFFIX = ".safeml"
 AUDIT = "audit"
-NO_MONITOR = "The run stored no monitor; audit again with the stage monitors, so that the device can fall back."
+NO_MONITOR = (
+    "The run stored no monitor; audit again with the stage monitors, so that the device can fall back."
+)
 LONGEST_REASON = 500
 MOST_LABEL_BYTES = 1024 * 1024
 
@@ -76,7 +78,7 @@ class Built:
     """What was made.
 
     path: of the bundle.
-    sha256: of its bytes. bytes: its length.
+    sha256: of its bytes. size: their number.
     manifest, statement, envelope: as they are in it.
     reasons: why the run is no release, which the override answers; empty for a release.
     measured: what each tolerance was derived from.
@@ -84,7 +86,7 @@ class Built:
 
     path: Path
     sha256: str
-    bytes: int
+    size: int
     manifest: bytes
     statement: bytes
     envelope: bytes
@@ -101,7 +103,9 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     """
     check_release(request.settings)
     if len(request.override) > LONGEST_REASON:
-        raise ConfigError(f"--override has {len(request.override)} characters; expected at most {LONGEST_REASON}.")
+        raise ConfigError(
+            f"--override has {len(request.override)} characters; expected at most {LONGEST_REASON}."
+        )
     evidence = read_evidence(request.run, request.today)
     exported = read_export(request.export, evidence)
     reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
@@ -111,7 +115,8 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     )
     state = _monitor(evidence, exported)
     spec = contract.spec_of(evidence.run)
-    made = golden.make_golden(exported, spec, state, dict(request.settings.tolerances))
+    fixed: dict[str, float] = {**request.settings.tolerances}
+    made = golden.make_golden(exported, spec, state, fixed)
     files = _files(request, evidence, exported, spec, made)
     entries = {name: _entry(content) for name, content in files.items()}
     try:
@@ -183,6 +188,7 @@ def _files(
         contract.PREPROCESSING: json_bytes(contract.preprocessing(spec, raw["values"])),
         contract.RAW: npz_bytes(raw),
         golden.FILE: npz_bytes(made.arrays),
+        tolerances.FILE: json_bytes(tolerances.record(made.tolerances)),
         f"{AUDIT}/{CHECKSUMS.lower()}.txt": evidence.folder / CHECKSUMS,
         f"runtime/{runtime.WHEEL}": runtime.wheel_bytes(),
     }

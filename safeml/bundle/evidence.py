@@ -84,9 +84,7 @@ class Evidence:
 
     def tests(self, *states: str) -> list[str]:
         """Return the ids of the gates in the given states of `counts`, sorted."""
-        return sorted(
-            result.gate.id for result in self.verdict.gates if COUNTED[result.status] in states
-        )
+        return sorted(result.gate.id for result in self.verdict.gates if COUNTED[result.status] in states)
 
 
 def read_evidence(folder: Path, today: str) -> Evidence:
@@ -133,6 +131,9 @@ def _reasons(run: Run, verdict: Verdict) -> list[str]:
     if verdict.exit_code != ExitCode.PASSED:
         words = verdict.status.replace("_", " ")
         reasons.append(f"The verdict is {words}: {verdict.sentence}")
+    elif run.profile == FULL and run.verdict.exit_code != ExitCode.PASSED:
+        words = run.verdict.status.replace("_", " ")
+        reasons.append(f"The recorded verdict is {words}; audit again with this version of safeml.")
     if run.profile != FULL:
         reasons.append(f"The run is of the {run.profile} profile; a release needs the full one.")
     if _names_reference(run) and not any(_is_comparison(stage) for stage in run.stages):
@@ -171,7 +172,9 @@ def _checksums(folder: Path) -> dict[str, str]:
             f"{path}: there is no such file, so the run is not finished; finish it, or draw its report again with `safeml report {folder}`."
         ) from None
     except (OSError, ValueError) as error:
-        raise InputRefused(f"{path}: cannot be read ({error}); expected the file of `safeml audit`.") from None
+        raise InputRefused(
+            f"{path}: cannot be read ({error}); expected the file of `safeml audit`."
+        ) from None
     files: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = LINE.fullmatch(line)
@@ -204,5 +207,3 @@ def class_names(run: Run) -> tuple[str, ...]:
             slices = [metric.slice for metric in stage.metrics if metric.name == "recall"]
             return tuple(entry.removeprefix(start) for entry in slices if entry.startswith(start))
     return ()
-
-

@@ -49,10 +49,12 @@ class Tolerance:
 
     max_abs: largest difference of a logit.
     measured: what the tolerance was derived from: the largest difference on the pool, by the computation compared.
+    fixed: the settings fix it, so that nothing was derived.
     """
 
     max_abs: float
     measured: dict[str, float]
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ class _Answers:
     measured: dict[str, float]
 
 
-def make_golden(
-    exported: Exported, spec: InputSpec, state: State | None, fixed: dict[str, float]
-) -> Golden:
+def make_golden(exported: Exported, spec: InputSpec, state: State | None, fixed: dict[str, float]) -> Golden:
     """Render the images, compute the answers and derive the tolerances.
 
     state: of the monitor, whose answers are recorded too; None for none. fixed: tolerances that the settings fix, by key.
@@ -99,9 +99,7 @@ def make_golden(
             arrays[f"features.{key}"] = entry.features[chosen]
     if state is not None:
         arrays |= monitor_answers(state, arrays[f"logits.{INT8}"], arrays.get(f"features.{INT8}"))
-    served = (
-        {"images": values[chosen], "outputs": arrays[f"logits.{TFTRT}"]} if TFTRT in answers else None
-    )
+    served = {"images": values[chosen], "outputs": arrays[f"logits.{TFTRT}"]} if TFTRT in answers else None
     return Golden(arrays, tolerances, served)
 
 
@@ -149,7 +147,8 @@ def _apart(first: np.ndarray, second: np.ndarray) -> float:
 def _tolerance(key: str, entry: _Answers, fixed: dict[str, float]) -> Tolerance:
     size = float(np.abs(entry.logits).max())
     derived = max(FACTOR * max(entry.measured.values()), LEAST_TOLERANCE * max(1.0, size))
-    return Tolerance(_rounded(fixed.get(key, derived)), {name: _rounded(v) for name, v in entry.measured.items()})  # fmt: skip
+    measured = {name: _rounded(value) for name, value in entry.measured.items()}
+    return Tolerance(_rounded(fixed.get(key, derived)), measured, key in fixed)
 
 
 def _rounded(value: float) -> float:
@@ -188,9 +187,7 @@ def _margin(logits: np.ndarray) -> np.ndarray:
     return margin
 
 
-def monitor_answers(
-    state: State, logits: np.ndarray, features: np.ndarray | None
-) -> dict[str, np.ndarray]:
+def monitor_answers(state: State, logits: np.ndarray, features: np.ndarray | None) -> dict[str, np.ndarray]:
     """Return what the monitor decides on recorded outputs, as arrays of golden.npz.
 
     logits: float32 [N, K]. features: float32 [N, F] or None. Each image is given REPEATS times in succession, STEP seconds apart

@@ -212,6 +212,6 @@ def check_release(settings: BundleSettings) -> None:
     if not settings.product:
         raise ConfigError("the bundle has no product; set bundle.product in the settings, or --product.")
     if settings.release is None:
-        raise ConfigError("the bundle has no release number; set --release, or bundle.release in the settings.")
-
-
+        raise ConfigError(
+            "the bundle has no release number; set --release, or bundle.release in the settings."
+        )

@@ -51,5 +51,5 @@ class BundleSettings(Settings):
     version: str = Field(default="", max_length=200)
     key: PathText = ""
     expires_days: int = Field(default=365, ge=0, le=3650)
-    tolerances: dict[Precision, Annotated[Finite, Field(gt=0, le=1e6)]] = {}
+    tolerances: dict[Precision, Annotated[Finite, Field(gt=0, le=1e6)]] = Field(default_factory=dict)
     constraints: ConstraintSettings = ConstraintSettings()
