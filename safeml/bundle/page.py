@@ -103,7 +103,9 @@ def _input(manifest: Manifest) -> str:
 def _signature_table(opened: OpenedBundle) -> Part:
     rows: list[list[Any]] = []
     for keyid in opened.signers:
-        checked = "verified on this machine" if keyid in opened.verified_by else "not verified on this machine"
+        checked = (
+            "verified on this machine" if keyid in opened.verified_by else "not verified on this machine"
+        )
         rows.append([cell(keyid, sub="sha256 of the 32 bytes of the public key"), checked])
     if not rows:
         rows.append(["no signature", "every device refuses the bundle"])
@@ -168,7 +170,11 @@ def _tolerance_table(opened: OpenedBundle) -> Part:
             source = "not recorded"
         else:
             parts = [f"{name}: {value:g}" for name, value in record.measured.items()]
-            start = "fixed by the settings; measured" if record.fixed else f"{tolerances.FACTOR:g} times the largest of"
+            start = (
+                "fixed by the settings; measured"
+                if record.fixed
+                else f"{tolerances.FACTOR:g} times the largest of"
+            )
             source = f"{start} {'; '.join(parts)}"
         rows.append([key, cell(f"{one.max_abs:g}", True), source])
     return table(["Precision", "Tolerance", "From"], rows, (1,))
@@ -219,7 +225,5 @@ def _refusal_table(opened: OpenedBundle) -> Part:
 
 
 def _file_table(manifest: Manifest) -> Part:
-    rows: list[list[Any]] = [
-        [one.name, cell(number(one.bytes), True), one.sha256] for one in manifest.files
-    ]
-    return table(["File", "Bytes", "sha256"], rows, (1,))
+    rows: list[list[Any]] = [[one.name, cell(number(one.bytes), True), one.sha256] for one in manifest.files]
+    return table(["File", "Bytes", "sha256"], rows, (1,), summary="Names, lengths and sha256")

@@ -207,8 +207,8 @@ def _parts_apart(comparison: Comparison) -> tuple[list[Unpaired], list[Unpaired]
     for entry, metric in known:
         if metric is None:
             continue
-        part = metric.slice != "all" or any(metric.name.startswith(f"{name}.") for name in names)
-        (parts if part else whole).append(entry)
+        inside = metric.slice != "all" or any(metric.name.startswith(f"{name}.") for name in names)
+        (parts if inside else whole).append(entry)
     return whole, parts
 
 

@@ -30,9 +30,16 @@ def part(
 
 
 def table(
-    labels: Sequence[str], rows: Sequence[Sequence[Any]], right: tuple[int, ...] = (), css: str = ""
+    labels: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    right: tuple[int, ...] = (),
+    css: str = "",
+    summary: str = "",
 ) -> Part:
-    """Return a table of texts; a cell may also be made by `cell`. right: the columns of numbers."""
+    """Return a table of texts; a cell may also be made by `cell`.
+
+    right: the columns of numbers. summary: what a reader opens, where the table is folded.
+    """
     return {
         "heads": [head(label, place in right) for place, label in enumerate(labels)],
         "rows": [
@@ -41,4 +48,5 @@ def table(
         ],
         "caption": "",
         "css": css,
+        "summary": summary,
     }  # fmt: skip
