@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from safeml import framework
 from safeml.bundle import contract, golden, runtime, tolerances
 from safeml.bundle.arrays import json_bytes, npz_bytes
 from safeml.bundle.evidence import MONITOR, Evidence, NotReleased, class_names, read_evidence
@@ -115,7 +116,8 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     )
     state = _monitor(evidence, exported)
     spec = contract.spec_of(evidence.run)
-    fixed: dict[str, float] = {**request.settings.tolerances}
+    framework.start()
+    fixed = {str(key): value for key, value in request.settings.tolerances.items()}
     made = golden.make_golden(exported, spec, state, fixed)
     files = _files(request, evidence, exported, spec, made)
     entries = {name: _entry(content) for name, content in files.items()}

@@ -9,19 +9,22 @@ from typing import Literal
 
 from safeml.errors import ExitCode, InputRefused, MissingInput, SafemlError
 from safeml.gates import decide_again, follows
+from safeml.monitors.state import ARRAYS, DESCRIPTION
 from safeml.report.page import page_of
 from safeml.report.write import CHECKSUMS
-from safeml.results import MODEL, GateStatus, Run, RunTimes, StageResult, Verdict
+from safeml.results import MODEL, GateStatus, Run, RunTimes, StageResult, Verdict, artefact_path
 from safeml.stages.comparison import COMPARISON
+from safeml.stages.monitors import MONITORS
 from safeml.store.files import file_sha256, read_plain, read_run, read_times
+from safeml.wording import NARROW_SPACE
 
 Result = Literal["PASSED", "WARNED", "FAILED"]
 LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*){0,3})")
 MOST_CHECKSUM_BYTES = 256 * 1024
 MOST_FILES = 400
 FULL = "full"
-# The place of the monitor that a run measured.
-MONITOR = ("artefacts/monitors/monitor.json", "artefacts/monitors/monitor.npz")
+# The monitor that a run measured, as the stage hands it over.
+MONITOR = tuple(artefact_path(MONITORS.name, name) for name in (DESCRIPTION, ARRAYS))
 COUNTED: dict[GateStatus, str] = {
     "pass": "passed",
     "fail": "failed",
@@ -66,8 +69,8 @@ class Evidence:
 
     @property
     def monitor(self) -> bool:
-        """Whether the run measured a monitor and stored it."""
-        return all(name in self.files for name in MONITOR)
+        """Whether the run recorded the monitor that it measured."""
+        return set(MONITOR) <= _artefacts(self.run).keys()
 
     def result(self, overridden: bool) -> Result:
         """Return the result of the statement: PASSED for a release alone."""
@@ -98,7 +101,8 @@ def read_evidence(folder: Path, today: str) -> Evidence:
         raise MissingInput(f"{folder}: is not a folder; give the run folder of `safeml audit`.")
     run = read_run(folder)
     files = _checksums(folder)
-    needed = ["results.json", "run.json", "index.html", *(page_of(stage) for stage in run.stages)]
+    artefacts = _artefacts(run)
+    needed = ["results.json", "run.json", "index.html", *(page_of(stage) for stage in run.stages), *artefacts]
     for name in needed:
         if name not in files:
             raise InputRefused(
@@ -106,6 +110,10 @@ def read_evidence(folder: Path, today: str) -> Evidence:
             )
     for name, expected in files.items():
         _check_file(folder, name, expected)
+        if artefacts.get(name, expected) != expected:
+            raise InputRefused(
+                f"{folder / name}: is not the file that its stage recorded in results.json; audit again with --out {folder}."
+            )
     times = read_times(folder)
     assert times is not None  # run.json is listed, so it is there
     if not follows(run, times.started[:10]):
@@ -125,12 +133,23 @@ def read_evidence(folder: Path, today: str) -> Evidence:
     )
 
 
+def _artefacts(run: Run) -> dict[str, str]:
+    """Return the sha256 of each file that a stage of the model handed over, by its name in the run folder."""
+    return {
+        artefact_path(stage.stage, artefact.name): artefact.sha256
+        for stage in run.stages
+        if stage.subject == MODEL and stage.status == "ok"
+        for artefact in stage.artefacts
+    }
+
+
 def _reasons(run: Run, verdict: Verdict) -> list[str]:
     """Return why the run is no release, one sentence each."""
     reasons = []
     if verdict.exit_code != ExitCode.PASSED:
         words = verdict.status.replace("_", " ")
-        reasons.append(f"The verdict is {words}: {verdict.sentence}")
+        sentence = verdict.sentence.replace(NARROW_SPACE, " ")
+        reasons.append(f"The verdict is {words}: {sentence}")
     elif run.profile == FULL and run.verdict.exit_code != ExitCode.PASSED:
         words = run.verdict.status.replace("_", " ")
         reasons.append(f"The recorded verdict is {words}; audit again with this version of safeml.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.bundle import tolerances
+from safeml.bundle.golden import FACTOR
 from safeml.bundle.reading import OpenedBundle
 from safeml.edge.errors import REASONS
 from safeml.edge.manifest import Constraints, Manifest, Model, Range
@@ -170,11 +171,7 @@ def _tolerance_table(opened: OpenedBundle) -> Part:
             source = "not recorded"
         else:
             parts = [f"{name}: {value:g}" for name, value in record.measured.items()]
-            start = (
-                "fixed by the settings; measured"
-                if record.fixed
-                else f"{tolerances.FACTOR:g} times the largest of"
-            )
+            start = "fixed by the settings; measured" if record.fixed else f"{FACTOR:g} times the largest of"
             source = f"{start} {'; '.join(parts)}"
         rows.append([key, cell(f"{one.max_abs:g}", True), source])
     return table(["Precision", "Tolerance", "From"], rows, (1,))

@@ -239,6 +239,25 @@ def show(
         typer.echo(f"Page: {out}")
 
 
+@app.command()
+def delta(
+    old: Annotated[Path, typer.Argument(help="The bundle that the devices have.")],
+    new: Annotated[Path, typer.Argument(help="The bundle of a later release.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The difference file to write.")],
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Write the difference between two bundles, which a device with the old one applies. Needs the extra `delta`."""
+    from safeml.bundle.delta import make_delta
+
+    check_name(old, new)
+    check_room(out, force)
+    made = make_delta(old, new, out)
+    releases = f"release {made.old.manifest.release} to {made.new.manifest.release}"
+    typer.echo(
+        f"{out} written: {releases}, {made.size:,} bytes, {made.share:.1%} of the bundle's {made.new.size:,}"
+    )
+
+
 def _public_keys(paths: Sequence[Path]) -> list[Key]:
     from safeml.bundle.reading import refusals
     from safeml.edge.settings import Key, key_id, read_key
