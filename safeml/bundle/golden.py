@@ -115,12 +115,12 @@ def _answers(exported: Exported, values: np.ndarray) -> dict[str, _Answers]:
         answers[model.key] = _Answers(reference[0], reference[1] if len(reference) > 1 else None, measured)
     if HALF in answers:
         apart = _apart(answers[INT8].logits, answers[HALF].logits)
-        answers[INT8].measured["FP16 outside the quantizers"] = apart
-        answers[HALF].measured["float32 outside the quantizers"] = apart
+        answers[INT8].measured["with FP16 outside the quantizers"] = apart
+        answers[HALF].measured["with float32 outside the quantizers"] = apart
     if exported.tftrt is not None:
         logits = tftrt.predict(exported.tftrt, values)
         if logits is not None:
-            measured = {"to the INT8 ONNX file": _apart(logits, answers[INT8].logits)}
+            measured = {"from the INT8 ONNX file": _apart(logits, answers[INT8].logits)}
             answers[TFTRT] = _Answers(logits, None, measured)
     for key, entry in answers.items():
         if not np.isfinite(entry.logits).all():

@@ -28,6 +28,7 @@ def bundle_page(opened: OpenedBundle) -> str:
     return render_frame(
         "overview.html",
         opened.sha256,
+        "Bundles",
         page_title=f"Bundle {manifest.product}, release {manifest.release}",
         word=_state(opened).word,
         verdict=_state(opened),
@@ -35,13 +36,13 @@ def bundle_page(opened: OpenedBundle) -> str:
         notes=_notes(opened),
         parts=[
             part("Release", "", [_release_table(opened)]),
-            part("Signature", "Ed25519 over the statement, which names the manifest by its sha256.", [_signature_table(opened)], "There is no signature. Every device refuses this bundle."),
-            part("Evidence", "The verdict that the audit gives today, from the recorded evidence.", [_evidence_table(opened)]),
+            part("Signature", "Ed25519 over the statement, which names the manifest by its sha256. To compare a key: safeml keys show FILE here, safeml-edge keys on the device; compare all digits.", [_signature_table(opened)], "There is no signature. Every device refuses this bundle."),
+            part("Evidence", "The verdict that the recorded evidence gave when the bundle was made.", [_evidence_table(opened)]),
             part("Models", "What is audited is model int8; the others are forms of it for other versions of TensorRT.", [_models_table(opened)]),
             part("Tolerances", "Largest difference of a logit from the golden one, on the device. No golden image may change its class.", [_tolerance_table(opened)]),
             part("Devices", "A device that differs, or does not know, refuses the bundle.", [_device_table(manifest.constraints)]),
             part("What a device will refuse", "Before anything is written. Its settings and its keys are outside of the bundle.", [_refusal_table(opened)]),
-            part("Files", f"{counted(len(manifest.files), 'file')}; a device compares each with its length and sha256.", [], "", folded=[_file_table(manifest)]),
+            part("Files", f"{counted(len(manifest.files), 'file')}; a device compares each with its length and sha256.", [_file_table(manifest)]),
         ],
     )  # fmt: skip
 
@@ -59,7 +60,9 @@ def _sentence(opened: OpenedBundle) -> str:
         audit = "The full audit of the deployed INT8 file passed."
     else:
         words = statement.verdict.replace("_", " ")
-        audit = f"Released by override. Verdict {words}, {statement.profile} profile. Reason given: {reason}"
+        audit = (
+            f"Released by override. Verdict {words}, {statement.profile} profile. Reason given: “{reason}”"
+        )
     if opened.signers:
         return audit
     return f"{audit.rstrip('.')}. The bundle has no signature: it is for trials on this machine, and every device refuses it."
@@ -86,9 +89,10 @@ def _release_table(opened: OpenedBundle) -> Part:
         ["Release", cell(str(manifest.release), sub=f"version {manifest.version}")],
         ["Made", cell(utc(manifest.created), sub=f"expires {expires}")],
         ["File", cell(opened.path.name, sub=f"{number(opened.size)} bytes, sha256 {opened.sha256}")],
-        ["Edge runtime", f"safeml-edge {'.'.join(map(str, manifest.runtime))} or newer"],
+        ["Edge runtime", f"safeml-edge {_dotted(manifest.runtime)} or newer"],
         ["Input", _input(manifest)],
-        ["Classes", cell(str(manifest.classes), sub=f"{counted(manifest.features, 'feature')} for the monitor")],
+        ["Monitor", "fitted on the outputs of model int8" if manifest.monitor else "none: a device never answers TRUST"],
+        ["Classes", cell(str(manifest.classes), sub=counted(manifest.features, "feature"))],
     ]  # fmt: skip
     return table(["What", "Value"], rows)
 
@@ -110,7 +114,6 @@ def _signature_table(opened: OpenedBundle) -> Part:
         rows.append([cell(keyid, sub="sha256 of the 32 bytes of the public key"), checked])
     if not rows:
         rows.append(["no signature", "every device refuses the bundle"])
-    rows.append(["To compare", "`safeml keys show FILE` on this machine and `safeml-edge keys` on the device print the id of a key. Compare all digits."])  # fmt: skip
     return table(["Key", "State"], rows)
 
 
@@ -170,9 +173,13 @@ def _tolerance_table(opened: OpenedBundle) -> Part:
         if record is None:
             source = "not recorded"
         else:
-            parts = [f"{name}: {value:g}" for name, value in record.measured.items()]
-            start = "fixed by the settings; measured" if record.fixed else f"{FACTOR:g} times the largest of"
-            source = f"{start} {'; '.join(parts)}"
+            parts = "; ".join(f"{value:g} {name}" for name, value in record.measured.items())
+            start = (
+                "fixed by the settings; measured"
+                if record.fixed
+                else f"{FACTOR:g} times the largest difference measured"
+            )
+            source = f"{start}: {parts}"
         rows.append([key, cell(f"{one.max_abs:g}", True), source])
     return table(["Precision", "Tolerance", "From"], rows, (1,))
 
@@ -190,9 +197,14 @@ def _device_table(constraints: Constraints) -> Part:
 
 
 def _span(span: Range) -> str:
-    least = [] if span.least is None else [f"from {'.'.join(map(str, span.least))} on"]
-    below = [] if span.below is None else [f"below {'.'.join(map(str, span.below))}"]
+    least = [] if span.least is None else [f"from {_dotted(span.least)} on"]
+    below = [] if span.below is None else [f"below {_dotted(span.below)}"]
     return ", ".join(least + below) or "any"
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    """Return a version with at least two numbers, as people write it."""
+    return ".".join(map(str, (*version, 0) if len(version) == 1 else version))
 
 
 def _refusal_table(opened: OpenedBundle) -> Part:
@@ -223,4 +235,4 @@ def _refusal_table(opened: OpenedBundle) -> Part:
 
 def _file_table(manifest: Manifest) -> Part:
     rows: list[list[Any]] = [[one.name, cell(number(one.bytes), True), one.sha256] for one in manifest.files]
-    return table(["File", "Bytes", "sha256"], rows, (1,), summary="Names, lengths and sha256")
+    return table(["File", "Bytes", "sha256"], rows, (1,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from safeml.cli.paths import check_name, check_room
 from safeml.errors import ConfigError, InputRefused, MissingInput
 
 if TYPE_CHECKING:
-    from safeml.bundle.build import Built, Sign
+    from safeml.bundle.build import Built, Request, Sign
     from safeml.edge.settings import Key
     from safeml.settings.bundle import BundleSettings
 
@@ -105,7 +106,7 @@ def build(
     request = Request(
         run, export, settings, _today(), moment(created) if created else source_date(), override, labels
     )
-    make(request, _signer(paths, unsigned), out, force)
+    make(request, signer(paths, unsigned), out, force)
 
 
 def bundle_settings(config: Path | None, **given: Any) -> BundleSettings:
@@ -135,7 +136,7 @@ def moment(text: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def make(request: Any, sign: Sign, out: Path | None, force: bool) -> Built:
+def make(request: Request, by: Signer, out: Path | None, force: bool) -> Built:
     """Make a bundle and its page, and print what they are."""
     from safeml.bundle.build import SUFFIX
     from safeml.bundle.build import build as build_bundle
@@ -151,8 +152,8 @@ def make(request: Any, sign: Sign, out: Path | None, force: bool) -> Built:
     for each in (file, page):
         check_room(each, force)
     with tensorflow_needed():
-        built = build_bundle(request, sign, file)
-    atomic_write(page, bundle_page(read_bundle(file)))
+        built = build_bundle(request, by.sign, file)
+    atomic_write(page, bundle_page(read_bundle(file, by.keys)))
     _say(built, page)
     return built
 
@@ -166,20 +167,37 @@ def _say(built: Built, page: Path) -> None:
     typer.echo(f"Page: {page}")
 
 
-def _signer(paths: Sequence[Path], unsigned: bool) -> Sign:
-    """Return what makes the envelope of a statement; the keys are read before any work."""
+@dataclass(frozen=True)
+class Signer:
+    """What signs a bundle.
+
+    sign: returns the envelope of a statement.
+    keys: the public keys; none for an unsigned bundle.
+    """
+
+    sign: Sign
+    keys: tuple[Key, ...]
+
+
+def signer(paths: Sequence[Path], unsigned: bool) -> Signer:
+    """Read the keys, before any work."""
     from safeml.bundle import signing
+    from safeml.edge.settings import Key
 
     if unsigned:
         if paths:
             raise ConfigError("--unsigned and --key contradict each other; remove one of them.")
-        return signing.unsigned
+        return Signer(signing.unsigned, ())
     if not paths:
         raise ConfigError(
             "there is no key to sign with; name one with --key, or make a trial with --unsigned."
         )
     loaded = [signing.load_key(path, _password(path)) for path in paths]
-    return lambda statement: signing.sign(statement, loaded)
+    public = [signing.public_bytes(key) for key in loaded]
+    return Signer(
+        lambda statement: signing.sign(statement, loaded),
+        tuple(Key(signing.key_id(each), each) for each in public),
+    )
 
 
 def _password(path: Path) -> str:
@@ -255,6 +273,35 @@ def delta(
     releases = f"release {made.old.manifest.release} to {made.new.manifest.release}"
     typer.echo(
         f"{out} written: {releases}, {made.size:,} bytes, {made.share:.1%} of the bundle's {made.new.size:,}"
+    )
+
+
+@app.command()
+def openssf(
+    bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
+    key: Annotated[
+        Path,
+        typer.Option(
+            "--key", help="An elliptic-curve key (P-256, P-384, P-521) in PEM; an Ed25519 key is refused."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The signature to write; default: BUNDLE.sig.")
+    ] = None,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Sign a bundle for other tools by OpenSSF Model Signing, which takes elliptic-curve keys, not Ed25519.
+
+    Devices read the signature inside the bundle alone. Needs the extra `openssf`.
+    """
+    from safeml.bundle.openssf import sign_bundle
+
+    check_name(bundle, key)
+    file = out or bundle.with_name(f"{bundle.name}.sig")
+    check_room(file, force)
+    sign_bundle(bundle, key, _password(key), file)
+    typer.echo(
+        f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public-key PUBLIC.pem"
     )
 
 

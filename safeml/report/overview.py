@@ -34,11 +34,10 @@ def table(
     rows: Sequence[Sequence[Any]],
     right: tuple[int, ...] = (),
     css: str = "",
-    summary: str = "",
 ) -> Part:
     """Return a table of texts; a cell may also be made by `cell`.
 
-    right: the columns of numbers. summary: what a reader opens, where the table is folded.
+    right: the columns of numbers.
     """
     return {
         "heads": [head(label, place in right) for place, label in enumerate(labels)],
@@ -48,5 +47,4 @@ def table(
         ],
         "caption": "",
         "css": css,
-        "summary": summary,
     }  # fmt: skip
