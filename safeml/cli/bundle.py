@@ -301,7 +301,7 @@ def openssf(
     check_room(file, force)
     sign_bundle(bundle, key, _password(key), file)
     typer.echo(
-        f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public-key PUBLIC.pem"
+        f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public_key PUBLIC.pem"
     )
 
 
