@@ -10,7 +10,7 @@ from safeml.results import Finite
 from safeml.settings.base import PathText, Settings
 
 Precision = Literal["int8", "int8-fp16", "float", "tftrt"]
-VersionText = Annotated[str, Field(pattern=r"^\d{1,6}(\.\d{1,6}){0,3}$")]
+VersionText = Annotated[str, Field(pattern=r"^(\d{1,6}(\.\d{1,6}){0,3})?$")]
 Architecture = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
 Capability = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 
@@ -27,10 +27,10 @@ class ConstraintSettings(Settings):
 
     architectures: tuple[Architecture, ...] = ("aarch64", "x86_64")
     compute_capabilities: tuple[Capability, ...] = ()
-    tensorrt_least: VersionText | Literal[""] = ""
-    tensorrt_below: VersionText | Literal[""] = ""
-    jetpack_least: VersionText | Literal[""] = ""
-    jetpack_below: VersionText | Literal[""] = ""
+    tensorrt_least: VersionText = ""
+    tensorrt_below: VersionText = ""
+    jetpack_least: VersionText = ""
+    jetpack_below: VersionText = ""
     memory_mb: int | None = Field(default=None, ge=0, le=2**20)
 
 
