@@ -110,7 +110,7 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     evidence = read_evidence(request.run, request.today)
     exported = read_export(request.export, evidence)
     reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
-    _check_override(reasons, request.override, evidence)
+    check_override(reasons, request.override, evidence)
     release = Release(
         request.settings, request.created or _end_of(evidence), request.override if reasons else ""
     )
@@ -133,7 +133,7 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     )
 
 
-def _check_override(reasons: Sequence[str], override: str, evidence: Evidence) -> None:
+def check_override(reasons: Sequence[str], override: str, evidence: Evidence) -> None:
     """Raise NotReleased where the run is no release and nobody says why it becomes one."""
     if reasons and not override.strip():
         code = evidence.verdict.exit_code or evidence.run.verdict.exit_code or 4
