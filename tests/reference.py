@@ -96,11 +96,23 @@ def export_page() -> str:
     checks += [f"| `{row.name}` | {', '.join(f'`{name}`' for name in row.files)} |" for row in ROWS]
     rules = ["| rule | what must hold |", "|---|---|"]
     rules += [f"| `{rule.id}` | {rule.sentence} |" for rule in RULES]
-    page = (DOCS / "export.md").read_text(encoding="utf-8")
-    for name, table in (("checks", checks), ("rules", rules)):
+    return _with_tables("export.md", {"checks": checks, "rules": rules})
+
+
+def jetson_page() -> str:
+    """Return docs/jetson.md with the table of devices in its place."""
+    from safeml.bundle.devices import table
+
+    return _with_tables("jetson.md", {"devices": table()})
+
+
+def _with_tables(file: str, tables: dict[str, list[str]]) -> str:
+    """Return a page with tables in their places, by the name of each place."""
+    page = (DOCS / file).read_text(encoding="utf-8")
+    for name, table in tables.items():
         start, end = f"<!-- {name}: made by `python -m tests.reference` -->\n", "<!-- end -->"
         before, found, rest = page.partition(start)
-        assert found, f"docs/export.md has no place for {name}"
+        assert found, f"docs/{file} has no place for {name}"
         page = before + start + "\n".join(table) + "\n" + end + rest.partition(end)[2]
     return page
 
@@ -219,6 +231,8 @@ def _kind(schema: dict[str, Any], defs: dict[str, Any]) -> str:
         items = schema.get("items") or next(iter(schema.get("prefixItems", [])), {})
         size = len(schema.get("prefixItems", [])) or ""
         return f"list of {size} {_kind(items, defs)}".replace("  ", " ")
+    if schema.get("type") == "object":
+        return f"table of {_kind(schema.get('additionalProperties') or {}, defs)}"
     kind = KINDS.get(schema.get("type", ""), "value")
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
@@ -249,7 +263,7 @@ def _default(info: Any) -> str:
     value = info.default
     if value is PydanticUndefined:
         value = info.get_default(call_default_factory=True)
-    if value in (None, "", (), []):
+    if value in (None, "", (), [], {}):
         return ""
     return f"`{json.dumps(value, default=str)}`"
 
@@ -258,3 +272,4 @@ if __name__ == "__main__":
     (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
     (DOCS / "metrics.md").write_text(metrics_page(), encoding="utf-8")
     (DOCS / "export.md").write_text(export_page(), encoding="utf-8")
+    (DOCS / "jetson.md").write_text(jetson_page(), encoding="utf-8")

@@ -109,6 +109,16 @@ def model_values(pixels: Any, spec: InputSpec) -> Any:
     return values
 
 
+def model_arrays(images: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Return what the model is fed for images, float32 [N, height, width, channels].
+
+    images: uint8 [N, H, W, C], or float32 in 0..1.
+    """
+    import tensorflow as tf
+
+    return np.asarray(model_values(tf.constant(as_pixels(images)), spec), np.float32)
+
+
 def as_pixels(images: np.ndarray) -> np.ndarray:
     """uint8 images as float32 in 0..1; float images unchanged but for their type."""
     return (

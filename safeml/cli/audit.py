@@ -16,6 +16,7 @@ from safeml.settings.errors import suggest
 
 if TYPE_CHECKING:
     from safeml.config.audit import Config
+    from safeml.results import Run
 
 CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
@@ -38,6 +39,11 @@ ONLY = typer.Option(
 )
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
+)
+
+TRIAL_BUNDLE = typer.Option(
+    "--trial-bundle",
+    help="Make an unsigned bundle whatever the verdict, to try the device runtime; every device refuses it.",
 )
 
 
@@ -79,7 +85,8 @@ def audit(
         )
     path = model or config.parent / settings.model.path
     options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
-    _audit(config, settings, path, options, as_json, github, sarif)
+    result, _ = _audit(config, settings, path, options, as_json, github, sarif)
+    raise typer.Exit(options.exit_code(result))
 
 
 def run(
@@ -95,13 +102,19 @@ def run(
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
+    trial_bundle: Annotated[bool, TRIAL_BUNDLE] = False,
 ) -> None:
-    """Train the configured recipe, or quantize and export, unless the model exists already, then audit."""
+    """Train the configured recipe, or quantize and export, unless the model exists already, then audit.
+
+    With product and key in [bundle], a passed verdict becomes a signed bundle.
+    """
+    from safeml.cli.bundle_run import planned_bundle
     from safeml.config.audit import load_config
 
     settings = load_config(config)
     options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
     options.check(sarif)  # before hours of training
+    bundle = planned_bundle(config, settings, trial_bundle, force)
     if settings.model.recipe:
         from safeml.cli.training import prepared_recipe, train_recipe
         from safeml.data.place import Place
@@ -120,7 +133,10 @@ def run(
         path = config.parent / settings.model.path
     else:
         path = config.parent / settings.model.path
-    _audit(config, settings, path, options, as_json, github, sarif)
+    result, folder = _audit(config, settings, path, options, as_json, github, sarif)
+    if bundle is not None:
+        bundle.make(result, folder, path)
+    raise typer.Exit(options.exit_code(result))
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,10 @@ class Options:
     accept_quick: bool
     baseline: Path | None
     force: bool
+
+    def exit_code(self, result: Run) -> int:
+        """Return the exit code of the command."""
+        return 0 if self.exit_zero else result.verdict.exit_code
 
     def check(self, sarif: Path | None) -> None:
         """Raise ConfigError for an unknown stage or a file that cannot be written."""
@@ -159,8 +179,8 @@ def _audit(
     as_json: bool,
     github: bool,
     sarif: Path | None,
-) -> None:
-    """Audit with `settings`, already read from the file `config` and checked."""
+) -> tuple[Run, Path]:
+    """Audit with `settings`, already read from the file `config` and checked; return the run and its folder."""
     from safeml import pipeline
     from safeml.cli.progress import progress_bar
     from safeml.cli.results import recorded
@@ -186,4 +206,4 @@ def _audit(
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
     publish(result, folder, config, as_json, github, sarif)
-    raise typer.Exit(0 if options.exit_zero else result.verdict.exit_code)
+    return result, folder

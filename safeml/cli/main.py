@@ -13,6 +13,7 @@ import typer
 from safeml import interruption
 from safeml.cli import (
     audit,
+    bundle,
     calibrate,
     compare,
     data,
@@ -58,6 +59,9 @@ for group in (
 ):
     group.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(bundle.keys, name="keys")
+app.add_typer(bundle.edge, name="edge")
 
 
 def _version(wanted: bool) -> None:

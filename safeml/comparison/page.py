@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -21,9 +20,10 @@ from safeml.comparison.records import (
 )
 from safeml.report.figures import figure_view
 from safeml.report.glyph import draw_glyph
+from safeml.report.overview import Part, part, table
 from safeml.report.page import render_frame
 from safeml.report.states import GATE_STATES, NO_GATE, VERDICT_STATES, State
-from safeml.report.text import cell, head, short_hash, when
+from safeml.report.text import cell, short_hash, when
 from safeml.results import Curve, Gate, GateResult, GateStatus, Metric, Record, Series
 from safeml.store.files import to_json
 from safeml.verdict_text import stage_words
@@ -36,7 +36,6 @@ STATUS: dict[str, GateStatus] = {
     "no difference shown": "not_proven",
     "no interval": "not_proven",
 }
-Part = dict[str, Any]
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -50,34 +49,34 @@ def comparison_page(comparison: Comparison) -> str:
         comparison.sentence,
         comparison.notes,
         [
-            _part("Runs", "Differences are of the second run to the first.", [_runs_table([first, second])]),
-            _part(
+            part("Runs", "Differences are of the second run to the first.", [_runs_table([first, second])]),
+            part(
                 "Differences on the same images",
                 "A positive loss: the second run is worse. The 95\u202f% interval counts sign tracks, not frames.",
                 [_paired_table(comparison.paired)] if comparison.paired else [],
                 "No accuracy could be compared image by image.",
             ),
-            _part(
+            part(
                 "Loosened limits",
                 "Dropped, lowered or waived in the second run.",
                 _limit_tables(comparison.loosened),
                 "No limit was loosened.",
             ),
-            _part("Gates that changed", "", _gate_tables(comparison), "No gate changed its status."),
-            _part(
+            part("Gates that changed", "", _gate_tables(comparison), "No gate changed its status."),
+            part(
                 "Other limits",
                 "Added or tightened in the second run.",
                 _limit_tables([change for change in comparison.limits if change.kind not in LOOSENED]),
                 "No other limit changed.",
             ),
-            _part(
+            part(
                 "Numbers without a paired test",
                 "Both intervals are those of each run; their overlap is no test.",
                 _unpaired_tables(whole),
                 "None.",
                 folded=_unpaired_tables(sliced),
             ),
-            _part("Settings that differ", "", _setting_tables(comparison), "None."),
+            part("Settings that differ", "", _setting_tables(comparison), "None."),
         ],
     )
 
@@ -92,14 +91,14 @@ def history_page(history: History) -> str:
         f"Latest of {counted(len(history.runs), 'run')}: {last.model}. {last.sentence}",
         history.notes,
         [
-            _part("Verdicts", "In the order of their start.", [_runs_table(history.runs, numbered=True)]),
+            part("Verdicts", "In the order of their start.", [_runs_table(history.runs, numbered=True)]),
             *(
-                _part(trend.title, f"{stage_words(trend.stage, trend.subject)}, {trend.name}", [_trend_table(trend)], figure=_curve(trend, history))
+                part(trend.title, f"{stage_words(trend.stage, trend.subject)}, {trend.name}", [_trend_table(trend)], figure=_curve(trend, history))
                 for trend in history.trends
             ),
-            _part("Limits that changed", "", _dated_limits(history), "No limit changed."),
+            part("Limits that changed", "", _dated_limits(history), "No limit changed."),
             *(
-                [_part("Unreadable", "These results are in no line.", [_table(["Folder", "Reason"], [[e.path, e.reason] for e in history.unreadable])])]
+                [part("Unreadable", "These results are in no line.", [table(["Folder", "Reason"], [[e.path, e.reason] for e in history.unreadable])])]
                 if history.unreadable
                 else []
             ),
@@ -122,41 +121,6 @@ def _page(
     )
 
 
-def _part(
-    title: str,
-    note: str,
-    tables: list[Part],
-    empty: str = "",
-    figure: Any = None,
-    folded: Sequence[Part] = (),
-) -> Part:
-    """Return a section. empty: what it says without a table. folded: tables that a reader opens."""
-    return {
-        "title": title,
-        "note": note,
-        "tables": tables,
-        "empty": empty,
-        "figure": figure,
-        "folded": folded,
-    }
-
-
-def _table(labels: list[str], rows: list[list[Any]], right: tuple[int, ...] = (), css: str = "") -> Part:
-    """Return a table of texts; a cell may also be made by `cell`. right: the columns of numbers."""
-    return {
-        "heads": [head(label, place in right) for place, label in enumerate(labels)],
-        "rows": [
-            [
-                value if isinstance(value, dict) else cell(value, place in right)
-                for place, value in enumerate(row)
-            ]
-            for row in rows
-        ],
-        "caption": "",
-        "css": css,
-    }
-
-
 def _runs_table(runs: list[RunSummary], numbered: bool = False) -> Part:
     rows = []
     for place, run in enumerate(runs, 1):
@@ -170,7 +134,7 @@ def _runs_table(runs: list[RunSummary], numbered: bool = False) -> Part:
                 cell(run.folder or "in memory", sub=f"{run.profile} profile, safeml {run.safeml_version}"),
             ]
         )
-    return _table(["Run", "Model", "Verdict", "Test data", "Folder"], rows)
+    return table(["Run", "Model", "Verdict", "Test data", "Folder"], rows)
 
 
 def _paired_table(paired: list[PairedDifference]) -> Part:
@@ -191,7 +155,7 @@ def _paired_table(paired: list[PairedDifference]) -> Part:
             ]
         )
     labels = ["Accuracy", "First", "Second", "Loss, points", "Second run", "◂ worse · 0 · better ▸", "n, images", "Lost / won"]  # fmt: skip
-    return _table(labels, rows, (1, 2, 3, 6, 7), "paired")
+    return table(labels, rows, (1, 2, 3, 6, 7), "paired")
 
 
 def points(value: float | None) -> str:
@@ -215,7 +179,7 @@ def _limit_tables(changes: list[LimitChange]) -> list[Part]:
     rows: list[list[Any]] = [
         [change.kind, change.requirement, change.first, change.second] for change in changes
     ]
-    return [_table(["Change", "Requirement", "First run", "Second run"], rows)] if rows else []
+    return [table(["Change", "Requirement", "First run", "Second run"], rows)] if rows else []
 
 
 def _dated_limits(history: History) -> list[Part]:
@@ -223,7 +187,7 @@ def _dated_limits(history: History) -> list[Part]:
         [str(place + 1), change.kind, change.requirement, change.first, change.second]
         for place, change in history.limits
     ]
-    return [_table(["From run", "Change", "Requirement", "Before", "After"], rows)] if rows else []
+    return [table(["From run", "Change", "Requirement", "Before", "After"], rows)] if rows else []
 
 
 def _gate_tables(comparison: Comparison) -> list[Part]:
@@ -231,7 +195,7 @@ def _gate_tables(comparison: Comparison) -> list[Part]:
         [cell(change.title, sub=change.id), _status(change.first), _status(change.second)]
         for change in comparison.gates
     ]
-    return [_table(["Gate", "First run", "Second run"], rows)] if rows else []
+    return [table(["Gate", "First run", "Second run"], rows)] if rows else []
 
 
 def _parts_apart(comparison: Comparison) -> tuple[list[Unpaired], list[Unpaired]]:
@@ -243,8 +207,8 @@ def _parts_apart(comparison: Comparison) -> tuple[list[Unpaired], list[Unpaired]
     for entry, metric in known:
         if metric is None:
             continue
-        part = metric.slice != "all" or any(metric.name.startswith(f"{name}.") for name in names)
-        (parts if part else whole).append(entry)
+        inside = metric.slice != "all" or any(metric.name.startswith(f"{name}.") for name in names)
+        (parts if inside else whole).append(entry)
     return whole, parts
 
 
@@ -263,14 +227,14 @@ def _unpaired_tables(entries: list[Unpaired]) -> list[Part]:
                 entry.reason,
             ]
         )
-    return [_table(["Number", "First run", "Second run", "Why no paired test"], rows, (1, 2), "metrics")] if rows else []  # fmt: skip
+    return [table(["Number", "First run", "Second run", "Why no paired test"], rows, (1, 2), "metrics")] if rows else []  # fmt: skip
 
 
 def _setting_tables(comparison: Comparison) -> list[Part]:
     rows: list[list[Any]] = [
         [change.key, change.first or "not set", change.second or "not set"] for change in comparison.settings
     ]
-    return [_table(["Setting", "First run", "Second run"], rows)] if rows else []
+    return [table(["Setting", "First run", "Second run"], rows)] if rows else []
 
 
 def _trend_table(trend: Trend) -> Part:
@@ -283,7 +247,7 @@ def _trend_table(trend: Trend) -> Part:
         ]
         for point in trend.points
     ]
-    return _table(["Run", "Gate", "Value", "Limit"], rows, (2, 3))
+    return table(["Run", "Gate", "Value", "Limit"], rows, (2, 3))
 
 
 def _curve(trend: Trend, history: History) -> Any:

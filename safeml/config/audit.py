@@ -11,6 +11,7 @@ from safeml.config.gate_checks import check_accepted, check_gates, check_require
 from safeml.results import MODEL, Accepted, CardText, Gate, Requirement
 from safeml.settings.base import PathText, Settings, validated
 from safeml.settings.baseline import BaselineSettings
+from safeml.settings.bundle import BundleSettings
 from safeml.settings.data import DataRoles
 from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
@@ -47,6 +48,7 @@ class Config(Settings):
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
     baseline: BaselineSettings = BaselineSettings()
+    bundle: BundleSettings = BundleSettings()
     gates: tuple[Gate, ...] = ()
     accepted: tuple[Accepted, ...] = ()
     requirements: tuple[Requirement, ...] = ()

@@ -10,6 +10,7 @@ A layer that divides by a root, such as a layer normalization, stays in float32:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,13 @@ def half(model: Any, where: str) -> Any:
     built = graph.model(__version__)
     onnx.checker.check_model(built, full_check=True)
     return built
+
+
+def half_of_file(path: Path) -> Any:
+    """Return the FP16 variant of an ONNX file of `safeml export`; see `half`."""
+    import onnx
+
+    return half(onnx.load_model_from_string(path.read_bytes()), path.name)
 
 
 def _split_constants(graph: Graph) -> list[Any]:

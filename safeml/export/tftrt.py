@@ -14,7 +14,7 @@ import numpy as np
 
 from safeml.export import tftrt_lint
 from safeml.export.checks import Check
-from safeml.export.float_graphs import FAKE_QUANT, as_function, output_name, with_fake_quant
+from safeml.export.float_graphs import FAKE_QUANT, LOGITS, as_function, output_name, with_fake_quant
 from safeml.export.frozen import freeze
 
 NAME = "tftrt"
@@ -52,6 +52,19 @@ def write(model: Any, folder: Path, images: np.ndarray, *, keep_float: tuple[str
     got = _batched(lambda batch: serve(batch)[output_name(frozen)], images)
     np.savez(folder / GOLDEN, images=images[:GOLDEN_IMAGES], outputs=got[:GOLDEN_IMAGES])
     return _judged(findings, graph, expected, got)
+
+
+def predict(folder: Path, images: np.ndarray) -> np.ndarray | None:
+    """Return the logits of the SavedModel in a folder that `write` made, float32 [N, K]; None where it gives probabilities.
+
+    images: float32 [N, H, W, C] in the values that the model takes.
+    """
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures[tftrt_lint.SIGNATURE]
+    if LOGITS not in served.structured_outputs:
+        return None
+    return _batched(lambda batch: served(image=tf.constant(batch))[LOGITS], images)
 
 
 def _judged(

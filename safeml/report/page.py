@@ -43,14 +43,14 @@ def render_page(
     )
 
 
-def render_frame(template: str, results_hash: str, **context: Any) -> str:
-    """Fill a template of a page about several runs, which belongs to no index."""
+def render_frame(template: str, results_hash: str, report_title: str = "Runs", **context: Any) -> str:
+    """Fill a template of a page that belongs to no run, such as one about several runs or a bundle."""
     return _render(
         template,
         nav=[],
         alone=True,
         kind="stage",
-        report_title="Runs",
+        report_title=report_title,
         profile="full",
         results_hash=short_hash(results_hash),
         schema=SCHEMA_VERSION,

@@ -1,0 +1,247 @@
+"""A bundle: one signed file with the models, their evidence and their monitor, made of a finished run and its export.
+
+Order: the evidence is checked and decided again; the export is compared with it; golden images are computed; then manifest and
+statement are written, signed, and packed under a temporary name. Nothing half-written is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safeml import framework
+from safeml.bundle import contract, golden, runtime, tolerances
+from safeml.bundle.arrays import json_bytes, npz_bytes
+from safeml.bundle.evidence import MONITOR, Evidence, NotReleased, class_names, read_evidence
+from safeml.bundle.manifest import (
+    MONITOR as MONITOR_FOLDER,
+)
+from safeml.bundle.manifest import (
+    Entry,
+    Release,
+    check_release,
+    manifest_bytes,
+    statement_bytes,
+)
+from safeml.bundle.models import FOLDER, Exported, classes, features, read_export
+from safeml.edge.container import pack
+from safeml.edge.errors import Refused
+from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
+from safeml.export.acceptance import TFTRT
+from safeml.monitors.errors import MonitorRefused
+from safeml.monitors.state import State, load_state
+from safeml.report.write import CHECKSUMS
+from safeml.settings.bundle import BundleSettings
+from safeml.store.files import file_sha256, read_plain
+
+Content = bytes | Path
+Sign = Callable[[bytes], bytes]
+SUFFIX = ".safeml"
+AUDIT = "audit"
+NO_MONITOR = (
+    "The run stored no monitor; audit again with the stage monitors, so that the device can fall back."
+)
+LONGEST_REASON = 500
+MOST_LABEL_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make a bundle of.
+
+    run: the run folder of the INT8 model.
+    export: the folder of `safeml export`.
+    settings: of the table `[bundle]`, with product and release.
+    today: ISO date (UTC) against which waivers expire.
+    created: when the bundle counts as made; None takes the end of the run.
+    override: why a run that is no release becomes a bundle; "" for none.
+    labels: a JSON list of the class names; None takes those of the run.
+    """
+
+    run: Path
+    export: Path
+    settings: BundleSettings
+    today: str
+    created: datetime | None = None
+    override: str = ""
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was made.
+
+    path: of the bundle.
+    sha256: of its bytes. size: their number.
+    manifest, statement, envelope: as they are in it.
+    reasons: why the run is no release, which the override answers; empty for a release.
+    measured: what each tolerance was derived from.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    manifest: bytes
+    statement: bytes
+    envelope: bytes
+    reasons: tuple[str, ...]
+    measured: dict[str, golden.Tolerance]
+
+
+def build(request: Request, sign: Sign, out: Path) -> Built:
+    """Make a bundle, and write it to `out` in one step.
+
+    sign: returns the envelope of a statement, as `safeml.bundle.signing` does.
+    Raises NotReleased for a run that needs an override, InputRefused for evidence, export and model that do not belong together,
+    ConfigError for invalid settings, and StageError where the file cannot be written.
+    """
+    check_release(request.settings)
+    if len(request.override) > LONGEST_REASON:
+        raise ConfigError(
+            f"--override has {len(request.override)} characters; expected at most {LONGEST_REASON}."
+        )
+    evidence = read_evidence(request.run, request.today)
+    exported = read_export(request.export, evidence)
+    reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
+    check_override(reasons, request.override, evidence)
+    release = Release(
+        request.settings, request.created or _end_of(evidence), request.override if reasons else ""
+    )
+    state = _monitor(evidence, exported)
+    spec = contract.spec_of(evidence.run)
+    framework.start()
+    fixed = {str(key): value for key, value in request.settings.tolerances.items()}
+    made = golden.make_golden(exported, spec, state, fixed)
+    files = _files(request, evidence, exported, spec, made)
+    entries = {name: _entry(content) for name, content in files.items()}
+    try:
+        manifest = manifest_bytes(release, evidence, exported, spec, made, entries, state is not None)
+        statement = statement_bytes(release, evidence, _entry(manifest), entries, exported)
+        envelope = sign(statement)
+        _write(out, lambda stream: pack(envelope, manifest, sorted(files.items()), stream))
+    except Refused as error:
+        raise InputRefused(f"{out}: a device would refuse this bundle: {error.message}") from error
+    return Built(
+        out, file_sha256(out), out.stat().st_size, manifest, statement, envelope, reasons, made.tolerances
+    )
+
+
+def check_override(reasons: Sequence[str], override: str, evidence: Evidence) -> None:
+    """Raise NotReleased where the run is no release and nobody says why it becomes one."""
+    if reasons and not override.strip():
+        code = evidence.verdict.exit_code or evidence.run.verdict.exit_code or 4
+        raise NotReleased(
+            f"{evidence.folder}: is no release. {' '.join(reasons)} A device takes a bundle of it only with --override and its reason, and "
+            "only where its settings allow that.",
+            code,
+        )
+
+
+def _end_of(evidence: Evidence) -> datetime:
+    try:
+        return datetime.fromisoformat(evidence.times.finished).astimezone(UTC)
+    except ValueError:
+        raise InputRefused(
+            f"{evidence.folder / 'run.json'}: finished is no moment ({evidence.times.finished[:40]}); set --created."
+        ) from None
+
+
+def source_date() -> datetime | None:
+    """Return the moment in SOURCE_DATE_EPOCH (reproducible-builds.org), or None where it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    try:
+        return datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(f"SOURCE_DATE_EPOCH is {text[:40]!r}; expected seconds since 1970.") from None
+
+
+def _monitor(evidence: Evidence, exported: Exported) -> State | None:
+    """Return the monitor that the run measured, checked against the INT8 file; None where the run stored none."""
+    if not evidence.monitor:
+        return None
+    folder = (evidence.folder / MONITOR[0]).parent
+    model = exported.int8.facts.fingerprint
+    try:
+        # A monitor of logits alone was fitted without the features that the file gives.
+        text = json.loads(read_plain(evidence.folder / MONITOR[0], MOST_LABEL_BYTES))
+        width = features(exported) if text.get("features") else 0
+        return load_state(str(folder), model, classes(exported), width)
+    except (MonitorRefused, OSError, ValueError, AttributeError) as error:
+        raise InputRefused(f"the monitor of the run does not fit the audited file: {error}") from None
+
+
+def _files(
+    request: Request, evidence: Evidence, exported: Exported, spec: Any, made: golden.Golden
+) -> dict[str, Content]:
+    """Return the files of the bundle by name."""
+    names = _labels(request.labels) if request.labels else class_names(evidence.run)
+    raw = contract.raw_arrays(spec)
+    files: dict[str, Content] = {
+        contract.LABELS: json_bytes(contract.labels(names, spec, classes(exported))),
+        contract.PREPROCESSING: json_bytes(contract.preprocessing(spec, raw["values"])),
+        contract.RAW: npz_bytes(raw),
+        golden.FILE: npz_bytes(made.arrays),
+        tolerances.FILE: json_bytes(tolerances.record(made.tolerances)),
+        f"{AUDIT}/{CHECKSUMS.lower()}.txt": evidence.folder / CHECKSUMS,
+        f"runtime/{runtime.WHEEL}": runtime.wheel_bytes(),
+    }
+    files |= {model.name: model.path for model in exported.models}
+    files |= {f"{AUDIT}/{name}": evidence.folder / name for name in evidence.files if name not in MONITOR}
+    if evidence.monitor:
+        files |= {f"{MONITOR_FOLDER}/{Path(name).name}": evidence.folder / name for name in MONITOR}
+    if made.tftrt is not None:
+        files |= {f"{FOLDER}/{name}": request.export / name for name in exported.tftrt_files}
+        # The golden images of the export are the user's calibration images, which stay here.
+        files[f"{FOLDER}/{TFTRT}/golden.npz"] = npz_bytes(made.tftrt)
+    return files
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        value = json.loads(read_plain(path, MOST_LABEL_BYTES))
+    except FileNotFoundError:
+        raise MissingInput(f"{path}: there is no such file; expected a JSON list of class names.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputRefused(f"{path}: cannot be read ({str(error)[:100]}); expected a JSON list of class names.") from None  # fmt: skip
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputRefused(f"{path}: is no list of texts; expected a JSON list of class names.")
+    return tuple(value)
+
+
+def _entry(content: Content) -> Entry:
+    if isinstance(content, bytes):
+        return Entry(len(content), hashlib.sha256(content).hexdigest())
+    return Entry(content.stat().st_size, file_sha256(content))
+
+
+def _write(out: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file under a temporary name beside `out` and rename it; on failure nothing is left and an older file stays."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, out)
+        temporary = None
+        folder = os.open(out.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StageError(f"{out}: cannot be written ({error.strerror}); free space, or set another file with --out.") from error  # fmt: skip
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

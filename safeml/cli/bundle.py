@@ -1,0 +1,392 @@
+"""`safeml bundle`, `safeml keys` and `safeml edge`: what goes to a device, the keys that sign it, and the runtime that believes it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from safeml.cli.needs import tensorflow_needed
+from safeml.cli.paths import check_name, check_room
+from safeml.errors import ConfigError, InputRefused, MissingInput
+
+if TYPE_CHECKING:
+    from safeml.bundle.build import Built, Request, Sign
+    from safeml.edge.settings import Key
+    from safeml.settings.bundle import BundleSettings
+
+PASSWORD = "SAFEML_KEY_PASSWORD"
+BUILD = "build"
+
+
+class _BuildFirst(TyperGroup):
+    """`safeml bundle RUN` is `safeml bundle build RUN`; a run folder named like a command is written ./NAME."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in front of arguments that name none."""
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = [BUILD, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_BuildFirst,
+    no_args_is_help=True,
+    help="Make, show and compare the signed file that goes to a device. `safeml bundle RUN` makes one of a finished run.",
+    rich_markup_mode=None,
+)
+keys = typer.Typer(
+    no_args_is_help=True, help="Make and show the keys that sign bundles.", rich_markup_mode=None
+)
+edge = typer.Typer(no_args_is_help=True, help="Make the runtime of the device.", rich_markup_mode=None)
+
+OUT = typer.Option("--out", "-o", help="The file to write; default: PRODUCT-RELEASE.safeml.")
+KEY = typer.Option("--key", help="The private key that signs, of `safeml keys new`; may be repeated while keys are rotated.")  # fmt: skip
+FORCE = typer.Option("--force", help="Replace existing files.")
+PUBLIC = typer.Option("--public", help="A public key; a signature by it is verified. May be repeated.")
+
+
+@app.command(BUILD)
+def build(
+    run: Annotated[Path, typer.Argument(help="The run folder of the INT8 model.")],
+    export: Annotated[Path, typer.Option("--export", help="The folder of `safeml export`.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A settings file with the table [bundle].")
+    ] = None,
+    product: Annotated[str, typer.Option(help="Name of the product; a device takes its own alone.")] = "",
+    release: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="A device takes larger numbers alone.")
+    ] = None,
+    version: Annotated[str, typer.Option(help="Free text for people.")] = "",
+    key: Annotated[list[Path] | None, KEY] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Do not sign: for trials, because every device refuses it.")
+    ] = False,
+    override: Annotated[
+        str,
+        typer.Option(
+            help="Why a failed, open, incomplete or quick run is released; it is in the signed statement."
+        ),
+    ] = "",
+    created: Annotated[
+        str,
+        typer.Option(
+            help="When it counts as made, such as 2026-11-29T12:00:00Z; default: SOURCE_DATE_EPOCH, else the end of the run."
+        ),
+    ] = "",
+    expires_days: Annotated[
+        int | None,
+        typer.Option(min=0, max=3650, help="Days after which no device installs it; 0 for no end."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A JSON list of the class names, where the run records none.")
+    ] = None,
+    out: Annotated[Path | None, OUT] = None,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Make a bundle of a finished run and its export, and a page about it.
+
+    The verdict is decided again. Without --override, only a passed full audit becomes a bundle: else the exit code is that of the
+    verdict. 5: the files of the run, its export and the audited model do not belong together; no override helps.
+    """  # fmt: skip
+    from safeml.bundle.build import Request, source_date
+
+    settings = bundle_settings(
+        config, product=product, release=release, version=version, expires_days=expires_days
+    )
+    check_name(run, export, *(key or ()))
+    paths = key or ([config.parent / settings.key] if config and settings.key and not unsigned else [])
+    request = Request(
+        run, export, settings, _today(), moment(created) if created else source_date(), override, labels
+    )
+    make(request, signer(paths, unsigned), out, force)
+
+
+def bundle_settings(config: Path | None, **given: Any) -> BundleSettings:
+    """Return the table [bundle] of a settings file, with what the command line gives in its place, checked."""
+    from safeml.bundle.manifest import check_release
+    from safeml.config.audit import load_config
+    from safeml.settings.base import validated
+    from safeml.settings.bundle import BundleSettings
+
+    settings = load_config(config).bundle if config is not None else BundleSettings()
+    changes = {name: value for name, value in given.items() if value not in (None, "")}
+    settings = validated(BundleSettings, {**settings.model_dump(), **changes}, "the command line")
+    check_release(settings)
+    return settings
+
+
+def moment(text: str) -> datetime:
+    """Return the moment that an option names."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        raise ConfigError(
+            f"--created {text[:60]}: is no moment with a time zone; expected one such as 2026-11-29T12:00:00Z."
+        )
+    return value.astimezone(UTC)
+
+
+def make(request: Request, by: Signer, out: Path | None, force: bool) -> Built:
+    """Make a bundle and its page, and print what they are."""
+    from safeml.bundle.build import SUFFIX
+    from safeml.bundle.build import build as build_bundle
+    from safeml.bundle.page import bundle_page
+    from safeml.bundle.reading import read_bundle
+    from safeml.store.files import atomic_write
+
+    settings = request.settings
+    file = out or Path(f"{settings.product}-{settings.release}{SUFFIX}")
+    if file.suffix != SUFFIX:
+        raise ConfigError(f"{file}: does not end in {SUFFIX}; set such a name with --out.")
+    page = file.with_suffix(".html")
+    for each in (file, page):
+        check_room(each, force)
+    with tensorflow_needed():
+        built = build_bundle(request, by.sign, file)
+    atomic_write(page, bundle_page(read_bundle(file, by.keys)))
+    _say(built, page)
+    return built
+
+
+def _say(built: Built, page: Path) -> None:
+    from safeml.cli.show import plain
+
+    for reason in built.reasons:
+        typer.echo(plain(f"OVERRIDE: {reason}"), err=True)
+    typer.echo(f"{built.path} written: {built.size:,} bytes, sha256 {built.sha256}")
+    typer.echo(f"Page: {page}")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """What signs a bundle.
+
+    sign: returns the envelope of a statement.
+    keys: the public keys; none for an unsigned bundle.
+    """
+
+    sign: Sign
+    keys: tuple[Key, ...]
+
+
+def signer(paths: Sequence[Path], unsigned: bool) -> Signer:
+    """Read the keys, before any work."""
+    from safeml.bundle import signing
+    from safeml.edge.settings import Key
+
+    if unsigned:
+        if paths:
+            raise ConfigError("--unsigned and --key contradict each other; remove one of them.")
+        return Signer(signing.unsigned, ())
+    if not paths:
+        raise ConfigError(
+            "there is no key to sign with; name one with --key, or make a trial with --unsigned."
+        )
+    loaded = [signing.load_key(path, _password(path)) for path in paths]
+    public = [signing.public_bytes(key) for key in loaded]
+    return Signer(
+        lambda statement: signing.sign(statement, loaded),
+        tuple(Key(signing.key_id(each), each) for each in public),
+    )
+
+
+def _password(path: Path) -> str:
+    """Return the password of a key: of the environment, else asked for where a person can answer; "" for a plain key."""
+    try:
+        encrypted = b"ENCRYPTED" in path.open("rb").read(200)
+    except OSError:
+        return ""  # reading it again says what is the matter
+    if not encrypted:
+        return ""
+    if PASSWORD in os.environ:
+        return os.environ[PASSWORD]
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{path}: is encrypted; set its password in {PASSWORD}.")
+    return str(typer.prompt(f"Password of {path}", hide_input=True, err=True))
+
+
+@app.command()
+def show(
+    bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
+    public: Annotated[list[Path] | None, PUBLIC] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the page of the bundle there.")
+    ] = None,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Read a bundle as a device does, but for its settings, and print what it is.
+
+    Exit code 5: a device would refuse it whatever its settings are, or a signature by a given key does not verify.
+    """
+    from safeml.bundle.page import bundle_page
+    from safeml.bundle.reading import read_bundle
+    from safeml.cli.show import plain
+    from safeml.store.files import atomic_write
+
+    check_name(bundle)
+    if out is not None:
+        check_room(out, force)
+    opened = read_bundle(bundle, _public_keys(public or ()))
+    manifest, statement = opened.manifest, opened.statement
+    lines = [
+        f"{manifest.product} release {manifest.release}, version {manifest.version}: {statement.result}",
+        f"  verdict   {statement.verdict}, {statement.profile} profile",
+        *([f"  OVERRIDE  {statement.override}"] if statement.override is not None else []),
+        *[
+            f"  signed    {keyid}  {'verified' if keyid in opened.verified_by else 'not verified'}"
+            for keyid in opened.signers
+        ],
+        *(["  UNSIGNED  every device refuses it"] if not opened.signers else []),
+        f"  model     {manifest.evidence.model_fingerprint}",
+        f"  files     {len(manifest.files)}, {opened.size:,} bytes, sha256 {opened.sha256}",
+    ]
+    for line in lines:
+        typer.echo(plain(line))
+    if out is not None:
+        atomic_write(out, bundle_page(opened))
+        typer.echo(f"Page: {out}")
+
+
+@app.command()
+def delta(
+    old: Annotated[Path, typer.Argument(help="The bundle that the devices have.")],
+    new: Annotated[Path, typer.Argument(help="The bundle of a later release.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The difference file to write.")],
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Write the difference between two bundles, which a device with the old one applies. Needs the extra `delta`."""
+    from safeml.bundle.delta import make_delta
+
+    check_name(old, new)
+    check_room(out, force)
+    made = make_delta(old, new, out)
+    releases = f"release {made.old.manifest.release} to {made.new.manifest.release}"
+    typer.echo(
+        f"{out} written: {releases}, {made.size:,} bytes, {made.share:.1%} of the bundle's {made.new.size:,}"
+    )
+
+
+@app.command()
+def openssf(
+    bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
+    key: Annotated[
+        Path,
+        typer.Option(
+            "--key", help="An elliptic-curve key (P-256, P-384, P-521) in PEM; an Ed25519 key is refused."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The signature to write; default: BUNDLE.sig.")
+    ] = None,
+    force: Annotated[bool, FORCE] = False,
+) -> None:
+    """Sign a bundle for other tools by OpenSSF Model Signing, which takes elliptic-curve keys, not Ed25519.
+
+    Devices read the signature inside the bundle alone. Needs the extra `openssf`.
+    """
+    from safeml.bundle.openssf import sign_bundle
+
+    check_name(bundle, key)
+    file = out or bundle.with_name(f"{bundle.name}.sig")
+    check_room(file, force)
+    sign_bundle(bundle, key, _password(key), file)
+    typer.echo(
+        f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public_key PUBLIC.pem"
+    )
+
+
+def _public_keys(paths: Sequence[Path]) -> list[Key]:
+    from safeml.bundle.reading import refusals
+    from safeml.edge.settings import Key, key_id, read_key
+
+    result = []
+    for path in paths:
+        if not path.is_file():
+            raise MissingInput(f"{path}: there is no such key; expected a public key of `safeml keys new`.")
+        with refusals(path):
+            public = read_key(str(path))
+        result.append(Key(key_id(public), public, file=str(path)))
+    return result
+
+
+@keys.command("new")
+def new_key(
+    path: Annotated[
+        Path, typer.Argument(help="The private key to write; the public one gets .pub behind its name.")
+    ],
+    plain_file: Annotated[
+        bool, typer.Option("--no-password", help="Leave the file unencrypted, for a store that encrypts it.")
+    ] = False,
+) -> None:
+    """Make an Ed25519 key. Keep the private file outside of every repository, and give the public one to the devices."""
+    from safeml.bundle import signing
+
+    check_name(path)
+    if plain_file:
+        password = ""
+    elif PASSWORD in os.environ:
+        password = os.environ[PASSWORD]
+    elif sys.stdin.isatty():
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        raise ConfigError(
+            f"the key has no password; set {PASSWORD}, or leave the file unencrypted with --no-password."
+        )
+    if not password and not plain_file:
+        raise ConfigError("the password is empty; set one, or leave the file unencrypted with --no-password.")
+    key = signing.generate_key(path, password)
+    typer.echo(f"{path} written; the public key is {path}.pub")
+    typer.echo(f"Key id: {signing.key_id(signing.public_bytes(key))}")
+
+
+@keys.command("show")
+def show_key(
+    path: Annotated[Path, typer.Argument(help="A public key, or a private one of `safeml keys new`.")],
+) -> None:
+    """Print the id of a key, to compare with `safeml-edge keys` on the device."""
+    from safeml.bundle import signing
+
+    check_name(path)
+    try:
+        private = b"PRIVATE KEY" in path.open("rb").read(200)
+    except FileNotFoundError:
+        raise MissingInput(f"{path}: there is no such key; make one with `safeml keys new {path}`.") from None
+    except OSError as error:
+        raise InputRefused(f"{path}: cannot be read ({error.strerror}).") from None
+    if private:
+        public = signing.public_bytes(signing.load_key(path, _password(path)))
+        typer.echo(signing.key_id(public))
+    else:
+        typer.echo(_public_keys([path])[0].keyid)
+
+
+@edge.command("build")
+def build_edge(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the wheel and the zipapp.")] = Path(
+        "dist"
+    ),
+) -> None:
+    """Write the runtime of the device, safeml-edge, as a wheel and as a zipapp; no network is used."""
+    from safeml.bundle import runtime
+    from safeml.store.files import atomic_write, make_folder
+
+    check_name(out)
+    folder = make_folder(out)
+    for name, content in ((runtime.WHEEL, runtime.wheel_bytes()), (runtime.ZIPAPP, runtime.zipapp_bytes())):
+        atomic_write(folder / name, content)
+        typer.echo(f"{folder / name}")
+    typer.echo(f"On the device: python3 -m pip install {runtime.WHEEL}, or python3 {runtime.ZIPAPP}")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

@@ -1,0 +1,90 @@
+"""The bundle that `safeml run` makes after its verdict: planned before any training, made of the finished run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from safeml.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from safeml.cli.bundle import Signer
+    from safeml.config.audit import Config
+    from safeml.results import Run
+    from safeml.settings.bundle import BundleSettings
+
+TRIAL = "An unsigned trial of `safeml run --trial-bundle`."
+
+
+@dataclass(frozen=True)
+class PlannedBundle:
+    """A bundle to make when the verdict is known.
+
+    settings: with product and release.
+    by: what signs it; its keys are empty for a trial.
+    out: the file to write.
+    force: replace it.
+    """
+
+    settings: BundleSettings
+    by: Signer
+    out: Path
+    force: bool
+
+    def make(self, run: Run, folder: Path, model: Path) -> None:
+        """Make the bundle of a run of the audited `model`; say why there is none where the verdict or the profile forbids it."""
+        from safeml.bundle.build import Request, source_date
+        from safeml.cli.bundle import make
+        from safeml.export.artefact import exported
+        from safeml.store.files import make_folder
+
+        trial = not self.by.keys
+        if not trial and (run.verdict.exit_code != ExitCode.PASSED or run.profile != "full"):
+            what = f"the verdict is {run.verdict.status.replace('_', ' ')}" if run.verdict.exit_code else f"the profile is {run.profile}"  # fmt: skip
+            typer.echo(f"No bundle: {what}.", err=True)
+            return
+        found = exported(model)
+        if found is None:
+            raise ConfigError(f"{model}: is no INT8 file of `safeml export`, which a bundle needs; remove [bundle], or set model.quantize.")  # fmt: skip
+        request = Request(
+            folder,
+            found.file.parent,
+            self.settings,
+            datetime.now(UTC).date().isoformat(),
+            source_date(),
+            TRIAL if trial else "",
+        )
+        make_folder(self.out.parent)
+        make(request, self.by, self.out, self.force)
+
+
+def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> PlannedBundle | None:
+    """Check all that a bundle needs before any work, and return it; None where the settings ask for none.
+
+    Raises ConfigError for settings that cannot give a bundle, and as `safeml.bundle.signing.load_key`.
+    """
+    from safeml.cli.bundle import signer
+    from safeml.cli.paths import check_room
+
+    table = settings.bundle
+    if not trial and not (table.product and table.key):
+        return None
+    if settings.model.recipe:
+        raise ConfigError(f"{config}: a bundle needs an INT8 model, and model.recipe trains a float one; set model.quantize, or remove [bundle].")  # fmt: skip
+    if trial:
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", settings.model.name).strip("-._") or "trial"
+        table = table.model_copy(update={"product": table.product or name, "release": table.release or 1})
+    elif table.release is None:
+        raise ConfigError(f"{config}: [bundle] has product and key, but no release; set bundle.release, and raise it for each release.")  # fmt: skip
+    reports = config.parent / settings.run.reports
+    out = reports / f"{table.product}-{table.release}.safeml"
+    by = signer([] if trial else [config.parent / table.key], unsigned=trial)
+    if reports.is_dir():
+        for file in (out, out.with_suffix(".html")):
+            check_room(file, force or trial)
+    return PlannedBundle(table, by, out, force or trial)
