@@ -4,6 +4,7 @@ A build that runs out of memory is killed by the kernel, and on a small device t
 offers itself to the kernel, and the parent watches it and the memory of the device.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -78,15 +79,13 @@ def run_builder(job: Job, limits: Limits, folder: str) -> Dict[str, Any]:
             reason = _watch(child, limits, log)
         record = _reply(reply)
     except OSError as error:
-        raise EdgeError("the builder did not start ({}).".format(error.strerror)) from None
+        raise EdgeError(f"the builder did not start ({error.strerror}).") from None
     finally:
         _remove(reply)
     if reason or child.returncode or "error" in record or not os.path.exists(job.engine):
         _remove(job.engine)
         raise EdgeError(
-            "no engine was built after {:.0f} s: {} The log is {}.".format(
-                time.time() - began, _why(reason, child.returncode, record, log), log
-            )
+            f"no engine was built after {time.time() - began:.0f} s: {_why(reason, child.returncode, record, log)} The log is {log}."
         )
     record["seconds"] = round(time.time() - began, 2)
     return record
@@ -97,9 +96,7 @@ def child_command(module: str) -> List[str]:
 
     The isolated mode keeps the current folder and the environment out of it.
     """
-    text = "import sys; sys.path[:] = {!r}; from {} import main; sys.exit(main())".format(
-        [os.path.abspath(path) for path in sys.path], module
-    )
+    text = f"import sys; sys.path[:] = {[os.path.abspath(path) for path in sys.path]!r}; from {module} import main; sys.exit(main())"
     return [sys.executable, "-I", "-c", text]
 
 
@@ -129,22 +126,22 @@ def _watch(child: Any, limits: Limits, log: str) -> str:
 
 
 def _over(pid: int, limits: Limits, log: str, until: float) -> str:
-    resident = _kilobytes("/proc/{}/status".format(pid), "VmRSS") or 0
+    resident = _kilobytes(f"/proc/{pid}/status", "VmRSS") or 0
     free = _kilobytes("/proc/meminfo", "MemAvailable")
     if time.time() > until:
-        return "it took longer than {} s.".format(limits.seconds)
+        return f"it took longer than {limits.seconds} s."
     if resident > limits.memory_mb * 1024:
-        return "it used more than {} MB; lower --workspace-mb or raise --memory-mb.".format(limits.memory_mb)
+        return f"it used more than {limits.memory_mb} MB; lower --workspace-mb or raise --memory-mb."
     if free is not None and free < limits.free_mb * 1024:
-        return "the device had less than {} MB left; close other programs or add swap.".format(limits.free_mb)
+        return f"the device had less than {limits.free_mb} MB left; close other programs or add swap."
     if os.path.getsize(log) > MOST_LOG_BYTES:
-        return "its log grew above {} bytes.".format(MOST_LOG_BYTES)
+        return f"its log grew above {MOST_LOG_BYTES} bytes."
     return ""
 
 
 def _kilobytes(path: str, key: str) -> Optional[int]:
     try:
-        with open(path, "r") as file:
+        with open(path) as file:
             for line in file:
                 if line.startswith(key + ":"):
                     return int(line.split()[1])
@@ -168,8 +165,8 @@ def _why(reason: str, code: Optional[int], record: Dict[str, Any], log: str) -> 
     if "error" in record:
         return str(record["error"])
     if code is not None and code < 0:
-        name = "SIGKILL, as when memory runs out" if code == -signal.SIGKILL else "signal {}".format(-code)
-        return "the builder was ended by {}.".format(name)
+        name = "SIGKILL, as when memory runs out" if code == -signal.SIGKILL else f"signal {-code}"
+        return f"the builder was ended by {name}."
     try:
         with open(log, "rb") as file:
             lines = file.read(MOST_LOG_BYTES).decode("utf-8", "replace").strip().splitlines()
@@ -179,7 +176,5 @@ def _why(reason: str, code: Optional[int], record: Dict[str, Any], log: str) -> 
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass

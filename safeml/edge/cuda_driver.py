@@ -39,12 +39,15 @@ def first_gpu(library: Optional[Any] = None) -> Optional[Gpu]:
             return None
         numbers.append(value.value)
     name = ctypes.create_string_buffer(256)
-    if driver.cuDeviceGetName(name, 256, device) != 0 or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+    if (
+        driver.cuDeviceGetName(name, 256, device) != 0
+        or driver.cuDriverGetVersion(ctypes.byref(version)) != 0
+    ):
         return None
     return Gpu(
         name.value.decode("utf-8", "replace"),
         "{}.{}".format(*numbers),
-        "{}.{}".format(version.value // 1000, version.value % 1000 // 10),
+        f"{version.value // 1000}.{version.value % 1000 // 10}",
     )
 
 
@@ -52,6 +55,6 @@ def _load() -> Optional[Any]:
     for name in LIBRARIES:
         try:
             return ctypes.CDLL(name)
-        except OSError:
+        except OSError:  # noqa: PERF203
             continue
     return None

@@ -65,7 +65,7 @@ class EngineCache:
             if not os.path.isdir(self.folder):
                 os.makedirs(self.folder, 0o700)
         except OSError as error:
-            raise EdgeError("{}: cannot be made ({}).".format(self.folder, error.strerror)) from None
+            raise EdgeError(f"{self.folder}: cannot be made ({error.strerror}).") from None
         self.key = self._key()
 
     def load(self, key: EngineKey) -> Tuple[Optional[bytes], str]:
@@ -94,11 +94,11 @@ class EngineCache:
     def store(self, key: EngineKey, data: bytes) -> None:
         """Store an engine that was built a moment ago; the record is written last."""
         index, path = self._paths(key)
-        signed = {
+        signed: Dict[str, Any] = {
             "belongs": dict(key._asdict()),
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
-        }  # type: Dict[str, Any]
+        }
         write_file(path, data, 0o600)
         write_file(index, _canonical({"signed": signed, "hmac": self._tag(signed).hex()}) + b"\n", 0o600)
 

@@ -86,7 +86,7 @@ def read_facts(root: str = "/", gpu: Optional[Callable[[], Optional[Gpu]]] = Non
         clocks_locked=sensors.locked(frequencies),
         temperatures=sensors.temperatures(root) or None,
         throttled=sensors.throttled(root),
-        runtime="{} {}".format(platform.system(), platform.release()),
+        runtime=f"{platform.system()} {platform.release()}",
     )
 
 
@@ -99,7 +99,7 @@ def l4t_release(root: str) -> Optional[str]:
 
 def packages(root: str, names: Tuple[str, ...]) -> Dict[str, str]:
     """Return the version of each installed package of `names`, from the status file of dpkg."""
-    result = {}  # type: Dict[str, str]
+    result: Dict[str, str] = {}
     try:
         with open(os.path.join(root, "var/lib/dpkg/status"), "rb") as file:
             text = file.read(MOST_STATUS_BYTES)
@@ -131,9 +131,9 @@ def cuda_version(root: str) -> Optional[str]:
 def memory_mb(root: str) -> Tuple[Optional[int], Optional[int]]:
     """Return total and available memory in MiB."""
     text = read_text(root, "/proc/meminfo") or ""
-    values = []  # type: List[Optional[int]]
+    values: List[Optional[int]] = []
     for key in ("MemTotal", "MemAvailable"):
-        match = re.search(r"^{}:\s+(\d+) kB".format(key), text, re.MULTILINE)
+        match = re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE)
         values.append(int(match.group(1)) // 1024 if match else None)
     return values[0], values[1]
 
@@ -144,9 +144,11 @@ def power_mode(root: str) -> Optional[str]:
     if not match:
         return None
     mode = int(match.group(1))
-    entries = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", read_text(root, "/etc/nvpmodel.conf", 1 << 20) or "")
+    entries = re.findall(
+        r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", read_text(root, "/etc/nvpmodel.conf", 1 << 20) or ""
+    )
     names = {int(key): name for key, name in entries}
-    return names.get(mode, str(mode))
+    return str(names.get(mode, mode))
 
 
 def as_record(facts: DeviceFacts) -> Dict[str, Any]:
@@ -175,5 +177,3 @@ def _wheel(name: str) -> Optional[str]:
         for path in sorted(glob.glob(os.path.join(glob.escape(folder or "."), name + "-*.dist-info"))):
             return os.path.basename(path)[len(name) + 1 : -len(".dist-info")]
     return None
-
-

@@ -1,9 +1,11 @@
 """Where frames come from: a folder of images, an .npz file, a video, or a camera. One frame is in memory at a time. Legend: N frames, H W C pixels."""
 
+import importlib
+import io
 import os
 import time
 import zipfile
-from typing import Any, Callable, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -67,7 +69,7 @@ def open_source(text: str, size: str = "1280x720", rate: float = 30.0) -> Source
     if os.path.isdir(text):
         return Source("folder", _folder(text, rate), False, _nothing)
     if not os.path.isfile(text):
-        raise Usage("{}: there is no such folder or file; expected one, or camera:0, or csi:0.".format(text))
+        raise Usage(f"{text}: there is no such folder or file; expected one, or camera:0, or csi:0.")
     if text.lower().endswith(".npz"):
         return Source("npz", _npz(text, rate), False, _nothing)
     if text.lower().endswith(ENDINGS):
@@ -84,9 +86,9 @@ def read_image(path: str) -> np.ndarray:
         with open(path, "rb") as file:
             data = file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
-        raise EdgeError("{}: cannot be read ({}).".format(path, error.strerror)) from None
+        raise EdgeError(f"{path}: cannot be read ({error.strerror}).") from None
     if len(data) > MOST_FILE_BYTES:
-        raise EdgeError("{}: is larger than {} bytes.".format(path, MOST_FILE_BYTES))
+        raise EdgeError(f"{path}: is larger than {MOST_FILE_BYTES} bytes.")
     image = decode(data, path)
     return image if image is not None else _by_package(data, path)
 
@@ -106,10 +108,9 @@ def _folder(folder: str, rate: float) -> Iterator[Frame]:
 
 def _read(path: str, name: str, at: float) -> Frame:
     try:
-        image, problem = read_image(path), ""  # type: Optional[np.ndarray], str
+        return Frame(read_image(path), name, at, True, time.monotonic())
     except EdgeError as error:
-        image, problem = None, error.message
-    return Frame(image, name, at, True, time.monotonic(), problem)
+        return Frame(None, name, at, True, time.monotonic(), error.message)
 
 
 def _npz(path: str, rate: float) -> Iterator[Frame]:
@@ -123,20 +124,27 @@ def _npz(path: str, rate: float) -> Iterator[Frame]:
                 for number in range(shape[0]):
                     row = file.read(size)
                     if len(row) != size:
-                        raise EdgeError("{}: ends before its images do.".format(path))
+                        raise EdgeError(f"{path}: ends before its images do.")
                     image = rgb(np.frombuffer(row, dtype).reshape(shape[1:]))
                     other = tracks is None or number == 0 or bool(tracks[number] != tracks[number - 1])
                     yield Frame(image, str(number), number / rate, other, time.monotonic())
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise EdgeError("{}: is no .npz file with an array `images` ({}).".format(path, error)) from None
+        raise EdgeError(f"{path}: is no .npz file with an array `images` ({error}).") from None
 
 
 def _header(file: Any, path: str) -> Any:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_column, dtype = read(file)
-    if dtype != np.uint8 or by_column or len(shape) not in (3, 4) or int(np.prod(shape[1:])) > MOST_FILE_BYTES:
-        raise EdgeError("{}: its images are {} {}; expected uint8 [N, H, W] or [N, H, W, C].".format(path, dtype, list(shape)))
+    if (
+        dtype != np.uint8
+        or by_column
+        or len(shape) not in (3, 4)
+        or int(np.prod(shape[1:])) > MOST_FILE_BYTES
+    ):
+        raise EdgeError(
+            f"{path}: its images are {dtype} {list(shape)}; expected uint8 [N, H, W] or [N, H, W, C]."
+        )
     return shape, dtype
 
 
@@ -149,8 +157,14 @@ def _tracks(archive: zipfile.ZipFile, path: str) -> Optional[np.ndarray]:
 
 def _camera(text: str, size: str, rate: float) -> Source:
     width, height = _size(size)
-    source = _capture(_index(text), "camera")
-    return _with_size(source, width, height, rate)
+    cv2 = opencv()
+    # The order counts: some drivers reset the rate when the size is set.
+    wanted = (
+        (cv2.CAP_PROP_FRAME_WIDTH, width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, height),
+        (cv2.CAP_PROP_FPS, rate),
+    )
+    return _capture(_index(text), "camera", wanted=wanted)
 
 
 def _csi(text: str, size: str, rate: float) -> Source:
@@ -158,17 +172,10 @@ def _csi(text: str, size: str, rate: float) -> Source:
     return _capture(CSI.format(_index(text), width, height, int(rate)), "camera", gstreamer=True)
 
 
-def _with_size(source: Source, width: int, height: int, rate: float) -> Source:
-    # The order counts: some drivers reset the rate when the size is set.
-    capture = source.close.__self__  # type: ignore[attr-defined]
-    cv2 = _opencv()
-    for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, rate)):
-        capture.set(key, value)
-    return source
-
-
-def _capture(target: Any, kind: str, gstreamer: bool = False) -> Source:
-    cv2 = _opencv()
+def _capture(
+    target: Any, kind: str, gstreamer: bool = False, wanted: Tuple[Tuple[int, float], ...] = ()
+) -> Source:
+    cv2 = opencv()
     capture = cv2.VideoCapture(target, cv2.CAP_GSTREAMER) if gstreamer else cv2.VideoCapture(target)
     if not capture.isOpened():
         raise EdgeError(
@@ -176,11 +183,14 @@ def _capture(target: Any, kind: str, gstreamer: bool = False) -> Source:
                 target, "; its build may lack GStreamer (cv2.getBuildInformation)" if gstreamer else ""
             )
         )
+    for key, value in wanted:
+        capture.set(key, value)
     return Source(kind, _stream(capture, kind), kind == "camera", capture.release)
 
 
 def _stream(capture: Any, kind: str) -> Iterator[Frame]:
-    number, other = 0, None  # type: int, Optional[float]
+    number = 0
+    other: Optional[float] = None
     began = time.monotonic()
     rate = float(capture.get(5)) or 30.0  # CAP_PROP_FPS
     while True:
@@ -195,47 +205,49 @@ def _stream(capture: Any, kind: str) -> Iterator[Frame]:
         number += 1
 
 
-def _opencv() -> Any:
+def opencv() -> Any:
+    """Return the module cv2. Raises EdgeError where it is not installed."""
     try:
-        import cv2
+        return importlib.import_module("cv2")
     except ImportError:
-        raise EdgeError("videos and cameras need OpenCV; install python3-opencv.") from None
-    return cv2
+        raise EdgeError("videos, cameras and the window need OpenCV; install python3-opencv.") from None
 
 
 def _by_package(data: bytes, path: str) -> np.ndarray:
     try:
-        import cv2
+        cv2 = opencv()
+    except EdgeError:
+        return _by_pillow(data, path)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise EdgeError(f"{path}: is no image that OpenCV reads.")
+    return rgb(image, "bgr")
 
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise EdgeError("{}: is no image that OpenCV reads.".format(path))
-        return rgb(image, "bgr")
-    except ImportError:
-        pass
+
+def _by_pillow(data: bytes, path: str) -> np.ndarray:
     try:
-        import io
-
-        from PIL import Image
-
-        Image.MAX_IMAGE_PIXELS = MOST_FILE_BYTES
-        return rgb(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+        pillow = importlib.import_module("PIL.Image")
     except ImportError:
-        raise EdgeError("{}: needs OpenCV or Pillow; PNG and PPM need neither.".format(path)) from None
-    except Exception as error:
-        raise EdgeError("{}: is no image that Pillow reads ({}).".format(path, type(error).__name__)) from None
+        raise EdgeError(f"{path}: needs OpenCV or Pillow; PNG and PPM need neither.") from None
+    try:
+        image = pillow.open(io.BytesIO(data))
+        if image.size[0] * image.size[1] > MOST_FILE_BYTES:
+            raise EdgeError(f"{path}: has more than {MOST_FILE_BYTES} pixels.")
+        return rgb(np.asarray(image.convert("RGB")))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise EdgeError(f"{path}: is no image that Pillow reads ({type(error).__name__}).") from None
 
 
 def _size(text: str) -> Any:
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit() and 0 < int(width) < 10000 and 0 < int(height) < 10000):
-        raise Usage('the size is "{}"; expected one such as 1280x720.'.format(text))
+        raise Usage(f'the size is "{text}"; expected one such as 1280x720.')
     return int(width), int(height)
 
 
 def _index(text: str) -> int:
     if not text.isdigit():
-        raise Usage('the camera is "{}"; expected a number, such as camera:0.'.format(text))
+        raise Usage(f'the camera is "{text}"; expected a number, such as camera:0.')
     return int(text)
 
 

@@ -19,7 +19,7 @@ class Lines:
     def __init__(self, path: str, most: int = 64 << 20, kept: int = KEPT_FILES) -> None:
         self.path, self.most, self.kept = path, int(most), int(kept)
         self.size = 0
-        self.file = None  # type: Optional[Any]
+        self.file: Optional[Any] = None
         self.encode = json.JSONEncoder(sort_keys=True, allow_nan=False, separators=(", ", ": ")).encode
         if path == "-":
             self.file = sys.stdout
@@ -37,7 +37,7 @@ class Lines:
             self.file.write(line)
             self.file.flush()
         except OSError as error:
-            raise EdgeError("{}: cannot be written ({}).".format(self.path, error.strerror)) from None
+            raise EdgeError(f"{self.path}: cannot be written ({error.strerror}).") from None
         self.size += len(line)
 
     def close(self) -> None:
@@ -48,17 +48,17 @@ class Lines:
 
     def _open(self) -> None:
         try:
-            self.file = open(self.path, "a", encoding="ascii", newline="\n")
+            self.file = open(self.path, "a", encoding="ascii", newline="\n")  # noqa: SIM115
             self.size = os.fstat(self.file.fileno()).st_size
         except OSError as error:
-            raise EdgeError("{}: cannot be written ({}).".format(self.path, error.strerror)) from None
+            raise EdgeError(f"{self.path}: cannot be written ({error.strerror}).") from None
 
     def _rotate(self) -> None:
         if self.file is not None:
             self.file.close()
         for number in range(self.kept - 1, 0, -1):
-            older = "{}.{}".format(self.path, number)
+            older = f"{self.path}.{number}"
             if os.path.exists(older):
-                os.replace(older, "{}.{}".format(self.path, number + 1))
+                os.replace(older, f"{self.path}.{number + 1}")
         os.replace(self.path, self.path + ".1")
         self._open()

@@ -13,7 +13,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Channels of each colour type; 3 is an index into a palette.
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 MOST_PIXELS = 1 << 26
-PPM = re.compile(rb"(P[56])(?:\s+|\s*#[^\n]*\n)+(\d{1,6})(?:\s+|\s*#[^\n]*\n)+(\d{1,6})(?:\s+|\s*#[^\n]*\n)+(\d{1,5})\s")
+PPM = re.compile(
+    rb"(P[56])(?:\s+|\s*#[^\n]*\n)+(\d{1,6})(?:\s+|\s*#[^\n]*\n)+(\d{1,6})(?:\s+|\s*#[^\n]*\n)+(\d{1,5})\s"
+)
 
 
 def decode(data: bytes, where: str) -> Optional[np.ndarray]:
@@ -32,10 +34,10 @@ def _ppm(data: bytes, match: "re.Match[bytes]", where: str) -> np.ndarray:
     depth = 3 if match.group(1) == b"P6" else 1
     _check(width, height, where)
     if top != 255:
-        raise EdgeError("{}: has {} levels; expected 8 bits.".format(where, top + 1))
+        raise EdgeError(f"{where}: has {top + 1} levels; expected 8 bits.")
     size = width * height * depth
     if len(data) - match.end() < size:
-        raise EdgeError("{}: ends before its pixels do.".format(where))
+        raise EdgeError(f"{where}: ends before its pixels do.")
     return np.frombuffer(data, np.uint8, size, match.end()).reshape(height, width, depth)
 
 
@@ -46,8 +48,11 @@ def _png(data: bytes, where: str) -> np.ndarray:
         content = data[place + 8 : place + 8 + size]
         if len(content) != size or place + 12 + size > len(data):
             break
-        if zlib.crc32(kind + content) & 0xFFFFFFFF != struct.unpack(">I", data[place + 8 + size : place + 12 + size])[0]:
-            raise EdgeError("{}: a part of it is damaged.".format(where))
+        if (
+            zlib.crc32(kind + content) & 0xFFFFFFFF
+            != struct.unpack(">I", data[place + 8 + size : place + 12 + size])[0]
+        ):
+            raise EdgeError(f"{where}: a part of it is damaged.")
         if kind == b"IHDR" and size == 13:
             header = struct.unpack(">IIBBBBB", content)
         elif kind == b"PLTE":
@@ -58,11 +63,13 @@ def _png(data: bytes, where: str) -> np.ndarray:
             break
         place += 12 + size
     if header is None:
-        raise EdgeError("{}: has no header.".format(where))
+        raise EdgeError(f"{where}: has no header.")
     width, height, bits, colour, _, _, interlace = header
     _check(width, height, where)
     if bits != 8 or colour not in CHANNELS or interlace:
-        raise EdgeError("{}: has {} bits, colour type {} or is interlaced; expected 8 bits without interlacing.".format(where, bits, colour))
+        raise EdgeError(
+            f"{where}: has {bits} bits, colour type {colour} or is interlaced; expected 8 bits without interlacing."
+        )
     depth = CHANNELS[colour]
     wanted = height * (1 + width * depth)
     try:
@@ -70,12 +77,12 @@ def _png(data: bytes, where: str) -> np.ndarray:
     except zlib.error:
         raw = b""
     if len(raw) != wanted:
-        raise EdgeError("{}: ends before its pixels do.".format(where))
+        raise EdgeError(f"{where}: ends before its pixels do.")
     rows = _unfiltered(np.frombuffer(raw, np.uint8).reshape(height, 1 + width * depth), depth, where)
     pixels = rows.reshape(height, width, depth)
     if colour == 3:
         if palette is None or int(pixels.max()) >= len(palette):
-            raise EdgeError("{}: uses a colour that its palette does not have.".format(where))
+            raise EdgeError(f"{where}: uses a colour that its palette does not have.")
         return np.ascontiguousarray(palette[pixels[..., 0]])
     return np.ascontiguousarray(pixels[..., : 1 if depth <= 2 else 3])
 
@@ -95,7 +102,7 @@ def _unfiltered(rows: np.ndarray, depth: int, where: str) -> np.ndarray:
         elif kind in (3, 4):
             line = _by_pixel(kind, values, above, depth)
         else:
-            raise EdgeError("{}: a row has the filter {}; expected 0 to 4.".format(where, kind))
+            raise EdgeError(f"{where}: a row has the filter {kind}; expected 0 to 4.")
         result[index] = above = line
     return result
 
@@ -111,11 +118,15 @@ def _by_pixel(kind: int, values: np.ndarray, above: np.ndarray, depth: int) -> n
         corner = up[place - depth] if place >= depth else 0
         guess = left + up[place] - corner
         near = (abs(guess - left), abs(guess - up[place]), abs(guess - corner))
-        best = left if near[0] <= near[1] and near[0] <= near[2] else (up[place] if near[1] <= near[2] else corner)
+        best = (
+            left
+            if near[0] <= near[1] and near[0] <= near[2]
+            else (up[place] if near[1] <= near[2] else corner)
+        )
         line[place] = (value + best) & 255
     return np.array(line, np.uint8)
 
 
 def _check(width: int, height: int, where: str) -> None:
     if not 0 < width * height <= MOST_PIXELS:
-        raise EdgeError("{}: has {} x {} pixels; expected 1 to {}.".format(where, width, height, MOST_PIXELS))
+        raise EdgeError(f"{where}: has {width} x {height} pixels; expected 1 to {MOST_PIXELS}.")

@@ -37,7 +37,7 @@ class Preprocessor:
 
     def __init__(self, contract: Input) -> None:
         self.contract = contract
-        self.matrices = OrderedDict()  # type: OrderedDict[Tuple[int, int], Any]
+        self.matrices: OrderedDict[Tuple[int, int], Any] = OrderedDict()
         self.mean = np.asarray(contract.mean, np.float32) if contract.mean else None
         self.std = np.asarray(contract.std, np.float32) if contract.std else None
 
@@ -68,13 +68,13 @@ class Preprocessor:
     def pixels(self, frame: np.ndarray) -> np.ndarray:
         """Return the frame at the size of the model, float32 [height, width, C], 0..1."""
         if frame.ndim != 3 or frame.shape[2] not in (1, 3) or not frame.size:
-            raise EdgeError("a frame is {}; expected [H, W, 1 or 3].".format(list(frame.shape)))
+            raise EdgeError(f"a frame is {list(frame.shape)}; expected [H, W, 1 or 3].")
         if frame.dtype == np.uint8:
             small = self.resized(frame, self.contract.height, self.contract.width)
             return small / np.float32(255)
         if frame.dtype == np.float32:
             return self.resized(frame, self.contract.height, self.contract.width)
-        raise EdgeError("a frame is {}; expected uint8, or float32 with 0..1.".format(frame.dtype))
+        raise EdgeError(f"a frame is {frame.dtype}; expected uint8, or float32 with 0..1.")
 
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """Return model values, float32 [1, height, width, depth], of pixels float32 [height, width, C], 0..1."""

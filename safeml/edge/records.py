@@ -1,5 +1,6 @@
 """Records of what a device did: one JSON file for each command, below the root of the device, from which the page is drawn."""
 
+import contextlib
 import json
 import os
 from typing import Any, Dict, Optional
@@ -32,11 +33,9 @@ def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(part)
-        except OSError:
-            pass
-        raise EdgeError("{}: cannot be written ({}).".format(path, error.strerror)) from None
+        raise EdgeError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
 def write_record(root: str, kind: str, record: Dict[str, Any]) -> str:
@@ -46,7 +45,7 @@ def write_record(root: str, kind: str, record: Dict[str, Any]) -> str:
         if not os.path.isdir(folder):
             os.makedirs(folder)
     except OSError as error:
-        raise EdgeError("{}: cannot be made ({}).".format(folder, error.strerror)) from None
+        raise EdgeError(f"{folder}: cannot be made ({error.strerror}).") from None
     path = os.path.join(folder, kind + ".json")
     text = json.dumps(finite(dict(record, kind=kind)), sort_keys=True, allow_nan=False, indent=1)
     write_file(path, text.encode("utf-8") + b"\n")
@@ -66,7 +65,7 @@ def read_record(root: str, kind: str) -> Optional[Dict[str, Any]]:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or record.get("kind") != kind:
-        raise EdgeError("{}: is no record of `{}`; run the command again.".format(path, kind))
+        raise EdgeError(f"{path}: is no record of `{kind}`; run the command again.")
     return record
 
 

@@ -2,15 +2,14 @@
 
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..monitors.decisions import FALL_BACK, TRUST, Decision
 from ..monitors.runtime import Answer, Monitor
 from .backends.base import Backend
-from .frames import Frame, Source
+from .frames import Frame
 from .preprocess import Preprocessor, as_bytes
 from .safety import UNKNOWN
 
@@ -52,11 +51,11 @@ class Counters:
 
     def __init__(self) -> None:
         self.frames = 0
-        self.actions = {}  # type: Dict[str, int]
-        self.reasons = {}  # type: Dict[str, int]
-        self.checks = {}  # type: Dict[str, int]
+        self.actions: Dict[str, int] = {}
+        self.reasons: Dict[str, int] = {}
+        self.checks: Dict[str, int] = {}
         self.paused = 0
-        self.latencies = deque(maxlen=KEPT_LATENCIES)  # type: Any
+        self.latencies: Any = deque(maxlen=KEPT_LATENCIES)
         self.longest = 0.0
         self.began = time.monotonic()
 
@@ -96,7 +95,9 @@ def latency_table(seconds: np.ndarray, longest: Optional[float] = None) -> Optio
     # The empirical quantile, without interpolation: a value that was measured.
     ordered = np.sort(seconds)
     places = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    table = {key: float(ordered[max(0, int(np.ceil(len(ordered) * share)) - 1)]) for key, share in places.items()}
+    table = {
+        key: float(ordered[max(0, int(np.ceil(len(ordered) * share)) - 1)]) for key, share in places.items()
+    }
     table["max"] = float(ordered[-1]) if longest is None else max(longest, float(ordered[-1]))
     return {key: round(1000 * value, 4) for key, value in table.items()}
 
@@ -124,29 +125,10 @@ class Runner:
         self.backend, self.preprocessor, self.monitor, self.labels = backend, preprocessor, monitor, labels
         self.write, self.limits, self.monitor_id, self.observer = write, limits, monitor_id, observer
         self.counters = Counters()
-        self.shape = None  # type: Optional[Tuple[int, ...]]
+        self.shape: Optional[Tuple[int, ...]] = None
         checks = None if monitor is None else monitor.checks
         self.check_size = None if checks is None else (checks.limits["height"], checks.limits["width"])
         self.check_depth = 0 if checks is None else checks.limits["channels"]
-
-    def works(self, source: Source) -> Iterator[Work]:
-        """Yield each frame with the answer of the model.
-
-        The next frame of a file is inferred while this one is judged; a live source gains nothing from that.
-        """
-        if source.live:
-            for frame in source.frames:
-                yield self.infer(frame, True)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting = None
-            for frame in source.frames:
-                coming = pool.submit(self.infer, frame, False)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = coming
-            if waiting is not None:
-                yield waiting.result()
 
     def infer(self, frame: Frame, live: bool) -> Work:
         """Return one frame with the answer of the model. Raises EdgeError where the device fails."""
@@ -157,7 +139,12 @@ class Runner:
         small = self.preprocessor.pixels(frame.image)
         logits, features = self.backend.infer(self.preprocessor.scaled(small))
         return Work(
-            frame, small, logits[0], None if features is None else features[0], "", time.perf_counter() - began
+            frame,
+            small,
+            logits[0],
+            None if features is None else features[0],
+            "",
+            time.perf_counter() - began,
         )
 
     def judge(self, work: Work) -> Answer:
@@ -177,6 +164,9 @@ class Runner:
     def _unfit(self, frame: Frame, live: bool) -> str:
         if frame.image is None:
             return "unreadable"
+        # INT8 arithmetic turns NaN into a number, so the model would not show it.
+        if frame.image.dtype != np.uint8 and not np.isfinite(frame.image).all():
+            return "not-finite"
         if live:
             if self.limits.stale_ms and 1000 * (time.monotonic() - frame.captured) > self.limits.stale_ms:
                 return "stale"
@@ -192,9 +182,13 @@ class Runner:
         if self.monitor is None:
             finite = bool(np.isfinite(work.logits).all())
             predicted = int(work.logits.argmax()) if finite else None
-            return Answer(Decision(FALL_BACK, "no-monitor" if finite else "not-finite", predicted), None, None)
+            return Answer(
+                Decision(FALL_BACK, "no-monitor" if finite else "not-finite", predicted), None, None
+            )
         features = work.features if self.monitor.state.features else None
-        return self.monitor.update(work.logits, features, work.frame.time, self._checked(work), work.frame.new_sign)
+        return self.monitor.update(
+            work.logits, features, work.frame.time, self._checked(work), work.frame.new_sign
+        )
 
     def _checked(self, work: Work) -> Optional[np.ndarray]:
         """Return the frame as the input checks were fitted on it: in their size, uint8."""
@@ -214,14 +208,16 @@ class Runner:
     def _record(self, work: Work, answer: Answer, seconds: float) -> Dict[str, Any]:
         decision = answer.decision
         trusted = decision.action == TRUST and decision.predicted is not None
-        record = {
+        record: Dict[str, Any] = {
             "frame": self.counters.frames,
             "source": work.frame.name,
             "time": round(work.frame.time, 6),
             "decision": decision.action,
             "reason": decision.reason,
             "class": decision.predicted if trusted else None,
-            "label": self.labels[decision.predicted] if trusted and decision.predicted is not None else UNKNOWN,
+            "label": self.labels[decision.predicted]
+            if trusted and decision.predicted is not None
+            else UNKNOWN,
             "predicted": decision.predicted,
             "score": _finite(decision.score),
             "distance": _finite(decision.distance),
@@ -229,7 +225,7 @@ class Runner:
             "set": None if answer.classes is None else list(answer.classes),
             "latency_ms": round(1000 * seconds, 3),
             "monitor": self.monitor_id,
-        }  # type: Dict[str, Any]
+        }
         if work.frame.problem:
             record["problem"] = work.frame.problem
         return record

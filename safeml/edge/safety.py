@@ -51,11 +51,14 @@ def load_safety(folder: str, manifest: Any, precision: str) -> Safety:
         )
     try:
         state = load_state(
-            os.path.join(folder, manifest.monitor), manifest.monitor_model, manifest.classes, _features(folder, manifest)
+            os.path.join(folder, manifest.monitor),
+            manifest.monitor_model,
+            manifest.classes,
+            _features(folder, manifest),
         )
         Monitor(state)
     except (MonitorRefused, KeyError, TypeError, ValueError) as error:
-        raise EdgeError("the monitor is not usable: {} Install the bundle again.".format(error)) from None
+        raise EdgeError(f"the monitor is not usable: {error} Install the bundle again.") from None
     return Safety(state, "")
 
 
@@ -69,9 +72,7 @@ def load_labels(folder: str, manifest: Any) -> Tuple[str, ...]:
         labels = ()
     if len(labels) != manifest.classes:
         raise EdgeError(
-            "{}: has {} labels; the model has {} classes. Install the bundle again.".format(
-                manifest.labels, len(labels), manifest.classes
-            )
+            f"{manifest.labels}: has {len(labels)} labels; the model has {manifest.classes} classes. Install the bundle again."
         )
     return labels
 

@@ -63,7 +63,9 @@ def clocks(root: str = "/") -> Dict[str, Dict[str, float]]:
     """
     result = {}
     cpu = "/sys/devices/system/cpu/cpu0/cpufreq/"
-    entry = _frequencies(root, [cpu + "scaling_cur_freq", cpu + "scaling_min_freq", cpu + "scaling_max_freq"], 1e3)
+    entry = _frequencies(
+        root, [cpu + "scaling_cur_freq", cpu + "scaling_min_freq", cpu + "scaling_max_freq"], 1e3
+    )
     if entry:
         result["cpu"] = entry
     for folder in paths(root, "/sys/class/devfreq/*"):
@@ -87,16 +89,16 @@ def power(root: str = "/") -> Dict[str, float]:
     result = {}
     for folder in paths(root, "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"):
         for channel in range(1, 4):
-            name = read_text(root, "{}/in{}_label".format(folder, channel))
-            volt = number(read_text(root, "{}/in{}_input".format(folder, channel)))
-            ampere = number(read_text(root, "{}/curr{}_input".format(folder, channel)))
+            name = read_text(root, f"{folder}/in{channel}_label")
+            volt = number(read_text(root, f"{folder}/in{channel}_input"))
+            ampere = number(read_text(root, f"{folder}/curr{channel}_input"))
             if name and name != "NC" and volt is not None and ampere is not None:
                 result[name] = volt * ampere / 1e6
     # JetPack 4.
     for folder in paths(root, "/sys/bus/i2c/drivers/ina3221x/*/iio:device*"):
         for channel in range(3):
-            name = read_text(root, "{}/rail_name_{}".format(folder, channel))
-            watt = number(read_text(root, "{}/in_power{}_input".format(folder, channel)))
+            name = read_text(root, f"{folder}/rail_name_{channel}")
+            watt = number(read_text(root, f"{folder}/in_power{channel}_input"))
             if name and watt is not None:
                 result[name] = watt / 1e3
     return result

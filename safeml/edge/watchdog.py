@@ -41,6 +41,8 @@ class Watchdog:
 
 def end_process(seconds: float) -> None:
     """Print one sentence and end the process at once; a supervisor such as systemd starts it again."""
-    sys.stderr.write("no frame was answered for {:g} s; the process ends, so that its supervisor starts it again.\n".format(seconds))
+    sys.stderr.write(
+        f"no frame was answered for {seconds:g} s; the process ends, so that its supervisor starts it again.\n"
+    )
     sys.stderr.flush()
     os._exit(FAILED)

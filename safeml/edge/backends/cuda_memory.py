@@ -21,7 +21,7 @@ class CudaMemory:
     name = ""
 
     def __init__(self) -> None:
-        self.addresses = []  # type: List[int]
+        self.addresses: List[int] = []
         self.stream = self._create_stream()
 
     def allocate(self, size: int) -> int:
@@ -98,7 +98,11 @@ class CtypesMemory(CudaMemory):
 
     def _copy(self, target: int, source: int, size: int, kind: int) -> None:
         status = self.library.cudaMemcpyAsync(
-            ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size), kind, ctypes.c_void_p(self.stream)
+            ctypes.c_void_p(target),
+            ctypes.c_void_p(source),
+            ctypes.c_size_t(size),
+            kind,
+            ctypes.c_void_p(self.stream),
         )
         self._check("cudaMemcpyAsync", status)
 
@@ -117,7 +121,10 @@ class CudaPythonMemory(CudaMemory):
     def __init__(self, runtime: Any) -> None:
         self.runtime = runtime
         kinds = runtime.cudaMemcpyKind
-        self.kinds = {HOST_TO_DEVICE: kinds.cudaMemcpyHostToDevice, DEVICE_TO_HOST: kinds.cudaMemcpyDeviceToHost}
+        self.kinds = {
+            HOST_TO_DEVICE: kinds.cudaMemcpyHostToDevice,
+            DEVICE_TO_HOST: kinds.cudaMemcpyDeviceToHost,
+        }
         CudaMemory.__init__(self)
 
     def synchronize(self) -> None:
@@ -152,11 +159,13 @@ def open_memory() -> CudaMemory:
     for name in ("cuda.bindings.runtime", "cuda.cudart"):
         try:
             return CudaPythonMemory(importlib.import_module(name))
-        except ImportError:
+        except ImportError:  # noqa: PERF203
             continue
     library = _load()
     if library is None:
-        raise EdgeError("there is neither cuda-python nor libcudart.so; install the CUDA runtime of the JetPack.")
+        raise EdgeError(
+            "there is neither cuda-python nor libcudart.so; install the CUDA runtime of the JetPack."
+        )
     return CtypesMemory(library)
 
 
@@ -164,12 +173,12 @@ def _load() -> Optional[Any]:
     for path in LIBRARIES + tuple(sorted(glob.glob(FOLDERS), reverse=True)):
         try:
             return ctypes.CDLL(path)
-        except OSError:
+        except OSError:  # noqa: PERF203
             continue
     return None
 
 
 def _failed(call: str, status: int, words: str) -> EdgeError:
     return EdgeError(
-        "{} failed with CUDA error {} ({}). An error of CUDA lasts until the process ends; start it again.".format(call, status, words)
+        f"{call} failed with CUDA error {status} ({words}). An error of CUDA lasts until the process ends; start it again."
     )

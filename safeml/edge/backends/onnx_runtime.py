@@ -21,7 +21,9 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, folder: str, manifest: Any, precision: str = "int8", threads: int = 0) -> None:
         runtime = load_onnxruntime()
         if runtime is None:
-            raise EdgeError("onnxruntime is not installed; install it, or set another backend in the device settings.")
+            raise EdgeError(
+                "onnxruntime is not installed; install it, or set another backend in the device settings."
+            )
         file = manifest.models[precision].path
         path = os.path.join(folder, file)
         try:
@@ -30,10 +32,8 @@ class OnnxRuntimeBackend(Backend):
             )
         except Exception as error:
             raise EdgeError(
-                "{}: ONNX Runtime {} does not load it ({}); install the bundle again or update ONNX Runtime.".format(
-                    file, runtime.__version__, _first_line(error)
-                )
-            )
+                f"{file}: ONNX Runtime {runtime.__version__} does not load it ({_first_line(error)}); install the bundle again or update ONNX Runtime."
+            ) from None
         Backend.__init__(self, precision, {"onnxruntime": str(runtime.__version__), "file": file})
         have = [one.name for one in self.session.get_outputs()]
         self.outputs = tuple(name for name in ("logits", "features") if name in have)
@@ -47,7 +47,7 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self.session = None  # type: ignore[assignment]
+        self.session = None
 
 
 def session_options(runtime: Any, threads: int) -> Any:

@@ -21,11 +21,11 @@ def choose(settings: Any, manifest: Any) -> str:
     """Return the name of the backend: that of the settings, or the first that is installed and for which there is a model."""
     if settings.backend != AUTO:
         return str(settings.backend)
-    if _installed("tensorrt"):
+    if installed("tensorrt"):
         return TENSORRT
-    if _installed("onnxruntime"):
+    if installed("onnxruntime"):
         return ONNXRUNTIME
-    if "tftrt" in manifest.models and _installed("tensorflow"):
+    if "tftrt" in manifest.models and installed("tensorflow"):
         return TFTRT
     raise EdgeError(
         "neither tensorrt, onnxruntime nor tensorflow is installed; install the TensorRT of the JetPack (package python3-libnvinfer)."
@@ -58,7 +58,9 @@ def open_backend(
     return _tensorrt(folder, manifest, facts, store, limits, fresh)
 
 
-def _tensorrt(folder: str, manifest: Any, facts: Any, cache: EngineCache, limits: Limits, fresh: bool) -> Backend:
+def _tensorrt(
+    folder: str, manifest: Any, facts: Any, cache: EngineCache, limits: Limits, fresh: bool
+) -> Backend:
     from .tensorrt import TensorRtBackend
     from .trt_common import import_tensorrt
 
@@ -85,7 +87,9 @@ def engine_key(path: str, tensorrt: str, facts: Any, plan: Plan, workspace_mb: i
     )
 
 
-def engine(path: str, plan: Plan, key: EngineKey, cache: EngineCache, limits: Limits, fresh: bool) -> Tuple[bytes, Any]:
+def engine(
+    path: str, plan: Plan, key: EngineKey, cache: EngineCache, limits: Limits, fresh: bool
+) -> Tuple[bytes, Any]:
     """Return the engine and what is recorded of it: the stored one if it is authentic, else one that is built now."""
     data, reason = (None, "asked for") if fresh else cache.load(key)
     if data is not None:
@@ -99,7 +103,7 @@ def engine(path: str, plan: Plan, key: EngineKey, cache: EngineCache, limits: Li
         if os.path.exists(target):
             os.unlink(target)
     if not built:
-        raise EdgeError("the builder wrote an empty engine; the log is in {}.".format(cache.folder))
+        raise EdgeError(f"the builder wrote an empty engine; the log is in {cache.folder}.")
     cache.store(key, built)
     record.update(engine="built", rebuilt_because=reason)
     return built, record
@@ -109,7 +113,9 @@ def _tftrt(folder: str, manifest: Any, facts: Any, cache: EngineCache) -> Backen
     from .tftrt import TfTrtBackend, converted
 
     if "tftrt" not in manifest.models:
-        raise EdgeError('the bundle has no SavedModel for TF-TRT; set "backend" to "tensorrt" in the device settings.')
+        raise EdgeError(
+            'the bundle has no SavedModel for TF-TRT; set "backend" to "tensorrt" in the device settings.'
+        )
     saved = os.path.join(folder, manifest.models["tftrt"].path)
     source = os.path.dirname(saved)
     key = EngineKey(
@@ -137,9 +143,10 @@ def _sha256(path: str) -> str:
             for chunk in iter(lambda: file.read(1 << 20), b""):
                 digest.update(chunk)
     except OSError as error:
-        raise EdgeError("{}: cannot be read ({}); install the bundle again.".format(path, error.strerror)) from None
+        raise EdgeError(f"{path}: cannot be read ({error.strerror}); install the bundle again.") from None
     return digest.hexdigest()
 
 
-def _installed(name: str) -> bool:
+def installed(name: str) -> bool:
+    """Return whether a module can be imported; it is not imported."""
     return importlib.util.find_spec(name) is not None

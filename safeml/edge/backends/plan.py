@@ -50,7 +50,7 @@ def version_numbers(version: str) -> Tuple[int, int]:
     """Return (major, minor) of a version such as "10.3.0.30". Raises EdgeError for other text."""
     match = re.match(r"(\d+)\.(\d+)", version)
     if not match:
-        raise EdgeError('the version of TensorRT is "{}"; expected numbers such as 10.3.0.'.format(version))
+        raise EdgeError(f'the version of TensorRT is "{version}"; expected numbers such as 10.3.0.')
     return int(match.group(1)), int(match.group(2))
 
 
@@ -61,8 +61,8 @@ def row_of(version: str) -> Row:
         if row.least <= numbers < row.below:
             return row
     raise EdgeError(
-        "TensorRT {} is not supported; expected 8.0 to 8.6, 10 or 11. Use the TensorRT of the JetPack, or set the backend "
-        "onnxruntime in the device settings.".format(version)
+        f"TensorRT {version} is not supported; expected 8.0 to 8.6, 10 or 11. Use the TensorRT of the JetPack, or set the backend "
+        "onnxruntime in the device settings."
     )
 
 
@@ -74,17 +74,17 @@ def make_plan(version: str, capability: Optional[str], models: Any) -> Plan:
     """
     row = row_of(version)
     if not has_fast_int8(capability):
-        note = "The GPU (compute capability {}) has no fast INT8: the float model runs in FP16.".format(capability)
+        note = f"The GPU (compute capability {capability}) has no fast INT8: the float model runs in FP16."
         if not row.flags:
             raise EdgeError(
-                "TensorRT {} has no FP16 flag and the GPU has no fast INT8; use the TensorRT of JetPack 4.".format(version)
+                f"TensorRT {version} has no FP16 flag and the GPU has no fast INT8; use the TensorRT of JetPack 4."
             )
         return Plan(_wanted(models, FLOAT, note), row.adapter, ("FP16",), note)
     if row.flags:
         return Plan(_wanted(models, INT8, ""), row.adapter, ("INT8", "FP16"), "")
     if HALF in models:
         return Plan(HALF, row.adapter, (), "")
-    note = "The bundle has no int8-fp16 file: with TensorRT {} everything outside the quantizers runs in float32.".format(version)
+    note = f"The bundle has no int8-fp16 file: with TensorRT {version} everything outside the quantizers runs in float32."
     return Plan(_wanted(models, INT8, ""), row.adapter, (), note)
 
 

@@ -31,13 +31,14 @@ class TensorRtBackend(Backend):
         memory: Callable[[], CudaMemory] = open_memory,
     ) -> None:
         module = trt if trt is not None else import_tensorrt()
-        self.batch, self.lines = batch, []  # type: int, List[str]
+        self.batch = batch
+        self.lines: List[str] = []
         self.adapter = adapter_of(plan)
         self.runtime, self.engine = deserialize(module, make_logger(module, self.lines), data, self.lines)
         self.context = self.engine.create_execution_context()
         if self.context is None:
             raise EdgeError("TensorRT gives no execution context; the GPU has too little memory.")
-        self.tensors = self.adapter.tensors(module, self.engine)  # type: List[Tensor]
+        self.tensors: List[Tensor] = self.adapter.tensors(module, self.engine)
         inputs = [tensor for tensor in self.tensors if tensor.is_input]
         names = [tensor.name for tensor in self.tensors if not tensor.is_input]
         if len(inputs) != 1 or "logits" not in names:
@@ -51,7 +52,8 @@ class TensorRtBackend(Backend):
             self.batch = self.input.shape[0]
         self.memory = memory()
         self.buffers = {
-            tensor.name: self.memory.allocate(self._host(tensor, self.batch).nbytes) for tensor in self.tensors
+            tensor.name: self.memory.allocate(self._host(tensor, self.batch).nbytes)
+            for tensor in self.tensors
         }
         Backend.__init__(self, plan.model, dict(details, cuda=self.memory.name, batch=self.batch))
 
@@ -70,13 +72,21 @@ class TensorRtBackend(Backend):
         count = len(values)
         # A static batch is filled up; a dynamic one takes any number.
         size = self.batch if self.input.shape[0] > 0 else count
-        fed = np.zeros((size,) + values.shape[1:], self.input.dtype)
+        fed = np.zeros((size, *values.shape[1:]), self.input.dtype)
         fed[:count] = values
-        if self.input.shape[0] < 0 and not self.adapter.set_shape(self.context, self.engine, self.input.name, fed.shape):
-            raise EdgeError("the engine does not take the shape {}.".format(list(fed.shape)))
+        if self.input.shape[0] < 0 and not self.adapter.set_shape(
+            self.context, self.engine, self.input.name, fed.shape
+        ):
+            raise EdgeError(f"the engine does not take the shape {list(fed.shape)}.")
         self.memory.upload(self.buffers[self.input.name], fed)
-        if not self.adapter.execute(self.context, self.engine, sorted(self.buffers.items()), self.memory.stream):
-            raise EdgeError("TensorRT did not run the engine: {}".format(self.lines[-1] if self.lines else "no reason given"))
+        if not self.adapter.execute(
+            self.context, self.engine, sorted(self.buffers.items()), self.memory.stream
+        ):
+            raise EdgeError(
+                "TensorRT did not run the engine: {}".format(
+                    self.lines[-1] if self.lines else "no reason given"
+                )
+            )
         outputs = {tensor.name: self._host(tensor, size) for tensor in self.tensors if not tensor.is_input}
         for name, array in outputs.items():
             self.memory.download(array, self.buffers[name])
@@ -85,4 +95,4 @@ class TensorRtBackend(Backend):
 
     @staticmethod
     def _host(tensor: Tensor, size: int) -> np.ndarray:
-        return np.empty((size,) + tuple(tensor.shape[1:]), tensor.dtype)
+        return np.empty((size, *tuple(tensor.shape[1:])), tensor.dtype)

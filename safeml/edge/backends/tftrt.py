@@ -36,21 +36,21 @@ class TfTrtBackend(Backend):
 
     def __init__(self, folder: str, batch: int, details: Dict[str, Any]) -> None:
         try:
-            import tensorflow
+            import tensorflow as tf
         except ImportError as error:
-            raise EdgeError("TensorFlow does not import ({}).".format(str(error)[:300])) from None
-        self.tensorflow, self.batch = tensorflow, batch
-        self.loaded = tensorflow.saved_model.load(folder)
+            raise EdgeError(f"TensorFlow does not import ({str(error)[:300]}).") from None
+        self.tensorflow, self.batch = tf, batch
+        self.loaded = tf.saved_model.load(folder)
         self.served = self.loaded.signatures[SIGNATURE]
         self.input = sorted(self.served.structured_input_signature[1])[0]
-        Backend.__init__(self, "tftrt", dict(details, tensorflow=str(tensorflow.__version__), batch=batch))
+        Backend.__init__(self, "tftrt", dict(details, tensorflow=str(tf.__version__), batch=batch))
 
     def infer(self, values: np.ndarray) -> Tuple[np.ndarray, Optional[np.ndarray]]:
         """See `Backend.infer`."""
         rows = []
         for start in range(0, len(values), self.batch):
             part = values[start : start + self.batch]
-            full = np.zeros((self.batch,) + part.shape[1:], np.float32)
+            full = np.zeros((self.batch, *part.shape[1:]), np.float32)
             full[: len(part)] = part
             outputs = self.served(**{self.input: self.tensorflow.constant(full)})
             rows.append(np.asarray(outputs.get("logits", next(iter(outputs.values()))))[: len(part)])
@@ -83,33 +83,37 @@ def converted(source: str, key: EngineKey, cache: EngineCache, batch: int) -> Tu
 def _convert(source: str, target: str, batch: int) -> None:
     command = [sys.executable, "-I", os.path.join(source, SCRIPT), "-o", target, "--batch", str(batch)]
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         output = child.communicate(timeout=SECONDS)[0].decode("utf-8", "replace").strip().splitlines()
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        raise EdgeError("TF-TRT took longer than {} s.".format(SECONDS)) from None
+        raise EdgeError(f"TF-TRT took longer than {SECONDS} s.") from None
     except OSError as error:
-        raise EdgeError("the conversion by TF-TRT did not start ({}).".format(error.strerror)) from None
+        raise EdgeError(f"the conversion by TF-TRT did not start ({error.strerror}).") from None
     if child.returncode not in (PASSED, NOT_PROVEN):
         shutil.rmtree(target, ignore_errors=True)
         raise EdgeError(
-            "TF-TRT did not convert the model (code {}): {}".format(child.returncode, (output or ["no message"])[-1][:500])
+            "TF-TRT did not convert the model (code {}): {}".format(
+                child.returncode, (output or ["no message"])[-1][:500]
+            )
         )
 
 
 def _listing(folder: str) -> bytes:
     """Return the names and hashes of all files, as bytes that the cache authenticates. Raises EdgeError for a link."""
-    entries = []  # type: List[Tuple[str, str]]
+    entries: List[Tuple[str, str]] = []
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(place, name)
             if os.path.islink(path) or len(entries) >= MOST_FILES:
-                raise EdgeError("{}: holds a link or too many files; remove the folder.".format(folder))
+                raise EdgeError(f"{folder}: holds a link or too many files; remove the folder.")
             digest = hashlib.sha256()
             with open(path, "rb") as file:
-                for chunk in iter(lambda: file.read(1 << 20), b""):  # noqa: B023
+                for chunk in iter(lambda: file.read(1 << 20), b""):
                     digest.update(chunk)
             entries.append((os.path.relpath(path, folder), digest.hexdigest()))
     return json.dumps(sorted(entries)).encode("utf-8")

@@ -15,13 +15,15 @@ def main() -> int:
     order = json.loads(sys.stdin.read())
     _be_first_to_go()
     _limit(int(order["address_space"]))
-    lines = []  # type: list
+    lines: list = []
     try:
         reply = build(order, lines)
     except EdgeError as error:
         reply = {"error": error.message}
     except MemoryError:
-        reply = {"error": "the builder ran out of memory; lower --workspace-mb, close other programs or add swap."}
+        reply = {
+            "error": "the builder ran out of memory; lower --workspace-mb, close other programs or add swap."
+        }
     for line in lines:
         sys.stderr.write(line + "\n")
     with open(order["reply"], "w") as file:

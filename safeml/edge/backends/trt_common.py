@@ -36,8 +36,8 @@ def import_tensorrt() -> Any:
         if "libnvdla_compiler" in str(error):
             raise EdgeError(WITHOUT_DLA) from None
         raise EdgeError(
-            "tensorrt does not import ({}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
-            "onnxruntime in the device settings.".format(str(error)[:300])
+            f"tensorrt does not import ({str(error)[:300]}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
+            "onnxruntime in the device settings."
         ) from None
 
 
@@ -77,7 +77,7 @@ def build_engine(
     with open(path, "rb") as file:
         parsed = parser.parse(file.read())
     if not parsed:
-        raise EdgeError("TensorRT does not read the ONNX file: {}".format(_parser_errors(parser) or _last(lines)))
+        raise EdgeError(f"TensorRT does not read the ONNX file: {_parser_errors(parser) or _last(lines)}")
     config = builder.create_builder_config()
     adapter.limit_workspace(trt, config, workspace)
     for name in plan.flags:
@@ -86,7 +86,7 @@ def build_engine(
     _add_profile(builder, config, network, batches)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise EdgeError("TensorRT built no engine: {}".format(_last(lines)))
+        raise EdgeError(f"TensorRT built no engine: {_last(lines)}")
     data = bytes(engine)
     return data, {"engine_bytes": len(data), "layers": layer_types(trt, logger, data)}
 
@@ -100,7 +100,7 @@ def layer_types(trt: Any, logger: Any, data: bytes) -> Dict[str, int]:
     if engine is None:
         raise EdgeError("TensorRT does not load the engine that it built.")
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    counts = {}  # type: Dict[str, int]
+    counts: Dict[str, int] = {}
     try:
         layers = json.loads(text).get("Layers", [])
     except ValueError:
@@ -111,7 +111,10 @@ def layer_types(trt: Any, logger: Any, data: bytes) -> Dict[str, int]:
         for output in layer.get("Outputs", [])[:1]:
             # "Format/Datatype" until 10, "DataType" from 11 on: such as "Thirty-two wide channel vectorized row major Int8 format".
             words = str(output.get("Format/Datatype") or output.get("DataType") or "unknown")
-            kind = next((name for name in ("Int8", "FP16", "Half", "FP32", "Float") if name.lower() in words.lower()), "other")
+            kind = next(
+                (name for name in ("Int8", "FP16", "Half", "FP32", "Float") if name.lower() in words.lower()),
+                "other",
+            )
             kind = {"Half": "FP16", "Float": "FP32"}.get(kind, kind)
             counts[kind] = counts.get(kind, 0) + 1
     return counts
@@ -123,10 +126,12 @@ def _add_profile(builder: Any, config: Any, network: Any, batches: Sequence[int]
         tensor = network.get_input(index)
         shape = tuple(tensor.shape)
         if any(side < 0 for side in shape[1:]):
-            raise EdgeError("the input {} has the shape {}; expected the batch alone to be dynamic.".format(tensor.name, shape))
+            raise EdgeError(
+                f"the input {tensor.name} has the shape {shape}; expected the batch alone to be dynamic."
+            )
         if shape[0] < 0:
             dynamic = True
-            profile.set_shape(tensor.name, *[(batch,) + shape[1:] for batch in batches])
+            profile.set_shape(tensor.name, *[(batch, *shape[1:]) for batch in batches])
     if dynamic:
         config.add_optimization_profile(profile)
 
@@ -145,5 +150,5 @@ def deserialize(trt: Any, logger: Any, data: bytes, lines: List[str]) -> Tuple[A
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        raise EdgeError("TensorRT does not load the engine: {}".format(_last(lines)))
+        raise EdgeError(f"TensorRT does not load the engine: {_last(lines)}")
     return runtime, engine
