@@ -18,17 +18,21 @@ class Pooled:
     n, m: int, sizes of the samples.
     """
 
-    def __init__(self, values: np.ndarray, of_first: np.ndarray) -> None:
-        """Sort nothing: `values` are sorted, and `of_first` (bool [M, D]) tells which are of the first sample."""
+    def __init__(self, values: np.ndarray, of_first: np.ndarray, ties: bool = True) -> None:
+        """Sort nothing: `values` are sorted, and `of_first` (bool [M, D]) tells which are of the first sample.
+
+        ties: False leaves out the groups of equal values. An integral over the values is the same to the last bit, because equal
+        values have no width between them; a sum or a maximum over them is not.
+        """
         rows, columns = len(values), max(values.shape[1], of_first.shape[1])
         self.values = values
         places = np.arange(rows)[:, None]
-        new = values[1:] != values[:-1]
-        self.tied = not bool(new.all())
+        new = values[1:] != values[:-1] if ties else None
+        self.tied = new is not None and not bool(new.all())
         counts = np.cumsum(of_first, axis=0, dtype=np.float64)
         self.n = int(counts[-1, 0])
         self.m = rows - self.n
-        if not self.tied:
+        if new is None or not self.tied:
             self.start = self.end = places
             self.first = counts
         else:
@@ -50,10 +54,10 @@ class Pooled:
         return np.asarray(np.diff(self.values, axis=0))
 
 
-def pooled(first: np.ndarray, second: np.ndarray) -> Pooled:
+def pooled(first: np.ndarray, second: np.ndarray, ties: bool = True) -> Pooled:
     """Sort two samples together.
 
-    first: float [n] or [n, D], finite. second: float [m] or [m, D], finite.
+    first: float [n] or [n, D], finite. second: float [m] or [m, D], finite. ties: see `Pooled`.
     Raises MonitorRefused for an empty sample, different columns or a value that is not finite.
     """
     sides = [np.asarray(values, dtype=np.float64) for values in (first, second)]
@@ -67,8 +71,8 @@ def pooled(first: np.ndarray, second: np.ndarray) -> Pooled:
         raise MonitorRefused("a sample holds a value that is not finite; expected finite values.")
     # A stable sort is fastest where a sample is sorted already, as a reference is.
     order = np.argsort(both.T, axis=1, kind="stable")
-    ordered = np.take_along_axis(both.T, order, axis=1)
-    return Pooled(np.ascontiguousarray(ordered.T), np.ascontiguousarray((order < len(sides[0])).T))
+    ordered = both.T[np.arange(both.shape[1])[:, None], order]
+    return Pooled(np.ascontiguousarray(ordered.T), np.ascontiguousarray((order < len(sides[0])).T), ties)
 
 
 def kolmogorov_smirnov(samples: Pooled) -> np.ndarray:
@@ -152,6 +156,8 @@ DISTANCES = {
     "energy": energy_distance,
     "dts": dts,
 }
+# Integrals over the values, for which ties need no treatment.
+INTEGRALS = ("wasserstein", "energy", "dts")
 NAMES = {
     "kolmogorov_smirnov": "Kolmogorov-Smirnov",
     "kuiper": "Kuiper",
@@ -169,7 +175,7 @@ def distance(name: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         raise MonitorRefused(
             'the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(DISTANCES)))
         )
-    return np.asarray(DISTANCES[name](pooled(first, second)))
+    return np.asarray(DISTANCES[name](pooled(first, second, ties=name not in INTEGRALS)))
 
 
 def permutation_p(

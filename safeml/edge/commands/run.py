@@ -1,0 +1,57 @@
+"""`safeml-edge run`: classify the frames of a folder, a video or a camera, each with the decision of the monitor."""
+
+import argparse
+from typing import Any
+
+from ..slot import add_folder
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    command = subparsers.add_parser("run", help="classify frames, each with the decision of the monitor")
+    command.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of images, an .npz file, an image, a video, camera:0 or csi:0",
+    )
+    add_folder(command)
+    command.add_argument(
+        "--out", default="-", metavar="FILE", help="JSON lines (default: standard output); '' for none"
+    )
+    command.add_argument("--rotate-mb", type=int, default=64, help="size of a file of lines (default: 64)")
+    command.add_argument("--frames", type=int, default=0, help="end after this many frames (default: all)")
+    command.add_argument("--size", default="1280x720", help="of a camera (default: 1280x720)")
+    command.add_argument(
+        "--rate",
+        type=float,
+        default=30.0,
+        help="frames a second of a camera or of stored frames (default: 30)",
+    )
+    command.add_argument("--latency-ms", type=float, default=0.0, help="a slower answer is FALL_BACK")
+    command.add_argument(
+        "--stale-ms", type=float, default=0.0, help="an older frame of a camera is FALL_BACK"
+    )
+    command.add_argument(
+        "--hot", type=float, default=0.0, help="degrees Celsius from which on the run pauses after each frame"
+    )
+    command.add_argument(
+        "--hang-s",
+        type=float,
+        default=30.0,
+        help="end the process where no frame is answered for this long; 0 for never",
+    )
+    command.add_argument(
+        "--least-trusted",
+        type=float,
+        default=0.0,
+        help="exit with code 1 where a smaller share of frames is TRUST",
+    )
+    command.add_argument("--window", action="store_true", help="show each frame with its decision (OpenCV)")
+    command.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the source ends, --frames are answered, or a signal arrives."""
+    from ..run import run_command
+
+    return run_command(args)
