@@ -59,6 +59,18 @@ REFUSALS = (
     ("wrong-length", "A file in the slot has not the length that was signed."),
     ("extra-file", "The slot holds a file that the manifest does not list."),
     ("unsafe-folder", "Other users may change the slot, or it holds a link."),
+    # Updates.
+    ("locked", "Another process changes the slots at present."),
+    ("index", "The index of an update source breaks its format or is for another product."),
+    (
+        "source",
+        "An update source is not https, redirects elsewhere, or sends another length than its index says.",
+    ),
+    ("delta", "A difference file is damaged or does not fit the active release."),
+    ("in-probation", "The active release is in probation, and the other slot holds the one to go back to."),
+    ("probation-open", "The probation of the active release is not passed."),
+    ("no-other-release", "The other slot holds no committed release to go back to."),
+    ("shadow-open", "No release runs in shadow mode, or its counts are not under the limits."),
 )
 REASONS = dict(REFUSALS)
 
