@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from safeml.edge.preprocess import Preprocessor
 from safeml.edge.manifest import Input
+from safeml.edge.preprocess import Preprocessor
 from safeml.edge.settings import DeviceSettings
 from safeml.edge.verify import Verified, unpack_bundle
+from safeml.monitors.decisions import ORDER
 from safeml.monitors.inputs import fit_inputs
 from safeml.monitors.runtime import Monitor
-from safeml.monitors.decisions import ORDER
 from safeml.monitors.state import State, load_state, save_state
 from tests.edge_bundles import FILES, FINGERPRINT, NOW, Bundle, Facts, settings
 
