@@ -28,8 +28,6 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify and say what was verified."""
-    from ..facts import read_facts
-
     settings = read_settings(args.settings)
     facts, now = read_facts(), time.time()
     if os.path.isdir(args.path):
@@ -39,6 +37,13 @@ def run(args: argparse.Namespace) -> int:
         verified = verify_bundle(args.path, settings, facts, last, now)
     emit(args, record(verified), lines(verified))
     return FINE
+
+
+def read_facts() -> Any:
+    """Return the facts of this device."""
+    from .. import facts
+
+    return facts.read_facts()
 
 
 def last_release(root: str) -> int:
