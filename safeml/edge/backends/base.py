@@ -1,8 +1,9 @@
-"""What a backend is. Legend: N images, H W C pixels, K classes, F features."""
+"""What a backend is. Legend: N images, H W C pixels, K classes, F features. The commands import it, so that NumPy waits for an inference."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Backend:
@@ -18,7 +19,7 @@ class Backend:
     def __init__(self, precision: str, details: Dict[str, Any]) -> None:
         self.precision, self.details = precision, details
 
-    def infer(self, values: np.ndarray) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    def infer(self, values: "np.ndarray") -> "Tuple[np.ndarray, Optional[np.ndarray]]":
         """Return logits, float32 [N, K], and features, float32 [N, F], or None where the model gives none.
 
         values: float32 [N, H, W, C] in the values that the model takes.
@@ -32,8 +33,10 @@ class Backend:
 
 def split_outputs(
     names: Tuple[str, ...], outputs: Tuple[Any, ...]
-) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+) -> "Tuple[np.ndarray, Optional[np.ndarray]]":
     """Return logits and features as float32 of outputs that have these names; further outputs are ignored."""
+    import numpy as np
+
     table = dict(zip(names, outputs))
     features = table.get("features")
     return (
