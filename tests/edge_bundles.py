@@ -159,7 +159,7 @@ class Bundle:
             "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
             "predicate": {
                 "result": "PASSED",
-                "configuration": [resource("safeml.toml", digest(b"settings"))],
+                "configuration": [subject("safeml.toml", digest(b"settings"))],
                 **tests,
                 "safeml": {
                     "profile": "full",
@@ -196,11 +196,11 @@ class Bundle:
         """Return the statement as JSON, about the manifest as it is now."""
         models = [one["file"] for one in self.manifest["models"].values() if "file" in one]
         named = [name for name in [*models, "audit/results.json"] if name in self.files]
-        subject = [
-            resource("manifest.json", digest(self.manifest_bytes())),
-            *(resource(name, digest(self.files[name])) for name in named),
+        subjects = [
+            subject("manifest.json", digest(self.manifest_bytes())),
+            *(subject(name, digest(self.files[name])) for name in named),
         ]
-        return as_json({"subject": subject, **self.statement})
+        return as_json({"subject": subjects, **self.statement})
 
     def envelope_bytes(self) -> bytes:
         """Return the statement signed by each key."""
@@ -218,7 +218,7 @@ class Bundle:
         return path
 
 
-def resource(name: str, sha256: str) -> dict[str, Any]:
+def subject(name: str, sha256: str) -> dict[str, Any]:
     """Return a subject of a statement."""
     return {"name": name, "digest": {"sha256": sha256}}
 

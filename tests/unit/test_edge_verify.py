@@ -34,10 +34,8 @@ from tests.edge_bundles import (
     refused,
     settings,
     signed,
+    subject,
     trust,
-)
-from tests.edge_bundles import (
-    resource as subject,
 )
 
 DAY = 86400
