@@ -429,16 +429,41 @@ def test_what_has_no_length_is_no_bundle(tmp_path: Path) -> None:
         verified(tmp_path / ("x" * 300))
 
 
-def test_a_file_that_declares_two_gigabytes_needs_no_memory(tmp_path: Path) -> None:
-    """The declared lengths are compared with that of the container before anything is read or written."""
+def test_a_file_that_declares_two_gigabytes_needs_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The declared lengths are compared with that of the container before a file is read or written."""
+
+    def read(*arguments: Any) -> None:
+        raise AssertionError("a file was read")
+
     bundle = Bundle()
     listed(lambda rows: rows[0].update(bytes=limits.FILE_BYTES))(bundle)
     path = bundle.write(tmp_path / "a")
+    monkeypatch.setattr(verify.container, "read_files", read)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with refused("truncated"):
+        verified(path)
     with refused("truncated"):
         unpack_bundle(str(path), str(tmp_path / "slot"), *THIS)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_manifest_may_have_the_whole_length_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle()
+    content = bundle.manifest_bytes()
+    for length, reason in ((limits.MANIFEST_BYTES, None), (limits.MANIFEST_BYTES + 1, "manifest-length")):
+        monkeypatch.setattr(bundle, "manifest_bytes", lambda length=length: content.ljust(length))
+        path, slot = bundle.write(tmp_path / "a"), tmp_path / f"slot{length}"
+        if reason is None:
+            unpack_bundle(str(path), str(slot), *THIS)
+            assert started(slot).manifest.release == 5
+        else:
+            with refused(reason):
+                verified(path)
 
 
 def test_a_large_file_is_hashed_in_parts(tmp_path: Path) -> None:
@@ -491,6 +516,21 @@ def test_a_failure_of_the_disk_is_no_refusal_and_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
+def test_no_file_is_left_open(good: Path, tmp_path: Path) -> None:
+    def handles() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = handles()
+    verified(good)
+    unpack_bundle(str(good), str(tmp_path / "slot"), *THIS)
+    started(tmp_path / "slot")
+    for name, content in (("cut", Bundle().content()[:-1]), ("other", b"other")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Refused):
+            verified(tmp_path / name)
+    assert handles() == before
+
+
 def test_an_existing_folder_is_never_written_to(good: Path, tmp_path: Path) -> None:
     (tmp_path / "slot").mkdir()
     with pytest.raises(Usage, match="exists"):
@@ -505,6 +545,12 @@ def test_the_envelope_is_written_after_the_files(
 ) -> None:
     """A folder with an envelope is complete: each file before it is on the disk."""
     order: list[str] = []
+    contents = {
+        **FILES,
+        "manifest.json": Bundle().manifest_bytes(),
+        "bundle.dsse.json": Bundle().envelope_bytes(),
+    }
+    sizes = {name: len(content) for name, content in contents.items()}
     real, real_open = os.fsync, verify._new_file
 
     def opened(path: str) -> Any:
@@ -513,6 +559,9 @@ def test_the_envelope_is_written_after_the_files(
 
     def synced(handle: int) -> None:
         order.append("sync")
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        if os.path.isfile(name):  # nothing of it is still in a buffer
+            assert os.path.getsize(name) == sizes[os.path.relpath(name, tmp_path / "slot")]
         real(handle)
 
     monkeypatch.setattr(verify, "_new_file", opened)
