@@ -8,6 +8,8 @@ EdgeFailure
 A message is one sentence: what was found, what was expected, where, what to do.
 """
 
+from .output import printable
+
 FINE, BELOW, USAGE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 4, 5, 130
 
 # Every reason code with its meaning, one row each; docs/edge.md holds the same table.
@@ -81,8 +83,9 @@ class EdgeFailure(Exception):
     exit_code = FAILED
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        # A message may show a path or a name from a file: it stays one line that a terminal prints as it is.
+        self.message = printable(message)
+        super().__init__(self.message)
 
 
 class Usage(EdgeFailure):

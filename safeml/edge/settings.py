@@ -17,6 +17,7 @@ from .errors import Refused, Usage
 from .strict_json import Malformed
 
 VARIABLE, DEFAULT = "SAFEML_DEVICE", "/etc/safeml/device.json"
+REMEDY = f"name the device settings with --settings or ${VARIABLE}"
 BACKENDS = ("auto", "tensorrt", "tftrt", "onnxruntime")
 REQUIRED = ("format", "product", "device_id", "root", "keys")
 OPTIONAL = ("revoked", "allow_override", "allow_no_expiry", "allow_expired_start", "update", "run", "backend")
@@ -85,7 +86,7 @@ def read_settings(path: str = "") -> DeviceSettings:
     """
     path = os.path.abspath(str(path) or os.environ.get(VARIABLE, "") or DEFAULT)
     try:
-        value = strict_json.parse(read_private(path, limits.SETTINGS_BYTES))
+        value = strict_json.parse(read_private(path, limits.SETTINGS_BYTES, REMEDY))
         return _settings(value, path)
     except Malformed as error:
         raise Usage(f"{path}: the settings are invalid: {error}.") from None
@@ -93,7 +94,7 @@ def read_settings(path: str = "") -> DeviceSettings:
 
 def read_key(path: str) -> bytes:
     """Return the 32 bytes of a public key: a text of 64 hexadecimal digits, or PEM (SubjectPublicKeyInfo)."""
-    data = read_private(path, limits.KEY_FILE_BYTES)
+    data = read_private(path, limits.KEY_FILE_BYTES, "name a file with a public key")
     try:
         match = PEM.fullmatch(data.strip())
         if match is None:
@@ -112,14 +113,12 @@ def read_key(path: str) -> bytes:
     return public
 
 
-def read_private(path: str, most: int) -> bytes:
+def read_private(path: str, most: int, remedy: str = "expected a file that can be read") -> bytes:
     """Return the bytes of a file that no other user may change: neither the file nor its folder."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise Usage(
-            f"{path}: it cannot be read ({error.strerror}); name the device settings with --settings or ${VARIABLE}."
-        ) from None
+        raise Usage(f"{path}: it cannot be read ({error.strerror}); {remedy}.") from None
     facts = os.fstat(handle)
     if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
         os.close(handle)
@@ -182,7 +181,7 @@ def _settings(value: dict, path: str) -> DeviceSettings:
 
 def _key(value: Any, where: str, folder: str) -> Key:
     strict_json.fields(value, where, ("file",), ("role", "until"))
-    path = os.path.join(folder, strict_json.text(value["file"], where + ".file", 4000))
+    path = os.path.join(folder, strict_json.text(value["file"], where + ".file"))
     public = read_key(path)
     until = value.get("until")
     return Key(

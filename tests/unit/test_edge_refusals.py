@@ -74,3 +74,10 @@ def test_the_exit_codes_are_those_of_safeml() -> None:
         assert issubclass(kind, EdgeFailure)
         assert not issubclass(kind, Refused)
     assert str(Refused("expired", "It is.")) == "[expired]: It is."
+
+
+def test_a_message_is_one_printable_line() -> None:
+    for kind in (Usage, EdgeError, lambda text: Refused("expired", text)):
+        error = kind("a\u202eb\nc\x1b[31m é.")
+        assert error.message == "a\\u202eb\\nc\\x1b[31m é."
+        assert error.message in str(error)

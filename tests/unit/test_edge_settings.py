@@ -72,6 +72,11 @@ def test_each_setting_is_read(folder: Path) -> None:
         ({"keys": [{"file": "key0.pub", "until": "tomorrow"}]}, "until is no moment"),
         ({"keys": [{"file": "none.pub"}]}, "cannot be read"),
         ({"keys": [{"file": "key0.pub"}] * (limits.KEYS + 1)}, "expected 1 to 16"),
+        ({"keys": [{"file": "x" * 501}]}, "file has 501 characters"),
+        (
+            {"keys": [{"file": "\u202e.pub"}]},
+            r"\\u202e\.pub: it cannot be read .*; name a file with a public key",
+        ),
         ({"revoked": ["abc"]}, "no sha256"),
         ({"backend": "tensorflow"}, "expected one of auto, tensorrt, tftrt, onnxruntime"),
         ({"update": []}, "update is no object"),
