@@ -18,7 +18,7 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name in sorted(arrays):
             member = io.BytesIO()
             np.lib.format.write_array(
-                member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False
+                member, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False
             )
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return packed.getvalue()

@@ -203,7 +203,7 @@ def signer(paths: Sequence[Path], unsigned: bool) -> Signer:
 def _password(path: Path) -> str:
     """Return the password of a key: of the environment, else asked for where a person can answer; "" for a plain key."""
     try:
-        encrypted = b"ENCRYPTED" in path.open("rb").read(200)
+        encrypted = b"ENCRYPTED" in _head(path)
     except OSError:
         return ""  # reading it again says what is the matter
     if not encrypted:
@@ -213,6 +213,11 @@ def _password(path: Path) -> str:
     if not sys.stdin.isatty():
         raise ConfigError(f"{path}: is encrypted; set its password in {PASSWORD}.")
     return str(typer.prompt(f"Password of {path}", hide_input=True, err=True))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(200)
 
 
 @app.command()
@@ -358,7 +363,7 @@ def show_key(
 
     check_name(path)
     try:
-        private = b"PRIVATE KEY" in path.open("rb").read(200)
+        private = b"PRIVATE KEY" in _head(path)
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such key; make one with `safeml keys new {path}`.") from None
     except OSError as error:
