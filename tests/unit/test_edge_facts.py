@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from safeml.bundle import devices as bundled
 from safeml.edge import sensors
 from safeml.edge.cuda_driver import Gpu, first_gpu
 from safeml.edge.devices import CHIPS, WITHOUT_FAST_INT8, has_fast_int8, jetpack_of
@@ -17,6 +17,7 @@ from safeml.edge.preflight import preflight
 from tests.edge_bundles import settings
 from tests.jetson_files import DEVICES, NANO, ORIN, write
 
+GUIDE = Path(__file__).parents[2] / "docs" / "jetson.md"
 NOW = 1_796_000_000
 
 
@@ -122,11 +123,10 @@ def test_a_driver_that_fails_is_no_gpu(missing: str) -> None:
 
 
 def test_the_tables_of_host_and_device_agree() -> None:
-    slow = {entry for row in bundled.DEVICES if not row.int8 for entry in row.capabilities}
-    assert slow == set(WITHOUT_FAST_INT8)
-    assert {chip.capability for chip in CHIPS.values()} == {
-        entry for row in bundled.DEVICES for entry in row.capabilities
-    }
+    """docs/jetson.md holds the table of the host; a test of the bundle compares those two."""
+    rows = re.findall(r"^\| .+ \| SM ([\d., ]+) \| (yes|no fast INT8) \|", GUIDE.read_text(), re.M)
+    assert {cell for cells, _ in rows for cell in cells.split(", ")} == {chip.capability for chip in CHIPS.values()}
+    assert {cell for cells, fast in rows if fast != "yes" for cell in cells.split(", ")} == set(WITHOUT_FAST_INT8)
     assert has_fast_int8("8.7")
     assert not has_fast_int8("5.3")
 
@@ -177,4 +177,4 @@ def test_preflight_refuses_heat_little_memory_and_a_clock_of_1970(tmp_path: Path
         "memory",
         "clock",
     }
-    assert "gpu-thermal with 96 degrees" in found["temperature"][1] or "97 degrees" in found["temperature"][1]
+    assert "gpu-thermal with 96 degrees" in found["temperature"][1]
