@@ -47,7 +47,7 @@ def import_tensorrt() -> Any:
         if "libnvdla_compiler" in str(error):
             raise EdgeError(WITHOUT_DLA) from None
         raise EdgeError(
-            f"tensorrt does not import ({str(error)[:300]}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
+            f"the Python module tensorrt does not import ({str(error)[:300]}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
             "onnxruntime in the device settings."
         ) from None
 
