@@ -97,8 +97,9 @@ def slot_bundle(
 ) -> Bundle:
     """Return a bundle with the model, its golden data and its monitor. folder: for the state, which is written there."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_state(str(folder), state or monitor_state())
-    stored = load_state(str(folder), FINGERPRINT, CLASSES, FEATURES)
+    fitted = state or monitor_state()
+    save_state(str(folder), fitted)
+    stored = load_state(str(folder), FINGERPRINT, CLASSES, fitted.features)
     frame = images(1, 3, 13)[0]
     preprocessor = Preprocessor(CONTRACT)
     values = np.concatenate([preprocessor.values(image) for image in images()])
@@ -141,7 +142,7 @@ def recorded_answers(state: State, logits: np.ndarray, features: np.ndarray) -> 
     monitor, actions, scores, number = Monitor(state), [], [], 0
     for row in range(len(logits)):
         for _ in range(REPEATS):
-            answer = monitor.update(logits[row], features[row], number * STEP)
+            answer = monitor.update(logits[row], features[row] if state.features else None, number * STEP)
             number += 1
         actions.append(ORDER.index(answer.decision.action))
         scores.append(np.nan if answer.decision.score is None else answer.decision.score)

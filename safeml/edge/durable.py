@@ -6,11 +6,11 @@ import shutil
 PART = ".new"
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path` so that the file holds its old or its new bytes after a power cut at any moment."""
     temporary = path + PART
     remove(temporary)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         view = memoryview(data)
         while view:

@@ -156,7 +156,7 @@ def _tracks(archive: zipfile.ZipFile, path: str) -> Optional[np.ndarray]:
 
 
 def _camera(text: str, size: str, rate: float) -> Source:
-    width, height = _size(size)
+    index, (width, height) = _index(text), _size(size)
     cv2 = opencv()
     # The order counts: some drivers reset the rate when the size is set.
     wanted = (
@@ -164,7 +164,7 @@ def _camera(text: str, size: str, rate: float) -> Source:
         (cv2.CAP_PROP_FRAME_HEIGHT, height),
         (cv2.CAP_PROP_FPS, rate),
     )
-    return _capture(_index(text), "camera", wanted=wanted)
+    return _capture(index, "camera", wanted=wanted)
 
 
 def _csi(text: str, size: str, rate: float) -> Source:

@@ -20,12 +20,16 @@ KEPT = 8
 
 
 def resize_matrix(size: int, wanted: int) -> np.ndarray:
-    """Return the weights of bilinear resizing with antialiasing along one axis, float32 [wanted, size]."""
-    scale = size / float(wanted)
-    width = max(scale, 1.0)
-    centres = (np.arange(wanted) + 0.5) * scale
-    distance = np.abs(np.arange(size)[None, :] + 0.5 - centres[:, None]) / width
-    weights = np.maximum(0.0, 1.0 - distance)
+    """Return the weights of bilinear resizing with antialiasing along one axis, float32 [wanted, size].
+
+    Positions are float32, as TensorFlow's: in a large image their rounding moves a weight by more than 1e-5.
+    """
+    one, half = np.float32(1), np.float32(0.5)
+    scale = one / (np.float32(wanted) / np.float32(size))
+    width = one / max(scale, one)
+    centres = (np.arange(wanted, dtype=np.float32) + half) * scale
+    distance = np.abs((np.arange(size, dtype=np.float32) + half)[None, :] - centres[:, None]) * width
+    weights = np.maximum(np.float32(0), one - distance)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 

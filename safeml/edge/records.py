@@ -5,6 +5,7 @@ import json
 import os
 from typing import Any, Dict, Optional
 
+from .durable import PART, remove, write_whole
 from .errors import EdgeError
 
 FOLDER = "records"
@@ -13,28 +14,12 @@ MOST_BYTES = 1 << 22
 
 
 def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a file under a temporary name, flush it to the disk, and rename it.
-
-    Raises EdgeError where the disk refuses; the temporary file is removed.
-    """
-    part = path + ".part"
+    """Write a whole file or nothing. Raises EdgeError where the disk refuses; the temporary file is removed."""
     try:
-        if os.path.lexists(part):
-            os.unlink(part)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, data, mode)
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(part)
+            remove(path + PART)
         raise EdgeError(f"{path}: cannot be written ({error.strerror}).") from None
 
 

@@ -11,24 +11,11 @@ from ..monitors.runtime import Answer, Monitor
 from .backends.base import Backend
 from .frames import Frame
 from .preprocess import Preprocessor, as_bytes
+from .run_settings import RunSettings
 from .safety import UNKNOWN
 
 # Latencies that percentiles are taken of: the last ones, so that memory does not grow.
 KEPT_LATENCIES = 10000
-
-
-class RunLimits(NamedTuple):
-    """Limits of a run; 0 for none.
-
-    latency_ms: of one frame, from its arrival to its decision; above it, the decision is FALL_BACK.
-    stale_ms: age of a live frame when its work begins; an older one is not inferred.
-    hot: temperature in degrees Celsius from which on `pause_ms` is waited after each frame.
-    """
-
-    latency_ms: float = 0.0
-    stale_ms: float = 0.0
-    hot: float = 0.0
-    pause_ms: float = 50.0
 
 
 class Work(NamedTuple):
@@ -118,7 +105,7 @@ class Runner:
         monitor: Optional[Monitor],
         labels: Tuple[str, ...],
         write: Callable[[Dict[str, Any]], None],
-        limits: RunLimits = RunLimits(),  # noqa: B008
+        limits: RunSettings = RunSettings(),  # noqa: B008
         monitor_id: str = "",
         observer: Optional[Callable[[Work, Answer], None]] = None,
     ) -> None:

@@ -19,6 +19,7 @@ from .errors import EdgeError
 from .frames import Frame
 from .golden import Golden, load_golden, outputs_check
 from .preprocess import Preprocessor
+from .run_settings import run_settings
 from .running import Runner, Work, latency_table
 from .safety import Safety, load_labels, load_safety
 
@@ -78,7 +79,7 @@ def selftest(
     if not has_fast_int8(facts.compute_capability):
         text = f"This GPU (compute capability {facts.compute_capability}) has no fast INT8. The float model runs, in FP16."
         checks.append(Check("INT8", NOTE, text, {"compute_capability": facts.compute_capability}))
-    budget = latency_ms or float(settings.run.get("latency_ms", 0) or 0)
+    budget = latency_ms or run_settings(settings).latency_ms
     try:
         golden = load_golden(folder, manifest)
         load_labels(folder, manifest)

@@ -9,6 +9,7 @@ from typing import Any, Optional, Tuple
 from ..build import Job, Limits, run_builder
 from ..engine_cache import EngineCache, EngineKey
 from ..errors import EdgeError
+from ..run_settings import run_settings
 from .base import Backend
 from .plan import Plan, make_plan
 
@@ -51,7 +52,7 @@ def open_backend(
     if name == ONNXRUNTIME:
         from .onnx_runtime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(folder, manifest, threads=int(settings.run.get("threads", 0)))
+        return OnnxRuntimeBackend(folder, manifest, threads=run_settings(settings).threads)
     store = cache if cache is not None else EngineCache(settings.root)
     if name == TFTRT:
         return _tftrt(folder, manifest, facts, store)

@@ -15,19 +15,22 @@ class Row(NamedTuple):
     least, below: versions (major, minor), from the first to before the second.
     adapter: name of the module in this folder that speaks its API.
     flags: it has builder flags for INT8 and FP16; otherwise the types of the file count.
+    inspector: it reports the layers of an engine.
     """
 
     least: Tuple[int, int]
     below: Tuple[int, int]
     adapter: str
     flags: bool
+    inspector: bool
 
 
 TABLE = (
-    Row((8, 0), (8, 5), "trt_bindings", True),
-    Row((8, 5), (9, 0), "trt_names", True),
-    Row((10, 0), (11, 0), "trt_10", True),
-    Row((11, 0), (12, 0), "trt_11", False),
+    Row((8, 0), (8, 2), "trt_bindings", True, False),
+    Row((8, 2), (8, 5), "trt_bindings", True, True),
+    Row((8, 5), (9, 0), "trt_names", True, True),
+    Row((10, 0), (11, 0), "trt_10", True, True),
+    Row((11, 0), (12, 0), "trt_11", False, True),
 )
 
 
@@ -38,12 +41,14 @@ class Plan(NamedTuple):
     adapter: see `Row`.
     flags: names of the builder flags to set.
     note: what a user must be told, or "".
+    inspector: see `Row`.
     """
 
     model: str
     adapter: str
     flags: Tuple[str, ...]
     note: str
+    inspector: bool = True
 
 
 def version_numbers(version: str) -> Tuple[int, int]:
@@ -79,9 +84,9 @@ def make_plan(version: str, capability: Optional[str], models: Any) -> Plan:
             raise EdgeError(
                 f"TensorRT {version} has no FP16 flag and the GPU has no fast INT8; use the TensorRT of JetPack 4."
             )
-        return Plan(_wanted(models, FLOAT, note), row.adapter, ("FP16",), note)
+        return Plan(_wanted(models, FLOAT, note), row.adapter, ("FP16",), note, row.inspector)
     if row.flags:
-        return Plan(_wanted(models, INT8, ""), row.adapter, ("INT8", "FP16"), "")
+        return Plan(_wanted(models, INT8, ""), row.adapter, ("INT8", "FP16"), "", row.inspector)
     if HALF in models:
         return Plan(HALF, row.adapter, (), "")
     note = f"The bundle has no int8-fp16 file: with TensorRT {version} everything outside the quantizers runs in float32."

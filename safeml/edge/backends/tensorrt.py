@@ -28,7 +28,7 @@ class TensorRtBackend(Backend):
         batch: int,
         details: Dict[str, Any],
         trt: Optional[Any] = None,
-        memory: Callable[[], CudaMemory] = open_memory,
+        memory: Optional[Callable[[], CudaMemory]] = None,
     ) -> None:
         module = trt if trt is not None else import_tensorrt()
         self.batch = batch
@@ -50,7 +50,7 @@ class TensorRtBackend(Backend):
         self.input = inputs[0]
         if self.input.shape[0] > 0:
             self.batch = self.input.shape[0]
-        self.memory = memory()
+        self.memory = (memory or open_memory)()
         self.buffers = {
             tensor.name: self.memory.allocate(self._host(tensor, self.batch).nbytes)
             for tensor in self.tensors

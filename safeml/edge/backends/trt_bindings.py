@@ -2,7 +2,7 @@
 
 from typing import Any, List, Sequence, Tuple
 
-from .trt_common import Tensor
+from .trt_common import Tensor, numpy_type
 
 
 def network_flags(trt: Any) -> int:
@@ -22,7 +22,7 @@ def tensors(trt: Any, engine: Any) -> List[Tensor]:
             engine.get_binding_name(index),
             bool(engine.binding_is_input(index)),
             tuple(engine.get_binding_shape(index)),
-            trt.nptype(engine.get_binding_dtype(index)),
+            numpy_type(trt, engine.get_binding_dtype(index)),
         )
         for index in range(engine.num_bindings)
     ]

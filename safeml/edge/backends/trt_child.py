@@ -35,7 +35,9 @@ def build(order: Dict[str, Any], lines: Any) -> Dict[str, Any]:
     """Build the engine of an order, write it, and return what is recorded of it."""
     trt = import_tensorrt()
     fields = order["plan"]
-    plan = Plan(fields["model"], fields["adapter"], tuple(fields["flags"]), fields["note"])
+    plan = Plan(
+        fields["model"], fields["adapter"], tuple(fields["flags"]), fields["note"], bool(fields["inspector"])
+    )
     data, record = build_engine(trt, plan, order["onnx"], order["batches"], int(order["workspace"]), lines)
     with open(order["engine"], "wb") as file:
         file.write(data)

@@ -4,6 +4,8 @@ import importlib
 import json
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
+import numpy as np
+
 from ..errors import EdgeError
 from .plan import Plan
 
@@ -28,6 +30,15 @@ class Tensor(NamedTuple):
     dtype: Any
 
 
+def numpy_type(trt: Any, dtype: Any) -> Any:
+    """Return the NumPy type of a tensor. Raises EdgeError for one that this runtime does not feed."""
+    known = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT8": np.int8, "BOOL": np.bool_}
+    for name, value in known.items():
+        if dtype == getattr(trt.DataType, name):
+            return value
+    raise EdgeError(f"the engine has a tensor of the type {dtype}; expected one of {', '.join(known)}.")
+
+
 def import_tensorrt() -> Any:
     """Return the module. Raises EdgeError with the reason where it does not import."""
     try:
@@ -36,7 +47,7 @@ def import_tensorrt() -> Any:
         if "libnvdla_compiler" in str(error):
             raise EdgeError(WITHOUT_DLA) from None
         raise EdgeError(
-            f"tensorrt does not import ({str(error)[:300]}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
+            f"the Python module tensorrt does not import ({str(error)[:300]}). Install the TensorRT of the JetPack (package python3-libnvinfer), or set the backend "
             "onnxruntime in the device settings."
         ) from None
 
@@ -82,13 +93,15 @@ def build_engine(
     adapter.limit_workspace(trt, config, workspace)
     for name in plan.flags:
         config.set_flag(getattr(trt.BuilderFlag, name))
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if plan.inspector:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _add_profile(builder, config, network, batches)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise EdgeError(f"TensorRT built no engine: {_last(lines)}")
     data = bytes(engine)
-    return data, {"engine_bytes": len(data), "layers": layer_types(trt, logger, data)}
+    layers = layer_types(trt, logger, data) if plan.inspector else {}
+    return data, {"engine_bytes": len(data), "layers": layers}
 
 
 def layer_types(trt: Any, logger: Any, data: bytes) -> Dict[str, int]:

@@ -2,7 +2,7 @@
 
 from typing import Any, List, Sequence, Tuple
 
-from .trt_common import Tensor
+from .trt_common import Tensor, numpy_type
 
 
 def network_flags(trt: Any) -> int:
@@ -23,7 +23,7 @@ def tensors(trt: Any, engine: Any) -> List[Tensor]:
             name,
             engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
             tuple(engine.get_tensor_shape(name)),
-            trt.nptype(engine.get_tensor_dtype(name)),
+            numpy_type(trt, engine.get_tensor_dtype(name)),
         )
         for name in names
     ]

@@ -7,9 +7,6 @@ from typing import Any
 from ..errors import FAILED, FINE
 from ..facts import as_record, read_facts
 from ..output import emit
-from ..preflight import FAILED as FINDING_FAILED
-from ..preflight import as_records, preflight
-from ..records import write_record
 from ..settings import read_settings
 from ..slot import add_folder
 from ..verify import verify_folder
@@ -26,6 +23,9 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print and record the findings; exit code 4 where one of them failed."""
+    from ..preflight import as_records, preflight
+    from ..records import write_record
+
     settings, facts = read_settings(args.settings), read_facts()
     manifest = verify_folder(args.folder, settings, facts, time.time()).manifest if args.folder else None
     findings = preflight(facts, settings, manifest, time.time())
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     }
     record["written"] = write_record(settings.root, "preflight", record)
     emit(args, record, ["{:8} {:18} {}".format(*_columns(finding)) for finding in findings])
-    return FAILED if any(finding.status == FINDING_FAILED for finding in findings) else FINE
+    return FAILED if any(finding.status == "failed" for finding in findings) else FINE
 
 
 def _columns(finding: Any) -> Any:

@@ -5,6 +5,15 @@ from typing import Any
 
 from ..slot import add_folder
 
+# Options over `run` of the device settings.
+OPTIONS = {
+    "latency_ms": "a slower answer is FALL_BACK",
+    "stale_ms": "an older frame of a camera is FALL_BACK",
+    "hot": "degrees Celsius from which on the run pauses after each frame",
+    "hang_s": "end the process where no frame is answered for this long; 0 for never (default: 30)",
+    "least_trusted": "exit with code 1 where a smaller share of frames is TRUST",
+}
+
 
 def register(subparsers: Any) -> None:
     """Add the command."""
@@ -27,25 +36,10 @@ def register(subparsers: Any) -> None:
         default=30.0,
         help="frames a second of a camera or of stored frames (default: 30)",
     )
-    command.add_argument("--latency-ms", type=float, default=0.0, help="a slower answer is FALL_BACK")
-    command.add_argument(
-        "--stale-ms", type=float, default=0.0, help="an older frame of a camera is FALL_BACK"
-    )
-    command.add_argument(
-        "--hot", type=float, default=0.0, help="degrees Celsius from which on the run pauses after each frame"
-    )
-    command.add_argument(
-        "--hang-s",
-        type=float,
-        default=30.0,
-        help="end the process where no frame is answered for this long; 0 for never",
-    )
-    command.add_argument(
-        "--least-trusted",
-        type=float,
-        default=0.0,
-        help="exit with code 1 where a smaller share of frames is TRUST",
-    )
+    for name, words in OPTIONS.items():
+        command.add_argument(
+            "--" + name.replace("_", "-"), type=float, default=None, metavar="NUMBER", help=words
+        )
     command.add_argument("--window", action="store_true", help="show each frame with its decision (OpenCV)")
     command.set_defaults(func=run)
 
