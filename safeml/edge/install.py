@@ -162,7 +162,7 @@ def failed_test(
         return f"its self-test ended by {type(error).__name__}: {str(error)[:200]}"
     if result.passed is True:
         return ""
-    failed = [check for check in result.checks if check[1] not in ("passed", "skipped")]
+    failed = [check for check in result.checks if check[1] == FAILED]
     return f"its self-test differs: {failed[0][2] if failed else 'no check passed'}".rstrip(".")
 
 
