@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from safeml.edge.errors import EdgeError, Refused
+from safeml.edge.errors import REASONS, EdgeError
 from safeml.edge.lock import installer_lock
 from safeml.edge.policy import ProbationPolicy
 from safeml.edge.probation import FAILED, OPEN, PASSED, outcome
 from safeml.edge.recovery import INTACT
-from safeml.edge.errors import REASONS
 from safeml.edge.slots import Slots
 from safeml.edge.state import BAD, EMPTY, FILES, GOOD, PROBATION, State, Trial, read_state, write_state
 from safeml.edge.status import lines, status, write_status
@@ -26,7 +25,9 @@ from tests.edge_bundles import NOW, Bundle, refused
 
 def content(folder: str) -> dict[str, bytes]:
     """Return every file below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()
+    }
 
 
 def test_a_release_is_installed_proves_itself_and_is_committed(tmp_path: Path) -> None:
@@ -505,5 +506,3 @@ def test_an_interrupted_switch_is_said_by_the_status(tmp_path: Path) -> None:
     assert any("interrupted" in line for line in lines(record))
     assert device.begin().notes == ["the switch to slot b was completed."]
     assert slots.linked() == "b"
-
-
