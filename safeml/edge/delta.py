@@ -31,7 +31,8 @@ class Parts:
         for part in parts:
             self.starts.append(self.starts[-1] + (len(part) if isinstance(part, bytes) else part[1]))
         self.size = self.starts[-1]
-        self.place, self.stream = -1, None  # type: Tuple[int, Any]
+        self.place = -1
+        self.stream: Any = None
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`, which must be inside."""

@@ -171,7 +171,7 @@ class Https:
                     raise http.client.IncompleteRead(b"", length - begin)
                 stream.write(piece)
                 begin += len(piece)
-                if time.monotonic() > deadline:
+                if begin < length and time.monotonic() > deadline:
                     raise EdgeError(
                         f"the server took too long to send {name}; the next attempt continues it."
                     )

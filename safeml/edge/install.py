@@ -74,7 +74,7 @@ def install(
         notes = list(before.notes)
         if dead is not None:
             notes.insert(0, f"process {dead} did not finish its installation.")
-        check_free(before.state, policy)
+        check_free(before.state)
         with recorded(slots, now):
             verified = _unpack(path, slots, settings, facts, before.state, now)
         with recorded(slots, now, verified.manifest.release):
@@ -85,7 +85,7 @@ def install(
         return change._replace(notes=notes)
 
 
-def check_free(state: State, policy: UpdatePolicy) -> None:
+def check_free(state: State) -> None:
     """Refuse to overwrite the release that the active one would go back to."""
     if state.in_probation and state.marks[state.other] == GOOD:
         raise Refused(
@@ -162,7 +162,7 @@ def failed_test(
         return f"its self-test ended by {type(error).__name__}: {str(error)[:200]}"
     if result.passed is True:
         return ""
-    failed = [check for check in result.checks if check[1] not in ("passed", "skipped")]
+    failed = [check for check in result.checks if check[1] == FAILED]
     return f"its self-test differs: {failed[0][2] if failed else 'no check passed'}".rstrip(".")
 
 

@@ -77,7 +77,7 @@ RANGES = {
 
 def read_policy(update: Mapping[str, Any]) -> UpdatePolicy:
     """Return the policy of the settings' `update` object. Raises Usage for an unknown key, another type or a value out of its range."""
-    policy = _read(UpdatePolicy(), dict(update), "update")  # type: UpdatePolicy
+    policy: UpdatePolicy = _read(UpdatePolicy(), dict(update), "update")
     if policy.hook is not None and not os.path.isabs(policy.hook):
         raise Usage(f"update.hook is {policy.hook!r}; expected an absolute path.")
     return policy

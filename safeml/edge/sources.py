@@ -76,10 +76,10 @@ class UsbSource(Source):
     def __init__(self, root: str = "/") -> None:
         self.where = USB
         self.root = root
-        self.best = None  # type: Optional[FolderSource]
+        self.best: Optional[FolderSource] = None
 
     def entry(self, product: str) -> Optional[Entry]:
-        newest = None  # type: Optional[Entry]
+        newest: Optional[Entry] = None
         for folder in media(self.root):
             source = FolderSource(folder)
             entry = source.entry(product)
@@ -95,7 +95,7 @@ class UsbSource(Source):
 
 def media(root: str = "/") -> List[str]:
     """Return the folders `safeml` of the removable media that are mounted below `root`."""
-    folders = []  # type: List[str]
+    folders: List[str] = []
     for pattern in MEDIA:
         base, deep = os.path.join(root, pattern.split("/*")[0]), pattern.endswith("*")
         for parent in _children(base) if deep else [base]:

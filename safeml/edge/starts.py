@@ -64,6 +64,24 @@ class Watch:
                 raise
             return None
 
+    def fail(self, sentence: str, now: Optional[float] = None) -> Optional[Change]:
+        """Roll a release in probation back at once, because it cannot do its work here; returns the change, or None.
+
+        sentence: why, without a full stop.
+        """
+        if not self.counted:
+            return None
+        self.counted = False
+        slots = Slots(self.settings.root)
+        with installer_lock(self.settings.root):
+            return self._left(slots, sentence, time.time() if now is None else now)
+
+    def _left(self, slots: Slots, sentence: str, now: float) -> Optional[Change]:
+        try:
+            return rolled_back(slots, slots.state(), self.settings, self.facts, now, sentence)[0]
+        except Refused:  # there is no other release; the next start says so
+            return None
+
     def _store(self, seconds: float, frames: int, alarms: int, ended: bool, now: float) -> Optional[Change]:
         slots = Slots(self.settings.root)
         state = slots.state()
@@ -88,7 +106,7 @@ class Watch:
         self.counted = False
         if result.status == PASSED:
             return committed(slots, state, self.release)
-        return rolled_back(slots, state, self.settings, self.facts, now, result.sentence)[0]
+        return self._left(slots, result.sentence, now)
 
 
 def begin(settings: DeviceSettings, facts: Any, now: float, selftest: Optional[SelfTest] = None) -> Start:

@@ -27,23 +27,28 @@ CALLS = (
     "pread",
     "close",
 )
+# What a device calls besides these when it installs and switches.
+DEVICE_CALLS = (*CALLS, "write", "rename", "symlink", "link")
 MOST_CALLS = 200
 
 
 class FaultyOs:
     """Counts the calls of `CALLS`, of `flock`, and of the streams that are opened; the call number `fails_at` raises.
 
-    A close that fails has closed; every other call that fails has done nothing.
+    A close that fails has closed; every other call that fails has done nothing. names: the calls of `os` that are counted.
     """
 
-    def __init__(self, error: BaseException, fails_at: int) -> None:
-        self.error, self.fails_at = error, fails_at
+    def __init__(self, error: BaseException, fails_at: int, names: tuple[str, ...] = CALLS) -> None:
+        self.error, self.fails_at, self.names = error, fails_at, names
         self.calls: list[str] = []
 
     def count(self, name: str) -> None:
         self.calls.append(name)
         if len(self.calls) == self.fails_at:
-            raise self.error
+            self.fail()
+
+    def fail(self) -> None:
+        raise self.error
 
     @property
     def failed(self) -> bool:
@@ -52,7 +57,7 @@ class FaultyOs:
     @contextmanager
     def installed(self) -> Iterator[FaultyOs]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in CALLS:
+            for name in self.names:
                 patch.setattr(os, name, self._counted(name, getattr(os, name)))
             patch.setattr(fcntl, "flock", self._counted("flock", fcntl.flock))
             for module in (io, builtins):  # what writes past the store's own way is seen too

@@ -1,0 +1,172 @@
+"""A power cut: the process ends at one call, and what was not flushed to the disk may be lost.
+
+The command runs in a child of this process. Three disks are told apart: one that has everything that was called (the process was
+killed, the system lives on), one that has the names but only half of the data that was not flushed, and one that has
+nothing of what was not flushed. A name is on the disk when its folder was flushed, data when its file was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs
+
+KILLED, TORN, LOST = "killed", "torn", "lost"
+DISKS = (KILLED, TORN, LOST)
+DIED, ENDED = 77, 78
+
+
+class PowerCut(FaultyOs):
+    """Ends the process at the call number `fails_at`, and makes the disk what the power cut may leave."""
+
+    def __init__(self, fails_at: int, disk: str) -> None:
+        super().__init__(SystemExit(), fails_at, DEVICE_CALLS)
+        self.disk = disk
+        self.real = {name: getattr(os, name) for name in DEVICE_CALLS}
+        self.unflushed: dict[str, None] = {}
+        self.undo: list[tuple[str, Callable[[], Any]]] = []
+
+    def fail(self) -> None:
+        for name, real in self.real.items():
+            setattr(os, name, real)
+        if self.disk == LOST:
+            for folder, undo in reversed(self.undo):
+                if os.path.isdir(folder):  # else its removal is on the disk
+                    undo()
+        if self.disk in (TORN, LOST):
+            for path in self.unflushed:
+                if os.path.isfile(path):
+                    os.truncate(path, os.path.getsize(path) // 2)
+        os._exit(DIED)
+
+    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        if name == "fsync":
+            real = _nothing  # what is flushed is known here; the disk of this machine need not hear of it
+        counted = super()._counted(name, real)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            before = self._before(name, arguments, options)
+            result = counted(*arguments, **options)
+            self._after(name, arguments, options, result, before)
+            return result
+
+        return call
+
+    def _before(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Return what undoes the call, as far as it must be read before it."""
+        if name in ("unlink", "rmdir"):
+            path = _path(arguments[0], options.get("dir_fd"))
+            return path, _restorer(path)
+        if name in ("rename", "replace"):
+            return _path(arguments[1], None), _restorer(arguments[1])
+        if name in ("open", "open a stream"):
+            path = _path(arguments[0], options.get("dir_fd"))
+            return path, os.path.lexists(path)
+        return None
+
+    def _after(
+        self, name: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any, before: Any
+    ) -> None:
+        if name == "fsync":
+            path = _of_handle(arguments[0])
+            if os.path.isdir(path):
+                self.undo = [row for row in self.undo if row[0] != path]
+            self.unflushed.pop(path, None)
+        elif name == "write":
+            self.unflushed[_of_handle(arguments[0])] = None
+        elif name in ("open", "open a stream"):
+            path, existed = before
+            if not existed:
+                self._made(path)
+            if name == "open a stream" and not _reads(arguments, options):
+                self.unflushed[path] = None
+        elif name == "fdopen":
+            if not _reads(arguments, options):
+                self.unflushed[_of_handle(arguments[0])] = None
+        elif name in ("mkdir", "symlink"):
+            self._made(_path(arguments[-1] if name == "symlink" else arguments[0], options.get("dir_fd")))
+        elif name in ("unlink", "rmdir"):
+            self.undo.append((os.path.dirname(before[0]), before[1]))
+        elif name in ("rename", "replace"):
+            source, (path, restore) = _path(arguments[0], None), before
+            real = self.real["rename"]
+            if source in self.unflushed:
+                self.unflushed.pop(source)
+                self.unflushed[path] = None
+
+            def back() -> None:
+                real(path, source)
+                restore()
+
+            self.undo.append((os.path.dirname(path), back))
+
+    def _made(self, path: str) -> None:
+        self.undo.append((os.path.dirname(path), lambda: _remove(path)))
+
+
+def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
+    """Run a command in a child whose power is cut at its call number `at`; returns whether it came so far.
+
+    A child that ends otherwise than by the cut or by success fails the test.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            with PowerCut(at, disk).installed():
+                command()
+            os._exit(ENDED)
+        except BaseException as error:
+            os.write(2, f"the child ended by {error!r}\n".encode())
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFEXITED(status)
+    assert os.WEXITSTATUS(status) in (DIED, ENDED)
+    return os.WEXITSTATUS(status) == DIED
+
+
+def _nothing(handle: int) -> None:
+    """Flush nothing."""
+
+
+def _path(path: Any, folder: int | None) -> str:
+    if isinstance(path, int):
+        return _of_handle(path)
+    base = "" if folder is None else _of_handle(folder)
+    return os.path.abspath(os.path.join(base, os.fspath(path)))
+
+
+def _of_handle(handle: int) -> str:
+    return os.readlink(f"/proc/self/fd/{handle}")
+
+
+def _reads(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    mode = options.get("mode", arguments[1] if len(arguments) > 1 else "r")
+    return "w" not in mode and "a" not in mode and "+" not in mode and "x" not in mode
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _restorer(path: str) -> Callable[[], Any]:
+    """Return what makes a path what it is now."""
+    if os.path.islink(path):
+        target = os.readlink(path)
+        return lambda: os.symlink(target, path)
+    if os.path.isdir(path):
+        return lambda: os.mkdir(path)
+    if os.path.isfile(path):
+        content = Path(path).read_bytes()
+        return lambda: Path(path).write_bytes(content)
+    return lambda: None

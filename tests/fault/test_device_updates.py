@@ -1,0 +1,211 @@
+"""A device whose power is cut, or whose disk fails, at any call of an installation: it has the old release or the new one, and goes on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from safeml.edge.errors import EdgeError, EdgeFailure
+from safeml.edge.verify import verify_folder
+from tests.device import Device, passing
+from tests.edge_bundles import FACTS, NOW
+from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
+from tests.fault.power_cut import DISKS, KILLED, LOST, cut
+
+MOST = 600
+NAMES = {"a", "b", "current", "state.json", "state.copy.json", "lock"}
+
+
+def _record(device: Device, alarms: int) -> None:
+    """Run the active release until its probation is decided."""
+    start = device.begin()
+    start.watch.record(100, 200, alarms, ended=True, now=NOW)
+
+
+class Scenario(NamedTuple):
+    """prepare: what was before. command: what is cut. allowed: releases that may be active after it; 0 for none."""
+
+    prepare: Callable[[Device], Any]
+    command: Callable[[Device], Any]
+    allowed: set[int]
+
+
+def _in_probation(device: Device) -> None:
+    device.committed(5)
+    device.install(6)
+
+
+def _shadowed(device: Device) -> None:
+    device.committed(5)
+    device.install(6, shadow=True)
+
+
+SCENARIOS = {
+    "first installation": Scenario(lambda device: None, lambda device: device.install(5), {0, 5}),
+    "third installation": Scenario(
+        lambda device: device.committed(5, 6), lambda device: device.install(7), {6, 7}
+    ),
+    "installation beside": Scenario(
+        lambda device: device.committed(5), lambda device: device.install(6, shadow=True), {5}
+    ),
+    "installation instead of a shadow": Scenario(_shadowed, lambda device: device.install(7), {5, 7}),
+    "commit": Scenario(_in_probation, lambda device: device.commit(at_once=True), {6}),
+    "rollback": Scenario(_in_probation, lambda device: device.rollback(), {5, 6}),
+    "committed by a run": Scenario(_in_probation, lambda device: _record(device, 0), {6}),
+    "rolled back by a run": Scenario(_in_probation, lambda device: _record(device, 200), {5, 6}),
+}
+
+
+def _often(kinds: tuple[Any, ...], usual: Any) -> list[Any]:
+    """Return every scenario with every kind of fault; all but the usual kind of most scenarios run in the night."""
+    return [
+        pytest.param(
+            name, kind, marks=() if kind == usual or name == "third installation" else pytest.mark.nightly
+        )
+        for name in SCENARIOS
+        for kind in kinds
+    ]
+
+
+POLICY = {"probation": {"starts": 1, "frames": 100}}
+
+
+@pytest.fixture(autouse=True)
+def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is before and after the cut need not reach the disk of this machine."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+class Prepared:
+    """Copies of a device that was prepared once."""
+
+    def __init__(self, folder: Path, prepare: Callable[[Device], Any]) -> None:
+        self.folder, self.number = folder, 0
+        self.checked: set[str] = set()
+        self.first = self._device("0")
+        for release in range(5, 10):
+            self.first.bundle(release)
+        self.first.slots.prepare()
+        prepare(self.first)
+
+    def _device(self, name: str) -> Device:
+        (self.folder / name).mkdir()
+        return Device(self.folder / name, self.folder, **POLICY)
+
+    def copy(self) -> Device:
+        """Return a fresh copy."""
+        self.number += 1
+        device = self._device(str(self.number))
+        shutil.copytree(self.first.settings.root, device.settings.root, symlinks=True)
+        return device
+
+    def goes_on(self, device: Device, allowed: set[int]) -> None:
+        """Check that the device starts what is allowed, from files that verify, and takes a further release.
+
+        Equal disks are checked once. The device is removed.
+        """
+        content = _digest(Path(device.settings.root))
+        if content not in self.checked:
+            self.checked.add(content)
+            _goes_on(device, allowed)
+        shutil.rmtree(device.settings.root)
+
+
+def _digest(root: Path) -> str:
+    """Return a hash of every name, link and content below a folder, but for the process id in the lock."""
+    whole = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        whole.update(f"{path.relative_to(root)}\n".encode())
+        if path.is_symlink():
+            whole.update(os.readlink(path).encode())
+        elif path.is_file() and path.name != "lock":
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def _goes_on(device: Device, allowed: set[int]) -> None:
+    if not device.slots.linked() and not device.state.active:
+        assert 0 in allowed
+        with pytest.raises(EdgeError, match="no release is installed"):
+            device.begin()
+    else:
+        assert device.release in allowed
+        start = device.begin(passing)
+        assert start.verified.manifest.release in allowed
+        assert start.folder == device.slots.active()
+        assert verify_folder(start.folder, device.settings, FACTS, NOW) == start.verified
+        state = device.state
+        assert state.active == device.slots.linked()
+        assert state.release >= start.verified.manifest.release
+        if state.in_probation:
+            device.commit(at_once=True)
+    further = device.state.release + 1
+    device.install(further)
+    assert device.begin().verified.manifest.release == further
+    assert {path.name for path in Path(device.settings.root).iterdir()} <= NAMES
+
+
+@pytest.mark.parametrize(("name", "disk"), _often(DISKS, LOST))
+def test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new(
+    tmp_path: Path, name: str, disk: str
+) -> None:
+    scenario = SCENARIOS[name]
+    prepared = Prepared(tmp_path, scenario.prepare)
+    for at in range(1, MOST):
+        device = prepared.copy()
+        died = cut(partial(scenario.command, device), at, disk)
+        prepared.goes_on(device, scenario.allowed)
+        if not died:
+            return
+    pytest.fail(f"still dying after {MOST} calls")
+
+
+@pytest.mark.parametrize(("name", "error"), _often((errno.ENOSPC, errno.EIO), errno.ENOSPC))
+def test_a_disk_that_fails_at_any_call_leaves_the_old_release_or_the_new(
+    tmp_path: Path, name: str, error: int
+) -> None:
+    scenario = SCENARIOS[name]
+    prepared = Prepared(tmp_path, scenario.prepare)
+    handles = open_handles()
+    for at in range(1, MOST):
+        device = prepared.copy()
+        system = FaultyOs(OSError(error, "the disk fails"), at, DEVICE_CALLS)
+        with system.installed():
+            try:
+                scenario.command(device)
+            except (EdgeFailure, OSError):
+                assert system.failed
+        prepared.goes_on(device, scenario.allowed)
+        # A stream that cannot be made leaves its handle to the caller, here as in the standard library.
+        if "fdopen" not in system.calls[at - 2 : at]:
+            assert open_handles() == handles
+        handles = open_handles()
+        if not system.failed:
+            return
+    pytest.fail(f"still failing after {MOST} calls")
+
+
+@pytest.mark.parametrize("before_the_end", [10, 16, 22])
+def test_a_power_cut_during_the_recovery_is_recovered(tmp_path: Path, before_the_end: int) -> None:
+    """The power is cut in the middle of the switch, and then again at each call of the recovery."""
+    prepared = Prepared(tmp_path, lambda device: device.committed(5))
+    system = FaultyOs(OSError(), 0, DEVICE_CALLS)
+    counted = prepared.copy()
+    with system.installed():
+        counted.install(6)
+    for at in range(1, MOST):
+        device = prepared.copy()
+        assert cut(partial(device.install, 6), len(system.calls) - before_the_end, KILLED)
+        died = cut(device.begin, at, LOST)
+        prepared.goes_on(device, {5, 6})
+        if not died:
+            return
+    pytest.fail(f"still dying after {MOST} calls")
