@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from safeml.audits.monitors.measure import Judged, Measured
+from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import IN, INDEPENDENT, NO_SIGNS, Numbers
+from safeml.audits.monitors.outputs import Judged
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.monitors.fusion import fused_log_probabilities
 from safeml.monitors.inputs import InputChecks
