@@ -214,6 +214,81 @@ def test_a_model_without_an_error_has_no_error_to_separate() -> None:
 
 
 @dataclass(eq=False)
+class Graph(Levels):
+    """The same model with a gradient, and `known`: with one of its features too."""
+
+    known: bool = True
+
+    def logits(self, pixels):
+        import tensorflow as tf
+
+        mean = 255 * tf.reduce_mean(pixels, axis=[1, 2, 3])
+        return -self.sharp * tf.abs(mean[:, None] - tf.constant(LEVELS, tf.float32))
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        return super().predict_logits(images if images.dtype == np.uint8 else 255 * images)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return super().features(images if images.dtype == np.uint8 else 255 * images)
+
+    @property
+    def penultimate(self):
+        if not self.known:
+            raise AttributeError
+        return self._penultimate
+
+    def _penultimate(self, pixels):
+        import tensorflow as tf
+
+        half = SIZE // 2
+        means = 255 * tf.reduce_mean(tf.reshape(pixels, [-1, 2, half, 2, half]), axis=[2, 4])
+        spread = 255 * tf.math.reduce_std(tf.reshape(pixels, [-1, SIZE * SIZE]), axis=1)
+        return tf.concat([tf.reshape(means, [-1, 4]), spread[:, None]], axis=1)
+
+
+ATTACKS = QUICK.model_copy(
+    update={
+        "attacked_images": 40,
+        "steps": 5,
+        "knowing_steps": 8,
+        "knowing_restarts": 2,
+        "epsilon": 25 / 255,
+        "corruptions": ("contrast",),
+    }
+)
+
+
+@pytest.mark.parametrize("name", ["max_probability", "mahalanobis"])
+def test_an_adversary_who_knows_the_monitor_gets_at_least_as_many_errors_trusted(name: str) -> None:
+    settings = ATTACKS.model_copy(update={"score": name})
+    result = run(inputs(Graph()), settings)
+    declared = {(row.name, part) for row in MONITORS.records(settings) for part in row.slices}
+    assert {(entry.name, entry.slice) for entry in result.metrics} == declared
+    blind, knowing = (value(result, "trusted_errors", where) for where in ("attacked", "knowing"))
+    assert knowing >= blind
+    assert value(result, "errors_stopped", "knowing") <= value(result, "errors_stopped", "attacked")
+    rows = table_rows(result, "adversaries")
+    assert [row["passed"] for row in rows] == [blind, knowing]
+    # What is left of the errors that are not stopped is trusted.
+    for row in rows:
+        assert row["errors"] * (1 - row["stopped"]) == pytest.approx(row["images"] * row["passed"])
+    assert ("monitor-evaded" in codes(result)) == (knowing > blind)
+    assert knowing > 0.3  # of the others the border of two levels is beyond epsilon
+
+
+def test_the_attack_on_a_score_of_features_needs_their_gradient() -> None:
+    settings = ATTACKS.model_copy(update={"score": "mahalanobis"})
+    result = run(inputs(Graph(known=False)), settings)
+    assert value(result, "trusted_errors", "attacked") is not None
+    for name in ("trusted_errors", "errors_stopped"):
+        assert metric(result, name, "knowing").reason == "the model gives no gradient of its features"
+    without = run(inputs(), settings)
+    assert "no gradient" in metric(without, "trusted_errors", "knowing").reason
+    none = settings.model_copy(update={"knowing_restarts": 0})
+    assert not any(entry.slice == "knowing" for entry in run(inputs(Graph()), none).metrics)
+
+
+@dataclass(eq=False)
 class Broken(Levels):
     """Gives no finite logits for dark images."""
 
