@@ -68,7 +68,8 @@ class MonitorsSettings(StageTable):
     severity: of each corruption, 1 to 5.
     attacked_images: number of test images attacked by PGD in the L-inf norm; 0 for none. Also none without a gradient.
     steps, epsilon: of PGD; epsilon in pixel units of 0..1.
-    knowing_steps, knowing_restarts: of the attack on model and deployed score; 0 restarts for no such attack.
+    knowing_steps: of the attack on model and deployed score, by an adversary who knows both.
+    knowing_restarts: of that attack, each with another weight between its two aims; 0 for no such attack.
     fitting_images: number of training images on which scores and references are fitted.
     score: of the deployed monitor; "auto" takes the best on validation images, clean and corrupted.
     false_alarm_rate: share of sign encounters that may raise an alarm although the model is correct, 0..1.
