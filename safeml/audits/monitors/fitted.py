@@ -241,9 +241,9 @@ def _sets(calibration: Calibration, seed: int) -> Threshold | None:
     if not len(rows):
         return None
     frames, ties, _ = one_frame_each(calibration.tracks[rows], seed)
-    chosen = rows[frames]
-    values = class_scores("lac", calibration.outputs.logits[chosen], np.zeros(len(chosen)))
-    own = values[np.arange(len(chosen)), calibration.labels[chosen]]
+    drawn = rows[frames]
+    values = class_scores("lac", calibration.outputs.logits[drawn], np.zeros(len(drawn)))
+    own = values[np.arange(len(drawn)), calibration.labels[drawn]]
     threshold = threshold_of(own, ties, 1 - SET_LEVEL / 100)
     return threshold if threshold.rank <= threshold.images else None
 

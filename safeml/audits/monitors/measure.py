@@ -246,8 +246,8 @@ def _streams(
     clean = reader.read("measuring", "monitors: measuring signs", data.images, numbers(data))
     order = np.random.default_rng([inputs.seed, 0x42]).permutation(np.unique(data.tracks))
     lengths = np.array([(data.tracks == track).sum() for track in order])
-    chosen = order[: max(2, int(np.searchsorted(np.cumsum(lengths), 2 * settings.shifted_images)))]
-    rows = np.flatnonzero(np.isin(data.tracks, chosen))
+    some = order[: max(2, int(np.searchsorted(np.cumsum(lengths), 2 * settings.shifted_images)))]
+    rows = np.flatnonzero(np.isin(data.tracks, some))
     moving = data.take(rows)
     shown = replace(moving, frames_per_sign=None)
     return (
