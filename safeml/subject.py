@@ -129,7 +129,9 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
 def outside_images(config: Config, place: Place) -> ImageDataset | None:
     """Read the images from outside the classes, if they are configured and a stage uses them."""
     settings = settings_of(config.stages, MONITORS)
-    return place.plain(settings.ood) if settings.enabled and settings.ood is not None else None
+    return (
+        place.plain(settings.ood, least_classes=1) if settings.enabled and settings.ood is not None else None
+    )
 
 
 def records_beside(file: Path | None) -> dict[str, Any]:

@@ -122,10 +122,10 @@ class GivenPlace(Place):
 
     given: Mapping[str, ImageDataset] = field(default_factory=dict)
 
-    def plain(self, settings: Any) -> ImageDataset:
+    def plain(self, settings: Any, least_classes: int = 2) -> ImageDataset:
         """See `Place.plain`."""
         data = self.given.get(settings.path)
-        return super().plain(settings) if data is None else data
+        return super().plain(settings, least_classes) if data is None else data
 
     def recorded(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Return the settings with the name of each data set in memory instead of a placeholder."""

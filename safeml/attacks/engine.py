@@ -68,9 +68,10 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     answers = deployed_logits_of(classifier)
     own = answers == classifier.logits
 
+    reached = getattr(classifier, "broken", None) or _misclassified
+
     def is_broken(logits: Any, labels: Any) -> Any:
-        misclassified = tf.argmax(logits, axis=1, output_type=tf.int32) != labels
-        return misclassified | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
+        return reached(logits, labels) | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
     @framework.apart
     def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
@@ -153,6 +154,12 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         advance=_graph(advance),
         result=lambda slots: method.result(slots["images"], slots["own"]),
     )
+
+
+def _misclassified(logits: Any, labels: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.argmax(logits, axis=1, output_type=tf.int32) != labels
 
 
 def _kept(going: Any, new: Any, old: Any) -> Any:

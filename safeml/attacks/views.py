@@ -35,12 +35,14 @@ class View:
     logits: tf.Tensor float32 [N, H, W, C], 0..1 -> tf.Tensor float32 [N, K].
     predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
     deployed_logits: of an exported file, as `logits` but without a gradient; None where the logits are the classifier's own.
+    broken: (logits, labels int32 [N]) -> bool [N], which images the attack has reached its aim on; None for the misclassified ones.
     """
 
     classes: int
     logits: Callable[[Any], Any]
     predict_logits: Callable[[np.ndarray], np.ndarray]
     deployed_logits: Callable[[Any], Any] | None = None
+    broken: Callable[[Any, Any], Any] | None = None
 
     @classmethod
     def of(cls, classifier: Any, logits: Callable[[Any], Any]) -> View:

@@ -155,6 +155,19 @@ def differentiable(classifier: Classifier) -> DifferentiableClassifier:
     )
 
 
+def penultimate_of(classifier: Any) -> Callable[[Any], Any]:
+    """Return what gives the features with a gradient, tf.Tensor float32 [N, H, W, C] in 0..1 -> [N, F].
+
+    Raises StageError where the classifier gives none.
+    """
+    penultimate: Callable[[Any], Any] | None = getattr(classifier, "penultimate", None)
+    if penultimate is None:
+        raise StageError(
+            f"{classifier.name}: gives no gradient of its features; audit the Keras model or the SavedModel that it was exported from."
+        )
+    return penultimate
+
+
 def feature_maps(classifier: Classifier) -> FeatureMaps:
     """Return the feature maps of `classifier`. Raises StageError where it has none."""
     maps: FeatureMaps | None = getattr(classifier, "feature_maps", None)

@@ -159,10 +159,14 @@ class TensorClassifier:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] -> float32 [N, F], the input of the last layer that has weights."""
-        rows = self._in_batches(
-            "features", lambda pixels: self.model.penultimate(model_values(pixels, self.spec)), images
-        )
-        return rows.reshape(len(images), -1)
+        return self._in_batches("features", self.penultimate, images).reshape(len(images), -1)
+
+    def penultimate(self, pixels: Any) -> Any:
+        """As `features`, tf.Tensor float32 [N, H, W, C] in 0..1 -> tf.Tensor float32 [N, F]; differentiable, inference mode."""
+        import tensorflow as tf
+
+        rows = tf.cast(self.model.penultimate(model_values(pixels, self.spec)), tf.float32)
+        return tf.reshape(rows, [tf.shape(rows)[0], -1])
 
     def _in_batches(self, name: str, function: Tensors, images: np.ndarray) -> np.ndarray:
         results: list[np.ndarray] = []

@@ -20,6 +20,7 @@ from safeml.wording import limit_percent, percent
 # What the gradients model knows of its graph: feature maps, operations without a gradient, the view past them, rounding.
 OF_GRADIENTS = (
     "feature_maps",
+    "penultimate",
     "gradient_stoppers",
     "blocked_gradients",
     "logits_straight_through",

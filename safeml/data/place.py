@@ -64,9 +64,10 @@ class Place:
             )
         return file
 
-    def plain(self, settings: DataSettings) -> ImageDataset:
+    def plain(self, settings: DataSettings, least_classes: int = 2) -> ImageDataset:
         """Load the data without the columns measured from pixels, which take longer than reading.
 
+        least_classes: fewest classes; 1 for images whose labels are not read.
         What is read differently from Keras, or left out, is logged as a warning.
         """
         classes: dict[str, Any] = {"class_names": settings.class_names}
@@ -103,7 +104,7 @@ class Place:
         data = load_dataset(settings.kind, path, **by_kind[settings.kind])
         if settings.classes:
             data = data.only(settings.classes)
-        if data.classes < 2:
+        if data.classes < least_classes:
             raise InputRefused(f"{data.name}: has one class; expected at least 2.")
         if settings.frames_per_sign is not None and data.frames_per_sign is None:
             data = replace(data, frames_per_sign=settings.frames_per_sign)

@@ -7,8 +7,9 @@ import numpy as np
 
 from . import scores
 from .decisions import COLLECT_MORE, FALL_BACK, TRUST, Decision, Hysteresis
-from .distances import DISTANCES, distance
+from .distances import DISTANCES
 from .errors import MonitorRefused
+from .reference import Reference
 
 COMPONENTS = 6
 QUANTILES = 128
@@ -82,14 +83,24 @@ def fit_reference(columns: np.ndarray, predicted: np.ndarray, classes: int) -> d
     }
 
 
-def buffer_distance(name: str, arrays: dict, predicted: int, columns: np.ndarray) -> float:
-    """Return the largest distance over the columns between a buffer and the reference of its class.
+class ClassReference:
+    """The reference of one predicted class, sorted once.
 
-    columns: float [n, D], at least one row.
+    arrays: of `fit_reference`. predicted: the class, 0..K-1.
     """
-    k = int(predicted)
-    scaled = (columns - arrays["reference_mean"][k]) / arrays["reference_spread"][k]
-    return float(distance(name, arrays["reference"][k], scaled).max())
+
+    def __init__(self, arrays: dict, predicted: int) -> None:
+        k = int(predicted)
+        self.mean = arrays["reference_mean"][k].astype(np.float64)
+        self.spread = arrays["reference_spread"][k].astype(np.float64)
+        self.reference = Reference(arrays["reference"][k])
+
+    def distance(self, name: str, columns: np.ndarray) -> float:
+        """Return the largest distance over the columns between a buffer and the reference.
+
+        name: of the distance, a key of `DISTANCES`. columns: float [n, D], at least one row.
+        """
+        return float(self.reference.distance(name, (columns - self.mean) / self.spread).max())
 
 
 class DistanceMonitor:
@@ -133,6 +144,7 @@ class DistanceMonitor:
         classes = len(arrays["reference_known"])
         self.buffers = [deque(maxlen=self.window) for _ in range(classes)]  # type: list
         self.holding = [Hysteresis(hold) for _ in range(classes)]
+        self.references = [None] * classes  # type: list
         self.waiting = [None] * classes  # type: list
         self.since = [0] * classes
         self.latest = [None] * classes  # type: list
@@ -198,7 +210,9 @@ class DistanceMonitor:
         self.since[k] += 1
         if self.latest[k] is None or self.since[k] >= self.every:
             rows = np.stack([entry[1] for entry in buffer])
-            self.latest[k], self.since[k] = buffer_distance(self.name, self.arrays, k, rows), 0
+            if self.references[k] is None:
+                self.references[k] = ClassReference(self.arrays, k)
+            self.latest[k], self.since[k] = self.references[k].distance(self.name, rows), 0
         measured = self.latest[k]
         action, reason = TRUST, ""
         if not measured <= self.threshold:

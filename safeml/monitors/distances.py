@@ -212,9 +212,9 @@ def permutation_p(
     for begin in range(0, draws, 256):
         size = min(256, draws - begin)
         ranks = np.argsort(rng.random((count, size)), axis=0)
-        chosen = np.zeros((count, size), bool)
-        np.put_along_axis(chosen, ranks[:side], True, axis=0)
-        of_first = chosen[codes[order]]
+        drawn = np.zeros((count, size), bool)
+        np.put_along_axis(drawn, ranks[:side], True, axis=0)
+        of_first = drawn[codes[order]]
         if tracks:  # tracks differ in length, and so do the samples
             values = np.array(
                 [float(DISTANCES[name](Pooled(samples.values, of_first[:, [d]]))[0]) for d in range(size)]

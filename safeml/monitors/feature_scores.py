@@ -1,4 +1,4 @@
-"""Scores from the features of the penultimate layer: fitted once, kept as plain arrays. Legend: N images, M fitting images, K classes, F features.
+"""Scores from the features of the penultimate layer: fitted once, stored as plain arrays. Legend: N images, M fitting images, K classes, F features.
 
 A fit returns a dict of arrays, float32 on the device; the matching score reads it. Higher means more trust.
 """
@@ -121,8 +121,8 @@ def fit_neighbours(features: np.ndarray, labels: np.ndarray, classes: int, seed:
     for k in range(classes):
         own = order[labels[order] == k]
         turn[own] = np.arange(len(own))
-    chosen = order[np.argsort(turn[order], kind="mergesort")][:size]
-    return {"coreset": _small(rows[np.sort(chosen)])}
+    drawn = order[np.argsort(turn[order], kind="mergesort")][:size]
+    return {"coreset": _small(rows[np.sort(drawn)])}
 
 
 def neighbours(state: dict, features: np.ndarray) -> np.ndarray:

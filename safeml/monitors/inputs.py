@@ -21,7 +21,7 @@ BLANK_SHARE = 0.5
 SATURATED_MARGIN = 0.1
 # Two hypotheses are decided at this likelihood ratio.
 ODDS = 1000.0
-# Where the channels differ by less than this many spreads, their order cannot be told.
+# Where the channels differ by less than this many spreads, their order is not decidable.
 LEAST_CONTRAST = 0.1
 VALUES = np.arange(256.0)
 
@@ -99,7 +99,7 @@ class InputChecks:
         return self._order(pixels, new_sign)
 
     def tells_order(self) -> bool:
-        """Return whether red and blue differ enough in the fitting images for their order to be told."""
+        """Return whether red and blue differ enough in the fitting images for their order to be decided."""
         return bool(abs(self.limits["red_minus_blue"]) >= LEAST_CONTRAST * self.limits["spread"] > 0)
 
     def _order(self, pixels: np.ndarray, new_sign: bool) -> Optional[str]:
@@ -112,7 +112,7 @@ class InputChecks:
         if new_sign:
             difference = float(pixels[..., 0].mean() - pixels[..., 2].mean())
             step = -2 * self.limits["red_minus_blue"] * difference / self.limits["spread"] ** 2
-            # Evidence for the declared order does not accumulate, so a later swap is found as fast.
+            # Evidence for the declared order does not accumulate, so a later swap is detected as fast.
             self.evidence = max(0.0, self.evidence + step)
             self.swapped = self.evidence >= math.log(ODDS)
         return CHANNELS if self.swapped else None

@@ -73,12 +73,12 @@ class Planned:
 class KnownPlace(Place):
     """A place that reads each data set once: audit and recipe often share one."""
 
-    def plain(self, settings: DataSettings) -> ImageDataset:
+    def plain(self, settings: DataSettings, least_classes: int = 2) -> ImageDataset:
         """See `Place.plain`."""
         seen: dict[str, ImageDataset] = self.__dict__.setdefault("_seen", {})
-        key = content_key([str(self.data_root), settings.model_dump(mode="json")])
+        key = content_key([str(self.data_root), settings.model_dump(mode="json"), least_classes])
         if key not in seen:
-            seen[key] = super().plain(settings)
+            seen[key] = super().plain(settings, least_classes)
         return seen[key]
 
 

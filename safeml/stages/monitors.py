@@ -41,7 +41,9 @@ ScoreName = Literal[
     "neighbours",
     "vim",
 ]
-CLEAN, SHIFTED, ATTACKED = "clean", "shifted", "attacked"
+CLEAN, SHIFTED = "clean", "shifted"
+# By an adversary who attacks the model alone, and by one who knows its monitor too.
+ATTACKED, KNOWING = "attacked", "knowing"
 NOISE, SCRAMBLED, OUTSIDE = "noise", "scrambled", "outside"
 # What raises an alarm of its kind: the score of a frame, the distance of a buffer, the checks of the image.
 ALARMS = ("score", "distance", "inputs")
@@ -66,6 +68,8 @@ class MonitorsSettings(StageTable):
     severity: of each corruption, 1 to 5.
     attacked_images: number of test images attacked by PGD in the L-inf norm; 0 for none. Also none without a gradient.
     steps, epsilon: of PGD; epsilon in pixel units of 0..1.
+    knowing_steps: of the attack on model and deployed score, by an adversary who knows both.
+    knowing_restarts: of that attack, each with another weight between its two aims; 0 for no such attack.
     fitting_images: number of training images on which scores and references are fitted.
     score: of the deployed monitor; "auto" takes the best on validation images, clean and corrupted.
     false_alarm_rate: share of sign encounters that may raise an alarm although the model is correct, 0..1.
@@ -86,6 +90,8 @@ class MonitorsSettings(StageTable):
     attacked_images: int = Field(default=200, ge=0, le=100_000)
     steps: int = Field(default=10, ge=1, le=10_000)
     epsilon: Epsilon = Field(default=4 / 255, gt=0, le=1)
+    knowing_steps: int = Field(default=20, ge=1, le=10_000)
+    knowing_restarts: int = Field(default=3, ge=0, le=100)
     fitting_images: int = Field(default=5000, ge=50, le=1_000_000)
     score: ScoreName = "auto"
     false_alarm_rate: Finite = Field(default=0.05, gt=0, lt=1)
@@ -99,6 +105,9 @@ class MonitorsSettings(StageTable):
 
 GATED = "residual_hazard and availability speak for the deployed monitor"
 RANKS = "it compares monitors; residual_hazard and availability speak for the deployed one"
+ADVERSARY = (
+    "the stage adversarial gates the accuracy under attack; a monitor is no defence, and a finding says so"
+)
 FROM_VALIDATION = "measured on the validation signs that no threshold was fitted on, which are few"
 
 
@@ -107,9 +116,17 @@ def _outside(settings: MonitorsSettings) -> tuple[str, ...]:
     return (NOISE, SCRAMBLED, *((OUTSIDE,) if settings.ood is not None else ()))
 
 
+def attacked_names(settings: MonitorsSettings) -> tuple[str, ...]:
+    """Return the names of the attacked sets that the settings ask for."""
+    if not settings.attacked_images:
+        return ()
+    return (ATTACKED, KNOWING) if settings.knowing_restarts else (ATTACKED,)
+
+
 def _records(settings: MonitorsSettings) -> tuple[Declared, ...]:
     hard = (CLEAN, SHIFTED, *((ATTACKED,) if settings.attacked_images else ()))
     outside = _outside(settings)
+    attacked = attacked_names(settings)
     return (
         *(Declared(f"error_auroc.{name}", slices=hard, context=RANKS) for name in COMPARED),
         *(
@@ -122,7 +139,8 @@ def _records(settings: MonitorsSettings) -> tuple[Declared, ...]:
         Declared("residual_hazard", "down", slices=("all", SHIFTED)),
         Declared("safety_gain", slices=("all", SHIFTED), context="residual_hazard is the hazard that it leaves"),
         Declared("availability", slices=("all", SHIFTED)),
-        Declared("errors_stopped", slices=hard, context=GATED),
+        Declared("errors_stopped", slices=(CLEAN, SHIFTED, *attacked), context=GATED),
+        *((Declared("trusted_errors", "down", slices=attacked, context=ADVERSARY),) if attacked else ()),
         Declared("ood_stopped", slices=outside),
         Declared("false_alarms_per_1000", "down", 0.0, 1000.0, slices=ALARMS, weak="", context=FROM_VALIDATION),
         Declared("shift_detected", slices=settings.corruptions, context=FROM_VALIDATION),

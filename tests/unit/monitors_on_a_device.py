@@ -13,6 +13,7 @@ from carried.errors import MonitorRefused
 from carried.estimate import AccuracyEstimator
 from carried.fusion import TrackFusion
 from carried.inputs import InputChecks, fit_inputs
+from carried.reference import Reference
 from carried.registry import SCORES, fit_scores, score
 from carried.runtime import Monitor
 from carried.state import State, load_state, save_state
@@ -37,6 +38,7 @@ for name in SCORES:
     shown(*score(name, arrays, logits[:3], features[:3]))
 for name in DISTANCES:
     shown(distance(name, np.round(features[:20, 0]), features[20:60, 0])[0])
+    shown(*Reference(np.round(features[:20], 1)).distance(name, np.round(features[20:60], 1)))
 shown(permutation_p("dts", features[:20, 0], features[20:40, 0], 99, 1))
 tracks = np.repeat(np.arange(30), 10)
 limit = score_threshold(score("energy", arrays, logits), tracks, 0.1)

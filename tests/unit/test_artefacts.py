@@ -25,7 +25,7 @@ from safeml.store.artefacts import drop_other_artefacts, keep_artefact, read_art
 from safeml.store.files import file_sha256, keep_folder, read_run, sweep
 from safeml.store.journal import Journal
 from safeml.subject import Subject
-from tests.unit.test_audit_monitors import QUICK, Levels, inputs, signs
+from tests.unit.test_audit_monitors import GATE, QUICK, Levels, inputs, signs
 
 CONTENT = b'{"score": 1}\n'
 KEY = "ef" * 32
@@ -130,15 +130,7 @@ def audited(
             "model": {"path": "levels.keras"},
             "data": {"test": {"kind": "npz", "path": "test.npz", "frames_per_sign": 1}},
             "stages": {"monitors": QUICK.model_dump(mode="json")},
-            "gates": [
-                {
-                    "id": "availability",
-                    "stage": "monitors",
-                    "metric": "availability",
-                    "op": ">=",
-                    "threshold": 0.1,
-                }
-            ],
+            "gates": [GATE],
         },
         "safeml.toml",
     )

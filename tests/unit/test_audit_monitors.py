@@ -19,8 +19,10 @@ from safeml.audits.perfect import NoModel
 from safeml.audits.slices import numbers
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.batches import BatchSize
+from safeml.config.audit import parse_config
 from safeml.data.dataset import ImageDataset
-from safeml.errors import StageError
+from safeml.data.place import Place
+from safeml.errors import InputRefused, StageError
 from safeml.gates import decide
 from safeml.monitors.distances import DISTANCES
 from safeml.monitors.registry import SCORES as LIBRARY_SCORES
@@ -29,6 +31,7 @@ from safeml.monitors.state import load_state
 from safeml.planning.perfect import PerfectWork
 from safeml.results import Artefact, StageResult
 from safeml.stages.monitors import MONITORS, SCORES, DistanceName, MonitorsSettings
+from safeml.subject import outside_images
 from tests.records import codes, metric, table_rows, value
 
 K, SIZE = 4, 16
@@ -45,6 +48,7 @@ QUICK = MonitorsSettings(
     distance="kolmogorov_smirnov",
 )
 LEVELS = np.array([40, 90, 140, 190])
+GATE = {"id": "available", "stage": "monitors", "metric": "availability", "op": ">=", "threshold": 0.1}
 
 
 @dataclass(eq=False)
@@ -146,9 +150,9 @@ def test_errors_between_two_levels_are_separated_from_correct_predictions(result
 
 def test_hazard_splits_into_what_is_left_and_what_is_removed(result: StageResult) -> None:
     error = 1 - Levels().predict_logits(inputs().test.images).argmax(1).__eq__(inputs().test.labels).mean()
-    left, removed = metric(result, "residual_hazard"), metric(result, "safety_gain")
-    assert left.value + removed.value == pytest.approx(error)
-    assert left.low <= left.value <= left.high
+    residual, removed = metric(result, "residual_hazard"), metric(result, "safety_gain")
+    assert residual.value + removed.value == pytest.approx(error)
+    assert residual.low <= residual.value <= residual.high
     assert removed.value > 0
     assert value(result, "errors_stopped", "clean") == pytest.approx(removed.value / error)
 
@@ -214,6 +218,81 @@ def test_a_model_without_an_error_has_no_error_to_separate() -> None:
 
 
 @dataclass(eq=False)
+class Graph(Levels):
+    """The same model with a gradient, and `known`: with one of its features too."""
+
+    known: bool = True
+
+    def logits(self, pixels):
+        import tensorflow as tf
+
+        mean = 255 * tf.reduce_mean(pixels, axis=[1, 2, 3])
+        return -self.sharp * tf.abs(mean[:, None] - tf.constant(LEVELS, tf.float32))
+
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        return super().predict_logits(images if images.dtype == np.uint8 else 255 * images)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return super().features(images if images.dtype == np.uint8 else 255 * images)
+
+    @property
+    def penultimate(self):
+        if not self.known:
+            raise AttributeError
+        return self._penultimate
+
+    def _penultimate(self, pixels):
+        import tensorflow as tf
+
+        half = SIZE // 2
+        means = 255 * tf.reduce_mean(tf.reshape(pixels, [-1, 2, half, 2, half]), axis=[2, 4])
+        spread = 255 * tf.math.reduce_std(tf.reshape(pixels, [-1, SIZE * SIZE]), axis=1)
+        return tf.concat([tf.reshape(means, [-1, 4]), spread[:, None]], axis=1)
+
+
+ATTACKS = QUICK.model_copy(
+    update={
+        "attacked_images": 40,
+        "steps": 5,
+        "knowing_steps": 8,
+        "knowing_restarts": 2,
+        "epsilon": 25 / 255,
+        "corruptions": ("contrast",),
+    }
+)
+
+
+@pytest.mark.parametrize("name", ["max_probability", "mahalanobis"])
+def test_an_adversary_who_knows_the_monitor_gets_at_least_as_many_errors_trusted(name: str) -> None:
+    settings = ATTACKS.model_copy(update={"score": name})
+    result = run(inputs(Graph()), settings)
+    declared = {(row.name, part) for row in MONITORS.records(settings) for part in row.slices}
+    assert {(entry.name, entry.slice) for entry in result.metrics} == declared
+    blind, knowing = (value(result, "trusted_errors", where) for where in ("attacked", "knowing"))
+    assert knowing >= blind
+    assert value(result, "errors_stopped", "knowing") <= value(result, "errors_stopped", "attacked")
+    rows = table_rows(result, "adversaries")
+    assert [row["passed"] for row in rows] == [blind, knowing]
+    # An incorrect prediction that is not stopped is trusted.
+    for row in rows:
+        assert row["errors"] * (1 - row["stopped"]) == pytest.approx(row["images"] * row["passed"])
+    assert ("monitor-evaded" in codes(result)) == (knowing > blind)
+    assert knowing > 0.3  # of the others the border of two levels is beyond epsilon
+
+
+def test_the_attack_on_a_score_of_features_needs_their_gradient() -> None:
+    settings = ATTACKS.model_copy(update={"score": "mahalanobis"})
+    result = run(inputs(Graph(known=False)), settings)
+    assert value(result, "trusted_errors", "attacked") is not None
+    for name in ("trusted_errors", "errors_stopped"):
+        assert metric(result, name, "knowing").reason == "the model gives no gradient of its features"
+    without = run(inputs(), settings)
+    assert "no gradient" in metric(without, "trusted_errors", "knowing").reason
+    none = settings.model_copy(update={"knowing_restarts": 0})
+    assert not any(entry.slice == "knowing" for entry in run(inputs(Graph()), none).metrics)
+
+
+@dataclass(eq=False)
 class Broken(Levels):
     """Gives no finite logits for dark images."""
 
@@ -244,6 +323,25 @@ def test_images_from_outside_are_shown_and_their_labels_do_not_matter() -> None:
         assert metric(one, name, "outside").low is not None
     missing = run(inputs(), settings)
     assert "were not read" in metric(missing, "ood_stopped", "outside").reason
+
+
+def test_images_from_outside_may_have_one_label(tmp_path: Path) -> None:
+    """Their labels mean nothing, so that zeros must do."""
+    np.savez(tmp_path / "far.npz", images=signs(4, 1, 9).images, labels=np.zeros(4, np.int64))
+    np.savez(tmp_path / "test.npz", images=signs(4, 1, 9).images, labels=np.arange(4))
+    ood = {"kind": "npz", "path": "far.npz", "frames_per_sign": 1}
+    config = parse_config(
+        {
+            "model": {"path": "levels.keras"},
+            "data": {"test": {"kind": "npz", "path": "test.npz", "frames_per_sign": 1}},
+            "stages": {"monitors": {"ood": ood}},
+            "gates": [GATE],
+        },
+        "safeml.toml",
+    )
+    assert len(outside_images(config, Place(tmp_path, None))) == 4
+    with pytest.raises(InputRefused, match="has one class"):
+        Place(tmp_path, None).plain(config.stages.monitors.ood)
 
 
 def test_the_order_of_the_test_images_changes_no_number() -> None:
@@ -362,10 +460,10 @@ def test_few_errors_give_a_value_without_an_interval() -> None:
     labels = test.labels.copy()
     labels[:4] = (labels[:4] + 1) % K
     result = run(inputs(test=replace(test, labels=labels)), QUICK)
-    found = metric(result, "error_auroc.energy", "clean")
-    assert found.value is not None
-    assert found.low is None
-    assert "resamples hold no incorrect" in found.method
+    auroc = metric(result, "error_auroc.energy", "clean")
+    assert auroc.value is not None
+    assert auroc.low is None
+    assert "resamples hold no incorrect" in auroc.method
 
 
 def test_the_other_rates_are_in_a_table_and_a_larger_rate_rejects_no_less(result: StageResult) -> None:

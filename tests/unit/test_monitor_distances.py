@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from safeml.monitors.distances import DISTANCES, distance, permutation_p
 from safeml.monitors.errors import MonitorRefused
+from safeml.monitors.reference import Reference
 
 stats = pytest.importorskip("scipy.stats")
 SCALE_FREE = ("kolmogorov_smirnov", "kuiper", "cramer_von_mises", "anderson_darling")
@@ -77,6 +78,54 @@ def test_every_distance_is_its_definition_with_and_without_ties(x, y) -> None:
     )
     assert of("wasserstein", one, two) == pytest.approx(stats.wasserstein_distance(one, two), abs=1e-9)
     assert of("energy", one, two) == pytest.approx(stats.energy_distance(one, two), abs=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), st.integers(1, 12), st.integers(1, 14), st.integers(1, 3))
+def test_a_sorted_reference_gives_the_same_distances_with_and_without_ties(data, n, m, width) -> None:
+    value = st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50), st.just(-0.0))
+    x, y = (
+        np.array(data.draw(st.lists(value, min_size=rows * width, max_size=rows * width))).reshape(
+            rows, width
+        )
+        for rows in (m, n)
+    )
+    reference = Reference(x)
+    for name in DISTANCES:
+        own, expected = reference.distance(name, y), distance(name, x, y)
+        if name == "energy":  # the root of a rounding error
+            own, expected = own**2, expected**2
+        np.testing.assert_allclose(own, expected, rtol=1e-12, atol=1e-10, err_msg=name)
+        if name in ("kolmogorov_smirnov", "kuiper"):
+            np.testing.assert_allclose(own, expected, rtol=0, atol=2e-16 * 4, err_msg=name)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_large_sorted_reference_gives_the_same_distances(name, rounded) -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(1410, 9)), rng.normal(0.3, 1.5, (15, 9))
+    if rounded:
+        x, y = np.round(x, 1), np.round(y, 1)
+    np.testing.assert_allclose(Reference(x).distance(name, y), distance(name, x, y), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "sample", "words"),
+    [
+        (np.zeros((0, 2)), None, "the reference is"),
+        (np.array([[1.0], [np.nan]]), None, "the reference is"),
+        (np.zeros((3, 2)), np.zeros((2, 3)), "of 2 columns"),
+        (np.zeros((3, 2)), np.zeros((0, 2)), "of 2 columns"),
+        (np.zeros((3, 1)), np.array([[np.nan], [1.0]]), "not finite"),
+        (np.zeros((3, 1)), np.array([[1.0], [-np.inf]]), "not finite"),
+    ],
+)
+def test_a_reference_refuses_what_has_no_distance(values, sample, words) -> None:
+    with pytest.raises(MonitorRefused, match=words):
+        Reference(values).distance("wasserstein", sample)
+    with pytest.raises(MonitorRefused, match="the distance is"):
+        Reference(np.zeros(2)).distance("manhattan", np.zeros(2))
 
 
 @pytest.mark.parametrize("tied", [False, True])

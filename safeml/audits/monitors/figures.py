@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.gallery import panel
+from safeml.audits.monitors.adversary import adversary_table
 from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers, values_of
 from safeml.corruptions.rows import CORRUPTIONS
@@ -23,7 +24,16 @@ from safeml.results import (
     Series,
     Table,
 )
-from safeml.stages.monitors import ATTACKED, BASELINE, CLEAN, COMPARED, RANDOM, SHIFTED, MonitorsSettings
+from safeml.stages.monitors import (
+    ATTACKED,
+    BASELINE,
+    CLEAN,
+    COMPARED,
+    RANDOM,
+    SHIFTED,
+    MonitorsSettings,
+    attacked_names,
+)
 from safeml.wording import interval
 
 MOST_PICTURES = 12
@@ -40,6 +50,8 @@ def figures(measured: Measured, numbers: Numbers, settings: MonitorsSettings, se
         shown.append(risk_figure(measured, where, seed))
     shown.append(score_table(measured, numbers, seed))
     shown.append(decision_table(measured, numbers))
+    if attacked_names(settings):
+        shown.append(adversary_table(measured, numbers, settings))
     if measured.fitted.tried:
         shown.append(rate_table(measured))
     shown.append(outside_table(measured, numbers))

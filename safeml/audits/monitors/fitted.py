@@ -54,6 +54,7 @@ class Fitted:
     reason: a clause that says why there is no threshold; "" if there is one.
     estimator: of the accuracy without labels; None without calibration.
     tried: thresholds of the deployed score by rate, for comparison.
+    unit: of the deployed score, above 0: its spread on correct predictions of the calibration signs.
     limits: of the input checks; None without calibration.
     sets: threshold of the conformal sets; None where too few signs allow one.
     """
@@ -68,6 +69,7 @@ class Fitted:
     estimator: AccuracyEstimator | None
     settings: MonitorsSettings
     tried: dict[float, AlarmThreshold] = field(default_factory=dict)
+    unit: float = 1.0
     limits: dict[str, Any] | None = None
     sets: Threshold | None = None
 
@@ -125,12 +127,13 @@ def fit(
         nothing = AlarmThreshold(None, 0, least_tracks(settings.false_alarm_rate))
         limit, distance_limit, estimator = nothing, nothing, None
         tried: dict[float, AlarmThreshold] = {}
-        limits, sets = None, None
+        unit, limits, sets = 1.0, None, None
         if calibration is not None:
             part = Fitted(arrays, names, deployed, choice, nothing, nothing, "", None, settings)
             limit, estimator, reason = _calibrated(part, calibration)
             hits = calibration.outputs.hits(calibration.labels)
             values = part.scores(deployed, calibration.outputs)[hits]
+            unit = _spread(values)
             tried = {rate: score_threshold(values, calibration.tracks[hits], rate) for rate in RATES}
             distance_limit = _distance_limit(part, calibration, seed)
             limits = fit_inputs(calibration.images, calibration.tracks)
@@ -148,6 +151,7 @@ def fit(
         estimator,
         settings,
         tried,
+        unit,
         limits,
         sets,
     )
@@ -225,15 +229,21 @@ def _calibrated(
     return limit, estimator, reason
 
 
+def _spread(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    spread = float(finite.std()) if len(finite) else 0.0
+    return spread if spread > 0 else 1.0
+
+
 def _sets(calibration: Calibration, seed: int) -> Threshold | None:
     """Return the threshold of LAC sets, fitted on one frame of each sign; None where too few signs allow one."""
     rows = np.flatnonzero(calibration.outputs.finite)
     if not len(rows):
         return None
     frames, ties, _ = one_frame_each(calibration.tracks[rows], seed)
-    chosen = rows[frames]
-    values = class_scores("lac", calibration.outputs.logits[chosen], np.zeros(len(chosen)))
-    own = values[np.arange(len(chosen)), calibration.labels[chosen]]
+    drawn = rows[frames]
+    values = class_scores("lac", calibration.outputs.logits[drawn], np.zeros(len(drawn)))
+    own = values[np.arange(len(drawn)), calibration.labels[drawn]]
     threshold = threshold_of(own, ties, 1 - SET_LEVEL / 100)
     return threshold if threshold.rank <= threshold.images else None
 

@@ -91,15 +91,15 @@ def _even(data: ImageDataset, images: int, seed: int) -> ImageDataset:
     for k in range(data.classes):
         own = order[data.labels[order] == k]
         turn[own] = np.arange(len(own))
-    chosen = order[np.argsort(turn[order], kind="stable")][:images]
-    return data.take(np.sort(chosen))
+    drawn = order[np.argsort(turn[order], kind="stable")][:images]
+    return data.take(np.sort(drawn))
 
 
 def _thirds(valid: Fitting, signs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the signs for fitting, and the two halves of the others, bool [N] each."""
     tracks = np.unique(signs[valid.rest])
-    chosen = np.random.default_rng([seed, 0x41]).permutation(tracks)[: (len(tracks) + 1) // 2]
-    first = valid.rest & np.isin(signs, chosen)
+    half = np.random.default_rng([seed, 0x41]).permutation(tracks)[: (len(tracks) + 1) // 2]
+    first = valid.rest & np.isin(signs, half)
     return valid.scaling, first, valid.rest & ~first
 
 

@@ -6,46 +6,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safeml.attacks.base import Budget
-from safeml.audits.adversarial.measure import measure as judged
 from safeml.audits.base import AuditInputs
-from safeml.audits.measured import CleanSample
+from safeml.audits.monitors.attacked import attacked_sets
 from safeml.audits.monitors.fitted import Calibration, Fitted, fit
 from safeml.audits.monitors.material import Material, material
-from safeml.audits.monitors.outputs import Outputs, Reader, feature_size, together
+from safeml.audits.monitors.outputs import Judged, Outputs, Reader, feature_size, together
 from safeml.audits.slices import Slices, numbers
-from safeml.classifiers.base import differentiable, is_differentiable
-from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.corruptions.engine import corrupt
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE
 from safeml.data.dataset import ImageDataset
-from safeml.metrics.classification import right_answers
-from safeml.sealed import Arrays, Form
-from safeml.stages.monitors import ATTACKED, CLEAN, NOISE, OUTSIDE, SCRAMBLED, SHIFTED, MonitorsSettings
+from safeml.stages.monitors import CLEAN, NOISE, OUTSIDE, SCRAMBLED, SHIFTED, MonitorsSettings
 from safeml.statistics import Clustering
-from safeml.threats import Threat
-from safeml.work import Cost
 
 SLICE = 512
-BATCH = 64
 PIECES = 4  # along each side of a scrambled image
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Test images with labels, as the model and its monitor see them.
-
-    outputs: of the N images. labels: int64 [N]. clustering: of their sign tracks.
-    """
-
-    outputs: Outputs
-    labels: np.ndarray
-    clustering: Clustering
-
-    @property
-    def hits(self) -> np.ndarray:
-        """bool [N], classified correctly."""
-        return self.outputs.hits(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +94,9 @@ def measure(inputs: AuditInputs, settings: MonitorsSettings) -> Measured:
         missing[SHIFTED] = (
             f"the corruptions need images with sides of at least {LEAST_SIDE} pixels, or in colour"
         )
-    attacks = BatchSize(BATCH)
-    attack_slices = Slices(inputs.work, SLICE // 2, {"attacks": attacks})
-    if settings.attacked_images and is_differentiable(inputs.classifier):
-        sets[ATTACKED] = _attacked(inputs, settings, sample, attack_slices, attacks, width)
-    elif settings.attacked_images:
-        missing[ATTACKED] = "the model gives no gradient"
+    attacked, not_attacked, attack_slices = attacked_sets(inputs, settings, sample, fitted, width)
+    sets |= attacked
+    missing |= not_attacked
     measuring, moving, moving_data = _streams(inputs, settings, reader, parts, names)
     return Measured(
         sample=sample,
@@ -264,58 +235,6 @@ def _scrambled(images: np.ndarray, seed: int, ids: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _attacked(
-    inputs: AuditInputs,
-    settings: MonitorsSettings,
-    data: ImageDataset,
-    slices: Slices,
-    attacking: BatchSize,
-    width: int,
-) -> Judged:
-    """Attack a sample with PGD and keep the outputs for what it returns, clipped to the threat."""
-    sample = data.sample(settings.attacked_images, inputs.seed)
-    threat, ids = Threat(norm="linf", epsilon=settings.epsilon), numbers(sample)
-    classifier = inputs.classifier
-
-    def compute(rows: slice) -> Arrays:
-        from safeml.attacks.registry import ATTACKS
-
-        images, labels = sample.images[rows].astype(np.float32) / np.float32(255), sample.labels[rows]
-        logits = classifier.predict_logits(images)
-        clean = CleanSample(images, labels, logits, right_answers(logits, labels))
-        outcome = until_it_fits(
-            attacking,
-            lambda batch: ATTACKS["pgd"](
-                differentiable(classifier),
-                images.copy(),
-                labels.copy(),
-                threat,
-                Budget(settings.steps, 1, inputs.seed, batch),
-                ids[rows],
-            ),
-        )
-        changed = judged(classifier, clean, outcome, threat).attacked
-        arrays = {"logits": np.asarray(classifier.predict_logits(changed), np.float32)}
-        if width:
-            features = np.asarray(classifier.features(changed), np.float32)
-            arrays["features"] = features.reshape(len(changed), -1)
-        return arrays
-
-    form: Form = {"logits": ("float32", (sample.classes,))}
-    if width:
-        form = {**form, "features": ("float32", (width,))}
-    arrays = slices.measure(
-        ATTACKED,
-        {"images": sample.images, "labels": sample.labels, "ids": ids},
-        {"threat": threat.model_dump(mode="json"), "steps": settings.steps, "batch": attacking.first},
-        form,
-        compute,
-        lambda done: inputs.progress("monitors: attacked images", done, len(sample)),
-        Cost(settings.steps, 1, True, threat.norm),
-    )
-    return Judged(Outputs(arrays["logits"], arrays.get("features")), sample.labels, sample.clustering)
-
-
 def _streams(
     inputs: AuditInputs, settings: MonitorsSettings, reader: Reader, parts: Material, names: tuple[str, ...]
 ) -> tuple[Outputs | None, dict[str, Outputs], ImageDataset | None]:
@@ -327,8 +246,8 @@ def _streams(
     clean = reader.read("measuring", "monitors: measuring signs", data.images, numbers(data))
     order = np.random.default_rng([inputs.seed, 0x42]).permutation(np.unique(data.tracks))
     lengths = np.array([(data.tracks == track).sum() for track in order])
-    chosen = order[: max(2, int(np.searchsorted(np.cumsum(lengths), 2 * settings.shifted_images)))]
-    rows = np.flatnonzero(np.isin(data.tracks, chosen))
+    some = order[: max(2, int(np.searchsorted(np.cumsum(lengths), 2 * settings.shifted_images)))]
+    rows = np.flatnonzero(np.isin(data.tracks, some))
     moving = data.take(rows)
     shown = replace(moving, frames_per_sign=None)
     return (

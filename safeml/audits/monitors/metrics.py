@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from safeml.audits.monitors.adversary import adversary_metrics
 from safeml.audits.monitors.carried import carried_arrays
-from safeml.audits.monitors.measure import Judged, Measured
+from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers
+from safeml.audits.monitors.outputs import Judged
 from safeml.audits.monitors.ranks import error_metrics, outside_metrics
 from safeml.audits.monitors.streams import alarm_metrics, estimate_metrics, fusion_metrics
 from safeml.data.dataset import ImageDataset
@@ -15,11 +17,11 @@ from safeml.monitors.conformal import class_scores, sets
 from safeml.monitors.state import size_of
 from safeml.results import Metric
 from safeml.stages.monitors import (
-    ATTACKED,
     CLEAN,
     SET_LEVEL,
     SHIFTED,
     MonitorsSettings,
+    attacked_names,
 )
 from safeml.statistics import (
     mean_metric,
@@ -33,6 +35,7 @@ def numbers_of(measured: Measured, settings: MonitorsSettings, seed: int) -> Num
     error_metrics(numbers, measured, settings, seed)
     outside_metrics(numbers, measured, settings, seed)
     decisions(numbers, measured, settings)
+    adversary_metrics(numbers, measured, settings)
     alarm_metrics(numbers, measured, settings)
     fusion_metrics(numbers, measured)
     estimate_metrics(numbers, measured, settings, seed)
@@ -91,7 +94,7 @@ def decisions(numbers: Numbers, measured: Measured, settings: MonitorsSettings) 
             numbers.metrics += undefined_decisions(where, slice, reason)
         else:
             numbers.metrics += decision_metrics(part, trusted, measured.sample, where, slice)
-    for where in (CLEAN, SHIFTED, *((ATTACKED,) if settings.attacked_images else ())):
+    for where in (CLEAN, SHIFTED, *attacked_names(settings)):
         part = measured.judged.get(where)
         title = f"Incorrect predictions rejected, {IN[where]}"
         trusted = None if part is None else fitted.trusted(part.outputs)

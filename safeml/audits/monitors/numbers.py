@@ -14,6 +14,7 @@ from safeml.results import Metric
 from safeml.stages.monitors import (
     ATTACKED,
     CLEAN,
+    KNOWING,
     NOISE,
     OUTSIDE,
     RANDOM,
@@ -24,7 +25,12 @@ from safeml.statistics import (
     Clustering,
 )
 
-IN = {CLEAN: "clean images", SHIFTED: "corrupted images", ATTACKED: "attacked images"}
+IN = {
+    CLEAN: "clean images",
+    SHIFTED: "corrupted images",
+    ATTACKED: "attacked images",
+    KNOWING: "images attacked with knowledge of the monitor",
+}
 
 
 FROM = {NOISE: "noise", SCRAMBLED: "scrambled images", OUTSIDE: "images from outside"}

@@ -12,6 +12,7 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.slices import Slices
 from safeml.errors import SafemlError, StageError
 from safeml.sealed import Arrays, Form
+from safeml.statistics import Clustering
 from safeml.work import Cost
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -51,6 +52,30 @@ class Outputs:
     def take(self, rows: np.ndarray) -> Outputs:
         """Return the images in `rows` (bool [N] or int [M])."""
         return Outputs(self.logits[rows], None if self.features is None else self.features[rows])
+
+    def where(self, rows: np.ndarray, others: Outputs) -> Outputs:
+        """Return the images in `rows` (bool [N]), and those of `others` (N images) for the rest."""
+        features = None
+        if self.features is not None and others.features is not None:
+            features = np.where(rows[:, None], self.features, others.features)
+        return Outputs(np.where(rows[:, None], self.logits, others.logits), features)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Test images with labels, as the model and its monitor see them.
+
+    outputs: of the N images. labels: int64 [N]. clustering: of their sign tracks.
+    """
+
+    outputs: Outputs
+    labels: np.ndarray
+    clustering: Clustering
+
+    @property
+    def hits(self) -> np.ndarray:
+        """bool [N], classified correctly."""
+        return self.outputs.hits(self.labels)
 
 
 def together(parts: list[Outputs]) -> Outputs:

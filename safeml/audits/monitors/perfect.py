@@ -8,9 +8,9 @@ import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.monitors.material import FEW
-from safeml.audits.monitors.measure import SLICE, Judged
+from safeml.audits.monitors.measure import SLICE
 from safeml.audits.monitors.metrics import decision_metrics, undefined_decisions
-from safeml.audits.monitors.outputs import Reader
+from safeml.audits.monitors.outputs import Judged, Reader
 from safeml.audits.perfect import Maker, Perfect, Request, Simulated
 from safeml.audits.slices import Slices, numbers
 from safeml.data.dataset import ImageDataset

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.audits.monitors.measure import Judged, Measured
+from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers, values_of, why_not
+from safeml.audits.monitors.outputs import Judged
 from safeml.metrics.detection import auroc_draws, auroc_score, detection_rates, fpr_at_95_error
 from safeml.results import Metric
 from safeml.stages.monitors import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.monitors.adversary import adversary_findings
 from safeml.audits.monitors.carried import handed_over
 from safeml.audits.monitors.figures import ERRORS, figures, hardest, trusted_errors
 from safeml.audits.monitors.measure import Measured, measure
@@ -10,7 +11,7 @@ from safeml.audits.monitors.metrics import numbers_of
 from safeml.audits.monitors.numbers import FROM, IN, Numbers
 from safeml.audits.predictions import clustering_statement
 from safeml.results import Card, Fact, Finding, StageResult
-from safeml.stages.monitors import BASELINE, CLEAN, COMPARED, MONITORS, SCORES, MonitorsSettings
+from safeml.stages.monitors import BASELINE, CLEAN, COMPARED, KNOWING, MONITORS, SCORES, MonitorsSettings
 from safeml.wording import counted, interval, limit_percent, number, percent
 
 
@@ -93,7 +94,9 @@ def _upper(text: str) -> str:
 
 def _findings(measured: Measured, numbers: Numbers, settings: MonitorsSettings) -> list[Finding]:
     findings = []
-    lost = sum(int((~part.outputs.finite).sum()) for part in measured.judged.values())
+    # The images of KNOWING are in part those of ATTACKED, and count once.
+    parts = [part for name, part in measured.judged.items() if name != KNOWING]
+    lost = sum(int((~part.outputs.finite).sum()) for part in parts)
     if lost:
         findings.append(
             Finding(
@@ -113,6 +116,7 @@ def _findings(measured: Measured, numbers: Numbers, settings: MonitorsSettings) 
                 remedy='Set score = "auto" in [stages.monitors], or give training images in [data.train].',
             )
         )
+    findings += adversary_findings(measured, numbers, settings)
     findings += _better(numbers)
     for key in ("score", "distance"):
         alarms = numbers.one("false_alarms_per_1000", key)
@@ -179,7 +183,8 @@ def _limits(measured: Measured, settings: MonitorsSettings) -> list[str]:
     limits = [
         "A monitor that rejects noise may still trust a traffic sign that it misclassifies; the two are measured apart.",
         "False alarms, delay and fusion are measured on validation signs; they hold for signs that are drawn in the same way.",
-        "An adversary who knows the monitor can attack its score too; the attack here does not.",
+        "The adversary who knows the monitor attacks the score of single frames in the L-inf norm; the distance of a buffer, the checks of the image and "
+        "other changes are not attacked, and a stronger attack may get more images trusted.",
         "The time of a score is not recorded, because a result must be the same on every machine; benchmarks/monitor_speed.py measures it.",
         clustering_statement(measured.sample),
     ]

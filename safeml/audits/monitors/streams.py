@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from safeml.audits.monitors.measure import Judged, Measured
+from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import IN, INDEPENDENT, NO_SIGNS, Numbers
+from safeml.audits.monitors.outputs import Judged
 from safeml.corruptions.rows import CORRUPTIONS
 from safeml.monitors.fusion import fused_log_probabilities
 from safeml.monitors.inputs import InputChecks
@@ -94,7 +95,7 @@ def _delays(numbers: Numbers, measured: Measured, settings: MonitorsSettings, li
     moving = measured.moving_data
     for name in settings.corruptions:
         title = CORRUPTIONS[name].title.lower()
-        found, delayed = (
+        detected, delayed = (
             f"Sign encounters with an alarm of the distance, {title}",
             f"Frames until an alarm of the distance, {title}",
         )
@@ -106,7 +107,7 @@ def _delays(numbers: Numbers, measured: Measured, settings: MonitorsSettings, li
         elif name not in measured.moving:
             reason = "the images cannot have this corruption"
         if reason or moving is None or moving.tracks is None:
-            numbers.metrics.append(Metric.undefined("shift_detected", found, reason, slice=name))
+            numbers.metrics.append(Metric.undefined("shift_detected", detected, reason, slice=name))
             numbers.metrics.append(
                 Metric.undefined(
                     "detection_delay", delayed, reason, direction="down", unit="ratio", slice=name
@@ -119,7 +120,9 @@ def _delays(numbers: Numbers, measured: Measured, settings: MonitorsSettings, li
         )
         numbers.passes[name] = passed
         numbers.metrics.append(
-            proportion_metric("shift_detected", found, passed.first > 0, clustering=INDEPENDENT, slice=name)
+            proportion_metric(
+                "shift_detected", detected, passed.first > 0, clustering=INDEPENDENT, slice=name
+            )
         )
         # A track without an alarm counts with all its frames, so the mean is the least that it can be.
         delay = np.where(passed.first > 0, passed.first, passed.frames)

@@ -1,0 +1,229 @@
+"""A reference sample that many buffers are compared with: sorted once, so that a distance costs little more than the buffer.
+
+The values are those of `safeml.monitors.distances`: Kolmogorov-Smirnov, Kuiper and Cramer-von Mises up to the rounding of one division or
+sum, the integrals (Wasserstein, energy, DTS) up to 1e-12 of the range of the values.
+
+Legend: m values of the reference, n of the buffer, M = m + n, D columns, each by itself. F and G are the distribution functions of reference
+and buffer, i and j the numbers of their values up to a point.
+"""
+
+from typing import Callable
+
+import numpy as np
+
+from . import distances
+from .errors import MonitorRefused
+
+
+class Reference:
+    """A sorted reference.
+
+    values: float [m] or [m, D], finite.
+    Raises MonitorRefused for an empty reference or a value that is not finite.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        rows = np.asarray(values, np.float64)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
+            raise MonitorRefused(
+                f"the reference is {list(np.shape(values))}; expected finite values [m, D] of at least one row."
+            )
+        # + 0.0: -0.0 and 0.0 are one value, in every order of comparison.
+        self.rows = np.sort(rows.T, axis=1) + 0.0
+        self.columns, self.m = self.rows.shape
+        # Complex numbers are ordered by their real part first, so one search finds the places in all columns.
+        self.keys = _keys(self.rows)
+        self.flat = self.rows.ravel()
+        self.first = np.arange(self.columns)[:, None] * self.m
+        self.widths = np.diff(self.rows, axis=1)
+        self.repeats = not bool((self.widths > 0).all())
+
+    def distance(self, name: str, sample: np.ndarray) -> np.ndarray:
+        """Return the distance `name` of `distances.DISTANCES` to a buffer, float64 [D].
+
+        sample: float [n] or [n, D], finite.
+        Raises MonitorRefused for an unknown name, other columns, an empty buffer or a value that is not finite.
+        """
+        if name not in COMPUTED:
+            raise MonitorRefused(
+                'the distance is "{}"; expected one of {}.'.format(name, ", ".join(sorted(COMPUTED)))
+            )
+        return np.asarray(COMPUTED[name](self, Placed(self, sample)))
+
+
+class Placed:
+    """A buffer in the order of its reference.
+
+    rows: float64 [D, n], ascending. right: int64 [D, n], how many values of the reference are at most each.
+    """
+
+    def __init__(self, reference: Reference, sample: np.ndarray) -> None:
+        rows = np.asarray(sample, np.float64)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        if rows.ndim != 2 or not len(rows) or rows.shape[1] != reference.columns:
+            raise MonitorRefused(
+                f"the buffer is {list(np.shape(sample))}; expected at least one row of {reference.columns} columns."
+            )
+        self.rows = np.sort(rows.T, axis=1)
+        # NaN is sorted to the end, so the ends tell of all values.
+        if not np.isfinite(self.rows[:, [0, -1]]).all():
+            raise MonitorRefused("the buffer holds a value that is not finite; expected finite values.")
+        self.n = self.rows.shape[1]
+        self.keys = _keys(self.rows)
+        places = np.searchsorted(reference.keys, self.keys, side="right")
+        self.right = np.asarray(places.reshape(self.rows.shape) - reference.first)
+
+    def left(self, reference: Reference) -> np.ndarray:
+        """Return how many values of the reference are below each value of the buffer, int64 [D, n]."""
+        # Where there is none at or below a value, the smallest is above it, and they differ.
+        last = reference.flat[reference.first + np.maximum(self.right - 1, 0)]
+        if not (last == self.rows).any():
+            return self.right
+        places = np.searchsorted(reference.keys, self.keys, side="left")
+        return np.asarray(places.reshape(self.rows.shape) - reference.first)
+
+    def has_repeats(self) -> bool:
+        """Return whether a value of the buffer occurs twice."""
+        return not bool((self.rows[:, 1:] > self.rows[:, :-1]).all())
+
+    def below(self, reference: Reference, places: np.ndarray) -> np.ndarray:
+        """Return how many values of the buffer have a place below 1, 2, ..., m, float64 [D, m]. places: int64 [D, n], 0..m."""
+        width = reference.m + 1
+        flat = (places + np.arange(reference.columns)[:, None] * width).ravel()
+        counts = np.bincount(flat, minlength=reference.columns * width).reshape(reference.columns, width)
+        return np.asarray(np.cumsum(counts[:, :-1], axis=1, dtype=np.float64))
+
+
+def _keys(rows: np.ndarray) -> np.ndarray:
+    """Return (number of the row, value) of each value as complex numbers, complex128 [D * n]; rows: float64 [D, n]."""
+    keys = np.empty(rows.shape, np.complex128)
+    keys.real = np.arange(len(rows))[:, None]
+    keys.imag = rows
+    return np.asarray(keys.reshape(-1))
+
+
+def _ends(reference: Reference, placed: Placed) -> tuple:
+    """Return the largest F - G and the largest G - F at the values, float64 [D] each, at least 0.
+
+    Between two values of the buffer G is constant and F rises: the extremes are at a value of the buffer and just below one.
+    """
+    rows, n, m = placed.rows, placed.n, reference.m
+    count = np.arange(1.0, n + 1)
+    at, below = placed.right / m - count / n, placed.left(reference) / m - (count - 1) / n
+    if placed.has_repeats():
+        # Only the last of equal values has all of them up to it, and only the first has none of them below it.
+        new = rows[:, 1:] > rows[:, :-1]
+        edge = np.ones((len(rows), 1), bool)
+        at = np.where(np.concatenate([new, edge], axis=1), at, 0.0)
+        below = np.where(np.concatenate([edge, new], axis=1), below, 0.0)
+    return (
+        np.maximum(below.max(axis=1), np.maximum(at.max(axis=1), 0.0)),
+        np.maximum(-at.min(axis=1), np.maximum(-below.min(axis=1), 0.0)),
+    )
+
+
+def _kolmogorov_smirnov(reference: Reference, placed: Placed) -> np.ndarray:
+    return np.asarray(np.maximum(*_ends(reference, placed)))
+
+
+def _kuiper(reference: Reference, placed: Placed) -> np.ndarray:
+    above, under = _ends(reference, placed)
+    return np.asarray(above + under)
+
+
+def _pooled(name: str) -> Callable:
+    """Return the distance by sorting both samples together, for values that repeat."""
+    return lambda reference, placed: distances.DISTANCES[name](
+        distances.pooled(reference.rows.T, placed.rows.T)
+    )
+
+
+def _cramer_von_mises(reference: Reference, placed: Placed) -> np.ndarray:
+    left = placed.left(reference)
+    if reference.repeats or placed.has_repeats() or left is not placed.right:
+        return np.asarray(_pooled("cramer_von_mises")(reference, placed))
+    n, m = placed.n, reference.m
+    of_reference = np.arange(1.0, m + 1) / m - placed.below(reference, placed.right) / n
+    of_buffer = placed.right / m - np.arange(1.0, n + 1) / n
+    total = _squares(of_reference) + _squares(of_buffer)
+    return np.asarray(n * m / float(n + m) ** 2 * total)
+
+
+def _anderson_darling(reference: Reference, placed: Placed) -> np.ndarray:
+    left = placed.left(reference)
+    if reference.repeats or placed.has_repeats() or left is not placed.right:
+        return np.asarray(_pooled("anderson_darling")(reference, placed))
+    n, m = placed.n, reference.m
+    total = float(n + m)
+    own, other = np.arange(0.5, m), np.arange(0.5, n)
+    total_squares = _weighted(m, total, own, own + placed.below(reference, placed.right))
+    total_squares += _weighted(m, total, placed.right, placed.right + other)
+    return np.asarray((total - 1) / total**2 * (1.0 / n + 1.0 / m) * total_squares)
+
+
+def _weighted(m: int, total: float, middle: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Return the sum of the squared deviations over their weights, float64 [D]; see `distances.anderson_darling`."""
+    deviation = total * middle - m * below
+    weight = below * (total - below) - total / 4.0
+    return np.asarray(
+        np.divide(deviation * deviation, weight, out=np.zeros(below.shape), where=weight > 0).sum(axis=1)
+    )
+
+
+def _integral(height: Callable) -> Callable:
+    """Return the distance that is the integral of a height between the values; height: (i, j, m, n) -> float64.
+
+    From value i of the reference to the next, i is fixed; each value of the buffer between them raises j for the rest of the way.
+    """
+
+    def computed(reference: Reference, placed: Placed) -> np.ndarray:
+        n, m = placed.n, reference.m
+        sizes = float(m), float(n)
+        total = np.zeros(reference.columns)
+        if m > 1:
+            before = placed.below(reference, placed.right)[:, :-1]
+            total += np.einsum("dm,dm->d", height(np.arange(1.0, m), before, *sizes), reference.widths)
+        count = np.arange(0.0, n + 1)
+        heights = height(placed.right, np.stack([count[:-1], count[1:]])[:, None], *sizes)
+        ends = reference.flat[reference.first + np.minimum(placed.right, m - 1)]
+        total += np.einsum("dn,dn->d", heights[1] - heights[0], ends - placed.rows)
+        return np.maximum(total, 0.0)
+
+    return computed
+
+
+def _gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
+    return np.abs(i / m - j / n)
+
+
+def _squared_gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
+    gap = i / m - j / n
+    return np.asarray(2.0 * gap * gap)
+
+
+def _weighted_gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
+    share = (i + j) / (m + n)
+    return np.asarray(_gap(i, j, m, n) / np.sqrt(np.maximum(share * (1 - share), 1.0 / (m + n) ** 2)))
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("dk,dk->d", values, values))
+
+
+_energy_squared = _integral(_squared_gap)
+
+
+def _energy(reference: Reference, placed: Placed) -> np.ndarray:
+    return np.asarray(np.sqrt(_energy_squared(reference, placed)))
+
+
+COMPUTED = {
+    "kolmogorov_smirnov": _kolmogorov_smirnov,
+    "kuiper": _kuiper,
+    "cramer_von_mises": _cramer_von_mises,
+    "anderson_darling": _anderson_darling,
+    "wasserstein": _integral(_gap),
+    "energy": _energy,
+    "dts": _integral(_weighted_gap),
+}
