@@ -22,7 +22,7 @@ install: $(READY)
 # The float model, then its INT8 file. Succeeds when the reports were made, whatever the verdict; `safeml run` without --exit-zero is the gate.
 report: $(READY)
 	$(BIN)/safeml run --config models/lenet-rendered/safeml.toml --profile quick --out reports/lenet-rendered --force --exit-zero
-	$(BIN)/safeml run --config models/lenet-rendered-int8/safeml.toml --profile quick --out reports/lenet-rendered-int8 --force --exit-zero
+	$(BIN)/safeml run --config models/lenet-rendered-int8/safeml.toml --profile quick --out reports/lenet-rendered-int8 --force --exit-zero --trial-bundle
 
 # A file of tests shares its models, so it stays in one process; tests/budget.py puts the long files first.
 test: $(READY)

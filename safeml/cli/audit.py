@@ -106,7 +106,7 @@ def run(
 ) -> None:
     """Train the configured recipe, or quantize and export, unless the model exists already, then audit.
 
-    With product and key in [bundle], a passed verdict becomes a signed bundle.
+    With product and key in [bundle], a passed verdict becomes a signed bundle, which the edge runtime then installs and runs on this machine.
     """
     from safeml.cli.bundle_run import planned_bundle
     from safeml.config.audit import load_config
@@ -134,9 +134,8 @@ def run(
     else:
         path = config.parent / settings.model.path
     result, folder = _audit(config, settings, path, options, as_json, github, sarif)
-    if bundle is not None:
-        bundle.make(result, folder, path)
-    raise typer.Exit(options.exit_code(result))
+    rehearsal = bundle.make(result, folder, path) if bundle is not None else 0
+    raise typer.Exit(options.exit_code(result) or (0 if exit_zero else rehearsal))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from safeml.errors import ConfigError, InputRefused, MissingInput
 
 if TYPE_CHECKING:
     from safeml.bundle.build import Built, Request, Sign
+    from safeml.bundle.rehearsal import Rehearsal, Step
     from safeml.edge.settings import Key
     from safeml.settings.bundle import BundleSettings
 
@@ -308,6 +309,51 @@ def openssf(
     typer.echo(
         f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public_key PUBLIC.pem"
     )
+
+
+@app.command()
+def rehearse(
+    bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
+    public: Annotated[list[Path] | None, PUBLIC] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Frames: a folder of images, an .npz file or a video; default: rendered signs."),
+    ] = None,
+    allow_override: Annotated[
+        bool, typer.Option("--allow-override", help="The device accepts a bundle whose audit did not pass.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder of the device; default: BUNDLE-device.")
+    ] = None,
+) -> None:
+    """Install, test and run a bundle on this machine as a device does, with ONNX Runtime.
+
+    The exit code is that of the edge runtime. An unsigned bundle is refused first; a copy that is signed for the rehearsal alone goes on.
+    """
+    from safeml.bundle.rehearsal import rehearse as run
+
+    check_name(bundle, *([source] if source else []))
+    folder = out or bundle.with_name(f"{bundle.stem}-device")
+    keys = _public_keys(public or [])
+    made = run(bundle, folder, keys, source, allow_override=allow_override, show=show_step)
+    show_rehearsal(made)
+    raise typer.Exit(made.exit_code)
+
+
+def show_rehearsal(made: Rehearsal) -> None:
+    """Print how a device refuses the bundle, if it does, and where the page of the device is."""
+    if made.refused:
+        typer.echo(f"The bundle as it is: {made.refused}")
+    if made.page.is_file():
+        typer.echo(f"Page: {made.page}")
+
+
+def show_step(step: Step) -> None:
+    """Print a command of the device with its exit code, and the last line that it printed."""
+    from safeml.cli.show import plain
+
+    last = step.output.splitlines()[-1:] or [""]
+    typer.echo(f"  {step.exit_code}  {step.command[0]:10} {plain(last[0])}")
 
 
 def _public_keys(paths: Sequence[Path]) -> list[Key]:

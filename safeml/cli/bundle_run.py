@@ -36,8 +36,11 @@ class PlannedBundle:
     out: Path
     force: bool
 
-    def make(self, run: Run, folder: Path, model: Path) -> None:
-        """Make the bundle of a run of the audited `model`; say why there is none where the verdict or the profile forbids it."""
+    def make(self, run: Run, folder: Path, model: Path) -> int:
+        """Make the bundle of a run of the audited `model`, rehearse it, and return 0, or 4 where the rehearsal failed.
+
+        Where the verdict or the profile forbids a bundle, say so and return 0.
+        """
         from safeml.bundle.build import Request, source_date
         from safeml.cli.bundle import make
         from safeml.export.artefact import exported
@@ -47,7 +50,7 @@ class PlannedBundle:
         if not trial and (run.verdict.exit_code != ExitCode.PASSED or run.profile != "full"):
             what = f"the verdict is {run.verdict.status.replace('_', ' ')}" if run.verdict.exit_code else f"the profile is {run.profile}"  # fmt: skip
             typer.echo(f"No bundle: {what}.", err=True)
-            return
+            return int(ExitCode.PASSED)
         found = exported(model)
         if found is None:
             raise ConfigError(f"{model}: is no INT8 file of `safeml export`, which a bundle needs; remove [bundle], or set model.quantize.")  # fmt: skip
@@ -61,6 +64,18 @@ class PlannedBundle:
         )
         make_folder(self.out.parent)
         make(request, self.by, self.out, self.force)
+        return self._rehearsed()
+
+    def _rehearsed(self) -> int:
+        from safeml.bundle.rehearsal import rehearse
+        from safeml.cli.bundle import show_rehearsal, show_step
+
+        typer.echo("Rehearsal on this machine, with ONNX Runtime:")
+        made = rehearse(
+            self.out, self.out.with_name(f"{self.out.stem}-device"), list(self.by.keys), show=show_step
+        )
+        show_rehearsal(made)
+        return int(ExitCode.INCOMPLETE if made.exit_code else ExitCode.PASSED)
 
 
 def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> PlannedBundle | None:
