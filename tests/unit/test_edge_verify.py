@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from safeml.edge import limits, moments, verify
+from safeml.edge import limits, moments, unpacked, verify
 from safeml.edge.container import HEAD, MAGIC
 from safeml.edge.errors import EdgeError, Refused, Usage
 from safeml.edge.settings import DeviceSettings
@@ -551,7 +551,7 @@ def test_the_envelope_is_written_after_the_files(
         "bundle.dsse.json": Bundle().envelope_bytes(),
     }
     sizes = {name: len(content) for name, content in contents.items()}
-    real, real_open = os.fsync, verify._new_file
+    real, real_open = os.fsync, unpacked.new_file
 
     def opened(path: str) -> Any:
         order.append("open " + os.path.relpath(path, tmp_path))
@@ -564,7 +564,7 @@ def test_the_envelope_is_written_after_the_files(
             assert os.path.getsize(name) == sizes[os.path.relpath(name, tmp_path / "slot")]
         real(handle)
 
-    monkeypatch.setattr(verify, "_new_file", opened)
+    monkeypatch.setattr(unpacked, "new_file", opened)
     monkeypatch.setattr(os, "fsync", synced)
     unpack_bundle(str(good), str(tmp_path / "slot"), *THIS)
     files = [f"open slot/{name}" for name in [*sorted(FILES), "manifest.json", "bundle.dsse.json"]]

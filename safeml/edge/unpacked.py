@@ -1,0 +1,83 @@
+"""The folder of an unpacked bundle: written so that a power cut leaves it whole or incomplete, and read as what an attacker may have changed."""
+
+import os
+import stat
+from typing import BinaryIO, Dict, Iterator
+
+from . import container, limits
+from .durable import sync_folder
+from .errors import Refused, Usage
+from .manifest import File
+from .strict_json import quoted
+
+
+def store(folder: str, one: File, parts: Iterator[bytes]) -> None:
+    path = os.path.join(folder, one.name)
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    with new_file(path) as stream:
+        container.copy(one, parts, stream.write)
+        _flush(stream)
+
+
+def write(path: str, parts: Iterator[bytes]) -> None:
+    with new_file(path) as stream:
+        for part in parts:
+            stream.write(part)
+        _flush(stream)
+
+
+def new_file(path: str) -> BinaryIO:
+    return os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "wb"
+    )
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def sync_folders(folder: str) -> None:
+    """Make the names durable: each folder, innermost first, and the parent of `folder`."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        sync_folder(place)
+    sync_folder(os.path.dirname(os.path.abspath(folder)))
+
+
+def sizes_of(folder: str) -> Dict[str, int]:
+    """Return the length of each file below a folder; refuse links, other kinds, empty folders and what other users may change."""
+    if not os.path.isdir(folder):
+        raise Usage(f"{folder}: there is no such folder.")
+    sizes = {}  # type: Dict[str, int]
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        where = os.path.join(folder, place)
+        _check_safe(os.stat(where), where)
+        names = os.listdir(where)
+        if place and not names:
+            raise Refused(
+                "extra-file",
+                f"{folder} has the empty folder {quoted(place)}, which the manifest does not list.",
+            )
+        for name in names:
+            path = os.path.join(place, name)
+            facts = os.lstat(os.path.join(folder, path))
+            if stat.S_ISDIR(facts.st_mode):
+                waiting.append(path)
+            elif stat.S_ISREG(facts.st_mode):
+                _check_safe(facts, os.path.join(folder, path))
+                sizes[path] = facts.st_size
+            else:
+                raise Refused("unsafe-folder", f"{folder}: {quoted(path)} is a link or no regular file.")
+            if len(sizes) + len(waiting) > 2 * limits.FILES:
+                raise Refused("extra-file", f"{folder} has more files than a bundle may have.")
+    return sizes
+
+
+def _check_safe(facts: os.stat_result, where: str) -> None:
+    if facts.st_mode & 0o022:
+        raise Refused(
+            "unsafe-folder",
+            f"{where}: other users may change it; run chmod go-w on it, and install the bundle again if in doubt.",
+        )
