@@ -12,21 +12,26 @@ from .strict_json import quoted
 
 
 def store(folder: str, one: File, parts: Iterator[bytes]) -> None:
-    path = os.path.join(folder, one.name)
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    with new_file(path) as stream:
+    """Write a file of the manifest below `folder`, flush it to the disk, and refuse it unless it is the one that was signed."""
+    place = folder
+    for part in one.name.split("/")[:-1]:
+        place = os.path.join(place, part)
+        if not os.path.isdir(place):
+            os.mkdir(place, 0o755)  # os.makedirs gives this mode to the last folder alone
+    with new_file(os.path.join(folder, one.name)) as stream:
         container.copy(one, parts, stream.write)
         _flush(stream)
 
 
-def write(path: str, parts: Iterator[bytes]) -> None:
+def write(path: str, data: bytes) -> None:
+    """Write a new file and flush it to the disk."""
     with new_file(path) as stream:
-        for part in parts:
-            stream.write(part)
+        stream.write(data)
         _flush(stream)
 
 
 def new_file(path: str) -> BinaryIO:
+    """Open a file that must not exist, for writing; other users may not write it, whatever the umask."""
     return os.fdopen(
         os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "wb"
     )
@@ -48,8 +53,8 @@ def sizes_of(folder: str) -> Dict[str, int]:
     """Return the length of each file below a folder; refuse links, other kinds, empty folders and what other users may change."""
     if not os.path.isdir(folder):
         raise Usage(f"{folder}: there is no such folder.")
-    sizes = {}  # type: Dict[str, int]
-    waiting = [""]
+    sizes: Dict[str, int] = {}
+    waiting, seen = [""], 0
     while waiting:
         place = waiting.pop()
         where = os.path.join(folder, place)
@@ -62,6 +67,11 @@ def sizes_of(folder: str) -> Dict[str, int]:
             )
         for name in names:
             path = os.path.join(place, name)
+            seen += 1
+            if seen > 2 * limits.FILES or len(path) > limits.NAME_CHARACTERS:
+                raise Refused(
+                    "extra-file", f"{folder} has more files or longer names than a bundle may have."
+                )
             facts = os.lstat(os.path.join(folder, path))
             if stat.S_ISDIR(facts.st_mode):
                 waiting.append(path)
@@ -70,12 +80,15 @@ def sizes_of(folder: str) -> Dict[str, int]:
                 sizes[path] = facts.st_size
             else:
                 raise Refused("unsafe-folder", f"{folder}: {quoted(path)} is a link or no regular file.")
-            if len(sizes) + len(waiting) > 2 * limits.FILES:
-                raise Refused("extra-file", f"{folder} has more files than a bundle may have.")
     return sizes
 
 
 def _check_safe(facts: os.stat_result, where: str) -> None:
+    if facts.st_uid not in (0, os.geteuid()):
+        raise Refused(
+            "unsafe-folder",
+            f"{where}: it belongs to another user; expected root or the user of this program; install the bundle again.",
+        )
     if facts.st_mode & 0o022:
         raise Refused(
             "unsafe-folder",

@@ -79,7 +79,7 @@ def unpack_bundle(
                 opened, verified.manifest, lambda one, parts: unpacked.store(folder, one, parts)
             )
             for name, data in ((MANIFEST_FILE, opened.manifest), (ENVELOPE_FILE, opened.envelope)):
-                unpacked.write(os.path.join(folder, name), iter([data]))
+                unpacked.write(os.path.join(folder, name), data)
             unpacked.sync_folders(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)

@@ -57,7 +57,8 @@ class Mutant(NamedTuple):
 def mutants(source: str) -> Iterator[Mutant]:
     """Return each mutant of a module."""
     tree = ast.parse(source)
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    outer = [node.body if isinstance(node, ast.ClassDef) else [node] for node in tree.body]
+    functions = [node for body in outer for node in body if isinstance(node, ast.FunctionDef)]
     for function in functions:
         for place, node in enumerate(ast.walk(function)):
             for change in changes(node):
