@@ -7,17 +7,19 @@ product, release, dates, runtime, device, agreement with the statement, override
 import hashlib
 import os
 import shutil
-import stat
-from typing import Any, BinaryIO, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Optional
 
-from . import container, dsse, limits, moments
+from . import container, dsse, limits, moments, unpacked
+from .conditions import check_dates, check_device, check_product, check_release, check_runtime
 from .ed25519 import verify_signature
 from .errors import EdgeError, Refused, Usage
-from .manifest import RESULTS_FILE, File, Manifest, Range, check_files, parse_manifest
+from .manifest import RESULTS_FILE, Manifest, check_files, parse_manifest
 from .settings import DeviceSettings
 from .statement import Statement, parse_statement
 from .strict_json import quoted
-from .version import VERSION
+
+if TYPE_CHECKING:
+    from .facts import DeviceFacts
 
 ENVELOPE_FILE, MANIFEST_FILE = "bundle.dsse.json", "manifest.json"
 
@@ -35,10 +37,12 @@ class Verified(NamedTuple):
     overridden: bool
 
 
-def verify_bundle(path: str, settings: DeviceSettings, facts: Any, last_release: int, now: float) -> Verified:
+def verify_bundle(
+    path: str, settings: DeviceSettings, facts: "DeviceFacts", last_release: int, now: float
+) -> Verified:
     """Read a whole bundle, hash each file, and write nothing.
 
-    facts: DeviceFacts. last_release: the highest release that the device has had; 0 for none. now: seconds since 1970.
+    last_release: the highest release that the device has had; 0 for none. now: seconds since 1970.
     Raises Refused.
     """
     opened = container.open_container(str(path))
@@ -52,7 +56,7 @@ def verify_bundle(path: str, settings: DeviceSettings, facts: Any, last_release:
 
 
 def unpack_bundle(
-    path: str, folder: str, settings: DeviceSettings, facts: Any, last_release: int, now: float
+    path: str, folder: str, settings: DeviceSettings, facts: "DeviceFacts", last_release: int, now: float
 ) -> Verified:
     """Write the files of a bundle to the new folder `folder`, hashing them on the way, and return when they are on the disk.
 
@@ -71,10 +75,12 @@ def unpack_bundle(
         except OSError as error:
             raise EdgeError(f"{folder}: it cannot be made ({error.strerror}).") from None
         try:
-            container.read_files(opened, verified.manifest, lambda one, parts: _store(folder, one, parts))
+            container.read_files(
+                opened, verified.manifest, lambda one, parts: unpacked.store(folder, one, parts)
+            )
             for name, data in ((MANIFEST_FILE, opened.manifest), (ENVELOPE_FILE, opened.envelope)):
-                _write(os.path.join(folder, name), iter([data]))
-            _sync_folders(folder)
+                unpacked.write(os.path.join(folder, name), data)
+            unpacked.sync_folders(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise EdgeError(f"{folder}: the bundle cannot be written ({error.strerror}).") from None
@@ -84,13 +90,13 @@ def unpack_bundle(
     return verified
 
 
-def verify_folder(folder: str, settings: DeviceSettings, facts: Any, now: float) -> Verified:
+def verify_folder(folder: str, settings: DeviceSettings, facts: "DeviceFacts", now: float) -> Verified:
     """Check an unpacked bundle as `verify_bundle` does, but for the release, and that the folder holds nothing else.
 
     A key past its last day still counts here: it had not passed when the bundle was installed. A revoked one does not.
     """
     folder = str(folder)
-    sizes = _sizes(folder)
+    sizes = unpacked.sizes_of(folder)
     parts = []
     for name, most in ((ENVELOPE_FILE, limits.ENVELOPE_BYTES), (MANIFEST_FILE, limits.MANIFEST_BYTES)):
         if name not in sizes:
@@ -124,7 +130,7 @@ def believed(
     envelope: bytes,
     manifest: bytes,
     settings: DeviceSettings,
-    facts: Any,
+    facts: "DeviceFacts",
     last_release: Optional[int],
     now: float,
 ) -> Verified:
@@ -166,7 +172,7 @@ def signer(envelope: dsse.Envelope, settings: DeviceSettings, now: Optional[floa
     keys = {key.keyid: key for key in settings.keys}
     message = dsse.pae(envelope.payload_type, envelope.payload)
     signers = []
-    refusals = {}  # type: Dict[str, str]
+    refusals: Dict[str, str] = {}
     for one in envelope.signatures:
         short = one.keyid[:16]
         if one.keyid in settings.revoked:
@@ -196,99 +202,6 @@ def signer(envelope: dsse.Envelope, settings: DeviceSettings, now: Optional[floa
         "unknown-key",
         f"the bundle is signed by the key {envelope.signatures[0].keyid[:16]}, which is none of this device's; compare it with `safeml-edge keys`.",
     )
-
-
-def check_product(manifest: Manifest, settings: DeviceSettings) -> None:
-    """Refuse a bundle for another product."""
-    if manifest.product != settings.product:
-        raise Refused(
-            "wrong-product",
-            f"the bundle is for {quoted(manifest.product)}; this device is {quoted(settings.product)}.",
-        )
-
-
-def check_release(manifest: Manifest, last_release: int) -> None:
-    """Refuse a release that is not above the last one."""
-    if manifest.release == last_release:
-        raise Refused(
-            "same-release",
-            f"release {manifest.release} has been on this device already; expected a later one.",
-        )
-    if manifest.release < last_release:
-        raise Refused(
-            "rollback",
-            f"release {manifest.release} is older than release {last_release}, which this device has had.",
-        )
-
-
-def check_dates(manifest: Manifest, settings: DeviceSettings, now: float) -> None:
-    """Refuse a bundle from the future, one past its last day, and one without a last day where the settings require one."""
-    if not now >= manifest.created:
-        raise Refused(
-            "clock-behind",
-            f"the clock is at {moments.utc(now)} and the bundle was made at {moments.utc(manifest.created)}; set the clock.",
-        )
-    if manifest.expires is None:
-        if not settings.allow_no_expiry:
-            raise Refused(
-                "no-expiry",
-                "the bundle has no last day; this device requires one (allow_no_expiry of its settings).",
-            )
-    elif now >= manifest.expires:
-        raise Refused(
-            "expired", f"the bundle was valid until {moments.utc(manifest.expires)}; install a newer release."
-        )
-
-
-def check_runtime(manifest: Manifest) -> None:
-    """Refuse a bundle that needs a newer runtime than this one."""
-    if (moments.numbers(VERSION) or ()) < manifest.runtime:
-        raise Refused(
-            "runtime-too-old",
-            f"the bundle needs safeml-edge {_dotted(manifest.runtime)}; this is {VERSION}; update it.",
-        )
-
-
-def check_device(manifest: Manifest, settings: DeviceSettings, facts: Any) -> None:
-    """Refuse a bundle whose constraints the device does not meet; a fact that could not be read meets none.
-
-    GPU, TensorRT and JetPack do not count where the settings choose ONNX Runtime, which uses none of them.
-    """
-    needs = manifest.constraints
-    if (
-        needs.architectures
-        and _known(facts.architecture, "processor architecture") not in needs.architectures
-    ):
-        raise _constrained(
-            "wrong-architecture", "architecture", facts.architecture, " or ".join(needs.architectures)
-        )
-    if settings.backend != "onnxruntime":
-        capability = needs.compute_capabilities
-        if capability and _known(facts.compute_capability, "GPU's compute capability") not in capability:
-            raise _constrained(
-                "wrong-compute-capability",
-                "compute capability",
-                facts.compute_capability,
-                " or ".join(capability),
-            )
-        for reason, name, value, span in (
-            ("wrong-tensorrt", "TensorRT", facts.tensorrt, needs.tensorrt),
-            ("wrong-jetpack", "JetPack", facts.jetpack, needs.jetpack),
-        ):
-            if not within(value, name, span):
-                raise _constrained(reason, name, value, _span(span))
-    if needs.memory_mb and not _known(facts.memory_mb, "memory") >= needs.memory_mb:
-        raise _constrained(
-            "too-little-memory", "memory", f"{facts.memory_mb} MB", f"at least {needs.memory_mb} MB"
-        )
-
-
-def within(value: Any, name: str, span: Range) -> bool:
-    """Return whether a version of the device, as text, is in the span; raises Refused where it is unknown and constrained."""
-    if span.least is None and span.below is None:
-        return True
-    version = _known(moments.numbers(value), name + " version")
-    return (span.least is None or version >= span.least) and (span.below is None or version < span.below)
 
 
 def check_agreement(manifest: Manifest, statement: Statement) -> None:
@@ -336,108 +249,5 @@ def check_subjects(manifest: Manifest, statement: Statement) -> None:
         raise Refused("mix-and-match", f"{RESULTS_FILE} is not the results file of the evidence.")
 
 
-def _known(value: Any, name: str) -> Any:
-    if value is None:
-        raise Refused(
-            "device-unknown",
-            f"the {name} of this device could not be read, and the bundle constrains it; run `safeml-edge preflight`.",
-        )
-    return value
-
-
-def _constrained(reason: str, name: str, ours: Any, theirs: str) -> Refused:
-    return Refused(reason, f"the bundle is for {name} {theirs}; this device has {ours}.")
-
-
-def _span(span: Range) -> str:
-    least = [] if span.least is None else [f"from {_dotted(span.least)}"]
-    below = [] if span.below is None else [f"below {_dotted(span.below)}"]
-    return " and ".join(least + below)
-
-
-def _dotted(version: Tuple[int, ...]) -> str:
-    return ".".join(str(part) for part in version)
-
-
 def _nothing(part: bytes) -> None:
     """Write nowhere."""
-
-
-def _store(folder: str, one: File, parts: Iterator[bytes]) -> None:
-    path = os.path.join(folder, one.name)
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    with _new_file(path) as stream:
-        container.copy(one, parts, stream.write)
-        _flush(stream)
-
-
-def _write(path: str, parts: Iterator[bytes]) -> None:
-    with _new_file(path) as stream:
-        for part in parts:
-            stream.write(part)
-        _flush(stream)
-
-
-def _new_file(path: str) -> BinaryIO:
-    return os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "wb"
-    )
-
-
-def _flush(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _sync_folders(folder: str) -> None:
-    """Make the names durable: each folder, innermost first, and the parent of `folder`."""
-    for place, _, _ in os.walk(folder, topdown=False):
-        _sync_folder(place)
-    _sync_folder(os.path.dirname(os.path.abspath(folder)))
-
-
-def _sync_folder(place: str) -> None:
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sizes(folder: str) -> Dict[str, int]:
-    """Return the length of each file below a folder; refuse links, other kinds, empty folders and what other users may change."""
-    if not os.path.isdir(folder):
-        raise Usage(f"{folder}: there is no such folder.")
-    sizes = {}  # type: Dict[str, int]
-    waiting = [""]
-    while waiting:
-        place = waiting.pop()
-        where = os.path.join(folder, place)
-        _check_safe(os.stat(where), where)
-        names = os.listdir(where)
-        if place and not names:
-            raise Refused(
-                "extra-file",
-                f"{folder} has the empty folder {quoted(place)}, which the manifest does not list.",
-            )
-        for name in names:
-            path = os.path.join(place, name)
-            facts = os.lstat(os.path.join(folder, path))
-            if stat.S_ISDIR(facts.st_mode):
-                waiting.append(path)
-            elif stat.S_ISREG(facts.st_mode):
-                _check_safe(facts, os.path.join(folder, path))
-                sizes[path] = facts.st_size
-            else:
-                raise Refused("unsafe-folder", f"{folder}: {quoted(path)} is a link or no regular file.")
-            if len(sizes) + len(waiting) > 2 * limits.FILES:
-                raise Refused("extra-file", f"{folder} has more files than a bundle may have.")
-    return sizes
-
-
-def _check_safe(facts: os.stat_result, where: str) -> None:
-    if facts.st_mode & 0o022:
-        raise Refused(
-            "unsafe-folder",
-            f"{where}: other users may change it; run chmod go-w on it, and install the bundle again if in doubt.",
-        )

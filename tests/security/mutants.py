@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
 import importlib.util
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import pytest
 
 SECONDS = 120
+LIBRARIES = ("cryptography.hazmat.primitives.asymmetric.ed25519", "hypothesis")
 OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -55,7 +57,8 @@ class Mutant(NamedTuple):
 def mutants(source: str) -> Iterator[Mutant]:
     """Return each mutant of a module."""
     tree = ast.parse(source)
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    outer = [node.body if isinstance(node, ast.ClassDef) else [node] for node in tree.body]
+    functions = [node for body in outer for node in body if isinstance(node, ast.FunctionDef)]
     for function in functions:
         for place, node in enumerate(ast.walk(function)):
             for change in changes(node):
@@ -140,6 +143,8 @@ def survivors(module: str, tests: list[str]) -> tuple[int, list[str]]:
     assert spec is not None
     assert spec.origin is not None
     source = Path(spec.origin).read_text(encoding="utf-8")
+    for name in LIBRARIES:  # once, and not again in each child
+        importlib.import_module(name)
     assert survives(module, source, tests), "the tests fail on the module itself"
     made = list(mutants(source))
     return len(made), [mutant.name for mutant in made if survives(module, mutant.source, tests)]

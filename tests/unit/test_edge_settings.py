@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from safeml.bundle.signing import public_bytes
 from safeml.edge import limits
 from safeml.edge.errors import Usage
-from safeml.edge.settings import DeviceSettings, key_id, read_key, read_private, read_settings
+from safeml.edge.settings import (
+    OPTIONAL,
+    REQUIRED,
+    DeviceSettings,
+    key_id,
+    read_key,
+    read_private,
+    read_settings,
+)
 from tests.edge_bundles import KEY, PRODUCT, SECOND, digest, refused, write_settings
 
 PEM = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -225,3 +234,19 @@ def test_settings_are_strict_json(folder: Path) -> None:
     path.write_text(json.dumps(value)[:-1] + ', "product": "other"}')
     with pytest.raises(Usage, match="occurs twice"):
         read_settings(str(path))
+
+
+def test_the_example_of_the_docs_is_read_and_each_setting_is_in_the_table(folder: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "edge.md").read_text(encoding="utf-8")
+    section = text.split("\n## Device settings\n")[1].split("\n## ")[0]
+    (example,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    path = write_settings(folder, folder, (KEY, SECOND))
+    for number, row in enumerate(json.loads(example)["keys"]):
+        (folder / f"key{number}.pub").rename(folder / row["file"])
+    path.write_text(example)
+    settings = read_settings(str(path))
+    assert [key.role for key in settings.keys] == ["release 2026", "release 2027"]
+    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)} == {*REQUIRED, *OPTIONAL} - {
+        "format"
+    }

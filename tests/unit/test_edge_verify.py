@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from safeml.edge import limits, moments, verify
+from safeml.edge import limits, moments, unpacked, verify
 from safeml.edge.container import HEAD, MAGIC
 from safeml.edge.errors import EdgeError, Refused, Usage
 from safeml.edge.settings import DeviceSettings
@@ -85,6 +85,20 @@ def test_it_is_unpacked_with_its_envelope_and_verifies_again(good: Path, tmp_pat
         "bundle.dsse.json": Bundle().envelope_bytes(),
     }
     assert verify_folder(str(slot), THIS.settings, FACTS, NOW) == result
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o077])
+def test_no_umask_opens_a_slot_to_other_users(umask: int, tmp_path: Path) -> None:
+    """os.makedirs applies its mode to the last folder alone."""
+    path = Bundle(files={**FILES, "a/b/c/d": b"deep"}).write(tmp_path / "a.safeml")
+    old = os.umask(umask)
+    try:
+        unpack_bundle(str(path), str(tmp_path / "slot"), *THIS)
+    finally:
+        os.umask(old)
+    assert started(tmp_path / "slot").manifest.release == 5
+    for place in [tmp_path / "slot", *(tmp_path / "slot").rglob("*")]:
+        assert place.stat().st_mode & 0o022 == 0
 
 
 def set_in(*path: str, **changes: Any) -> Callable[[Bundle], None]:
@@ -551,7 +565,7 @@ def test_the_envelope_is_written_after_the_files(
         "bundle.dsse.json": Bundle().envelope_bytes(),
     }
     sizes = {name: len(content) for name, content in contents.items()}
-    real, real_open = os.fsync, verify._new_file
+    real, real_open = os.fsync, unpacked.new_file
 
     def opened(path: str) -> Any:
         order.append("open " + os.path.relpath(path, tmp_path))
@@ -564,7 +578,7 @@ def test_the_envelope_is_written_after_the_files(
             assert os.path.getsize(name) == sizes[os.path.relpath(name, tmp_path / "slot")]
         real(handle)
 
-    monkeypatch.setattr(verify, "_new_file", opened)
+    monkeypatch.setattr(unpacked, "new_file", opened)
     monkeypatch.setattr(os, "fsync", synced)
     unpack_bundle(str(good), str(tmp_path / "slot"), *THIS)
     files = [f"open slot/{name}" for name in [*sorted(FILES), "manifest.json", "bundle.dsse.json"]]
@@ -602,6 +616,10 @@ def many(slot: Path) -> None:
         (slot / f"f{number}").touch()
 
 
+def deep(slot: Path) -> None:
+    os.makedirs(slot / "/".join(["d" * 50] * 5))
+
+
 SLOTS: list[tuple[str, str, Callable[[Path], Any]]] = [
     ("missing-file", "a file is missing", lambda slot: (slot / "labels.json").unlink()),
     ("missing-file", "no envelope", lambda slot: (slot / "bundle.dsse.json").unlink()),
@@ -610,6 +628,7 @@ SLOTS: list[tuple[str, str, Callable[[Path], Any]]] = [
     ("extra-file", "a file more in a folder", replaced("models/extra.onnx", b"")),
     ("extra-file", "an empty folder", lambda slot: (slot / "more").mkdir(mode=0o755)),
     ("extra-file", "thousands of files", many),
+    ("extra-file", "names that are too long", deep),
     ("wrong-length", "a longer file", replaced("labels.json", FILES["labels.json"] + b" ")),
     ("hash-mismatch", "another file", replaced("labels.json", FILES["labels.json"].replace(b"stop", b"STOP"))),
     ("unsafe-folder", "a link", linked),
@@ -635,6 +654,16 @@ def test_a_changed_slot_does_not_start(
     finally:
         os.umask(old)
     with refused(reason):
+        started(slot)
+
+
+def test_a_slot_of_another_user_does_not_start(slot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = slot.stat().st_uid
+    if owner == 0:
+        os.chown(slot / "labels.json", 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with refused("unsafe-folder", "another user"):
         started(slot)
 
 
