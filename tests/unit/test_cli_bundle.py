@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from safeml.bundle import reading, runtime, signing
 from safeml.cli import bundle_run
-from safeml.cli.bundle import PASSWORD
+from safeml.cli.keys import PASSWORD
 from safeml.cli.main import app
 from safeml.config.audit import Config
 from safeml.errors import ConfigError, MissingInput, SafemlError
