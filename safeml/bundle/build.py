@@ -27,6 +27,7 @@ from safeml.bundle.manifest import (
     Entry,
     Release,
     check_release,
+    last_day,
     manifest_bytes,
     statement_bytes,
 )
@@ -38,6 +39,7 @@ from safeml.export.acceptance import TFTRT
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.state import State, load_state
 from safeml.report.write import CHECKSUMS
+from safeml.scan.sources import EXPORT
 from safeml.settings.bundle import BundleSettings
 from safeml.store.files import file_sha256, read_plain
 
@@ -103,10 +105,8 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     ConfigError for invalid settings, and StageError where the file cannot be written.
     """
     check_release(request.settings)
-    if len(request.override) > LONGEST_REASON:
-        raise ConfigError(
-            f"--override has {len(request.override)} characters; expected at most {LONGEST_REASON}."
-        )
+    if len(request.override) > LONGEST_REASON or not request.override.isprintable():
+        raise ConfigError(f"--override is no text of one line with at most {LONGEST_REASON} characters.")
     evidence = read_evidence(request.run, request.today)
     exported = read_export(request.export, evidence)
     reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
@@ -114,6 +114,7 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     release = Release(
         request.settings, request.created or _end_of(evidence), request.override if reasons else ""
     )
+    _check_dates(release, evidence, request.today)
     state = _monitor(evidence, exported)
     spec = contract.spec_of(evidence.run)
     framework.start()
@@ -141,6 +142,16 @@ def check_override(reasons: Sequence[str], override: str, evidence: Evidence) ->
             f"{evidence.folder}: is no release. {' '.join(reasons)} A device takes a bundle of it only with --override and its reason, and "
             "only where its settings allow that.",
             code,
+        )
+
+
+def _check_dates(release: Release, evidence: Evidence, today: str) -> None:
+    """Raise ConfigError for a bundle that no device would install any more."""
+    ends = last_day(release, evidence)
+    if ends is not None and ends.date().isoformat() <= today:
+        raise ConfigError(
+            f"the bundle was made on {release.created.date()} and expired on {ends.date()}; set --created to the day of the release, or a larger "
+            "--expires-days."
         )
 
 
@@ -192,6 +203,7 @@ def _files(
         golden.FILE: npz_bytes(made.arrays),
         tolerances.FILE: json_bytes(tolerances.record(made.tolerances)),
         f"{AUDIT}/{CHECKSUMS.lower()}.txt": evidence.folder / CHECKSUMS,
+        f"{AUDIT}/{EXPORT}": request.export / EXPORT,
         f"runtime/{runtime.WHEEL}": runtime.wheel_bytes(),
     }
     files |= {model.name: model.path for model in exported.models}

@@ -44,11 +44,11 @@ def sign_bundle(bundle: Path, key: Path, password: str, out: Path) -> None:
         signature, public_file = Path(folder) / "signature", Path(folder) / "public.pem"
         public_file.write_bytes(public)
         try:
-            signing.Config().use_elliptic_key_signer(private_key=key, password=password or None).sign(
-                bundle, signature
-            )
+            # Version 1.1 declares the password as text and passes it on to a function that takes bytes.
+            secret = os.fsencode(password) if password else None
+            signing.Config().use_elliptic_key_signer(private_key=key, password=secret).sign(bundle, signature)
             verifying.Config().use_elliptic_key_verifier(public_key=public_file).verify(bundle, signature)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, AttributeError, OSError) as error:
             raise StageError(f"{bundle}: model-signing does not sign it ({first_line(error)}).") from error
         try:
             atomic_write(out, signature.read_bytes())

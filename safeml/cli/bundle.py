@@ -1,11 +1,7 @@
-"""`safeml bundle`, `safeml keys` and `safeml edge`: what goes to a device, the keys that sign it, and the runtime that believes it."""
+"""`safeml bundle`: the signed file that goes to a device."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from safeml.cli.keys import Signer, password_of, public_keys, signer
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, check_room
-from safeml.errors import ConfigError, InputRefused, MissingInput
+from safeml.errors import ConfigError
 
 if TYPE_CHECKING:
-    from safeml.bundle.build import Built, Request, Sign
+    from safeml.bundle.build import Built, Request
     from safeml.bundle.rehearsal import Rehearsal, Step
-    from safeml.edge.settings import Key
     from safeml.settings.bundle import BundleSettings
 
 PASSWORD = "SAFEML_KEY_PASSWORD"
@@ -43,11 +39,6 @@ app = typer.Typer(
     help="Make, show and compare the signed file that goes to a device. `safeml bundle RUN` makes one of a finished run.",
     rich_markup_mode=None,
 )
-keys = typer.Typer(
-    no_args_is_help=True, help="Make and show the keys that sign bundles.", rich_markup_mode=None
-)
-edge = typer.Typer(no_args_is_help=True, help="Make the runtime of the device.", rich_markup_mode=None)
-
 OUT = typer.Option("--out", "-o", help="The file to write; default: PRODUCT-RELEASE.safeml.")
 KEY = typer.Option("--key", help="The private key that signs, of `safeml keys new`; may be repeated while keys are rotated.")  # fmt: skip
 FORCE = typer.Option("--force", help="Replace existing files.")
@@ -168,59 +159,6 @@ def _say(built: Built, page: Path) -> None:
     typer.echo(f"Page: {page}")
 
 
-@dataclass(frozen=True)
-class Signer:
-    """What signs a bundle.
-
-    sign: returns the envelope of a statement.
-    keys: the public keys; none for an unsigned bundle.
-    """
-
-    sign: Sign
-    keys: tuple[Key, ...]
-
-
-def signer(paths: Sequence[Path], unsigned: bool) -> Signer:
-    """Read the keys, before any work."""
-    from safeml.bundle import signing
-    from safeml.edge.settings import Key
-
-    if unsigned:
-        if paths:
-            raise ConfigError("--unsigned and --key contradict each other; remove one of them.")
-        return Signer(signing.unsigned, ())
-    if not paths:
-        raise ConfigError(
-            "there is no key to sign with; name one with --key, or make a trial with --unsigned."
-        )
-    loaded = [signing.load_key(path, _password(path)) for path in paths]
-    public = [signing.public_bytes(key) for key in loaded]
-    return Signer(
-        lambda statement: signing.sign(statement, loaded),
-        tuple(Key(signing.key_id(each), each) for each in public),
-    )
-
-
-def _password(path: Path) -> str:
-    """Return the password of a key: of the environment, else asked for where a person can answer; "" for a plain key."""
-    try:
-        encrypted = b"ENCRYPTED" in _head(path)
-    except OSError:
-        return ""  # reading it again says what is the matter
-    if not encrypted:
-        return ""
-    if PASSWORD in os.environ:
-        return os.environ[PASSWORD]
-    if not sys.stdin.isatty():
-        raise ConfigError(f"{path}: is encrypted; set its password in {PASSWORD}.")
-    return str(typer.prompt(f"Password of {path}", hide_input=True, err=True))
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(200)
-
-
 @app.command()
 def show(
     bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
@@ -242,7 +180,7 @@ def show(
     check_name(bundle)
     if out is not None:
         check_room(out, force)
-    opened = read_bundle(bundle, _public_keys(public or ()))
+    opened = read_bundle(bundle, public_keys(public or ()))
     manifest, statement = opened.manifest, opened.statement
     lines = [
         f"{manifest.product} release {manifest.release}, version {manifest.version}: {statement.result}",
@@ -305,7 +243,7 @@ def openssf(
     check_name(bundle, key)
     file = out or bundle.with_name(f"{bundle.name}.sig")
     check_room(file, force)
-    sign_bundle(bundle, key, _password(key), file)
+    sign_bundle(bundle, key, password_of(key), file)
     typer.echo(
         f"{file} written. To verify: model_signing verify key {bundle} --signature {file} --public_key PUBLIC.pem"
     )
@@ -334,7 +272,7 @@ def rehearse(
 
     check_name(bundle, *([source] if source else []))
     folder = out or bundle.with_name(f"{bundle.stem}-device")
-    keys = _public_keys(public or [])
+    keys = public_keys(public or [])
     made = run(bundle, folder, keys, source, allow_override=allow_override, show=show_step)
     show_rehearsal(made)
     raise typer.Exit(made.exit_code)
@@ -354,89 +292,6 @@ def show_step(step: Step) -> None:
 
     last = step.output.splitlines()[-1:] or [""]
     typer.echo(f"  {step.exit_code}  {step.command[0]:10} {plain(last[0])}")
-
-
-def _public_keys(paths: Sequence[Path]) -> list[Key]:
-    from safeml.bundle.reading import refusals
-    from safeml.edge.settings import Key, key_id, read_key
-
-    result = []
-    for path in paths:
-        if not path.is_file():
-            raise MissingInput(f"{path}: there is no such key; expected a public key of `safeml keys new`.")
-        with refusals(path):
-            public = read_key(str(path))
-        result.append(Key(key_id(public), public, file=str(path)))
-    return result
-
-
-@keys.command("new")
-def new_key(
-    path: Annotated[
-        Path, typer.Argument(help="The private key to write; the public one gets .pub behind its name.")
-    ],
-    plain_file: Annotated[
-        bool, typer.Option("--no-password", help="Leave the file unencrypted, for a store that encrypts it.")
-    ] = False,
-) -> None:
-    """Make an Ed25519 key. Keep the private file outside of every repository, and give the public one to the devices."""
-    from safeml.bundle import signing
-
-    check_name(path)
-    if plain_file:
-        password = ""
-    elif PASSWORD in os.environ:
-        password = os.environ[PASSWORD]
-    elif sys.stdin.isatty():
-        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    else:
-        raise ConfigError(
-            f"the key has no password; set {PASSWORD}, or leave the file unencrypted with --no-password."
-        )
-    if not password and not plain_file:
-        raise ConfigError("the password is empty; set one, or leave the file unencrypted with --no-password.")
-    key = signing.generate_key(path, password)
-    typer.echo(f"{path} written; the public key is {path}.pub")
-    typer.echo(f"Key id: {signing.key_id(signing.public_bytes(key))}")
-
-
-@keys.command("show")
-def show_key(
-    path: Annotated[Path, typer.Argument(help="A public key, or a private one of `safeml keys new`.")],
-) -> None:
-    """Print the id of a key, to compare with `safeml-edge keys` on the device."""
-    from safeml.bundle import signing
-
-    check_name(path)
-    try:
-        private = b"PRIVATE KEY" in _head(path)
-    except FileNotFoundError:
-        raise MissingInput(f"{path}: there is no such key; make one with `safeml keys new {path}`.") from None
-    except OSError as error:
-        raise InputRefused(f"{path}: cannot be read ({error.strerror}).") from None
-    if private:
-        public = signing.public_bytes(signing.load_key(path, _password(path)))
-        typer.echo(signing.key_id(public))
-    else:
-        typer.echo(_public_keys([path])[0].keyid)
-
-
-@edge.command("build")
-def build_edge(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the wheel and the zipapp.")] = Path(
-        "dist"
-    ),
-) -> None:
-    """Write the runtime of the device, safeml-edge, as a wheel and as a zipapp; no network is used."""
-    from safeml.bundle import runtime
-    from safeml.store.files import atomic_write, make_folder
-
-    check_name(out)
-    folder = make_folder(out)
-    for name, content in ((runtime.WHEEL, runtime.wheel_bytes()), (runtime.ZIPAPP, runtime.zipapp_bytes())):
-        atomic_write(folder / name, content)
-        typer.echo(f"{folder / name}")
-    typer.echo(f"On the device: python3 -m pip install {runtime.WHEEL}, or python3 {runtime.ZIPAPP}")
 
 
 def _today() -> str:

@@ -13,7 +13,7 @@ import typer
 from safeml.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
-    from safeml.cli.bundle import Signer
+    from safeml.cli.keys import Signer
     from safeml.config.audit import Config
     from safeml.results import Run
     from safeml.settings.bundle import BundleSettings
@@ -83,7 +83,7 @@ def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> 
 
     Raises ConfigError for settings that cannot give a bundle, and as `safeml.bundle.signing.load_key`.
     """
-    from safeml.cli.bundle import signer
+    from safeml.cli.keys import signer
     from safeml.cli.paths import check_room
 
     table = settings.bundle

@@ -18,9 +18,11 @@ from safeml.cli import (
     compare,
     data,
     doctor,
+    edge,
     export,
     init,
     inspect,
+    keys,
     listing,
     models,
     plan,
@@ -60,8 +62,8 @@ for group in (
     group.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
-app.add_typer(bundle.keys, name="keys")
-app.add_typer(bundle.edge, name="edge")
+app.add_typer(keys.app, name="keys")
+app.add_typer(edge.app, name="edge")
 
 
 def _version(wanted: bool) -> None:

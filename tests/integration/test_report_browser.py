@@ -110,18 +110,18 @@ def test_each_page_prints_on_six_sheets_at_most(report: Path, tmp_path: Path) ->
     for page in (
         report / f"{name}.html" for name in ("index", "model", "performance", "adversarial", "physical")
     ):
-        sheets = _sheets(page, tmp_path)
-        assert 1 <= sheets <= (6 if report.name.startswith("sample") else 12), (page.name, sheets)
+        count = sheets(page, tmp_path)
+        assert 1 <= count <= (6 if report.name.startswith("sample") else 12), (page.name, count)
 
 
 @pytest.mark.parametrize("page", ["adversarial", "calibration", "performance", "perturbation"])
 def test_the_longest_pages_of_a_real_run_print_on_six_sheets_at_most(page: str, tmp_path: Path) -> None:
     """The run of `make report`, drawn today: real stages have more rows and pictures than a made one."""
     write_report(read_run(SAMPLE), tmp_path, read_times(SAMPLE))
-    assert _sheets(tmp_path / f"{page}.html", tmp_path) <= 6
+    assert sheets(tmp_path / f"{page}.html", tmp_path) <= 6
 
 
-def _sheets(page: Path, folder: Path) -> int:
+def sheets(page: Path, folder: Path) -> int:
     target = folder / f"{page.stem}.pdf"
     chromium(folder, f"--print-to-pdf={target}", "--no-pdf-header-footer", f"file://{page}")
     printed = target.read_bytes()

@@ -222,6 +222,31 @@ def test_a_failure_while_writing_leaves_nothing(call: str, made: tuple[Path, Req
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_that_expired_already_is_not_made(made: tuple[Path, Request, Built], tmp_path: Path) -> None:
+    _, request, _ = made
+    for today, fails in (("2027-06-14", False), ("2027-06-15", True)):
+        late = Request(request.run, request.export, SETTINGS, today)
+        evidence = read_evidence(request.run, today)
+        release = manifest.Release(SETTINGS, building._end_of(evidence), "")
+        if not fails:
+            building._check_dates(release, evidence, today)
+            continue
+        with pytest.raises(ConfigError, match="expired on 2027-06-15"):
+            build(late, signed, tmp_path / "x.safeml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reason_is_one_line(made: tuple[Path, Request, Built], tmp_path: Path) -> None:
+    _, request, _ = made
+    for reason in ("two\nlines", "x" * 501):
+        with pytest.raises(ConfigError, match="no text of one line"):
+            build(
+                Request(request.run, request.export, SETTINGS, DAY, override=reason),
+                signed,
+                tmp_path / "x.safeml",
+            )
+
+
 def test_a_waiver_ends_the_bundle(tmp_path: Path) -> None:
     gates = [gate("clean-accuracy", "clean_accuracy", threshold=0.99, waiver=waiver("2026-12-31"))]
     run, _ = bundle_runs.release(tmp_path, gates=gates)

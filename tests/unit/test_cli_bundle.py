@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from safeml.bundle import reading, runtime, signing
 from safeml.cli import bundle_run
-from safeml.cli.bundle import PASSWORD
+from safeml.cli.keys import PASSWORD
 from safeml.cli.main import app
 from safeml.config.audit import Config
 from safeml.errors import ConfigError, MissingInput, SafemlError
@@ -63,7 +63,22 @@ def test_a_key_needs_a_password_or_the_word_that_it_has_none(tmp_path: Path) -> 
 def test_a_run_becomes_a_signed_bundle_with_a_page(tmp_path: Path) -> None:
     run, export = bundle_runs.release(tmp_path)
     key, out = key_file(tmp_path), tmp_path / "signs-7.safeml"
-    given = ["bundle", run, "--export", export, "--product", "signs", "--release", 7, "--key", key, "-o", out]
+    given = [
+        "bundle",
+        run,
+        "--export",
+        export,
+        "--product",
+        "signs",
+        "--release",
+        7,
+        "--key",
+        key,
+        "--expires-days",
+        0,
+        "-o",
+        out,
+    ]
     made = call(*given)
     assert made.exit_code == 0, made.output
     assert "OVERRIDE" not in made.output
@@ -186,7 +201,7 @@ def test_what_a_bundle_needs_is_checked_before_the_run(tmp_path: Path) -> None:
 
 
 def planned(folder: Path, trial: bool) -> bundle_run.PlannedBundle:
-    table = {"product": "signs", "release": 7, "key": str(key_file(folder))}
+    table = {"product": "signs", "release": 7, "key": str(key_file(folder)), "expires_days": 0}
     made = bundle_run.planned_bundle(folder / "safeml.toml", config(table), trial=trial, force=False)
     assert made is not None
     return made
