@@ -18,7 +18,7 @@ from safeml.edge.backends.cuda_memory import CtypesMemory, CudaPythonMemory
 from safeml.edge.backends.plan import TABLE, Plan, make_plan, row_of
 from safeml.edge.backends.tensorrt import TensorRtBackend
 from safeml.edge.build import Job, Limits, run_builder
-from safeml.edge.engine_cache import EngineCache
+from safeml.edge.engine_cache import REASONS, EngineCache, EngineKey
 from safeml.edge.errors import EdgeError
 from safeml.edge.facts import DeviceFacts
 from tests.edge_slots import images, make_slot, model_bytes, outputs
@@ -350,3 +350,87 @@ def test_the_key_of_the_cache_is_made_anew_where_others_may_read_it(tmp_path: Pa
     assert second.fresh_key
     assert second.key != first.key
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+KEY = EngineKey("a" * 64, "10.3.0", "8.7", "Jetson Orin Nano", "12.6", "36.4.3", "{}")
+
+
+def test_an_engine_that_is_stored_is_read_back_for_its_key_alone(tmp_path: Path) -> None:
+    EngineCache(str(tmp_path)).store(KEY, b"engine")
+    cache = EngineCache(str(tmp_path))
+    assert cache.load(KEY) == (b"engine", "")
+    for field in KEY._fields:
+        assert cache.load(KEY._replace(**{field: "other"})) == (None, "absent")
+
+
+def test_an_engine_of_another_device_is_not_loaded_with_its_record(tmp_path: Path) -> None:
+    """The files of a device with another key are copied whole."""
+    EngineCache(str(tmp_path / "theirs")).store(KEY, b"theirs")
+    cache = EngineCache(str(tmp_path / "ours"))
+    for path in Path(EngineCache(str(tmp_path / "theirs")).folder).glob(KEY.name() + "*"):
+        (Path(cache.folder) / path.name).write_bytes(path.read_bytes())
+    assert EngineCache(str(tmp_path / "ours")).load(KEY) == (None, "wrong-key")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda index: b"", "index-damaged"),
+        (lambda index: b"{}", "index-damaged"),
+        (lambda index: b"[" * 5000, "index-damaged"),
+        (lambda index: index.replace(b'"bytes":6', b'"bytes":7'), "wrong-key"),
+        (lambda index: index.replace(b'"hmac":"', b'"hmac":"0'), "index-damaged"),
+        (lambda index: index.replace(b"Orin", b"Nano"), "wrong-key"),
+    ],
+)
+def test_a_record_of_an_engine_that_was_changed_is_not_believed(
+    change: Any, reason: str, tmp_path: Path
+) -> None:
+    EngineCache(str(tmp_path)).store(KEY, b"engine")
+    cache = EngineCache(str(tmp_path))
+    (index,) = Path(cache.folder).glob("*.json")
+    index.write_bytes(change(index.read_bytes()))
+    assert cache.load(KEY) == (None, reason)
+    assert reason in REASONS
+
+
+def test_a_record_under_the_name_of_another_engine_is_not_believed(tmp_path: Path) -> None:
+    """Both files are authentic, but they belong to another ONNX file."""
+    cache = EngineCache(str(tmp_path))
+    other = KEY._replace(onnx="b" * 64)
+    cache.store(KEY, b"engine")
+    for ending in (".json", ".engine"):
+        source = Path(cache.folder) / (KEY.name() + ending)
+        source.rename(source.with_name(other.name() + ending))
+    assert cache.load(other) == (None, "index-damaged")
+
+
+def test_a_lost_key_is_the_reason_that_is_recorded(tmp_path: Path) -> None:
+    cache = EngineCache(str(tmp_path))
+    cache.store(KEY, b"engine")
+    (Path(cache.folder) / "engine.key").unlink()
+    assert EngineCache(str(tmp_path)).load(KEY) == (None, "new-key")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", ["trt_10", "trt_11"])
+def test_the_real_tensorrt_for_rtx_takes_the_calls_of_the_builder(adapter: str, tmp_path: Path) -> None:
+    """It builds ahead of time without a GPU, for one named GPU, and its networks must be strongly typed."""
+    rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed (extra trt)")
+
+    class Builder(rtx.Builder):  # type: ignore[misc]
+        def create_builder_config(self) -> Any:
+            config = super().create_builder_config()
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(rtx.ComputeCapability.SM86, 0)
+            return config
+
+        def create_network(self, flags: int = 0) -> Any:
+            return super().create_network(flags | 1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+
+    module = ModuleType("tensorrt")
+    module.__dict__.update({name: getattr(rtx, name) for name in dir(rtx) if not name.startswith("__")})
+    module.Builder = Builder  # type: ignore[attr-defined]
+    # Loading an engine needs a GPU, so its layers are not read.
+    data, record = built(module, Plan("int8", adapter, (), "", False), tmp_path)
+    assert record["engine_bytes"] == len(data) > 0

@@ -1,0 +1,160 @@
+"""What a run of the edge runtime costs beside ONNX Runtime alone, on a host: the same frames, in one process, in turn.
+
+    python benchmarks/edge_host.py MODEL.onnx [MODEL.onnx ...]
+
+Each round runs the frames through the session alone (values prepared before), through a plain loop (read, preprocess, infer, arg max), and
+through a whole run: read, preprocess, infer, monitor with input checks, score and distance, decision, and one line of JSON that is
+flushed. Processor time of one thread, because the machine may be shared; the median of the rounds. The monitor is fitted on the outputs of
+the model on rendered signs. Memory is that of Python objects over many frames. Neither is a latency of a Jetson. The record is in
+benchmarks/results/edge_host.json.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from safeml.data.rendered.tracks import render
+from safeml.edge.backends.onnx_runtime import OnnxRuntimeBackend
+from safeml.edge.frames import open_source
+from safeml.edge.lines import Lines
+from safeml.edge.manifest import Input
+from safeml.edge.preprocess import Preprocessor
+from safeml.edge.running import Runner
+from safeml.monitors.buffer import columns_of, fit_columns, fit_reference
+from safeml.monitors.inputs import fit_inputs
+from safeml.monitors.registry import fit_scores
+from safeml.monitors.runtime import Monitor
+from safeml.monitors.state import State
+
+FRAMES, ROUNDS, FITTING, FLAT = 1000, 7, 2150, 100_000
+SCORE, DISTANCE = "max_probability", "wasserstein"
+RESULT = Path(__file__).parent / "results" / "edge_host.json"
+
+
+def main(models: list[str]) -> None:
+    record: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {platform.python_version()}, numpy {np.__version__}, onnxruntime {onnxruntime.__version__}",
+        "frames": FRAMES,
+        "rounds": ROUNDS,
+        "unit": "microseconds of processor time of one thread, a frame",
+        "monitor": f"input checks, score {SCORE}, distance {DISTANCE} of 15 frames at every frame",
+        "models": {str(Path(model).parent.name): measure(model) for model in models},
+    }
+    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+
+
+def measure(model: str) -> dict[str, Any]:
+    """Return the numbers of one model."""
+    manifest = SimpleNamespace(models={"int8": SimpleNamespace(path=model)})
+    backend = OnnxRuntimeBackend("", manifest, threads=1)
+    side = backend.session.get_inputs()[0].shape[1]
+    contract = Input(side, side, 3, "rgb", 0.0, 1.0, (), (), False)
+    state = fitted(backend, contract)
+    images = render(FRAMES, seed=77, frames_per_sign=20, size=side).images
+    values = [Preprocessor(contract).values(image) for image in images]
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "frames.npz", images=images, tracks=np.arange(FRAMES) // 20)
+        source = str(Path(folder) / "frames.npz")
+        ways: dict[str, Callable[[], None]] = {
+            "session alone": lambda: alone(backend, values),
+            "plain loop": lambda: plain(backend, contract, source),
+            "whole run": lambda: whole(backend, contract, state, source, folder),
+        }
+        spent: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                began = time.thread_time()
+                way()
+                spent[name].append(1e6 * (time.thread_time() - began) / FRAMES)
+        numbers: dict[str, Any] = {name: round(float(np.median(rounds)), 1) for name, rounds in spent.items()}
+    numbers["whole run / session alone"] = round(numbers["whole run"] / numbers["session alone"], 3)
+    numbers["whole run / plain loop"] = round(numbers["whole run"] / numbers["plain loop"], 3)
+    numbers["bytes grown over 100,000 frames"] = growth(backend, contract, state, images)
+    return numbers
+
+
+def fitted(backend: OnnxRuntimeBackend, contract: Input) -> State:
+    """Return a monitor of the model, with thresholds that a few frames fall below."""
+    data = render(FITTING, seed=76, frames_per_sign=1, size=contract.height)
+    preprocessor = Preprocessor(contract)
+    parts = [backend.infer(preprocessor.values(image)) for image in data.images]
+    logits = np.concatenate([part[0] for part in parts])
+    features = np.concatenate([part[1] for part in parts if part[1] is not None])
+    predicted, classes = logits.argmax(axis=1), logits.shape[1]
+    arrays = fit_scores(logits, features, predicted, classes, 0) | fit_columns(features)
+    arrays |= fit_reference(columns_of(arrays, logits, features), predicted, classes)
+    settings = {
+        "score": SCORE,
+        "score_threshold": 0.0,
+        "inputs": fit_inputs(data.images, np.arange(FITTING)),
+        "distance": {"name": DISTANCE, "threshold": 3.0},
+    }
+    return State("benchmark", classes, features.shape[1], settings, arrays)
+
+
+def alone(backend: OnnxRuntimeBackend, values: list[np.ndarray]) -> None:
+    for one in values:
+        backend.session.run(["logits", "features"], {backend.input: one})
+
+
+def plain(backend: OnnxRuntimeBackend, contract: Input, source: str) -> None:
+    """What one writes without a runtime; the frames have the size of the model."""
+    for frame in open_source(source).frames:
+        assert frame.image is not None
+        value = frame.image[None].astype(np.float32) / np.float32(255)
+        (logits,) = backend.session.run(["logits"], {backend.input: value})
+        int(logits[0].argmax())
+
+
+def whole(backend: OnnxRuntimeBackend, contract: Input, state: State, source: str, folder: str) -> None:
+    lines = Lines(str(Path(folder) / "lines.jsonl"))
+    runner = runner_of(backend, contract, state, lines.write)
+    for frame in open_source(source).frames:
+        runner.judge(runner.infer(frame, False))
+    lines.close()
+
+
+def runner_of(
+    backend: OnnxRuntimeBackend, contract: Input, state: State, write: Callable[[dict], None]
+) -> Runner:
+    labels = tuple(str(number) for number in range(state.classes))
+    return Runner(backend, Preprocessor(contract), Monitor(state), labels, write, monitor_id="benchmark")
+
+
+def growth(backend: OnnxRuntimeBackend, contract: Input, state: State, images: np.ndarray) -> int:
+    """Return how many bytes of Python objects more there are after many frames than after some.
+
+    The outputs of the model are those of the first frames, so that the loop and the monitor are measured.
+    """
+    from safeml.edge.frames import Frame
+
+    answers = [backend.infer(Preprocessor(contract).values(image)) for image in images[:64]]
+    replay = SimpleNamespace(infer=lambda values: answers[int(values[0, 0, 0, 0] * 255) % 64])
+    runner = runner_of(replay, contract, state, lambda record: None)  # type: ignore[arg-type]
+    tracemalloc.start()
+    begun = 0
+    for number in range(FLAT + 12_000):
+        if number == 12_000:  # the kept latencies and buffers are full
+            begun = tracemalloc.get_traced_memory()[0]
+        frame = Frame(images[number % FRAMES], str(number), number / 30, number % 20 == 0, 0.0)
+        runner.judge(runner.infer(frame, False))
+    grown = tracemalloc.get_traced_memory()[0] - begun
+    tracemalloc.stop()
+    return grown
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
