@@ -291,7 +291,7 @@ def test_a_self_test_that_differs_exits_with_4(
     assert command("install", device.bundle(6)) == 4
     error = capsys.readouterr().err
     assert error.startswith(
-        "failed: release 6 is not installed: its self-test differs: 2 of 32 golden outputs"
+        "failed: release 6 is not installed: its self-test failed (2 of 32 golden outputs"
     )
     assert error.count("\n") == 1
 
