@@ -269,3 +269,76 @@ def test_a_first_release_has_nothing_to_run_beside(tmp_path: Path) -> None:
     assert device.install(5).event == "installed"
     with refused("shadow-open"):
         open_pair(device.settings, FACTS, NOW)
+
+
+@pytest.fixture
+def pair_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A device with a real tiny model, and another release beside it; returns what runs the command."""
+    import json
+
+    import numpy as np
+
+    from safeml.edge.cli import main
+    from safeml.edge.install import install
+    from tests.edge_bundles import write_settings
+    from tests.edge_slots import HOST, images, slot_bundle
+
+    policy = {"shadow": {"frames": 40, "signs": 40, "flip_rate": 0.1, "alarm_rate": 0.1}}
+    path = write_settings(tmp_path / "etc", tmp_path / "root", backend="onnxruntime", update=policy)
+    monkeypatch.setattr("safeml.edge.facts.read_facts", lambda: HOST)
+    monkeypatch.setattr("time.time", lambda: float(NOW))
+    frames = tmp_path / "frames.npz"
+    np.savez(frames, images=images(120, 1), tracks=np.arange(120) // 2)
+
+    def run(scale: float, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        from safeml.edge.changes import commit
+        from safeml.edge.settings import read_settings
+
+        settings = read_settings(str(path))
+        for release, size in ((5, 10.0), (6, scale)):
+            bundle = slot_bundle(tmp_path / f"state{release}", release, scale=size).write(
+                tmp_path / f"{release}.safeml"
+            )
+            install(str(bundle), settings, HOST, NOW, shadow=release == 6)
+            commit(settings, HOST, NOW, True)
+        lines = tmp_path / "lines.jsonl"
+        code = main(["--settings", str(path), "shadow", str(frames), "--out", str(lines), *arguments])
+        return code, [json.loads(line) for line in lines.read_text().splitlines()]
+
+    return run
+
+
+def test_an_equal_release_is_promoted_after_its_shadow_run(
+    pair_of_models: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = pair_of_models(10.0, "--promote")
+    assert code == 0
+    assert len(lines) == 120
+    said = capsys.readouterr().out
+    assert "passed, 0 of 60 signs with flips (0.0 to 6.0 %, limit 10 %)" in said
+    assert "release 6 is active in slot b, in probation." in said
+
+
+def test_a_release_that_answers_otherwise_fails_its_shadow_run(
+    pair_of_models: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A negative scale turns the two classes round; the lines are those of the active release."""
+    code, lines = pair_of_models(-10.0, "--promote")
+    assert code == 1
+    assert "failed, 60 of 60 signs with flips" in capsys.readouterr().out
+    assert [line["predicted"] for line in lines] == [k % 2 for k in range(120)]
+    device = Device(tmp_path)
+    assert device.release == 5
+    assert device.state.unfit == 6
+    assert device.state.marks["b"] == BAD
+
+
+def test_too_few_signs_are_added_to_by_the_next_run(
+    pair_of_models: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = pair_of_models(10.0, "--frames", "50", "--promote")
+    assert code == 5
+    assert len(lines) == 50
+    assert "25 of 40 signs" in capsys.readouterr().out
+    assert Device(tmp_path).release == 5
+    assert Device(tmp_path).state.marks["b"] == SHADOW
