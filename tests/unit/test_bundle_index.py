@@ -42,6 +42,7 @@ def test_a_device_updates_by_the_index(folder: Path, tmp_path: Path) -> None:
     assert (entry.release, entry.percent, len(entry.deltas)) == (7, 50.0, 1)
     write_index(folder)
     (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "6.safeml").write_bytes((folder / "signs-6.safeml").read_bytes())
     device = Device(tmp_path / "device").committed(6)
     for file in folder.glob("*.safeml"):
         file.unlink()  # what is left makes the release alone

@@ -38,6 +38,7 @@ def test_the_bound_of_many_signs(count: int, total: int) -> None:
 
 def test_the_bound_in_closed_form() -> None:
     assert upper_bound(0, 79) == pytest.approx(1 - 0.025 ** (1 / 79))
+    assert upper_bound(0, 72) <= 0.05 < upper_bound(0, 71)  # the number in docs/updates.md
     assert upper_bound(5, 5) == 1.0
     assert upper_bound(0, 0) == 1.0
 
