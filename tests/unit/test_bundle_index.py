@@ -24,8 +24,8 @@ def folder(tmp_path: Path) -> Path:
     for release in (5, 6, 7):
         files = {**files_of(release), "models/model.int8.onnx": b"model %d " % release * 2000}
         content[release] = Bundle(release, files).write(folder / f"signs-{release}.safeml").read_bytes()
-    (folder / "6-7.delta").write_bytes(difference(content[7], content[6]))
-    (folder / "5-6.delta").write_bytes(difference(content[6], content[5]))
+    (folder / "6-7.delta").write_bytes(difference(content[7], content[6], 500))
+    (folder / "5-6.delta").write_bytes(difference(content[6], content[5], 500))
     (folder / "damaged.delta").write_bytes(b"BSDIFF40")
     return folder
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_device_updates_by_the_index(folder: Path, tmp_path: Path) -> None:
     made = write_index(folder, 50)
     assert made.newest.manifest.release == 7
-    assert [name for name, _ in made.deltas] == ["6-7.delta"]
+    assert made.deltas == (("6-7.delta", 6),)
     assert made.unused == ("5-6.delta", "damaged.delta")
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == []
     source = FolderSource(str(folder))

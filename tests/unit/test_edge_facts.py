@@ -125,8 +125,12 @@ def test_a_driver_that_fails_is_no_gpu(missing: str) -> None:
 def test_the_tables_of_host_and_device_agree() -> None:
     """docs/jetson.md holds the table of the host; a test of the bundle compares those two."""
     rows = re.findall(r"^\| .+ \| SM ([\d., ]+) \| (yes|no fast INT8) \|", GUIDE.read_text(), re.M)
-    assert {cell for cells, _ in rows for cell in cells.split(", ")} == {chip.capability for chip in CHIPS.values()}
-    assert {cell for cells, fast in rows if fast != "yes" for cell in cells.split(", ")} == set(WITHOUT_FAST_INT8)
+    assert {cell for cells, _ in rows for cell in cells.split(", ")} == {
+        chip.capability for chip in CHIPS.values()
+    }
+    assert {cell for cells, fast in rows if fast != "yes" for cell in cells.split(", ")} == set(
+        WITHOUT_FAST_INT8
+    )
     assert has_fast_int8("8.7")
     assert not has_fast_int8("5.3")
 

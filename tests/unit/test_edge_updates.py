@@ -169,10 +169,10 @@ def number(value: int) -> bytes:
     return struct.pack("<Q", abs(value) | (1 << 63 if value < 0 else 0))
 
 
-def difference(new: bytes, base: bytes) -> bytes:
-    """Return a difference file that copies the first 8 bytes of the base and brings the rest."""
-    control = bz2.compress(number(8) + number(len(new) - 8) + number(0))
-    added = bz2.compress(bytes((a - b) % 256 for a, b in zip(new[:8], base, strict=False)))
+def difference(new: bytes, base: bytes, count: int = 8) -> bytes:
+    """Return a difference file that adds to the first `count` bytes of the base and brings the rest."""
+    control = bz2.compress(number(count) + number(len(new) - count) + number(0))
+    added = bz2.compress(bytes((a - b) % 256 for a, b in zip(new[:count], base, strict=False)))
     return (
         b"BSDIFF40"
         + number(len(control))
@@ -180,7 +180,7 @@ def difference(new: bytes, base: bytes) -> bytes:
         + number(len(new))
         + control
         + added
-        + bz2.compress(new[8:])
+        + bz2.compress(new[count:])
     )
 
 
