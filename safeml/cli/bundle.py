@@ -221,6 +221,33 @@ def delta(
 
 
 @app.command()
+def index(
+    folder: Annotated[
+        Path, typer.Argument(help="The folder with bundles and difference files that a server gives out.")
+    ],
+    percent: Annotated[
+        float, typer.Option("--percent", min=0, max=100, help="Devices that shall take the newest release.")
+    ] = 100.0,
+) -> None:
+    """Write the index of an update source: its newest bundle and the difference files (*.delta) that make it.
+
+    The index is not signed; a device judges the bundle.
+    """
+    from safeml.bundle.index import write_index
+
+    check_name(folder)
+    made = write_index(folder, percent)
+    newest = made.newest.manifest
+    typer.echo(
+        f"{made.path} written: {newest.product} release {newest.release} for {percent:g} % of the devices"
+    )
+    for name, release in made.deltas:
+        typer.echo(f"  {name}  from release {release}")
+    for name in made.unused:
+        typer.echo(f"  {name}  not listed: it makes release {newest.release} of no other bundle here")
+
+
+@app.command()
 def openssf(
     bundle: Annotated[Path, typer.Argument(help="A .safeml file.")],
     key: Annotated[

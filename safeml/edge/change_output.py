@@ -10,7 +10,7 @@ from .install import Change
 from .output import emit, printable
 from .policy import read_policy
 from .settings import DeviceSettings
-from .status import write_status
+from .status import show_status
 
 
 def ended(args: argparse.Namespace, settings: DeviceSettings, change: Callable[[], Change]) -> int:
@@ -18,7 +18,7 @@ def ended(args: argparse.Namespace, settings: DeviceSettings, change: Callable[[
     try:
         done = change()
     finally:
-        _write(settings)
+        show_status(settings)
     problem = after(settings, done)
     record = {"status": done.event or "unchanged", "release": done.release, "message": done.sentence}
     emit(args, dict(record, repairs=done.notes, hook=problem or None), [*done.notes, done.sentence])
@@ -32,10 +32,3 @@ def after(settings: DeviceSettings, change: Change) -> str:
     if not change.event:
         return ""
     return run_hook(read_policy(settings.update).hook, change.event, change.release, settings.root)
-
-
-def _write(settings: DeviceSettings) -> None:
-    try:
-        write_status(settings)
-    except OSError as error:
-        sys.stderr.write(printable(f"status.json is not written ({error.strerror}).") + "\n")

@@ -146,7 +146,7 @@ def _test(slots: Slots, verified: Verified, settings: DeviceSettings, facts: Any
     if sentence:
         remove(slots.incoming)
         raise SelfTestFailed(
-            f"release {verified.manifest.release} is not installed: {sentence}; the earlier release runs on."
+            f"release {verified.manifest.release} is not installed: {sentence}; nothing was changed."
         )
 
 
@@ -157,13 +157,18 @@ def failed_test(
     try:
         result = selftest(folder, verified, settings, facts)
     except EdgeFailure as error:
-        return f"its self-test failed: {error.message}"
+        return f"its self-test failed ({_inside(error.message)})"
     except Exception as error:  # a library of the device: whatever it is, the release does not run here
-        return f"its self-test ended by {type(error).__name__}: {str(error)[:200]}"
+        return f"its self-test ended by {type(error).__name__} ({_inside(str(error)[:200])})"
     if result.passed is True:
         return ""
     failed = [check for check in result.checks if check[1] == FAILED]
-    return f"its self-test differs: {failed[0][2] if failed else 'no check passed'}".rstrip(".")
+    return f"its self-test failed ({_inside(failed[0][2]) if failed else 'no check passed'})"
+
+
+def _inside(sentence: str) -> str:
+    """Return a sentence as it is written in brackets."""
+    return sentence.rstrip(".")
 
 
 def _activate(slots: Slots, state: State, verified: Verified, policy: UpdatePolicy, shadow: bool) -> Change:

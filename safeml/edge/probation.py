@@ -34,10 +34,10 @@ def outcome(trial: Trial, policy: ProbationPolicy) -> Outcome:
     if trial.starts < policy.starts and trial.seconds < 60 * policy.minutes:
         minutes = trial.seconds / 60.0
         missing.append(
-            f"{trial.starts} of {policy.starts} healthy runs and {minutes:.1f} of {policy.minutes:g} minutes"
+            f"{trial.starts} of {policy.starts} healthy runs, or {minutes:.1f} of {policy.minutes:g} minutes"
         )
     if trial.frames < policy.frames:
         missing.append(f"{trial.frames:,} of {policy.frames:,} frames")
     if missing:
-        return Outcome(OPEN, " and ".join(missing))
+        return Outcome(OPEN, ", and ".join(missing))
     return Outcome(PASSED, f"{trial.starts} healthy runs, {trial.frames:,} frames, {trial.alarms:,} alarms")

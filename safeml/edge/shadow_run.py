@@ -144,7 +144,8 @@ def run_beside(
     from .backends.opening import open_backend
     from .frames import open_source
     from .lines import Lines
-    from .run import Stop, loop
+    from .run import Control, Stop, loop
+    from .run_settings import run_settings
     from .signs import Signs, kind_of
 
     source = open_source(args.source, args.size, args.rate)
@@ -155,9 +156,10 @@ def run_beside(
         for folder, verified in ((pair.old_folder, pair.old), (pair.new_folder, pair.new)):
             opened.append(open_backend(folder, verified.manifest, settings, facts))
         lines = Lines(args.out)
-        active = _runner(pair.old_folder, pair.old, opened[0], lines.write)
+        limits = run_settings(settings)
+        active = _runner(pair.old_folder, pair.old, opened[0], limits, lines.write)
         comparison = Comparison(read_counts(settings.root, pair.name))
-        new = _runner(pair.new_folder, pair.new, opened[1], _not_written)
+        new = _runner(pair.new_folder, pair.new, opened[1], limits, _not_written)
         beside = Beside(new, Signs(kind, policy.gap_seconds), comparison, source.live)
 
         def save(_: Dict[str, Any]) -> None:
@@ -166,7 +168,7 @@ def run_beside(
             write_counts(settings.root, pair.name, counts, row)
 
         with Stop() as stop:
-            loop(active, source, stop, args.frames, 0.0, save, beside.see)
+            loop(active, source, Control(stop, args.frames, save, _uncounted, beside.see))
         save({})
         return record_of(pair, comparison.counts, policy, kind, beside.first_error)
     finally:
@@ -177,16 +179,21 @@ def run_beside(
             backend.close()
 
 
-def _runner(folder: str, verified: Verified, backend: Any, write: Any) -> Any:
+def _runner(folder: str, verified: Verified, backend: Any, limits: Any, write: Any) -> Any:
     from .preprocess import Preprocessor
     from .running import Runner
     from .safety import load_labels, load_safety
 
     manifest = verified.manifest
     safety = load_safety(folder, manifest, backend.precision)
-    return Runner(
-        backend, Preprocessor(manifest.input), safety.monitor(), load_labels(folder, manifest), write
-    )
+    fingerprint = safety.state.fingerprint if safety.state is not None else ""
+    labels = load_labels(folder, manifest)
+    return Runner(backend, Preprocessor(manifest.input), safety.monitor(), labels, write, limits, fingerprint)
+
+
+def _uncounted(seconds: float, frames: int, alarms: int, ended: bool) -> str:
+    """A shadow run is no run of the active release's probation, which is over."""
+    return ""
 
 
 def _not_written(record: Dict[str, Any]) -> None:

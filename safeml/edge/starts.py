@@ -12,6 +12,7 @@ from .probation import FAILED, OPEN, PASSED, Outcome, outcome
 from .recovery import Recovered
 from .settings import DeviceSettings
 from .slots import Slots
+from .status import show_status
 from .verify import Verified, verify_folder
 
 # A state is written at most this often, to spare the disk.
@@ -56,13 +57,17 @@ class Watch:
         if not self.counted or (seconds < self.due and not ended):
             return None
         self.due = seconds + RECORD_SECONDS
+        now = time.time() if now is None else now
         try:
             with installer_lock(self.settings.root):
-                return self._store(seconds, frames, alarms, ended, time.time() if now is None else now)
+                change = self._store(seconds, frames, alarms, ended, now)
         except Refused as refusal:
             if refusal.reason != "locked":
                 raise
             return None
+        if change is not None:
+            show_status(self.settings, now)
+        return change
 
     def fail(self, sentence: str, now: Optional[float] = None) -> Optional[Change]:
         """Roll a release in probation back at once, because it cannot do its work here; returns the change, or None.
@@ -121,7 +126,10 @@ def begin(settings: DeviceSettings, facts: Any, now: float, selftest: Optional[S
     try:
         with installer_lock(settings.root):
             before = recovered(slots, settings, facts, now)
-            return _begin(slots, before, settings, facts, now, selftest)
+            start = _begin(slots, before, settings, facts, now, selftest)
+        if start.change is not None or start.notes:
+            show_status(settings, now)
+        return start
     except Refused as refusal:
         if refusal.reason != "locked":
             raise

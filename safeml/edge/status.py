@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import time
 from typing import Any, Dict, List, Optional
 
 from .durable import write_whole
 from .moments import utc
+from .output import printable
 from .policy import UpdatePolicy, read_policy
 from .probation import outcome
 from .schedule import allowed
@@ -82,6 +84,14 @@ def write_status(settings: DeviceSettings, now: Optional[float] = None) -> str:
     path = os.path.join(settings.root, FILE)
     write_whole(path, data.encode("ascii") + b"\n")
     return path
+
+
+def show_status(settings: DeviceSettings, now: Optional[float] = None) -> None:
+    """Write `status.json`; a disk that refuses it is said on standard error and stops nothing."""
+    try:
+        write_status(settings, now)
+    except OSError as error:
+        sys.stderr.write(printable(f"status.json is not written ({error.strerror}).") + "\n")
 
 
 def lines(record: Dict[str, Any]) -> List[str]:

@@ -217,7 +217,7 @@ def test_a_first_release_that_fails_its_probation_does_not_start(tmp_path: Path)
     device = Device(tmp_path, probation={"deaths": 1})
     device.install(5)
     device.begin()
-    with pytest.raises(EdgeError, match="release 5 failed its probation .* no committed release"):
+    with pytest.raises(EdgeError, match=r"release 5 failed its probation .* no committed release"):
         device.begin()
     device.install(6)
     assert device.begin().verified.manifest.release == 6

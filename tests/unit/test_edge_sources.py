@@ -143,7 +143,6 @@ def test_what_cannot_be_continued_begins_again(server: Server, tmp_path: Path, c
     server.tag = 'W/"one"' if change == "weak tag" else TAG
     source = server.source()
     with pytest.raises(EdgeError, match="status 503"):
-        server.statuses = []
         _break(server, source, tmp_path)
     if change == "other version":
         server.tag = '"two"'
@@ -183,7 +182,7 @@ def test_a_part_of_another_place_is_not_joined(server: Server, tmp_path: Path) -
         original(handler)
 
     server.answer = answer  # type: ignore[method-assign]
-    with pytest.raises(EdgeError, match="continued x.safeml at another place"):
+    with pytest.raises(EdgeError, match=r"continued x\.safeml at another place"):
         server.source().fetch("x.safeml", len(DATA), str(tmp_path))
     assert not (tmp_path / ("x.safeml" + PART)).exists()
 
@@ -253,7 +252,7 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = "http://127.0.0.1:%d/" % silent.getsockname()[1]
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         source = Https(address, plain_loopback=True, timeout=0.05, sleep=lambda seconds: None)
         with pytest.raises(EdgeError, match="timed out"):
             source.fetch("x.safeml", 10, str(tmp_path))
@@ -406,7 +405,7 @@ def test_a_folder_without_an_index_has_its_newest_bundle_by_name(tmp_path: Path)
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(EdgeError, match="check update.source"):
+    with pytest.raises(EdgeError, match=r"check update\.source"):
         FolderSource(str(tmp_path / "none")).entry("signs")
 
 
@@ -442,5 +441,5 @@ def test_the_settings_name_a_source(tmp_path: Path) -> None:
     assert isinstance(open_source("usb"), UsbSource)
     assert isinstance(open_source(str(tmp_path)), FolderSource)
     for source in (None, "", "relative/folder"):
-        with pytest.raises(Usage, match="update.source"):
+        with pytest.raises(Usage, match=r"update\.source"):
             open_source(source)

@@ -169,10 +169,10 @@ def number(value: int) -> bytes:
     return struct.pack("<Q", abs(value) | (1 << 63 if value < 0 else 0))
 
 
-def difference(new: bytes, base: bytes) -> bytes:
-    """Return a difference file that copies the first 8 bytes of the base and brings the rest."""
-    control = bz2.compress(number(8) + number(len(new) - 8) + number(0))
-    added = bz2.compress(bytes((a - b) % 256 for a, b in zip(new[:8], base, strict=False)))
+def difference(new: bytes, base: bytes, count: int = 8) -> bytes:
+    """Return a difference file that adds to the first `count` bytes of the base and brings the rest."""
+    control = bz2.compress(number(count) + number(len(new) - count) + number(0))
+    added = bz2.compress(bytes((a - b) % 256 for a, b in zip(new[:count], base, strict=False)))
     return (
         b"BSDIFF40"
         + number(len(control))
@@ -180,7 +180,7 @@ def difference(new: bytes, base: bytes) -> bytes:
         + number(len(new))
         + control
         + added
-        + bz2.compress(new[8:])
+        + bz2.compress(new[count:])
     )
 
 
@@ -291,7 +291,7 @@ def test_a_self_test_that_differs_exits_with_4(
     assert command("install", device.bundle(6)) == 4
     error = capsys.readouterr().err
     assert error.startswith(
-        "failed: release 6 is not installed: its self-test differs: 2 of 32 golden outputs"
+        "failed: release 6 is not installed: its self-test failed (2 of 32 golden outputs"
     )
     assert error.count("\n") == 1
 
