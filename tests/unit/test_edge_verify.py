@@ -657,6 +657,24 @@ def test_a_changed_slot_does_not_start(
         started(slot)
 
 
+def test_the_bounds_of_a_slot_end_the_search_of_its_files(slot: Path) -> None:
+    longest = slot / ("n" * limits.NAME_CHARACTERS)
+    longest.touch(0o644)
+    with refused("extra-file", "does not list"):
+        started(slot)
+    longest.rename(slot / ("n" * (limits.NAME_CHARACTERS + 1)))
+    with refused("extra-file", "longer names"):
+        started(slot)
+    (slot / ("n" * (limits.NAME_CHARACTERS + 1))).unlink()
+    for number in range(2 * limits.FILES - len(list(slot.rglob("*")))):
+        (slot / f"f{number}").touch(0o644)
+    with refused("extra-file", "does not list"):
+        started(slot)
+    (slot / "one-more").touch(0o644)
+    with refused("extra-file", "more files"):
+        started(slot)
+
+
 def test_a_slot_of_another_user_does_not_start(slot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = slot.stat().st_uid
     if owner == 0:
