@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from safeml.bundle.signing import public_bytes
 from safeml.edge import container, dsse
 from safeml.edge.errors import REASONS, Refused
 from safeml.edge.settings import DeviceSettings, Key, key_id
+from safeml.edge.verify import Verified, verify_bundle, verify_folder
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SECOND = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
@@ -250,3 +251,36 @@ def refused(reason: str, words: str = "") -> Iterator[None]:
     assert caught.value.reason == reason, caught.value
     assert caught.value.message.isprintable()
     assert caught.value.message.endswith(".")
+
+
+class Device(NamedTuple):
+    """A device that is asked about a bundle."""
+
+    settings: DeviceSettings = settings()
+    facts: Facts = FACTS
+    last_release: int = 4
+    now: float = NOW
+
+
+THIS = Device()
+
+
+def verified(path: Path, device: Device = THIS) -> Verified:
+    """Return what a device believes of a bundle."""
+    return verify_bundle(str(path), *device)
+
+
+def started(folder: Path, device: Device = THIS) -> Verified:
+    """Return what a device believes of the folder of a slot."""
+    return verify_folder(str(folder), device.settings, device.facts, device.now)
+
+
+def relisted(change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[Bundle], None]:
+    """A change of the list of files, which the contents do not follow."""
+
+    def apply(bundle: Bundle) -> None:
+        rows = bundle.listed()
+        change(rows)
+        bundle.manifest["files"] = sorted(rows, key=lambda row: row["name"])
+
+    return apply
