@@ -255,7 +255,7 @@ def _model(key: str, value: Any) -> Model:
 def _folder(value: Any, where: str) -> Optional[str]:
     """Return a folder without "/" at its end, or None."""
     name = strict_json.optional_text(value, where)
-    return name[:-1] if name is not None and name.endswith("/") and len(name) > 1 else name
+    return name[:-1] if name is not None and name.endswith("/") else name
 
 
 def _preprocessing(value: Any) -> Preprocessing:

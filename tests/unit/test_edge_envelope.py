@@ -114,6 +114,20 @@ def test_only_the_one_form_that_is_written_is_read(data: bytes) -> None:
         dsse.parse_envelope(data)
 
 
+def test_an_envelope_may_have_the_whole_length_that_is_allowed() -> None:
+    """The type of the payload fills what base64, in steps of four, does not."""
+    for length, fits in ((limits.ENVELOPE_BYTES, True), (limits.ENVELOPE_BYTES + 1, False)):
+        rest = length - len(dsse.write_envelope(dsse.Envelope("", b"", ()))) - 8
+        kind = "t" * (8 + rest % 4)
+        data = dsse.write_envelope(dsse.Envelope(kind, b"p" * (rest // 4 * 3), ()))
+        assert len(data) == length
+        if fits:
+            assert dsse.parse_envelope(data).payload_type == kind
+        else:
+            with refused("envelope-invalid", "expected at most 65536"):
+                dsse.parse_envelope(data)
+
+
 GOOD = Statement(
     subjects=(Resource("manifest.json", digest(b"")), Resource("models/model.int8.onnx", digest(b"m"))),
     result="PASSED",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -132,6 +133,7 @@ BAD = [
     (lambda v: (tftrt(v), v["golden"]["tolerances"].pop("tftrt")), "has no tftrt"),
     (lambda v: v["constraints"].update(compute_capabilities=["sm_87"]), "holds no capability"),
     (lambda v: v["constraints"].update(tensorrt={"least": "11", "below": "8"}), "least is not below"),
+    (lambda v: v["constraints"].update(tensorrt={"least": "8", "below": "8.0"}), "least is not below"),
     (lambda v: v["constraints"].update(tensorrt={"least": "8"}), "has no below"),
     (lambda v: v["constraints"].update(memory_mb=-1), "memory_mb"),
     (lambda v: v["constraints"].update(gpu="x"), "unknown key"),
@@ -145,6 +147,57 @@ BAD = [
 def test_a_manifest_that_breaks_the_format_is_refused(change: Any, words: str) -> None:
     with refused("manifest-invalid", words):
         parsed(change)
+
+
+def test_each_object_has_its_keys_and_no_other() -> None:
+    """A key that the reader passed over could mean something to another reader."""
+    tested = set()
+    for where, names in objects(json.loads(Bundle().manifest_bytes())):
+        tested.add(where[-1] if where else "")
+        for name in names:
+            with refused("manifest-invalid"):
+                parsed(lambda value, where=where, name=name: inside(value, where).pop(name))
+        with refused("manifest-invalid", "unknown key"):
+            parsed(lambda value, where=where: inside(value, where).update(extra=1))
+    assert tested == {
+        *(
+            "",
+            "input",
+            "models",
+            "int8",
+            "preprocessing",
+            "golden",
+            "tolerances",
+            "constraints",
+            "tensorrt",
+            "jetpack",
+        ),
+        *("evidence", "gates", 0, 1, 2, 3, 4, 5, 6, 7),
+    }
+
+
+def objects(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], list[str]]]:
+    """The path and the keys of each object in a JSON value."""
+    if isinstance(value, dict):
+        yield where, list(value)
+        for name, one in value.items():
+            yield from objects(one, (*where, name))
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            yield from objects(one, (*where, place))
+
+
+def inside(value: Any, where: tuple[Any, ...]) -> Any:
+    for step in where:
+        value = value[step]
+    return value
+
+
+def test_a_manifest_may_have_the_whole_length_that_is_allowed() -> None:
+    content = Bundle().manifest_bytes()
+    assert parse_manifest(content.ljust(limits.MANIFEST_BYTES)).release == 5
+    with refused("manifest-invalid", "expected at most 65536"):
+        parse_manifest(content.ljust(limits.MANIFEST_BYTES + 1))
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,17 @@ def test_a_file_that_grows_while_it_is_read_is_bounded(folder: Path, monkeypatch
         read_private(str(file), 50)
 
 
+def test_a_file_may_have_the_whole_length_that_is_allowed_and_none_is_left_open(folder: Path) -> None:
+    (folder / "file").write_bytes(b"x" * 50)
+    (folder / "file").chmod(0o644)
+    before = len(os.listdir("/proc/self/fd"))
+    assert read_private(str(folder / "file"), 50) == b"x" * 50
+    for path in (folder, folder / "file"):
+        with pytest.raises(Usage, match="no regular file"):
+            read_private(str(path), 49)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_settings_are_strict_json(folder: Path) -> None:
     path = write_settings(folder, folder)
     value = json.loads(path.read_text())
