@@ -50,10 +50,10 @@ class PlannedBundle:
             what = f"the verdict is {run.verdict.status.replace('_', ' ')}" if run.verdict.exit_code else f"the profile is {run.profile}"  # fmt: skip
             typer.echo(f"No bundle: {what}.", err=True)
             return int(ExitCode.PASSED)
-        found = _export(model)
+        export = _export(model)
         request = Request(
             folder,
-            found,
+            export,
             self.settings,
             datetime.now(UTC).date().isoformat(),
             source_date(),
