@@ -94,7 +94,7 @@ class Built:
     statement: bytes
     envelope: bytes
     reasons: tuple[str, ...]
-    measured: dict[str, golden.Tolerance]
+    measured: dict[str, tolerances.Tolerance]
 
 
 def build(request: Request, sign: Sign, out: Path) -> Built:
@@ -197,7 +197,7 @@ def _files(
     names = _labels(request.labels) if request.labels else class_names(evidence.run)
     raw = contract.raw_arrays(spec)
     files: dict[str, Content] = {
-        contract.LABELS: json_bytes(contract.labels(names, spec, classes(exported))),
+        contract.LABELS: json_bytes(contract.labels(names, classes(exported))),
         contract.PREPROCESSING: json_bytes(contract.preprocessing(spec, raw["values"])),
         contract.RAW: npz_bytes(raw),
         golden.FILE: npz_bytes(made.arrays),

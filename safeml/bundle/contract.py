@@ -24,10 +24,10 @@ RAW_TOLERANCE = 1e-4
 
 
 def spec_of(run: Run) -> InputSpec:
-    """Return the input contract that the run records. Raises InputRefused where a part of it is missing."""
+    """Return the input contract that the run records. Raises InputRefused where a part of it is missing or no device can follow it."""
     recorded = run.model.input
     try:
-        return InputSpec(
+        spec = InputSpec(
             height=int(recorded["height"]),
             width=int(recorded["width"]),
             channels=recorded["channels"],
@@ -43,6 +43,12 @@ def spec_of(run: Run) -> InputSpec:
         raise InputRefused(
             "results.json: model.input is no input contract; audit again with this version of safeml."
         ) from None
+    if spec.class_order is not None and spec.class_order != tuple(range(len(spec.class_order))):
+        raise InputRefused(
+            "results.json: model.input.class_order sorts the outputs of the model, and the monitor was fitted on sorted ones, which a device does "
+            "not do; export a model whose outputs are in the order of the classes."
+        )
+    return spec
 
 
 def input_table(spec: InputSpec) -> dict[str, Any]:
@@ -81,8 +87,8 @@ def preprocessing(spec: InputSpec, golden: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def labels(names: tuple[str, ...], spec: InputSpec, classes: int) -> dict[str, Any]:
-    """Return the content of labels.json: the label of each output of the model, in the order of its outputs.
+def labels(names: tuple[str, ...], classes: int) -> dict[str, Any]:
+    """Return the content of labels.json: the name of each output of the model, in order.
 
     names: of the classes, in the order of the data; K of them. Raises InputRefused for another number.
     """
@@ -95,8 +101,7 @@ def labels(names: tuple[str, ...], spec: InputSpec, classes: int) -> dict[str, A
         raise InputRefused(
             f"the class names are not {classes} different texts of 1 to {LONGEST_LABEL} characters; give a JSON list of them with --labels."
         )
-    order = spec.class_order or tuple(range(classes))
-    return {"format": 1, "labels": [names[entry] for entry in order]}
+    return {"format": 1, "labels": list(names)}
 
 
 def golden_frame(spec: InputSpec) -> np.ndarray:

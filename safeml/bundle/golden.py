@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from safeml.bundle.models import FLOAT, HALF, INT8, Exported
+from safeml.bundle.tolerances import FACTOR, Tolerance
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import model_arrays
 from safeml.data.rendered.tracks import render
@@ -36,25 +37,10 @@ IMAGES, LEAST_IMAGES = 32, 8
 POOL, POOL_SEED = 172, 990_000
 LARGEST_SIDE, SMALLEST_SIDE = 128, 16
 TFTRT = "tftrt"
-FACTOR = 2.0
 # Of the size of the outputs: a float file differs between machines by rounding alone.
 LEAST_TOLERANCE = 1e-4
 # Each image is given to the monitor so often in succession, so that the buffers of its distance fill.
 REPEATS, STEP = 12, 0.05
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an output may be from the golden one.
-
-    max_abs: largest difference of a logit.
-    measured: what the tolerance was derived from: the largest difference on the pool, by the computation compared.
-    fixed: the settings fix it, so that nothing was derived.
-    """
-
-    max_abs: float
-    measured: dict[str, float]
-    fixed: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.bundle import tolerances
-from safeml.bundle.golden import FACTOR
 from safeml.bundle.reading import OpenedBundle
 from safeml.edge.errors import REASONS
 from safeml.edge.manifest import Constraints, Manifest, Model, Range
@@ -177,7 +176,7 @@ def _tolerance_table(opened: OpenedBundle) -> Part:
             start = (
                 "fixed by the settings; measured"
                 if record.fixed
-                else f"{FACTOR:g} times the largest difference measured"
+                else f"{tolerances.FACTOR:g} times the largest difference measured"
             )
             source = f"{start}: {parts}"
         rows.append([key, cell(f"{one.max_abs:g}", True), source])

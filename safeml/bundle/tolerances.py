@@ -1,13 +1,28 @@
-"""The record of the tolerances inside a bundle: what each was derived from."""
+"""The tolerances of the golden outputs, and their record inside a bundle: what each was derived from."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from safeml.bundle.golden import FACTOR, Tolerance
-
 FILE = "golden/tolerances.json"
+# A tolerance is so many times the largest difference that was measured.
+FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may be from the golden one.
+
+    max_abs: largest difference of a logit.
+    measured: what the tolerance was derived from: the largest difference on the pool, by the computation compared.
+    fixed: the settings fix it, so that nothing was derived.
+    """
+
+    max_abs: float
+    measured: dict[str, float]
+    fixed: bool = False
 
 
 def record(tolerances: dict[str, Tolerance]) -> dict[str, Any]:

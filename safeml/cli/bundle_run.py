@@ -43,7 +43,6 @@ class PlannedBundle:
         """
         from safeml.bundle.build import Request, source_date
         from safeml.cli.bundle import make
-        from safeml.export.artefact import exported
         from safeml.store.files import make_folder
 
         trial = not self.by.keys
@@ -51,12 +50,10 @@ class PlannedBundle:
             what = f"the verdict is {run.verdict.status.replace('_', ' ')}" if run.verdict.exit_code else f"the profile is {run.profile}"  # fmt: skip
             typer.echo(f"No bundle: {what}.", err=True)
             return int(ExitCode.PASSED)
-        found = exported(model)
-        if found is None:
-            raise ConfigError(f"{model}: is no INT8 file of `safeml export`, which a bundle needs; remove [bundle], or set model.quantize.")  # fmt: skip
+        export = _export(model)
         request = Request(
             folder,
-            found.file.parent,
+            export,
             self.settings,
             datetime.now(UTC).date().isoformat(),
             source_date(),
@@ -89,6 +86,9 @@ def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> 
     table = settings.bundle
     if not trial and not (table.product and table.key):
         return None
+    model = config.parent / settings.model.path
+    if settings.model.path and model.exists():
+        _export(model)
     if settings.model.recipe:
         raise ConfigError(f"{config}: a bundle needs an INT8 model, and model.recipe trains a float one; set model.quantize, or remove [bundle].")  # fmt: skip
     if trial:
@@ -103,3 +103,13 @@ def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> 
         for file in (out, out.with_suffix(".html")):
             check_room(file, force or trial)
     return PlannedBundle(table, by, out, force or trial)
+
+
+def _export(model: Path) -> Path:
+    """Return the folder of the export that the audited model is of. Raises ConfigError for another model."""
+    from safeml.export.artefact import exported
+
+    found = exported(model)
+    if found is None:
+        raise ConfigError(f"{model}: is no INT8 file of `safeml export`, which a bundle needs; remove [bundle], or set model.quantize.")  # fmt: skip
+    return found.file.parent
