@@ -392,3 +392,23 @@ def test_a_signal_ends_a_run_with_a_summary(number: int, code: int, device: Path
     summary = json.loads(lines.read_text().splitlines()[-1])
     assert summary["event"] == "summary"
     assert summary["signal"] == number
+
+
+def test_a_camera_that_ends_by_itself_is_a_failure() -> None:
+    one, _ = runner()
+    control = run_module.Control(run_module.Stop(), 0, lambda record: None, lambda *numbers: "")
+    source = Source("camera", iter([frame(image) for image in images(3)]), True, lambda: None)
+    assert "no more frames" in run_module.loop(one, source, control)
+    # Not so where as many were asked for.
+    source = Source("camera", iter([frame(image) for image in images(9)]), True, lambda: None)
+    assert run_module.loop(one, source, control._replace(frames=one.counters.frames + 3)) == ""
+
+
+def test_preflight_of_a_release_that_is_not_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_slot(tmp_path)
+    write_settings(tmp_path / "etc", tmp_path / "device", backend="onnxruntime")
+    (tmp_path / "slot" / "more").write_text("x")
+    assert command(tmp_path, "preflight", "--folder", str(tmp_path / "slot")) == 4
+    assert "[extra-file]" in capsys.readouterr().out
