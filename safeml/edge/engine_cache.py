@@ -52,6 +52,18 @@ class EngineKey(NamedTuple):
         return hashlib.sha256(_canonical(dict(self._asdict()))).hexdigest()[:32]
 
 
+class Loaded(NamedTuple):
+    """A stored engine.
+
+    data: its authenticated bytes, or None. reason: "", or why there are none, a key of `REASONS`.
+    built: what was recorded when it was built.
+    """
+
+    data: Optional[bytes]
+    reason: str
+    built: Dict[str, Any]
+
+
 class EngineCache:
     """The store of one device.
 
@@ -68,36 +80,38 @@ class EngineCache:
             raise EdgeError(f"{self.folder}: cannot be made ({error.strerror}).") from None
         self.key = self._key()
 
-    def load(self, key: EngineKey) -> Tuple[Optional[bytes], str]:
-        """Return the engine and "", or None and the reason, a key of `REASONS`."""
+    def load(self, key: EngineKey) -> Loaded:
+        """Return the engine of a key, if this device stored it and nobody changed it since."""
         index, path = self._paths(key)
         text = _read(index, MOST_INDEX_BYTES)
         if text is None:
-            return None, "new-key" if self.fresh_key and os.path.exists(path) else "absent"
+            return _none("new-key" if self.fresh_key and os.path.exists(path) else "absent")
         try:
             entry = json.loads(text.decode("utf-8"))
             signed, tag = entry["signed"], bytes.fromhex(entry["hmac"])
-            size, digest, belongs = int(signed["bytes"]), str(signed["sha256"]), signed["belongs"]
+            authentic = hmac.compare_digest(tag, self._tag(signed))
         except (ValueError, KeyError, TypeError, RecursionError):
-            return None, "index-damaged"
-        if not hmac.compare_digest(tag, self._tag(signed)):
-            return None, "new-key" if self.fresh_key else "wrong-key"
-        if belongs != dict(key._asdict()):
-            return None, "index-damaged"
+            return _none("index-damaged")
+        if not authentic:
+            return _none("new-key" if self.fresh_key else "wrong-key")
+        # What is authentic was written by `store`.
+        if signed["belongs"] != dict(key._asdict()):
+            return _none("index-damaged")
         data = _read(path, MOST_ENGINE_BYTES)
-        if data is None or len(data) != size or not size:
-            return None, "wrong-length"
-        if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), digest):
-            return None, "changed"
-        return data, ""
+        if data is None or len(data) != signed["bytes"] or not data:
+            return _none("wrong-length")
+        if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), signed["sha256"]):
+            return _none("changed")
+        return Loaded(data, "", signed["built"])
 
-    def store(self, key: EngineKey, data: bytes) -> None:
-        """Store an engine that was built a moment ago; the record is written last."""
+    def store(self, key: EngineKey, data: bytes, built: Dict[str, Any]) -> None:
+        """Store an engine that was built a moment ago; the index is written last. built: plain data to keep with it."""
         index, path = self._paths(key)
         signed: Dict[str, Any] = {
             "belongs": dict(key._asdict()),
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
+            "built": built,
         }
         write_file(path, data, 0o600)
         write_file(index, _canonical({"signed": signed, "hmac": self._tag(signed).hex()}) + b"\n", 0o600)
@@ -124,6 +138,10 @@ class EngineCache:
         content = os.urandom(KEY_BYTES)
         write_file(path, content, 0o600)
         return content
+
+
+def _none(reason: str) -> Loaded:
+    return Loaded(None, reason, {})
 
 
 def _canonical(record: Dict[str, Any]) -> bytes:

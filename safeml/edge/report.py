@@ -15,6 +15,7 @@ from .version import VERSION
 
 Records = Dict[str, Optional[Dict[str, Any]]]
 UNKNOWN = "unknown"
+SOURCES = {"npz": "an .npz file", "folder": "a folder of images", "video": "a video", "camera": "a camera"}
 
 
 def page(records: Records) -> str:
@@ -127,7 +128,7 @@ def missing(records: Records) -> List[str]:
 def _banner(colour: str, word: str, sentence: str, release: Dict[str, Any]) -> Html:
     detail = ""
     if release.get("override"):
-        detail = f'<p class="detail fail">Override: {text(release["override"])}</p>'
+        detail = f'<p class="detail"><b class="fail">Override: {text(release["override"])}</b></p>'
     return Html(
         f'<div class="verdict v-{colour}"><div><p class="word {colour}">{icon(colour)}{text(word)}</p>'
         f'<p class="sentence">{text(sentence)}</p>{detail}</div></div>'
@@ -256,8 +257,11 @@ def _run(record: Optional[Dict[str, Any]]) -> Html:
     rows = [
         (
             "Frames",
-            "{} in {} s, {} frames/s, from a {}".format(
-                record["frames"], record["seconds"], record["frames_per_second"], record["source"]
+            "{} in {} s, {} frames/s, from {}".format(
+                record["frames"],
+                record["seconds"],
+                record["frames_per_second"],
+                SOURCES.get(record["source"], record["source"]),
             ),
         ),
         (

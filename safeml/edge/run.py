@@ -138,6 +138,9 @@ def loop(runner: Runner, source: Source, control: Control) -> str:
             if hot:
                 counters.paused += 1
                 time.sleep(limits.pause_ms / 1000.0)
+        else:
+            if source.live:
+                return "the camera gives no more frames; check its cable, and start the run again."
         return _count(runner, control, True)
     finally:
         dog.stop()

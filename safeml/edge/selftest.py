@@ -14,6 +14,7 @@ import numpy as np
 from ..monitors.decisions import FALL_BACK, ORDER
 from .backends.base import Backend
 from .backends.opening import open_backend
+from .backends.plan import HALF, INT8
 from .devices import has_fast_int8
 from .errors import EdgeError
 from .frames import Frame
@@ -90,6 +91,7 @@ def selftest(
     try:
         if backend.details.get("note"):
             checks.append(Check("model", NOTE, str(backend.details["note"]), {}))
+        checks += _layers(backend)
         checks += _model_checks(folder, manifest, golden, backend, budget)
     except EdgeError as error:
         checks.append(Check("device", FAILED, _sentence(error.message), {}))
@@ -97,6 +99,20 @@ def selftest(
         backend.close()
     passed = not any(check.status == FAILED for check in checks)
     return SelfTest(passed, tuple(checks), backend.details, backend.precision)
+
+
+def _layers(backend: Backend) -> List[Check]:
+    """Say how much of an engine of the INT8 file runs in INT8: an engine in float is correct, and slow."""
+    layers = backend.details.get("layers")
+    if not layers or backend.precision not in (INT8, HALF):
+        return []
+    count, total = layers.get("Int8", 0), sum(layers.values())
+    text = f"{count} of {total} layers of the engine have an INT8 output."
+    return [
+        Check(
+            "INT8 layers", PASSED if count else NOTE, text if count else text + " It runs in float.", layers
+        )
+    ]
 
 
 def _model_checks(folder: str, manifest: Any, golden: Golden, backend: Backend, budget: float) -> List[Check]:

@@ -239,3 +239,20 @@ def test_an_integral_needs_no_treatment_of_ties(name: str) -> None:
 
 def test_the_features_of_the_tiny_model() -> None:
     assert outputs(np.zeros((1, 8, 8, 3), np.float32))[1].shape == (1, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("layers", "status"), [({"Int8": 3, "FP16": 1}, PASSED), ({"FP32": 4}, NOTE), ({}, None)]
+)
+def test_an_engine_of_the_int8_file_that_runs_in_float_is_said_aloud(
+    layers: dict, status: str | None, slot: Slot
+) -> None:
+    backend = Fake(same)
+    backend.details["layers"] = layers
+    result = selftest(
+        str(slot.folder), slot.verified, slot.settings, FACTS, opened=lambda *arguments: backend
+    )
+    assert [check.status for check in result.checks if check.name == "INT8 layers"] == (
+        [status] if status else []
+    )
+    assert result.passed

@@ -274,6 +274,7 @@ def test_the_engine_is_built_once_in_a_child_and_then_authenticated(
     first.close()
     second = device.open()
     assert second.details["engine"] == "cached"
+    assert second.details["layers"] == first.details["layers"]
     second.close()
     assert (device.cache / "engine.key").stat().st_mode & 0o777 == 0o600
 
@@ -356,20 +357,20 @@ KEY = EngineKey("a" * 64, "10.3.0", "8.7", "Jetson Orin Nano", "12.6", "36.4.3",
 
 
 def test_an_engine_that_is_stored_is_read_back_for_its_key_alone(tmp_path: Path) -> None:
-    EngineCache(str(tmp_path)).store(KEY, b"engine")
+    EngineCache(str(tmp_path)).store(KEY, b"engine", {"layers": {"Int8": 3}})
     cache = EngineCache(str(tmp_path))
-    assert cache.load(KEY) == (b"engine", "")
+    assert cache.load(KEY) == (b"engine", "", {"layers": {"Int8": 3}})
     for field in KEY._fields:
-        assert cache.load(KEY._replace(**{field: "other"})) == (None, "absent")
+        assert cache.load(KEY._replace(**{field: "other"})).reason == "absent"
 
 
 def test_an_engine_of_another_device_is_not_loaded_with_its_record(tmp_path: Path) -> None:
     """The files of a device with another key are copied whole."""
-    EngineCache(str(tmp_path / "theirs")).store(KEY, b"theirs")
+    EngineCache(str(tmp_path / "theirs")).store(KEY, b"theirs", {})
     cache = EngineCache(str(tmp_path / "ours"))
     for path in Path(EngineCache(str(tmp_path / "theirs")).folder).glob(KEY.name() + "*"):
         (Path(cache.folder) / path.name).write_bytes(path.read_bytes())
-    assert EngineCache(str(tmp_path / "ours")).load(KEY) == (None, "wrong-key")
+    assert EngineCache(str(tmp_path / "ours")).load(KEY) == (None, "wrong-key", {})
 
 
 @pytest.mark.parametrize(
@@ -377,6 +378,8 @@ def test_an_engine_of_another_device_is_not_loaded_with_its_record(tmp_path: Pat
     [
         (lambda index: b"", "index-damaged"),
         (lambda index: b"{}", "index-damaged"),
+        (lambda index: b'{"signed": NaN, "hmac": ""}', "index-damaged"),
+        (lambda index: b'{"signed": {"bytes": 1e999}, "hmac": "00"}', "index-damaged"),
         (lambda index: b"[" * 5000, "index-damaged"),
         (lambda index: index.replace(b'"bytes":6', b'"bytes":7'), "wrong-key"),
         (lambda index: index.replace(b'"hmac":"', b'"hmac":"0'), "index-damaged"),
@@ -386,11 +389,11 @@ def test_an_engine_of_another_device_is_not_loaded_with_its_record(tmp_path: Pat
 def test_a_record_of_an_engine_that_was_changed_is_not_believed(
     change: Any, reason: str, tmp_path: Path
 ) -> None:
-    EngineCache(str(tmp_path)).store(KEY, b"engine")
+    EngineCache(str(tmp_path)).store(KEY, b"engine", {"layers": {"Int8": 3}})
     cache = EngineCache(str(tmp_path))
     (index,) = Path(cache.folder).glob("*.json")
     index.write_bytes(change(index.read_bytes()))
-    assert cache.load(KEY) == (None, reason)
+    assert cache.load(KEY) == (None, reason, {})
     assert reason in REASONS
 
 
@@ -398,18 +401,18 @@ def test_a_record_under_the_name_of_another_engine_is_not_believed(tmp_path: Pat
     """Both files are authentic, but they belong to another ONNX file."""
     cache = EngineCache(str(tmp_path))
     other = KEY._replace(onnx="b" * 64)
-    cache.store(KEY, b"engine")
+    cache.store(KEY, b"engine", {"layers": {"Int8": 3}})
     for ending in (".json", ".engine"):
         source = Path(cache.folder) / (KEY.name() + ending)
         source.rename(source.with_name(other.name() + ending))
-    assert cache.load(other) == (None, "index-damaged")
+    assert cache.load(other).reason == "index-damaged"
 
 
 def test_a_lost_key_is_the_reason_that_is_recorded(tmp_path: Path) -> None:
     cache = EngineCache(str(tmp_path))
-    cache.store(KEY, b"engine")
+    cache.store(KEY, b"engine", {"layers": {"Int8": 3}})
     (Path(cache.folder) / "engine.key").unlink()
-    assert EngineCache(str(tmp_path)).load(KEY) == (None, "new-key")
+    assert EngineCache(str(tmp_path)).load(KEY).reason == "new-key"
 
 
 @pytest.mark.slow

@@ -419,3 +419,23 @@ def test_a_monitor_without_a_threshold_never_trusts() -> None:
 def test_the_whole_monitor_answers_a_bad_frame_without_an_exception(logits, features, reason) -> None:
     answer = whole().update(logits, features, 0.0)
     assert (answer.decision.action, answer.decision.reason, answer.classes) == (FALL_BACK, reason, None)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_checks_from_counts_are_those_from_pixels(channels: int) -> None:
+    """The number of pixels of each value gives the share of saturated pixels and the contrast exactly."""
+    rng = np.random.default_rng(0)
+    for spread in (0, 1, 3, 40, 400):
+        image = np.clip(rng.normal(100, spread, (16, 16, channels)), 0, 255).astype(np.uint8)
+        limits = {"height": 16, "width": 16, "channels": channels, "red_minus_blue": 0.0, "spread": 0.0}
+        contrast = float(image.std())
+        share = float(((image == 0) | (image == 255)).mean())
+        for change, code in ((-1e-9, None), (1e-9, "blank")):
+            checks = InputChecks({**limits, "contrast": contrast + change, "saturated": 1.0})
+            assert checks.check(image) == code
+        if share:
+            assert (
+                InputChecks({**limits, "contrast": -1.0, "saturated": share - 1e-9}).check(image)
+                == "saturated"
+            )
+        assert InputChecks({**limits, "contrast": -1.0, "saturated": share}).check(image) is None

@@ -7,7 +7,7 @@ import os
 from typing import Any, Optional, Tuple
 
 from ..build import Job, Limits, run_builder
-from ..engine_cache import EngineCache, EngineKey
+from ..engine_cache import EngineCache, EngineKey, Loaded
 from ..errors import EdgeError
 from ..run_settings import run_settings
 from .base import Backend
@@ -92,9 +92,9 @@ def engine(
     path: str, plan: Plan, key: EngineKey, cache: EngineCache, limits: Limits, fresh: bool
 ) -> Tuple[bytes, Any]:
     """Return the engine and what is recorded of it: the stored one if it is authentic, else one that is built now."""
-    data, reason = (None, "asked for") if fresh else cache.load(key)
-    if data is not None:
-        return data, {"engine": "cached", "engine_bytes": len(data)}
+    stored = Loaded(None, "asked for", {}) if fresh else cache.load(key)
+    if stored.data is not None:
+        return stored.data, dict(stored.built, engine="cached", engine_bytes=len(stored.data))
     target = os.path.join(cache.folder, key.name() + ".new")
     try:
         record = run_builder(Job(path, target, dict(plan._asdict()), BATCHES), limits, cache.folder)
@@ -105,8 +105,8 @@ def engine(
             os.unlink(target)
     if not built:
         raise EdgeError(f"the builder wrote an empty engine; the log is in {cache.folder}.")
-    cache.store(key, built)
-    record.update(engine="built", rebuilt_because=reason)
+    cache.store(key, built, {"layers": record.get("layers", {})})
+    record.update(engine="built", rebuilt_because=stored.reason)
     return built, record
 
 

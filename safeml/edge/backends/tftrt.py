@@ -68,15 +68,15 @@ def converted(source: str, key: EngineKey, cache: EngineCache, batch: int) -> Tu
     Raises EdgeError where the script refuses, or one of its gates failed.
     """
     target = os.path.join(cache.folder, key.name() + ".tftrt")
-    listed, reason = cache.load(key)
-    if listed is not None and os.path.isdir(target):
-        if _listing(target) == listed:
+    stored = cache.load(key)
+    reason = stored.reason
+    if stored.data is not None:
+        if os.path.isdir(target) and _listing(target) == stored.data:
             return target, {"engine": "cached", "gates": _gates(target)}
         reason = "changed"
-    reason = reason or "absent"
     shutil.rmtree(target, ignore_errors=True)
     _convert(source, target, batch)
-    cache.store(key, _listing(target))
+    cache.store(key, _listing(target), {})
     return target, {"engine": "built", "rebuilt_because": reason, "gates": _gates(target)}
 
 

@@ -4,11 +4,12 @@ import argparse
 import time
 from typing import Any
 
-from ..errors import FAILED, FINE
+from ..errors import FAILED, FINE, Refused
 from ..facts import as_record, read_facts
 from ..output import emit
 from ..settings import read_settings
 from ..slot import add_folder
+from ..slots import Slots
 from ..verify import verify_folder
 
 
@@ -23,12 +24,19 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print and record the findings; exit code 4 where one of them failed."""
-    from ..preflight import as_records, preflight
+    from ..preflight import Finding, as_records, preflight
     from ..records import write_record
 
     settings, facts = read_settings(args.settings), read_facts()
-    manifest = verify_folder(args.folder, settings, facts, time.time()).manifest if args.folder else None
-    findings = preflight(facts, settings, manifest, time.time())
+    findings = []
+    manifest = None
+    folder = args.folder or Slots(settings.root).active()
+    if folder:
+        try:
+            manifest = verify_folder(folder, settings, facts, time.time()).manifest
+        except Refused as refusal:
+            findings.append(Finding("release", "failed", f"[{refusal.reason}] {refusal.message}"))
+    findings += preflight(facts, settings, manifest, time.time())
     record = {
         "facts": as_record(facts),
         "device_id": settings.device_id,
