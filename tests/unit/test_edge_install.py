@@ -415,6 +415,15 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
+def test_a_root_that_others_may_change_is_refused(tmp_path: Path, mode: int) -> None:
+    device = Device(tmp_path).committed(5)
+    Path(device.settings.root).chmod(mode)
+    for command in (lambda: device.install(6), device.begin, device.commit, device.rollback):
+        with refused("unsafe-folder"):
+            command()
+
+
 def test_a_run_starts_during_an_installation_and_is_not_counted(tmp_path: Path) -> None:
     device = Device(tmp_path).committed(5)
     with installer_lock(device.settings.root):
