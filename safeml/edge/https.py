@@ -50,7 +50,7 @@ class Https:
         opener = urllib.request.OpenerDirector()
         handlers = [  # no handler of file:, ftp: or data:
             urllib.request.ProxyHandler(),
-            urllib.request.HTTPSHandler(context=context or ssl.create_default_context()),
+            urllib.request.HTTPSHandler(context=context or _tls()),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             _Redirects(self),
@@ -216,6 +216,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise Refused("source", f"the server redirects to {parts.scheme}; expected https.")
         self.source.check(urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _tls() -> ssl.SSLContext:
+    """Return the settings of the system's trust store, from TLS 1.2 on."""
+    context = ssl.create_default_context()
+    if hasattr(context, "minimum_version"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:  # Python 3.6
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    return context
 
 
 def _validator(headers: Any) -> str:

@@ -5,6 +5,7 @@ into `ROOT/incoming`, tested there, and becomes a slot by a rename, so that the 
 """
 
 import os
+import stat
 from typing import Optional
 
 from . import limits
@@ -25,8 +26,13 @@ class Slots:
         self.root = root
 
     def prepare(self) -> None:
-        """Make the root folder if there is none."""
+        """Make the root folder if there is none. Raises Refused("unsafe-folder") for one that other users may change: they could switch."""
         make_folder(self.root)
+        facts = os.stat(self.root)
+        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or facts.st_uid not in (0, os.geteuid()):
+            raise Refused(
+                "unsafe-folder", f"other users may change {self.root}; run chown and chmod go-w on it."
+            )
 
     def folder(self, slot: str) -> str:
         """Return the folder of a slot."""

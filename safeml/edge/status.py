@@ -115,10 +115,12 @@ def lines(record: Dict[str, Any]) -> List[str]:
         error = record["error"]
         result.append(f"last error {error['time']} [{error['reason']}]: {error['message']}")
     policy = record["policy"]
-    source = policy["source"] or "none"
-    result.append(
-        f"source {source}; this device takes releases that {policy['percent']:g} % of the devices take"
-    )
+    if policy["source"] is None:
+        result.append("no update source is set")
+    else:
+        result.append(
+            f"updates from {policy['source']}, rolled out to {policy['percent']:g} % of the devices"
+        )
     if not policy["may_install_now"]:
         result.append(policy["reason"])
     counts = ", ".join(

@@ -12,6 +12,7 @@ from .container import HEAD, MAGIC
 from .delta import Parts, apply_delta
 from .durable import make_folder, remove
 from .errors import EdgeError, Refused
+from .https import ABOUT, PART
 from .index import Delta, Entry
 from .install import SPARE_BYTES, Change, SelfTest, device_self_test, install
 from .lock import DOWNLOAD_LOCK, installer_lock
@@ -52,6 +53,7 @@ def update(
             return Change("", entry.release if entry else 0, reason, [])
         folder = os.path.join(settings.root, DOWNLOADS)
         make_folder(folder)
+        _tidy(folder, entry)
         for path in _bundles(slots, source, entry, folder, policy):
             reason = _hours(slots, policy, clock())  # a download takes time
             if reason:
@@ -117,6 +119,13 @@ def _bundles(slots: Slots, source: Source, entry: Entry, folder: str, policy: Up
         yield patched
     _check_space(folder, entry.bytes)
     yield source.fetch(entry.file, entry.bytes, folder)
+
+
+def _tidy(folder: str, entry: Entry) -> None:
+    """Remove what earlier downloads left, but for a part of the bundle that can be continued."""
+    for name in os.listdir(folder):
+        if name not in (entry.file + PART, entry.file + ABOUT):
+            remove(os.path.join(folder, name))
 
 
 def _delta(slots: Slots, entry: Entry) -> Optional[Delta]:

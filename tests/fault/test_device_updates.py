@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,14 +15,30 @@ from typing import Any, NamedTuple
 import pytest
 
 from safeml.edge.errors import EdgeError, EdgeFailure
+from safeml.edge.shadow import FILE, Counts, write_counts
+from safeml.edge.shadow_run import open_pair, promote_shadow
+from safeml.edge.sources import FolderSource
+from safeml.edge.updates import update
 from safeml.edge.verify import verify_folder
 from tests.device import Device, passing
-from tests.edge_bundles import FACTS, NOW
+from tests.edge_bundles import FACTS, NOW, PRODUCT
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
 from tests.fault.power_cut import DISKS, KILLED, LOST, cut
+from tests.unit.test_edge_updates import difference
 
 MOST = 600
-NAMES = {"a", "b", "current", "state.json", "state.copy.json", "lock", "status.json"}
+NAMES = {
+    FILE,
+    "download",
+    "download.lock",
+    "a",
+    "b",
+    "current",
+    "state.json",
+    "state.copy.json",
+    "lock",
+    "status.json",
+}
 
 
 def _record(device: Device, alarms: int) -> None:
@@ -48,6 +65,36 @@ def _shadowed(device: Device) -> None:
     device.install(6, shadow=True)
 
 
+def _passed_shadow(device: Device) -> None:
+    _shadowed(device)
+    pair = open_pair(device.settings, FACTS, NOW)
+    write_counts(device.settings.root, pair.name, Counts(1000, 100), {})
+
+
+def _with_source(device: Device) -> None:
+    """Make a folder with release 6 and its difference file, and commit release 5."""
+    device.committed(5)
+    old, new = (Path(device.bundle(release)).read_bytes() for release in (5, 6))
+    delta = difference(new, old)
+    manifest = Path(device.settings.root, "a", "manifest.json").read_bytes()
+    row = {"file": "5-6.delta", "bytes": 10, "base": hashlib.sha256(manifest).hexdigest()}
+    body = {
+        "format": 1,
+        "product": PRODUCT,
+        "release": 6,
+        "file": "6.safeml",
+        "bytes": len(new),
+        "deltas": [row],
+    }
+    (device.bundles / "5-6.delta").write_bytes(delta)
+    (device.bundles / "index.json").write_text(json.dumps(body))
+
+
+def _update(device: Device) -> None:
+    source = FolderSource(str(device.bundles))
+    update(device.settings, FACTS, lambda: NOW, source=source, selftest=passing)
+
+
 SCENARIOS = {
     "first installation": Scenario(lambda device: None, lambda device: device.install(5), {0, 5}),
     "third installation": Scenario(
@@ -57,6 +104,10 @@ SCENARIOS = {
         lambda device: device.committed(5), lambda device: device.install(6, shadow=True), {5}
     ),
     "installation instead of a shadow": Scenario(_shadowed, lambda device: device.install(7), {5, 7}),
+    "update by a difference file": Scenario(_with_source, _update, {5, 6}),
+    "promotion of a shadow": Scenario(
+        _passed_shadow, lambda device: promote_shadow(device.settings, FACTS, NOW), {5, 6}
+    ),
     "commit": Scenario(_in_probation, lambda device: device.commit(at_once=True), {6}),
     "rollback": Scenario(_in_probation, lambda device: device.rollback(), {5, 6}),
     "committed by a run": Scenario(_in_probation, lambda device: _record(device, 0), {6}),

@@ -415,6 +415,15 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
+def test_a_root_that_others_may_change_is_refused(tmp_path: Path, mode: int) -> None:
+    device = Device(tmp_path).committed(5)
+    Path(device.settings.root).chmod(mode)
+    for command in (lambda: device.install(6), device.begin, device.commit, device.rollback):
+        with refused("unsafe-folder"):
+            command()
+
+
 def test_a_run_starts_during_an_installation_and_is_not_counted(tmp_path: Path) -> None:
     device = Device(tmp_path).committed(5)
     with installer_lock(device.settings.root):
@@ -468,7 +477,7 @@ def test_the_outcome_of_a_probation(trial: Trial, status: str) -> None:
 
 
 def test_the_status_says_what_the_device_is_at(tmp_path: Path) -> None:
-    device = Device(tmp_path, percent=5, quiet_hours=["00:00-12:00"]).committed(5)
+    device = Device(tmp_path, source="usb", percent=5, quiet_hours=["00:00-12:00"]).committed(5)
     device.install(6)
     with refused("in-probation"):
         device.install(7)
@@ -484,7 +493,7 @@ def test_the_status_says_what_the_device_is_at(tmp_path: Path) -> None:
     assert json.loads(Path(write_status(device.settings, NOW)).read_text()) == record
     text = "\n".join(lines(record))
     assert "slot b: release 6 (1.6), probation, active, valid until 2027-11-01T00:00:00Z" in text
-    assert "this device takes releases that 5 % of the devices take" in text
+    assert "updates from usb, rolled out to 5 % of the devices" in text
 
 
 def test_the_status_of_an_empty_device(tmp_path: Path) -> None:
@@ -492,6 +501,7 @@ def test_the_status_of_an_empty_device(tmp_path: Path) -> None:
     assert record["active"] is None
     assert record["slots"] == {"a": None, "b": None}
     assert "slot a: empty" in lines(record)
+    assert "no update source is set" in lines(record)
 
 
 def test_an_interrupted_switch_is_said_by_the_status(tmp_path: Path) -> None:

@@ -231,6 +231,15 @@ def test_no_space_for_a_download_is_one_sentence(
     assert shelf.fetched == []
 
 
+def test_what_earlier_downloads_left_is_removed(device: Device, shelf: Shelf) -> None:
+    folder = Path(device.settings.root) / "download"
+    folder.mkdir()
+    for name in ("signs-5.safeml.part", "signs-5.safeml.part.json", "signs-6.safeml.patched", "5-6.delta"):
+        (folder / name).write_bytes(b"x")
+    assert taken(device, shelf.put(6)).event == "installed"
+    assert downloads(device) == []
+
+
 def test_a_file_on_a_stick_is_read_where_it_is_and_stays(device: Device, shelf: Shelf) -> None:
     shelf.put(6)
     change = update(

@@ -34,7 +34,7 @@ def answers(program: str, folder: Path) -> str:
     child = subprocess.run(
         [program, str(SCRIPT), str(folder)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), "no_proxy": "127.0.0.1"},
         capture_output=True,
         text=True,
         check=False,

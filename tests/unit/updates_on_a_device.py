@@ -7,12 +7,16 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from collections import namedtuple
+from contextlib import contextmanager
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 from safeml_edge.edge.binomial import upper_bound
 from safeml_edge.edge.changes import commit, rollback
 from safeml_edge.edge.delta import apply_delta
 from safeml_edge.edge.errors import EdgeFailure
+from safeml_edge.edge.https import Https
 from safeml_edge.edge.install import install
 from safeml_edge.edge.policy import UpdatePolicy
 from safeml_edge.edge.rollout import place
@@ -20,7 +24,7 @@ from safeml_edge.edge.schedule import allowed
 from safeml_edge.edge.settings import read_settings
 from safeml_edge.edge.shadow import Counts, judge, write_counts
 from safeml_edge.edge.shadow_run import open_pair, promote_shadow
-from safeml_edge.edge.sources import FolderSource
+from safeml_edge.edge.sources import HttpsSource
 from safeml_edge.edge.starts import begin
 from safeml_edge.edge.status import lines, status
 from safeml_edge.edge.updates import bundle_of, update
@@ -37,6 +41,25 @@ def passing(folder, verified, settings, facts):
 
 def failing(folder, verified, settings, facts):
     return SelfTest(False, (("outputs", "failed", "The outputs differ.", {}),))
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving(folder):
+    os.chdir(folder)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def main():
@@ -74,7 +97,9 @@ def main():
     for _ in range(4):
         start()  # dies
     put(6)
-    say(update, settings, FACTS, lambda: NOW, source=FolderSource(folder), selftest=passing)
+    with serving(folder) as address:
+        source = HttpsSource(Https(address, plain_loopback=True))
+        say(update, settings, FACTS, lambda: NOW, source=source, selftest=passing)
     say(commit, settings, FACTS, NOW, True)
     say(rollback, settings, FACTS, NOW, "by command")
     put(9, shadow=True)
