@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from safeml.monitors.buffer import DistanceMonitor, columns_of, fit_columns, fit_reference
-from safeml.monitors.distances import DISTANCES, distance
+from safeml.monitors.distances import DISTANCES, distance, pooled
 from safeml.monitors.reference import Reference
 from safeml.monitors.registry import SCORES, fit_scores, score
 from safeml.monitors.state import size_of
@@ -45,8 +45,8 @@ SAFEML = {
 }
 
 
-def best(run: Callable[[], object], repeats: int = 5, least: float = 0.02) -> float:
-    """Return the microseconds of processor time of one call: the best of `repeats` rounds of at least `least` seconds."""
+def best(run: Callable[[], object], repeats: int = 200, least: float = 0.0005) -> float:
+    """Return the microseconds of processor time of one call: the best of `repeats` rounds of at least `least` seconds, short enough for some to be undisturbed."""
     calls, spent = 1, 0.0
     while spent < least:
         calls *= 2
@@ -124,7 +124,7 @@ def distances(rng: np.random.Generator, folder: str) -> dict[str, Any]:
 
 
 def against(x: np.ndarray, y: np.ndarray, folder: str) -> dict[str, Any]:
-    """Return microseconds a column: of each distance alone, of all that SafeML 0.3 has together, and the same of SafeML 0.3.
+    """Return microseconds a column: of each distance alone, of all that SafeML 0.3 has from one sorting, and the same of SafeML 0.3.
 
     x: float [rows, COLUMNS], sorted, as a device holds its reference; it is sorted once here, before the time begins. Both get the same arrays.
     """
@@ -143,8 +143,9 @@ def against(x: np.ndarray, y: np.ndarray, folder: str) -> dict[str, Any]:
             times[name].update({"SafeML 0.3": theirs, "times as long": round(theirs / here, 1)})
 
     def together() -> None:
+        samples = pooled(x, y)
         for name in SAFEML:
-            reference.distance(name, y)
+            DISTANCES[name](samples)
 
     here = round(best(together) / COLUMNS, 2)
     times["all six together"] = {"here": here}

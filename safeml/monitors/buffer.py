@@ -144,7 +144,10 @@ class DistanceMonitor:
         classes = len(arrays["reference_known"])
         self.buffers = [deque(maxlen=self.window) for _ in range(classes)]  # type: list
         self.holding = [Hysteresis(hold) for _ in range(classes)]
-        self.references = [None] * classes  # type: list
+        # All at the start, so that memory does not grow with the classes that are predicted.
+        self.references = [
+            ClassReference(arrays, k) if known else None for k, known in enumerate(arrays["reference_known"])
+        ]  # type: list
         self.waiting = [None] * classes  # type: list
         self.since = [0] * classes
         self.latest = [None] * classes  # type: list
@@ -210,8 +213,6 @@ class DistanceMonitor:
         self.since[k] += 1
         if self.latest[k] is None or self.since[k] >= self.every:
             rows = np.stack([entry[1] for entry in buffer])
-            if self.references[k] is None:
-                self.references[k] = ClassReference(self.arrays, k)
             self.latest[k], self.since[k] = self.references[k].distance(self.name, rows), 0
         measured = self.latest[k]
         action, reason = TRUST, ""

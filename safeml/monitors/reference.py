@@ -1,7 +1,7 @@
 """A reference sample that many buffers are compared with: sorted once, so that a distance costs little more than the buffer.
 
-The values are those of `safeml.monitors.distances`: Kolmogorov-Smirnov, Kuiper and Cramer-von Mises up to the rounding of one division or
-sum, the integrals (Wasserstein, energy, DTS) up to 1e-12 of the range of the values.
+The values are those of `safeml.monitors.distances`: Kolmogorov-Smirnov and Kuiper up to the rounding of one division, Cramer-von Mises and
+Anderson-Darling up to 1e-12 of themselves, the integrals (Wasserstein, energy, DTS) up to 1e-12 of the range of the values.
 
 Legend: m values of the reference, n of the buffer, M = m + n, D columns, each by itself. F and G are the distribution functions of reference
 and buffer, i and j the numbers of their values up to a point.
@@ -89,10 +89,11 @@ class Placed:
 
     def below(self, reference: Reference, places: np.ndarray) -> np.ndarray:
         """Return how many values of the buffer have a place below 1, 2, ..., m, float64 [D, m]. places: int64 [D, n], 0..m."""
-        width = reference.m + 1
-        flat = (places + np.arange(reference.columns)[:, None] * width).ravel()
-        counts = np.bincount(flat, minlength=reference.columns * width).reshape(reference.columns, width)
-        return np.asarray(np.cumsum(counts[:, :-1], axis=1, dtype=np.float64))
+        shape = (reference.columns, reference.m + 1)
+        flat = (places + np.arange(shape[0])[:, None] * shape[1]).ravel()
+        counts = np.bincount(flat, minlength=shape[0] * shape[1]).cumsum().reshape(shape)
+        # The sum goes on from column to column, and each has all n values.
+        return np.asarray(counts[:, :-1] - self.n * np.arange(float(shape[0]))[:, None])
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
@@ -144,10 +145,10 @@ def _cramer_von_mises(reference: Reference, placed: Placed) -> np.ndarray:
     if reference.repeats or placed.has_repeats() or left is not placed.right:
         return np.asarray(_pooled("cramer_von_mises")(reference, placed))
     n, m = placed.n, reference.m
-    of_reference = np.arange(1.0, m + 1) / m - placed.below(reference, placed.right) / n
-    of_buffer = placed.right / m - np.arange(1.0, n + 1) / n
-    total = _squares(of_reference) + _squares(of_buffer)
-    return np.asarray(n * m / float(n + m) ** 2 * total)
+    of_reference = _squared_gap(np.arange(1.0, m + 1), placed.below(reference, placed.right), m, n)
+    of_buffer = _squared_gap(placed.right, np.arange(1.0, n + 1), m, n)
+    total = of_reference.sum(axis=1) + of_buffer.sum(axis=1)
+    return np.asarray(total / (float(n + m) ** 2 * n * m))
 
 
 def _anderson_darling(reference: Reference, placed: Placed) -> np.ndarray:
@@ -171,47 +172,48 @@ def _weighted(m: int, total: float, middle: np.ndarray, below: np.ndarray) -> np
     )
 
 
-def _integral(height: Callable) -> Callable:
-    """Return the distance that is the integral of a height between the values; height: (i, j, m, n) -> float64.
+def _integral(height: Callable, unit: Callable) -> Callable:
+    """Return the distance that is the integral of a height between the values.
 
+    height: (i, j, m, n) -> float64, in whole numbers as far as it can be. unit: (m, n) -> what one of it is worth.
     From value i of the reference to the next, i is fixed; each value of the buffer between them raises j for the rest of the way.
     """
 
     def computed(reference: Reference, placed: Placed) -> np.ndarray:
         n, m = placed.n, reference.m
-        sizes = float(m), float(n)
         total = np.zeros(reference.columns)
         if m > 1:
             before = placed.below(reference, placed.right)[:, :-1]
-            total += np.einsum("dm,dm->d", height(np.arange(1.0, m), before, *sizes), reference.widths)
-        count = np.arange(0.0, n + 1)
-        heights = height(placed.right, np.stack([count[:-1], count[1:]])[:, None], *sizes)
+            total += np.einsum("dm,dm->d", height(np.arange(1.0, m), before, m, n), reference.widths)
+        heights = height(placed.right, np.arange(n) + np.arange(2.0)[:, None, None], m, n)
         ends = reference.flat[reference.first + np.minimum(placed.right, m - 1)]
         total += np.einsum("dn,dn->d", heights[1] - heights[0], ends - placed.rows)
-        return np.maximum(total, 0.0)
+        return np.asarray(np.maximum(total, 0.0) * unit(float(m), float(n)))
 
     return computed
 
 
-def _gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
-    return np.abs(i / m - j / n)
+def _gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
+    """Return n m |F - G|, which is a whole number."""
+    gap = i * float(n) - j * float(m)
+    return np.asarray(np.abs(gap, out=gap))
 
 
-def _squared_gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
-    gap = i / m - j / n
-    return np.asarray(2.0 * gap * gap)
+def _squared_gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
+    gap = i * float(n) - j * float(m)
+    gap *= gap
+    return gap
 
 
-def _weighted_gap(i: np.ndarray, j: np.ndarray, m: float, n: float) -> np.ndarray:
-    share = (i + j) / (m + n)
-    return np.asarray(_gap(i, j, m, n) / np.sqrt(np.maximum(share * (1 - share), 1.0 / (m + n) ** 2)))
+def _weighted_gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
+    """Return n m |F - G| / (M sqrt(H (1 - H)))."""
+    both = i + j
+    weight = both * (float(m + n) - both)
+    np.sqrt(np.maximum(weight, 1.0, out=weight), out=weight)
+    return np.asarray(_gap(i, j, m, n) / weight)
 
 
-def _squares(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.einsum("dk,dk->d", values, values))
-
-
-_energy_squared = _integral(_squared_gap)
+_energy_squared = _integral(_squared_gap, lambda m, n: 2 / (m * n) ** 2)
 
 
 def _energy(reference: Reference, placed: Placed) -> np.ndarray:
@@ -223,7 +225,7 @@ COMPUTED = {
     "kuiper": _kuiper,
     "cramer_von_mises": _cramer_von_mises,
     "anderson_darling": _anderson_darling,
-    "wasserstein": _integral(_gap),
+    "wasserstein": _integral(_gap, lambda m, n: 1 / (m * n)),
     "energy": _energy,
-    "dts": _integral(_weighted_gap),
+    "dts": _integral(_weighted_gap, lambda m, n: (m + n) / (m * n)),
 }

@@ -143,6 +143,8 @@ def _records(settings: MonitorsSettings) -> tuple[Declared, ...]:
         *((Declared("trusted_errors", "down", slices=attacked, context=ADVERSARY),) if attacked else ()),
         Declared("ood_stopped", slices=outside),
         Declared("false_alarms_per_1000", "down", 0.0, 1000.0, slices=ALARMS, weak="", context=FROM_VALIDATION),
+        Declared("frames_trusted", context=FROM_VALIDATION),
+        Declared("encounters_trusted", context=FROM_VALIDATION),
         Declared("shift_detected", slices=settings.corruptions, context=FROM_VALIDATION),
         Declared("detection_delay", "down", 0.0, math.inf, slices=settings.corruptions, context=FROM_VALIDATION),
         Declared("fusion_gain", low=-1.0, context="fusion is the choice of the system, not of the model file"),

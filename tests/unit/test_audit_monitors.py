@@ -386,6 +386,7 @@ def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str
 
     data, outputs, passed = measured.material.measuring, measured.measuring, numbers.passes["clean"]
     monitor, largest, failed = Monitor(state), np.full(len(passed.largest), -np.inf), []
+    trusted: list = []
     for place, track in enumerate(np.unique(data.tracks)):
         rows = np.flatnonzero(data.tracks == track)
         assert (np.diff(rows) == 1).all()
@@ -396,8 +397,15 @@ def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str
             if answer.decision.distance is not None:
                 largest[place] = max(largest[place], answer.decision.distance)
             failed.append(answer.check is not None)
+            trusted.append(answer.decision.action == "TRUST")
     assert largest.tolist() == passed.largest.tolist()
     assert ((largest > state.settings["distance"]["threshold"]) == (passed.first > 0)).all()
+    trusted = np.array(trusted)
+    assert np.mean(trusted) == numbers.one("frames_trusted").value
+    signs_trusted = [trusted[data.tracks == track].any() for track in np.unique(data.tracks)]
+    assert np.mean(signs_trusted) == numbers.one("encounters_trusted").value
+    assert not trusted[: QUICK.least - 1].any()  # they fill the first buffer
+    assert 0 < np.mean(trusted) < 1
     by_sign = [any(np.array(failed)[data.tracks == track]) for track in np.unique(data.tracks)]
     assert 1000 * np.mean(by_sign) == numbers.one("false_alarms_per_1000", "inputs").value
 

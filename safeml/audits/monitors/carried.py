@@ -25,8 +25,11 @@ def carried_arrays(fitted: Fitted) -> dict[str, np.ndarray]:
     return arrays
 
 
-def state_of(inputs: AuditInputs, measured: Measured) -> State | None:
-    """Return the state that `safeml.monitors.runtime.Monitor` takes; None without a threshold, because it could trust no prediction."""
+def state_of(measured: Measured, seed: int, model: str = "") -> State | None:
+    """Return the state that `safeml.monitors.runtime.Monitor` takes; None without a threshold, because it could trust no prediction.
+
+    model: fingerprint of the model.
+    """
     fitted = measured.fitted
     if fitted.threshold.value is None:
         return None
@@ -35,7 +38,7 @@ def state_of(inputs: AuditInputs, measured: Measured) -> State | None:
         "score_threshold": fitted.threshold.value,
         "inputs": fitted.limits,
         "hold": 1,
-        "seed": inputs.seed,
+        "seed": seed,
         "false_alarm_rate": fitted.settings.false_alarm_rate,
         "fusion": {"most_tracks": MOST_TRACKS},
     }
@@ -43,14 +46,12 @@ def state_of(inputs: AuditInputs, measured: Measured) -> State | None:
         settings["set"] = [*fitted.sets]
     if fitted.distance_limit.value is not None:
         settings["distance"] = fitted.distance_monitor(fitted.distance_limit.value).settings()
-    return State(
-        inputs.classifier.fingerprint, inputs.test.classes, measured.width, settings, carried_arrays(fitted)
-    )
+    return State(model, measured.sample.classes, measured.width, settings, carried_arrays(fitted))
 
 
 def handed_over(inputs: AuditInputs, measured: Measured) -> tuple[list[Artefact], list[Finding]]:
     """Hand over the two files of the state; return their records, or the finding that says why a device cannot carry it."""
-    state = state_of(inputs, measured)
+    state = state_of(measured, inputs.seed, inputs.classifier.fingerprint)
     if state is None:
         return [], []
     try:

@@ -10,7 +10,7 @@ from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers
 from safeml.audits.monitors.outputs import Judged
 from safeml.audits.monitors.ranks import error_metrics, outside_metrics
-from safeml.audits.monitors.streams import alarm_metrics, estimate_metrics, fusion_metrics
+from safeml.audits.monitors.streams import alarm_metrics, estimate_metrics, fusion_metrics, stream_metrics
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.hazard import cost_matrix
 from safeml.monitors.conformal import class_scores, sets
@@ -37,6 +37,7 @@ def numbers_of(measured: Measured, settings: MonitorsSettings, seed: int) -> Num
     decisions(numbers, measured, settings)
     adversary_metrics(numbers, measured, settings)
     alarm_metrics(numbers, measured, settings)
+    stream_metrics(numbers, measured, seed)
     fusion_metrics(numbers, measured)
     estimate_metrics(numbers, measured, settings, seed)
     set_metrics(numbers, measured, seed)

@@ -172,6 +172,12 @@ def _meaning(measured: Measured, numbers: Numbers, settings: MonitorsSettings) -
         metric = numbers.one("ood_stopped", where)
         if metric.value is not None:
             lines.append(f"It rejects {percent(metric.value)} of {FROM[where]}.")
+    frames, encounters = numbers.one("frames_trusted"), numbers.one("encounters_trusted")
+    if frames.value is not None:
+        lines.append(
+            f"With the checks of the image and the buffers it trusts {percent(frames.value)} of the frames of validation signs, and at least one frame of "
+            f"{percent(encounters.value)} of the signs: a frame is not trusted before the buffer of its class holds {settings.least} frames."
+        )
     if fusion.value is not None:
         lines.append(
             f"Fusing the frames of a sign changes the accuracy by {percent(fusion.value)}, 95 % interval {interval(fusion.low, fusion.high)}."

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from safeml.audits.monitors.carried import state_of
 from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import IN, INDEPENDENT, NO_SIGNS, Numbers
 from safeml.audits.monitors.outputs import Judged
 from safeml.corruptions.rows import CORRUPTIONS
+from safeml.monitors.decisions import TRUST
 from safeml.monitors.fusion import fused_log_probabilities
 from safeml.monitors.inputs import InputChecks
-from safeml.monitors.streams import pass_tracks
+from safeml.monitors.runtime import Monitor
+from safeml.monitors.streams import FRAME_SECONDS, pass_tracks
 from safeml.results import Metric
 from safeml.stages.monitors import (
     ALARMS,
@@ -75,6 +78,37 @@ def alarm_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettin
             )
         )
     _delays(numbers, measured, settings, fitted.distance_limit.value)
+
+
+def stream_metrics(numbers: Numbers, measured: Measured, seed: int) -> None:
+    """Measure what the whole monitor trusts, all parts together, while the signs that no threshold was fitted on pass one after the other.
+
+    A frame that its score would trust is not trusted before the buffer of its class is full.
+    """
+    titles = (
+        ("frames_trusted", "Frames of sign encounters that the whole monitor trusts"),
+        ("encounters_trusted", "Sign encounters with a frame that the whole monitor trusts"),
+    )
+    data, outputs, state = measured.material.measuring, measured.measuring, state_of(measured, seed)
+    if data is None or outputs is None or data.tracks is None or state is None:
+        reason = measured.fitted.reason or measured.material.reason or NO_SIGNS
+        numbers.metrics += [Metric.undefined(*title, reason) for title in titles]
+        return
+    monitor, trusted = Monitor(state), np.zeros(len(outputs), bool)
+    _, code = np.unique(data.tracks, return_inverse=True)
+    time, previous = 0.0, -1
+    for row in np.argsort(code, kind="stable"):
+        time += FRAME_SECONDS
+        features = None if outputs.features is None else outputs.features[row]
+        answer = monitor.update(
+            outputs.logits[row], features, time, data.images[row], new_sign=bool(code[row] != previous)
+        )
+        trusted[row], previous = answer.decision.action == TRUST, code[row]
+    encounters = np.bincount(code, trusted) > 0
+    numbers.metrics += [
+        proportion_metric(*titles[0], trusted, clustering=Clustering(data.tracks)),
+        proportion_metric(*titles[1], encounters, clustering=INDEPENDENT),
+    ]
 
 
 def failed_checks(limits: dict[str, Any], images: np.ndarray, tracks: np.ndarray) -> np.ndarray:
