@@ -94,6 +94,11 @@ def toml(**changes: Mapping[str, Any]) -> str:
     )
 
 
+def without(*names: str) -> str:
+    """Return the tables that turn off stages, as text of a settings file."""
+    return "\n".join(f"[stages.{name}]\nenabled = false" for name in names)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"

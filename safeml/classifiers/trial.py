@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
 from safeml.classifiers.opening import describe, open_copy
+from safeml.framework import uncollected
+
+with uncollected():
+    import keras
+    import tensorflow as tf
 
 keras.ops.convert_to_numpy(tf.zeros([1]) + 1)  # starts the thread pools
 

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import traceback
+from functools import cache
 from typing import Any
 
 import typer
@@ -139,10 +140,16 @@ def main() -> None:
     sys.exit(int(code or 0))
 
 
+@cache
+def _built() -> Any:
+    """Return the commands with their options, read from the functions once in a process."""
+    return typer.main.get_command(app)
+
+
 def _command() -> Any:
     """Run the command in the arguments and return its exit code. Raises what the command raises, and a stop request."""
     try:
-        code = app(standalone_mode=False)
+        code = _built()(standalone_mode=False)
     except Exception:
         interruption.check()  # native code may pass on the exception of a signal as an error
         raise

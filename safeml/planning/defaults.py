@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from safeml.config.audit import Config
 from safeml.data.place import Place
 from safeml.defaults import accepted_of
-from safeml.planning.plan import make_plan
-from safeml.planning.subject import KnownPlace
+from safeml.planning.best_case import BestCase
+from safeml.planning.provable import plan_gates
+from safeml.planning.subject import KnownPlace, planned
 from safeml.planning.words import MISSING
 from safeml.results import Accepted, Gate
 from safeml.scan.formats import ONNX
@@ -48,8 +50,10 @@ def default_limits(config: Config, place: Place) -> DefaultLimits:
     test = known.test(config.data, config.hazard)
     stages = _stages(config, place)
     defaults = tuple(gate for stage in stages for gate in stage.gates)
-    planned = make_plan(config.model_copy(update={"gates": defaults, "accepted": ()}), known, timing=False)
-    reasons = {plan.gate.id: _sentence(plan.message) for plan in planned.gates if plan.state in IMPASSABLE}
+    subject = planned(config.model_copy(update={"gates": defaults, "accepted": ()}), known)
+    today = datetime.now(UTC).date().isoformat()
+    plans, _ = plan_gates(BestCase(subject.known), defaults, today, allowances=False)
+    reasons = {plan.gate.id: _sentence(plan.message) for plan in plans if plan.state in IMPASSABLE}
     rows = {stage.name: stage for stage in STAGES}
     for gate in defaults:
         unsuited = rows[gate.stage].unsuited(gate.metric, test.class_names, test.costs is not None)

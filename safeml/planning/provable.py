@@ -31,16 +31,19 @@ STATES: dict[str, GateState] = {
 }
 
 
-def plan_gates(best: BestCase, gates: Sequence[Gate], today: str) -> tuple[list[GatePlan], int]:
+def plan_gates(
+    best: BestCase, gates: Sequence[Gate], today: str, allowances: bool = True
+) -> tuple[list[GatePlan], int]:
     """Plan each gate in the order of the settings, and the best exit code of all.
 
     today: ISO date, against which waivers expire.
+    allowances: search the number of mistakes that a gate permits, which takes most of the time.
     """
     stages = best.stages()
     ran = {(stage.subject, stage.stage) for stage in stages}
     known = [gate for gate in gates if (gate.subject, gate.stage) in ran]
     results = {result.gate.id: result for result in decide(stages, known, today).gates} if known else {}
-    plans = [_plan(best, gate, results.get(gate.id), stages, today) for gate in gates]
+    plans = [_plan(best, gate, results.get(gate.id), stages, today, allowances) for gate in gates]
     sure = [plan.gate for plan in plans if plan.state != "depends" and plan.gate.subject != BASELINE]
     config = best.data.config
     code = int(ExitCode.PASSED)
@@ -59,7 +62,12 @@ def _depends(result: GateResult) -> bool:
 
 
 def _plan(
-    best: BestCase, gate: Gate, result: GateResult | None, stages: list[StageResult], today: str
+    best: BestCase,
+    gate: Gate,
+    result: GateResult | None,
+    stages: list[StageResult],
+    today: str,
+    allowances: bool,
 ) -> GatePlan:
     if gate.subject == BASELINE:
         return _against_baseline(best, gate)
@@ -67,7 +75,8 @@ def _plan(
     if result is None or _depends(result):
         return GatePlan(gate=gate, state="depends", message=gate_words("depends", gate, result))
     metric, state = result.metric, STATES[result.status]
-    allowed = _allowed(best, gate, metric, group, today) if state == "provable" and metric else None
+    searched = allowances and state == "provable" and metric is not None
+    allowed = _allowed(best, gate, metric, group, today) if searched and metric is not None else None
     needs = None
     if metric is not None and metric.signs is not None and result.needs_signs is not None:
         needs = round(metric.signs) + result.needs_signs

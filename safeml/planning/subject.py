@@ -39,7 +39,7 @@ from safeml.store.run_folder import refuse_other_run
 from safeml.subject import default_folder, open_subject, outside_images, records_beside, records_of
 from safeml.surrogate import as_surrogate, check_others, open_surrogate
 from safeml.wording import counted
-from safeml.work import Progress
+from safeml.work import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,11 @@ class KnownPlace(Place):
 def planned(
     config: Config,
     place: Place,
-    model: Path | None,
-    out: Path | None,
-    profile: str,
-    timing: bool,
-    progress: Progress,
+    model: Path | None = None,
+    out: Path | None = None,
+    profile: str = "full",
+    timing: bool = False,
+    progress: Progress = silent,
 ) -> Planned:
     """Read the data and, where `timing`, open the model as the audit will.
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from safeml.store.files import read_run
+from tests.opening import command_here
 
 pytestmark = pytest.mark.slow
 NAMES = ("bolt", "gear", "nut", "washer")
@@ -55,7 +56,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def safeml(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def installed(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does, in a process."""
     command = [sys.executable, "-m", "safeml.cli.entry", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
@@ -69,11 +71,13 @@ POOR = "audit --model poor.keras --only performance --out poor"
 @pytest.fixture(scope="module")
 def ran(project: Path) -> dict[str, subprocess.CompletedProcess[str]]:
     """`safeml init`, an audit of the good model into `run`, nothing in the settings edited; and one of the poor model."""
-    made = safeml(project, *INIT.split())
+    made = command_here(*INIT.split(), folder=project)
     assert made.returncode == 0, made.stderr
-    done = {INIT: made}
-    for command in (AUDIT, POOR):
-        done[command] = safeml(project, *command.split())
+    done = {
+        INIT: made,
+        AUDIT: installed(project, *AUDIT.split()),
+        POOR: command_here(*POOR.split(), folder=project),
+    }
     text = (project / "safeml.toml").read_text()
     (project / "signed.toml").write_text(text.replace('owner = ""', 'owner = "A. Engineer"'))
     return done
@@ -95,10 +99,10 @@ def test_nobody_signed_so_it_is_not_proven(project: Path, audited: subprocess.Co
 def test_with_an_owner_the_same_evidence_passes(
     project: Path, audited: subprocess.CompletedProcess[str]
 ) -> None:
-    done = safeml(project, "gate", "run", "--config", "signed.toml")
+    done = command_here("gate", "run", "--config", "signed.toml", folder=project)
     assert done.returncode == 0, done.stdout
     assert "Accepted without a gate by A. Engineer" in done.stdout
-    assert safeml(project, "gate", "run").returncode == 3
+    assert installed(project, "gate", "run").returncode == 3
 
 
 def test_a_model_that_was_never_trained_fails_though_evidence_is_missing(
@@ -123,7 +127,7 @@ def plain(text: str) -> str:
 def test_the_tutorial_shows_what_the_commands_print(
     command: str, shown: str, project: Path, ran: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
-    done = ran.get(command) or safeml(project, *shlex.split(command))
+    done = ran.get(command) or command_here(*shlex.split(command), folder=project)
     printed = plain(done.stdout)
     for line in shown.splitlines():
         at = -1

@@ -21,10 +21,13 @@ from safeml.report.write import write_report
 from safeml.results import Run, RunTimes, StageResult, Table
 from safeml.sandbox import Outcome
 from safeml.subject import open_subject
+from tests import tiny
 
 pytestmark = pytest.mark.slow
 
 SIZE, IMAGES = 16, 86
+# The tests are about the attacks, and about one stage that does not depend on the surrogate.
+ASIDE = tuple(name for name in tiny.STAGES if name not in ("performance", "adversarial"))
 CONFIG = f"""
 [model]
 path = "model.keras"
@@ -33,16 +36,9 @@ kind = "rendered"
 images = {IMAGES}
 size = {SIZE}
 seed = 3
-[stages.model]
-enabled = false
-[stages.training]
-enabled = false
 [stages.performance]
 bootstrap = 100
-[stages.balance]
-enabled = false
-[stages.physical]
-enabled = false
+{tiny.without(*ASIDE)}
 [stages.adversarial]
 images = 24
 steps = 5

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import tiny
 from tests.toy.classifier import write_data, write_model
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
+CONFIG = f"""
 [model]
 path = "toy.model"
 [data.test]
@@ -23,22 +24,9 @@ kind = "npz"
 path = "train.npz"
 [stages.performance]
 bootstrap = 100
-[stages.adversarial]
-enabled = false
-[stages.physical]
-enabled = false
-[stages.perturbation]
-enabled = false
-[stages.fairness]
-enabled = false
-[stages.data_quality]
-enabled = false
-[stages.privacy]
-enabled = false
-[stages.explainability]
-enabled = false
-[stages.monitors]
-enabled = false
+[stages.calibration]
+resamples = 100
+{tiny.without("adversarial", "physical", "perturbation", "fairness", "data_quality", "privacy", "explainability", "monitors")}
 [[gates]]
 id = "accuracy"
 stage = "performance"

@@ -95,6 +95,17 @@ def most_wrong(count: int, threshold: float) -> int:
     return max(k for k in range(count + 1) if lowest(count - k, k) >= threshold)
 
 
+def test_without_allowances_only_the_number_of_mistakes_is_missing() -> None:
+    """`safeml init` asks for states and reasons alone; the search for that number takes most of the time."""
+    gates = [ACCURACY, {**ACCURACY, "id": "too-high", "threshold": 0.999}, FLAGS]
+    subject = known(images(200), *gates)
+    full, code = plan_gates(BestCase(subject), subject.config.gates, TODAY)
+    quick, quick_code = plan_gates(BestCase(subject), subject.config.gates, TODAY, allowances=False)
+    assert full[0].allowed is not None
+    assert quick == [full[0].model_copy(update={"allowed": None, "message": "Can be proven."}), *full[1:]]
+    assert (quick_code, [plan.state for plan in quick]) == (code, ["provable", "not_provable", "provable"])
+
+
 @pytest.mark.parametrize(
     ("count", "threshold"), [(100, 0.9), (437, 0.95), (1000, 0.98), (60, 0.94), (50, 0.3)]
 )
