@@ -435,6 +435,28 @@ def test_a_wrong_command_line_says_what_is_wrong(arguments: tuple[str, ...], cal
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), SystemExit(), SystemExit("bye"), RecursionError("deep"), MemoryError(), KeyError("x")],
+    ids=repr,
+)
+def test_an_unexpected_end_is_missing_evidence_and_no_verdict(
+    error: BaseException, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 0 is a pass and 1 a failed gate; where a library ends the command, no gate was decided."""
+
+    def ends(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("safeml.config.audit.load_config", ends)
+    said = call("audit")
+    assert said.code == 4
+    assert said.err.splitlines()[-1].startswith(
+        f"safeml: the command ended by an unexpected {type(error).__name__}, "
+    )
+    assert "Traceback" in said.err  # for the report of the defect
+
+
 def test_strange_names_survive_init(call: Call) -> None:
     np.savez("d.npz", images=numbered_images(40), labels=np.arange(40) % 4)
     for number, name in enumerate(

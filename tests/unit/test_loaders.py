@@ -294,12 +294,43 @@ def test_load_dataset_reaches_every_file_loader(tmp_path):
         ("npz", "", {}, "requires path, which is missing"),
         ("gtsrb", "x", {}, "requires split, which is missing"),
         ("npz", "absent.npz", {}, "does not exist"),
+        ("npz", "a.npz", {"class_names": ("a", " ")}, "empty or repeat"),
+        ("npz", "a.npz", {"class_names": ("a", "a")}, "empty or repeat"),
+        (
+            "npz",
+            "a.npz",
+            {"class_names": ("a", "\udcff")},
+            r"the name of class 1 is not Unicode text ('\udcff')",
+        ),
     ],
 )
-def test_load_dataset_names_what_is_wrong(kind, path, options, message):
+def test_load_dataset_names_what_is_wrong(kind, path, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "a.npz")
     with pytest.raises(ConfigError) as raised:
         load_dataset(kind, path, **options)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder", "gtsrb"])
+def test_what_the_system_cannot_open_is_one_sentence(kind, tmp_path, monkeypatch):
+    options = {"split": "train"} if kind == "gtsrb" else {}
+    with pytest.raises(InputRefused, match=r"cannot be read \(File name too long\)"):
+        load_dataset(kind, tmp_path / ("n" * 300), **options)
+
+    def closed(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(InputRefused, match=r"f: cannot be read \(Permission denied\)"):
+        load_dataset("folder", class_folders(tmp_path / "f", ("a",)))
+
+
+def test_a_folder_that_is_not_named_in_utf_8_has_a_name_that_results_can_hold(tmp_path):
+    root = tmp_path / os.fsdecode(b"data\xff")
+    assert load_dataset("folder", class_folders(root, ("a", "b"))).name == "data?"
+    with pytest.raises(ConfigError, match="not Unicode"):
+        load_dataset("folder", class_folders(root, (os.fsdecode(b"c\xff"),)))
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ def test_npz_class_names_by_precedence(tmp_path):
         ({"labels": np.full(6, 10**9)}, "the limit is 10,000 classes"),
         ({"track_id": np.zeros((6, 2), int)}, "track_id is int64"),
         ({"track_id": np.full(6, -1)}, "track numbers are outside"),
+        ({"file_index": np.array([4, 1, 2, 3, 4, 5])}, "file_index has 4 more than once"),
+        ({"file_index": np.arange(6) - 1}, "file_index has -1"),
         ({"width": None}, "roi is in pixels of the original images"),
         ({"width": np.zeros(6, int)}, "width or height is outside"),
         ({"roi": np.tile([30, 5, 10, 15], (6, 1))}, "region of interest of image 0"),
