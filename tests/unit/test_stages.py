@@ -105,7 +105,7 @@ def test_an_entry_point_that_is_no_new_row_is_refused(
 
 
 def failing(error: BaseException) -> object:
-    print("a message of the package")
+    sys.stdout.write("a message of the package\n")
     raise error
 
 
