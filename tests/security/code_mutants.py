@@ -1,6 +1,6 @@
 """Mutation testing of the code that decides: each mutant has one comparison, boundary, constant or operator changed.
 
-`python -m tests.security.mutants [FILE ...]` runs the tests of each file against every mutant and prints those that no test
+`python -m tests.security.code_mutants [FILE ...]` runs the tests of each file against every mutant and prints those that no test
 notices; the exit code is 1 if there is one beside `EQUIVALENT`. A mutant is a copy in memory; no file is changed. The
 libraries are imported once, and each mutant is tested in a fork.
 
