@@ -93,6 +93,30 @@ def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, shape):
         npz.load(tmp_path / "a.npz")
 
 
+def test_a_header_of_version_3_is_refused(tmp_path):
+    """Only a structured type needs one, and those are refused."""
+    first = npy("(6,)", bytes(6))
+    third = first[:6] + b"\x03\x00" + struct.pack("<I", len(first) - 16) + first[10:]
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
+        archive.writestr("labels.npy", third)
+    with pytest.raises(InputRefused, match=r"labels has format version 3\.0; expected 1\.0 or 2\.0"):
+        npz.load(tmp_path / "a.npz")
+
+
+def test_the_order_of_bytes_and_axes_changes_no_value(tmp_path):
+    usual = npz.load(write_npz(tmp_path / "set.npz"))
+    changes = {
+        "images": np.asfortranarray(usual.images),
+        "labels": usual.labels.astype(">i4"),
+        "width": np.full(6, 40, ">u2"),
+    }
+    other = npz.load(write_npz(tmp_path / "other.npz", **changes))
+    np.testing.assert_array_equal(other.images, usual.images)
+    assert (other.fingerprint, other.labels.dtype) == (usual.fingerprint, np.int64)
+    np.testing.assert_array_equal(other.original_size, usual.original_size)
+
+
 def test_an_array_named_twice_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
