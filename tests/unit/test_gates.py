@@ -415,3 +415,31 @@ def test_two_gates_that_differ_in_subject_differ_in_title():
     assert sorted(result.message.partition(":")[0] for result in verdict.gates) == [
         "Accuracy", "Accuracy (int8)"
     ]  # fmt: skip
+
+
+def test_the_rules_have_a_number_that_changes_with_them() -> None:
+    """A change of the rules needs a way to read the runs of the rules before, as `follows` does for version 1."""
+    assert decide([stage(metric())], [gate()], TODAY).rules == 2
+
+
+def test_a_gate_exactly_at_its_limit_is_the_nearest_to_it() -> None:
+    at, above = metric(0.9, 0.8, 1.0), metric(0.9, 0.85, 0.95, name="recall")
+    gates = [gate(0.8, id="above", metric="recall"), gate(0.8, id="at")]
+    found = decide([stage(at, above)], gates, TODAY).gates
+    assert [(result.gate.id, round(result.margin or 0, 12)) for result in found] == [
+        ("at", 0.0),
+        ("above", 0.05),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stages", "asked", "words"),
+    [
+        ([stage(GOOD)], gate(subject="int8"), "int8 was not audited"),
+        ([stage(GOOD, subject="int8")], gate(), "the stage clean was not run"),
+        ([stage(GOOD, name="other", subject="int8")], gate(subject="int8"), "was not run"),
+        ([], gate(), "the stage clean was not run"),
+    ],
+)
+def test_what_is_absent_is_named(stages, asked, words) -> None:
+    assert words in decide(stages, [asked], TODAY).gates[0].message
