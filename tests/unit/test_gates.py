@@ -443,3 +443,34 @@ def test_a_gate_exactly_at_its_limit_is_the_nearest_to_it() -> None:
 )
 def test_what_is_absent_is_named(stages, asked, words) -> None:
     assert words in decide(stages, [asked], TODAY).gates[0].message
+
+
+@pytest.mark.parametrize("threshold", [1.5, 2.0, 95, -1.5])
+def test_a_proportion_has_no_limit_beyond_one(threshold) -> None:
+    with pytest.raises(ConfigError, match="is a proportion, so write"):
+        decide([stage(metric())], [gate(threshold)], TODAY)
+
+
+def test_a_proportion_may_have_to_be_one_and_an_infinite_limit_is_no_limit() -> None:
+    assert only(metric(1.0, 1.0, 1.0), gate(1.0)) == ("pass", 0)
+    for infinite in (float("inf"), -float("inf")):
+        asked = gate().model_copy(update={"threshold": infinite})
+        assert only(metric(), asked) == ("error", 4)
+
+
+@pytest.mark.parametrize(("low", "status"), [(1_000_000.0005, "pass"), (1_000_000.005, "error")])
+def test_the_rounding_between_value_and_interval_is_relative(low, status) -> None:
+    large = metric(1_000_000.0, low, low, name="cost", unit="ratio")
+    assert decide([stage(large)], [gate(10, metric="cost")], TODAY).gates[0].status == status
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(1e-9, "pass"), (-1e-9, "pass"), (2e-9, "error"), (-2e-9, "error")]
+)
+def test_a_value_may_miss_its_interval_by_the_rounding_and_no_more(end, status) -> None:
+    assert only(metric(0.0, end, end, unit="ratio"), gate(-1)) == (status, 0 if status == "pass" else 4)
+
+
+def test_without_a_number_of_signs_none_is_asked_for() -> None:
+    result = decide([stage(metric(signs=None))], [gate(min_n=2000)], TODAY).gates[0]
+    assert (result.status, result.needs_signs) == ("not_proven", None)
