@@ -474,3 +474,10 @@ def test_a_value_may_miss_its_interval_by_the_rounding_and_no_more(end, status) 
 def test_without_a_number_of_signs_none_is_asked_for() -> None:
     result = decide([stage(metric(signs=None))], [gate(min_n=2000)], TODAY).gates[0]
     assert (result.status, result.needs_signs) == ("not_proven", None)
+
+
+def test_a_value_on_the_limit_without_an_error_is_decided_by_no_number_of_signs() -> None:
+    """Its standard error is 0, and it is not nearer than that."""
+    result = decide([stage(metric(1.0, 0.98, 1.0, design_effect=1.0))], [gate(1.0)], TODAY).gates[0]
+    assert "no feasible number of additional sign tracks" in result.message
+    assert result.needs_signs is None
