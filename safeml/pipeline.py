@@ -251,7 +251,7 @@ def _measured(stage: Stage[Any], inputs: AuditInputs, settings: Any, folder: Pat
         result: StageResult = load(stage.run)(inputs, settings)
     except FolderError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit code of a library is no verdict
         interruption.check()  # native code may convert the exception of a signal to another error
         reason = first_line(error, 300)
         code, remedy = "not-measured", ""

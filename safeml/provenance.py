@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from safeml.errors import ConfigError
@@ -80,7 +81,13 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, str]:
-    return {"system": platform.system(), "machine": platform.machine(), "cores": str(os.cpu_count() or 0)}
+    """Return what a run was measured on, with the devices of TensorFlow where it was started: "CPU:0", "GPU:0"."""
+    known = {"system": platform.system(), "machine": platform.machine(), "cores": str(os.cpu_count() or 0)}
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None:
+        devices = tensorflow.config.list_physical_devices()
+        known["devices"] = " and ".join(device.name.removeprefix("/physical_device:") for device in devices)
+    return known
 
 
 def commit(folder: Path) -> str:

@@ -131,9 +131,9 @@ def main() -> None:
         code = _say(f"terminated{_kept()}.", ExitCode.TERMINATED)
     except Exception as error:
         message = getattr(error, "format_message", None)  # Typer's own errors of usage
-        if message is None:
-            raise
-        code = _usage(error, message())
+        code = _unexpected(error) if message is None else _usage(error, message())
+    except SystemExit as error:  # of a library: its exit code is no verdict
+        code = _defect(error)
     # All output is written; an interrupt while the interpreter exits must not print a traceback.
     interruption.ignore()
     sys.stdout.flush()
@@ -156,6 +156,26 @@ def _command() -> Any:
     if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code
         raise KeyboardInterrupt
     return code
+
+
+def _unexpected(error: Exception) -> ExitCode:
+    """Print what the system refused as one sentence, and any other error as a defect."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return _say(
+            f"{os.fsdecode(error.filename)}: the system refuses it ({error.strerror}); fix that and run the same command.",
+            ExitCode.INCOMPLETE,
+        )
+    return _defect(error)
+
+
+def _defect(error: BaseException) -> ExitCode:
+    """Print the traceback of an unexpected error. No gate was decided, so the exit code is that of missing evidence, not 1."""
+    traceback.print_exception(error)
+    name = type(error).__name__
+    return _say(
+        f"the command ended by an unexpected {name}, which is a defect; report it with these lines.",
+        ExitCode.INCOMPLETE,
+    )
 
 
 def _usage(error: Exception, message: str) -> ExitCode:

@@ -26,9 +26,11 @@ def mlflow(
 
     Exit code 0 means that the run was logged; it is no verdict.
     """
+    from safeml.cli.paths import check_name
     from safeml.cli.results import recorded
     from safeml.report.tracking import check_store, log_run
 
+    check_name(run)
     check_store(uri)
     folder = run if run.is_dir() else run.parent
     name = log_run(recorded(run), folder, uri, experiment)

@@ -75,8 +75,7 @@ class ImageDataset:
                 f"{self.name}: image {row} has class id {labels[row]}; with {len(self.class_names)} classes, "
                 f"ids are 0-{len(self.class_names) - 1}."
             )
-        if len(set(self.class_names)) != len(self.class_names) or not all(self.class_names):
-            raise ConfigError(f"{self.name}: class names are empty or repeat; give each class a unique name.")
+        _check_names(self.name, self.class_names)
         if self.frames_per_sign is not None and not 1 <= self.frames_per_sign < float("inf"):
             raise ConfigError(
                 f"{self.name}: frames_per_sign is {self.frames_per_sign}; expected a number of at least 1."
@@ -214,3 +213,16 @@ class ImageDataset:
             return chosen
         frames = 1 + (self.frames_per_sign - 1) * (count - 1) / (len(self) - 1)
         return replace(chosen, frames_per_sign=frames)
+
+
+def _check_names(where: str, names: tuple[str, ...]) -> None:
+    """Raise ConfigError for class names that a report cannot tell apart or a results file cannot hold."""
+    if len(set(names)) != len(names) or not all(name.strip() for name in names):
+        raise ConfigError(f"{where}: class names are empty or repeat; give each class a unique name.")
+    for number, name in enumerate(names):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{where}: the name of class {number} is not Unicode text ({name[:40]!a}); rename the class, or its folder."
+            ) from error

@@ -92,7 +92,7 @@ def load(
         (f"{skipped:,} of {len(paths):,} files are not readable images and were skipped.",) if skipped else ()
     )
     return ImageDataset(
-        name=name or root.resolve().name,
+        name=name or root.resolve().name.encode("utf-8", "replace").decode(),
         images=pixels.images,
         labels=np.array([labels[index] for index in kept], np.int64),
         class_names=names,

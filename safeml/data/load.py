@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safeml.data.dataset import ImageDataset
-from safeml.errors import ConfigError
+from safeml.errors import ConfigError, InputRefused, first_line
 
 LOADERS: dict[str, str] = {
     "gtsrb": "safeml.data.gtsrb:load",
@@ -25,7 +25,7 @@ def load_dataset(kind: str, path: str | Path = "", **options: Any) -> ImageDatas
 
     Raises:
         ConfigError: an unknown kind or option, a missing option or path, or nothing at the path.
-        InputRefused: the data are damaged or not of the declared kind.
+        InputRefused: the data cannot be read, are damaged or are not of the declared kind.
     """
     load = _loader(kind)
     known = options_of(kind)
@@ -40,7 +40,12 @@ def load_dataset(kind: str, path: str | Path = "", **options: Any) -> ImageDatas
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise ConfigError(f'data of kind "{kind}" requires {name}, which is missing.')
-    return load(**options)
+    try:
+        return load(**options)
+    except OSError as error:
+        raise InputRefused(
+            f"{error.filename or path}: cannot be read ({error.strerror or first_line(error)}); expected readable data."
+        ) from error
 
 
 def options_of(kind: str) -> tuple[str, ...]:

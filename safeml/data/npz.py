@@ -6,7 +6,7 @@
     frame_id     integer [N]; the number of the image in its track
     roi          integer [N, 4]; x1, y1, x2, y2 in pixels of the ORIGINAL image, needs width and height
     width,height integer [N]; of the original images, in pixels
-    file_index   integer [N]; the number of each image in its source
+    file_index   integer [N]; the number of each image in its source, each once
     class_names  text [K]
 
 Other arrays are not read. An .npz file is a zip archive of arrays, each with a header that declares type and shape;
@@ -92,6 +92,8 @@ def load(
     for key in ("labels", "track_id", "frame_id", "roi", "width", "height", "file_index"):
         if key in arrays:
             _check_integers(file, key, arrays[key], (len(images), 4) if key == "roi" else (len(images),))
+    if "file_index" in arrays:
+        _check_numbers(file, arrays["file_index"])
     original_size = None
     if "width" in arrays and "height" in arrays:
         sides = np.stack([arrays["height"], arrays["width"]], axis=1)
@@ -214,6 +216,16 @@ def _check_integers(file: Path, key: str, values: np.ndarray, shape: tuple[int, 
         raise InputRefused(
             f"{file}: {key} is {values.dtype} {list(values.shape)}; expected integers {list(shape)}."
         )
+
+
+def _check_numbers(file: Path, numbers: np.ndarray) -> None:
+    """Refuse numbers of images that repeat: tables of images and paired comparisons find an image by its number."""
+    values, counts = np.unique(numbers, return_counts=True)
+    if len(values) and values[0] < 0:
+        raise InputRefused(f"{file}: file_index has {values[0]}; expected numbers of at least 0.")
+    if (counts > 1).any():
+        twice = values[counts > 1][0]
+        raise InputRefused(f"{file}: file_index has {twice} more than once; give each image a unique number.")
 
 
 def _known(

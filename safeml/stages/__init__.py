@@ -6,12 +6,13 @@ Another package adds a stage by the entry point group `safeml.stages`, whose obj
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from contextlib import redirect_stdout
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import create_model
 
-from safeml.errors import ConfigError
+from safeml.errors import ConfigError, first_line
 from safeml.settings.base import Settings
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.balance import BALANCE
@@ -54,11 +55,14 @@ OWN: tuple[Stage[Any], ...] = (
 
 
 def installed_stages() -> tuple[Stage[Any], ...]:
-    """Return the stages of other installed packages, by name. Raises ConfigError for an object that is no row or a name in use."""
+    """Return the stages of other installed packages, by name.
+
+    Raises ConfigError for an object that cannot be imported, that is no row, or whose name is in use.
+    """
     names = {stage.name for stage in OWN}
     rows: list[Stage[Any]] = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        row = point.load()
+        row = _loaded(point)
         if not isinstance(row, Stage):
             raise ConfigError(f"the entry point {point.value} of {ENTRY_POINTS} is not a Stage.")
         if row.name in names:
@@ -66,6 +70,18 @@ def installed_stages() -> tuple[Stage[Any], ...]:
         names.add(row.name)
         rows.append(row)
     return tuple(rows)
+
+
+def _loaded(point: EntryPoint) -> object:
+    """Import the object of an entry point. What the package prints goes to standard error, because standard output may be JSON."""
+    try:
+        with redirect_stdout(sys.stderr):
+            return point.load()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"the entry point {point.value} of {ENTRY_POINTS} cannot be imported ({type(error).__name__}: {first_line(error)}); "
+            "upgrade or uninstall its package."
+        ) from error
 
 
 def tables(stages: tuple[Stage[Any], ...]) -> type[Settings]:

@@ -5,6 +5,7 @@ A run folder holds `results.json`, `run.json` and the report; the journal stores
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -171,8 +172,11 @@ def read_times(path: Path) -> RunTimes | None:
 
 def _read(file: Path, model: type[Any], expected: str) -> Any:
     try:
-        raw = read_plain(file.resolve(), MAX_RESULTS_BYTES)  # results may be a link; never wait for a pipe
-        values = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        raw = read_plain(_target(file), MAX_RESULTS_BYTES)  # results may be a link; never wait for a pipe
+        text = raw.decode("utf-8-sig")
+        values = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        if "\\ud" in text.lower():  # an escape of half a character, which no report can be written with
+            json.dumps(values, ensure_ascii=False).encode()
         found = values.get("schema_version", 1) if isinstance(values, dict) else 1
         if isinstance(found, int) and found > 1:
             raise InputRefused(
@@ -182,13 +186,22 @@ def _read(file: Path, model: type[Any], expected: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InputRefused(f"{file}: {place}: {first['msg']}; expected {expected}.") from None
+        where = f"{file}: {place}" if place else str(file)
+        raise InputRefused(f"{where}: {first['msg']}; expected {expected}.") from None
     except FileNotFoundError as error:
         raise MissingInput(f"{file}: there is no such file; expected {expected}.") from error
     except OSError as error:
         raise InputRefused(f"{file}: cannot be read ({error.strerror}); expected {expected}.") from error
     except (ValueError, RecursionError) as error:
         raise InputRefused(f"{file}: is not valid JSON ({str(error)[:120]}); expected {expected}.") from error
+
+
+def _target(file: Path) -> Path:
+    """Return the file at the end of its links. Raises OSError for a loop of links, as later versions of Python do."""
+    try:
+        return file.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file)) from error
 
 
 def _no_constant(name: str) -> float:

@@ -93,6 +93,10 @@ def test_equal_content_has_equal_keys_whatever_its_order() -> None:
     ("content", "message"),
     [
         ("", "not valid JSON"),
+        ("[]", "results.json: Input should be"),
+        ('{"title": "\\ud800"}', "surrogates not allowed"),
+        ('{"title": "\\uDFFFx"}', "surrogates not allowed"),
+        ("{}".encode("utf-16"), "not valid JSON"),
         ("{}", "expected results.json"),
         ('{"schema_version": 2}', "newer than this safeml"),
         ('{"a": NaN}', "NaN is not a number"),
@@ -101,9 +105,9 @@ def test_equal_content_has_equal_keys_whatever_its_order() -> None:
         (json.dumps({"schema_version": 1, "verdict": {"status": "passed"}}), "expected results.json"),
     ],
 )
-def test_results_that_are_not_whole_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_results_that_are_not_whole_are_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     path = tmp_path / "results.json"
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputRefused) as caught:
         read_run(path)
     assert message in str(caught.value)

@@ -19,14 +19,14 @@ def nobody(number):
 pwd.getpwuid = nobody
 """
 ODD: dict[str, str | None] = {
-    "HOME": "/nonexistent",
+    "HOME": "/dev/null/nowhere",
     "USER": None,
     "LC_ALL": "C",
     "TZ": "Pacific/Kiritimati",
     "PYTHONOPTIMIZE": "1",
     "PYTHONHASHSEED": "1234",
     "KERAS_HOME": None,
-    "TMPDIR": "/nonexistent",
+    "TMPDIR": "/dev/null/nowhere",
 }
 
 

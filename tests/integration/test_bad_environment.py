@@ -40,9 +40,9 @@ SURROUNDINGS: dict[str, dict[str, str | None]] = {
         "LC_ALL": "POSIX",
         "PYTHONUTF8": "0",
         "PYTHONCOERCECLOCALE": "0",
-        "HOME": "/nonexistent",
-        "XDG_CACHE_HOME": "/nonexistent/cache",
-        "TMPDIR": "/nonexistent",
+        "HOME": "/dev/null/nowhere",
+        "XDG_CACHE_HOME": "/dev/null/nowhere/cache",
+        "TMPDIR": "/dev/null/nowhere",
     },
     "Turkish, narrow, other hashes": {
         "LC_ALL": "tr_TR.UTF-8",

@@ -77,6 +77,23 @@ def test_its_gate_decides(project: Path) -> None:
     assert 'did you mean "dimmed_accuracy"' in done.stderr
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_stage_that_ends_the_process_is_missing_evidence(project: Path, code: int) -> None:
+    """The exit code of a library is not the verdict of the run."""
+    ends = f"""
+from tests.toy import stage
+def run(inputs, settings): raise SystemExit({code})
+stage.run = run
+"""
+    out = f"ends-{code}"
+    done = finish(project, out, "--only", TOY.name, before=ends)
+    run = read_run(project / out)
+    assert done.returncode == run.verdict.exit_code == 4, done.stderr
+    assert toy_result(run).status == "error"
+    assert toy_result(run).reason == f"SystemExit: {code}"
+    assert {result.gate.id: result.status for result in run.verdict.gates}["dimmed"] == "error"
+
+
 def test_the_report_has_its_page_and_junit_its_suite(project: Path) -> None:
     assert TOY.title in (project / "run" / "index.html").read_text()
     assert "Accuracy by light" in (project / "run" / "toy.html").read_text()

@@ -1,10 +1,15 @@
-"""The list of hostile files as a page: python -m tests.security.table > docs/hostile-files.md"""
+"""The pages of bad inputs, made from the tests: docs/hostile-files.md and docs/reliability.md.
+
+python -m tests.security.table hostile-files > docs/hostile-files.md
+python -m tests.security.table reliability > docs/reliability.md
+"""
 
 from __future__ import annotations
 
 import sys
 
 from tests.security.hostile import CASES, Case
+from tests.security.rows import LATER, SECTIONS, SUBJECTS
 
 TITLES = {
     1: "Lambda and bytecode (without code), in every place of a configuration",
@@ -33,8 +38,8 @@ TITLES = {
 }
 
 
-def page() -> str:
-    """The page in Markdown."""
+def hostile_files() -> str:
+    """The page of hostile model files in Markdown."""
     lines = [
         "# Hostile model files",
         "",
@@ -53,7 +58,52 @@ def page() -> str:
         cases = [case for case in CASES if case.row == row]
         lines.append(f"| {TITLES[row]} | {_counts(cases)} |")
     lines.append(f"| **all** | {_counts(CASES)} |")
-    return "\n".join([*lines, "", "Made by `python -m tests.security.table`; a test compares.", ""])
+    return _text(lines, "hostile-files")
+
+
+def reliability() -> str:
+    """The page of all bad inputs in Markdown, with the tests that show what happens to each."""
+    rows = [row for section in SECTIONS.values() for row in section]
+    tests = {test for row in rows for test in row.tests}
+    lines = [
+        "# Bad inputs and faults",
+        "",
+        f"{len({row.number for row in rows})} kinds of bad input, fault and misleading evidence, and what safeml does with each. {len(tests)} tests show it; each is linked.",
+        "",
+        "In every case a user's mistake ends in one sentence that names file and place, without a traceback; no file is half written, and the next run is not affected.",
+        "A number is the exit code: 1 a gate failed, 2 usage or settings, 3 not proven, 4 evidence is missing or a file cannot be judged, 5 an input was refused.",
+        "An unexpected error prints its traceback, for the report of the defect, and is missing evidence: 4, never 0 or 1.",
+        *(f"Row {number} belongs to {what}." for number, what in LATER.items()),
+        "The files of rows 1 to 27 are listed in [hostile-files.md](hostile-files.md).",
+    ]
+    for title, section in SECTIONS.items():
+        lines += ["", f"## {title}", "", "| row | input | what happens | shown by |", "|---:|---|---|---|"]
+        lines += [
+            f"| {row.number} | {row.given} | {row.outcome} | {', '.join(map(_link, row.tests))} |"
+            for row in section
+        ]
+    lines += [
+        "",
+        "## Models with a known verdict",
+        "",
+        "A tool that always says PASSED would pass most of the rows above. So the whole chain, from the settings to the exit code, runs on models whose verdict is known before.",
+        "",
+        "| model | what the audit must find | shown by |",
+        "|---|---|---|",
+        *(f"| {one.model} | {one.answer} | {', '.join(map(_link, one.tests))} |" for one in SUBJECTS),
+        "",
+        "The code that decides is tested with mutants too: `python -m tests.security.code_mutants` changes one comparison, constant or operator at a time, and a test must fail.",
+    ]
+    return _text(lines, "reliability")
+
+
+def _text(lines: list[str], name: str) -> str:
+    return "\n".join([*lines, "", f"Made by `python -m tests.security.table {name}`; a test compares.", ""])
+
+
+def _link(test: str) -> str:
+    file, name = test.split("::")
+    return f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
 
 
 def _counts(cases: list[Case]) -> str:
@@ -63,4 +113,4 @@ def _counts(cases: list[Case]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write({"hostile-files": hostile_files, "reliability": reliability}[sys.argv[1]]())

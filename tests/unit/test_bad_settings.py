@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from safeml.audits.balance import run as balance
 from safeml.audits.base import AuditInputs
@@ -433,6 +434,79 @@ def test_a_wrong_command_line_says_what_is_wrong(arguments: tuple[str, ...], cal
     assert any(word in said.err for word in ("Error: ", "safeml: "))
     assert "Traceback" not in said.err
     assert os.listdir() == []
+
+
+def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the program that takes the path of an input, with its parameters."""
+    group = group or get_command(program.app)
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*words, name))
+    if not getattr(group, "commands", {}) and words not in (("data", "fetch"), ("data", "preview")):
+        arguments = [one for one in group.params if one.param_type_name == "argument"]
+        needed = [one.opts[0] for one in group.params if one.param_type_name == "option" and one.required]
+        paths = [
+            one.opts[0]
+            for one in group.params
+            if one.opts[0] in ("--config", "--model", "--baseline", "--public")
+        ]
+        if arguments or needed or paths:
+            yield words, (len(arguments), needed, paths)
+
+
+COMMANDS_OF_PATHS = list(commands())
+
+
+@pytest.mark.parametrize(
+    "value", ["loop", LONG, "a\nb", "/dev/null"], ids=["loop", "long", "line break", "device"]
+)
+@pytest.mark.parametrize(
+    ("words", "takes"),
+    COMMANDS_OF_PATHS,
+    ids=lambda value: " ".join(value) if isinstance(value[0], str) else "",
+)
+def test_no_command_ends_in_a_traceback_for_a_path_that_cannot_be_read(
+    words: tuple[str, ...], takes: tuple[int, list[str], list[str]], value: str, call: Call
+) -> None:
+    os.symlink("loop", "loop")
+    arguments, needed, paths = takes
+    given = [value] * arguments
+    for option in {*needed, *paths}:
+        given += [option, value]
+    said = call(*words, *given)
+    assert said.code in (2, 4, 5), said
+    assert "Traceback" not in said.err
+    assert said.err.count("\n") == 1
+    assert os.listdir() == ["loop"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), SystemExit(), SystemExit("bye"), RecursionError("deep"), MemoryError(), KeyError("x")],
+    ids=repr,
+)
+def test_an_unexpected_end_is_missing_evidence_and_no_verdict(
+    error: BaseException, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 0 is a pass and 1 a failed gate; where a library ends the command, no gate was decided."""
+
+    def ends(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("safeml.config.audit.load_config", ends)
+    said = call("audit")
+    assert said.code == 4
+    assert said.err.splitlines()[-1].startswith(
+        f"safeml: the command ended by an unexpected {type(error).__name__}, "
+    )
+    assert "Traceback" in said.err  # for the report of the defect
+
+
+def test_what_the_system_refuses_is_one_sentence(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "reports/x\n")
+
+    monkeypatch.setattr("safeml.config.audit.load_config", full)
+    refused(call("audit"), "safeml: reports/x\\x0a: the system refuses it (No space left on device)", code=4)
 
 
 def test_strange_names_survive_init(call: Call) -> None:

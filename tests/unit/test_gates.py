@@ -415,3 +415,69 @@ def test_two_gates_that_differ_in_subject_differ_in_title():
     assert sorted(result.message.partition(":")[0] for result in verdict.gates) == [
         "Accuracy", "Accuracy (int8)"
     ]  # fmt: skip
+
+
+def test_the_rules_have_a_number_that_changes_with_them() -> None:
+    """A change of the rules needs a way to read the runs of the rules before, as `follows` does for version 1."""
+    assert decide([stage(metric())], [gate()], TODAY).rules == 2
+
+
+def test_a_gate_exactly_at_its_limit_is_the_nearest_to_it() -> None:
+    at, above = metric(0.9, 0.8, 1.0), metric(0.9, 0.85, 0.95, name="recall")
+    gates = [gate(0.8, id="above", metric="recall"), gate(0.8, id="at")]
+    found = decide([stage(at, above)], gates, TODAY).gates
+    assert [(result.gate.id, round(result.margin or 0, 12)) for result in found] == [
+        ("at", 0.0),
+        ("above", 0.05),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stages", "asked", "words"),
+    [
+        ([stage(GOOD)], gate(subject="int8"), "int8 was not audited"),
+        ([stage(GOOD, subject="int8")], gate(), "the stage clean was not run"),
+        ([stage(GOOD, name="other", subject="int8")], gate(subject="int8"), "was not run"),
+        ([], gate(), "the stage clean was not run"),
+    ],
+)
+def test_what_is_absent_is_named(stages, asked, words) -> None:
+    assert words in decide(stages, [asked], TODAY).gates[0].message
+
+
+@pytest.mark.parametrize("threshold", [1.5, 2.0, 95, -1.5])
+def test_a_proportion_has_no_limit_beyond_one(threshold) -> None:
+    with pytest.raises(ConfigError, match="is a proportion, so write"):
+        decide([stage(metric())], [gate(threshold)], TODAY)
+
+
+def test_a_proportion_may_have_to_be_one_and_an_infinite_limit_is_no_limit() -> None:
+    assert only(metric(1.0, 1.0, 1.0), gate(1.0)) == ("pass", 0)
+    for infinite in (float("inf"), -float("inf")):
+        asked = gate().model_copy(update={"threshold": infinite})
+        assert only(metric(), asked) == ("error", 4)
+
+
+@pytest.mark.parametrize(("low", "status"), [(1_000_000.0005, "pass"), (1_000_000.005, "error")])
+def test_the_rounding_between_value_and_interval_is_relative(low, status) -> None:
+    large = metric(1_000_000.0, low, low, name="cost", unit="ratio")
+    assert decide([stage(large)], [gate(10, metric="cost")], TODAY).gates[0].status == status
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(1e-9, "pass"), (-1e-9, "pass"), (2e-9, "error"), (-2e-9, "error")]
+)
+def test_a_value_may_miss_its_interval_by_the_rounding_and_no_more(end, status) -> None:
+    assert only(metric(0.0, end, end, unit="ratio"), gate(-1)) == (status, 0 if status == "pass" else 4)
+
+
+def test_without_a_number_of_signs_none_is_asked_for() -> None:
+    result = decide([stage(metric(signs=None))], [gate(min_n=2000)], TODAY).gates[0]
+    assert (result.status, result.needs_signs) == ("not_proven", None)
+
+
+def test_a_value_on_the_limit_without_an_error_is_decided_by_no_number_of_signs() -> None:
+    """Its standard error is 0, and it is not nearer than that."""
+    result = decide([stage(metric(1.0, 0.98, 1.0, design_effect=1.0))], [gate(1.0)], TODAY).gates[0]
+    assert "no feasible number of additional sign tracks" in result.message
+    assert result.needs_signs is None

@@ -99,6 +99,10 @@ def test_csv_dialects_read_the_same(tmp_path, separator, line_end, mark):
         (b"a;b\n", "no rows below its header"),
         (b"", "has no column a"),
         (b"a;b\n\xff;2\n", "not UTF-8"),
+        ("a;b\n1;2\n".encode("utf-16"), "not UTF-8"),
+        (b'a;b\n"1;2\n', r"a\.csv:2: is not valid CSV"),
+        (b"a;b\n1;2\n" + b"1" * 200_000 + b";2\n", r"a\.csv:3: is not valid CSV \(field larger"),
+        (b"a;b\n=1+1;2\n", r"a\.csv:2: a is =1\+1; expected a whole number"),
         (b"a;b\n1\x00;2\n", "a.csv"),
     ],
 )
@@ -106,6 +110,13 @@ def test_bad_csv_is_refused_with_its_line(tmp_path, text, message):
     (tmp_path / "a.csv").write_bytes(text)
     with pytest.raises(InputRefused, match=message):
         [row.integer("a") for row in read_rows(tmp_path / "a.csv", ("a", "b"))]
+
+
+def test_a_quoted_line_break_is_part_of_its_cell(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'a;b\n"one\ntwo";2\nx;3\n')
+    rows = read_rows(tmp_path / "a.csv", ("a", "b"))
+    assert [(row.cells["a"], row.integer("b")) for row in rows] == [("one\ntwo", 2), ("x", 3)]
+    assert rows[1].where.endswith("a.csv:4")  # the line of an editor
 
 
 @pytest.mark.parametrize("cell", ["-1", "1.5", "", "1_0", "x", "nan", "9" * 30])
@@ -294,12 +305,69 @@ def test_load_dataset_reaches_every_file_loader(tmp_path):
         ("npz", "", {}, "requires path, which is missing"),
         ("gtsrb", "x", {}, "requires split, which is missing"),
         ("npz", "absent.npz", {}, "does not exist"),
+        ("npz", "a.npz", {"class_names": ("a", " ")}, "empty or repeat"),
+        ("npz", "a.npz", {"class_names": ("a", "a")}, "empty or repeat"),
+        (
+            "npz",
+            "a.npz",
+            {"class_names": ("a", "\udcff")},
+            r"the name of class 1 is not Unicode text ('\udcff')",
+        ),
     ],
 )
-def test_load_dataset_names_what_is_wrong(kind, path, options, message):
+def test_load_dataset_names_what_is_wrong(kind, path, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "a.npz")
     with pytest.raises(ConfigError) as raised:
         load_dataset(kind, path, **options)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder", "gtsrb"])
+def test_what_the_system_cannot_open_is_one_sentence(kind, tmp_path, monkeypatch):
+    options = {"split": "train"} if kind == "gtsrb" else {}
+    with pytest.raises(InputRefused, match=r"cannot be read \(File name too long\)"):
+        load_dataset(kind, tmp_path / ("n" * 300), **options)
+
+    def closed(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(InputRefused, match=r"f: cannot be read \(Permission denied\)"):
+        load_dataset("folder", class_folders(tmp_path / "f", ("a",)))
+
+
+def test_a_loop_of_links_and_a_pipe_are_one_sentence(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for kind in ("npz", "folder"):
+        with pytest.raises(ConfigError, match="loop: does not exist"):
+            load_dataset(kind, tmp_path / "loop")
+    root = class_folders(tmp_path / "set", ("a",))
+    (root / "a" / "c.png").symlink_to("c.png")
+    with pytest.raises(InputRefused, match="cannot be resolved"):
+        load_dataset("folder", root)
+    (root / "a" / "c.png").unlink()
+    os.mkfifo(root / "a" / "d.png")  # a reader would wait for it
+    with pytest.raises(InputRefused, match=r"1 of 3 files are not readable images.*d\.png"):
+        load_dataset("folder", root)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(ConfigError, match=r"pipe\.npz: does not exist; expected an \.npz file"):
+        load_dataset("npz", tmp_path / "pipe.npz")
+
+
+@pytest.mark.parametrize("name", ["a b", 'quo"te', "a\nb", "-rf", "=1+1", "\u4e2d", "x" * 200])
+def test_folders_of_any_name_are_read(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    dataset = load_dataset("folder", class_folders(Path(name), (name, "~")))
+    assert (dataset.name, set(dataset.class_names)) == (name, {name, "~"})
+    assert len(dataset) == 4
+
+
+def test_a_folder_that_is_not_named_in_utf_8_has_a_name_that_results_can_hold(tmp_path):
+    root = tmp_path / os.fsdecode(b"data\xff")
+    assert load_dataset("folder", class_folders(root, ("a", "b"))).name == "data?"
+    with pytest.raises(ConfigError, match="not Unicode"):
+        load_dataset("folder", class_folders(root, (os.fsdecode(b"c\xff"),)))
 
 
 @pytest.mark.slow

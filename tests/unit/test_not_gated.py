@@ -150,6 +150,22 @@ def test_the_truth_table_with_alarms_and_accepted_entries(
     assert ("And evidence is missing." in made.sentence) == (clean == "failed and missing")
 
 
+def test_each_accepted_entry_is_listed_once_and_a_signed_one_without_an_alarm_never() -> None:
+    entries = (
+        accept(WORST, owner=""),
+        accept(PATCH),
+        accept("physical_accuracy.shadow"),
+        accept("physical_accuracy.graffiti", owner=""),
+    )
+    decided = verdict(physical(), *entries)
+    assert [(one.state, one.title) for one in decided.ungated] == [
+        (UNSIGNED, "Accuracy under the worst threat to the sign"),
+        (UNSIGNED, "physical accuracy.graffiti"),
+        (SIGNED, "Success of the universal patch"),
+    ]
+    assert verdict(physical(), *(accept(one.metric) for one in entries)).exit_code == 0
+
+
 def test_an_owner_is_named_in_the_verdict_line_with_the_value(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,8 @@ def test_npz_class_names_by_precedence(tmp_path):
         ({"labels": np.full(6, 10**9)}, "the limit is 10,000 classes"),
         ({"track_id": np.zeros((6, 2), int)}, "track_id is int64"),
         ({"track_id": np.full(6, -1)}, "track numbers are outside"),
+        ({"file_index": np.array([4, 1, 2, 3, 4, 5])}, "file_index has 4 more than once"),
+        ({"file_index": np.arange(6) - 1}, "file_index has -1"),
         ({"width": None}, "roi is in pixels of the original images"),
         ({"width": np.zeros(6, int)}, "width or height is outside"),
         ({"roi": np.tile([30, 5, 10, 15], (6, 1))}, "region of interest of image 0"),
@@ -89,6 +91,30 @@ def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, shape):
         archive.writestr("labels.npy", npy("(6,)", bytes(6)))
     with pytest.raises(InputRefused, match="damaged or hostile"):
         npz.load(tmp_path / "a.npz")
+
+
+def test_a_header_of_version_3_is_refused(tmp_path):
+    """Only a structured type needs one, and those are refused."""
+    first = npy("(6,)", bytes(6))
+    third = first[:6] + b"\x03\x00" + struct.pack("<I", len(first) - 16) + first[10:]
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy("(6, 8, 8, 3)", bytes(6 * 192)))
+        archive.writestr("labels.npy", third)
+    with pytest.raises(InputRefused, match=r"labels has format version 3\.0; expected 1\.0 or 2\.0"):
+        npz.load(tmp_path / "a.npz")
+
+
+def test_the_order_of_bytes_and_axes_changes_no_value(tmp_path):
+    usual = npz.load(write_npz(tmp_path / "set.npz"))
+    changes = {
+        "images": np.asfortranarray(usual.images),
+        "labels": usual.labels.astype(">i4"),
+        "width": np.full(6, 40, ">u2"),
+    }
+    other = npz.load(write_npz(tmp_path / "other.npz", **changes))
+    np.testing.assert_array_equal(other.images, usual.images)
+    assert (other.fingerprint, other.labels.dtype) == (usual.fingerprint, np.int64)
+    np.testing.assert_array_equal(other.original_size, usual.original_size)
 
 
 def test_an_array_named_twice_is_refused(tmp_path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import safeml
+from safeml import provenance
 from safeml.errors import ConfigError
 from safeml.provenance import NOT_MEASURING, code_of, measuring_code
 
@@ -113,3 +116,13 @@ def test_the_stage_key_holds_the_code_of_another_package_only(monkeypatch: pytes
     second = pipeline.stage_key(foreign, subject, settings)
     assert first[0]["stage code"] == "one"
     assert first[1] != second[1]
+
+
+def test_the_devices_of_tensorflow_are_recorded_where_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a run was measured on the GPU or, where that is absent, on the CPU."""
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert set(provenance.hardware()) == {"system", "machine", "cores"}
+    names = ("/physical_device:CPU:0", "/physical_device:GPU:0")
+    config = SimpleNamespace(list_physical_devices=lambda: [SimpleNamespace(name=name) for name in names])
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert provenance.hardware()["devices"] == "CPU:0 and GPU:0"

@@ -69,6 +69,37 @@ def test_animations_are_refused(tmp_path):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(
+    "kind", ["GIF", "TIFF", "animated GIF", "TIFF of ten pages", "HTML", "SVG", "nothing"]
+)
+def test_what_is_no_still_image_of_a_listed_format_is_refused(tmp_path, kind):
+    """Whatever its name says; Pillow could open the first four."""
+    texts = {
+        "HTML": b"<!doctype html><title>x</title>",
+        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "nothing": b"",
+    }
+    frames = [Image.fromarray(noise(4, 4, seed)) for seed in range(10)]
+    buffer = io.BytesIO(texts.get(kind, b""))
+    if kind not in texts:
+        several = {"save_all": True, "append_images": frames[1:]} if len(kind) > 4 else {}
+        frames[0].save(buffer, "GIF" if "GIF" in kind else "TIFF", **several)
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    with pytest.raises(InputRefused, match=r"a\.png: is not an image by its content; expected PNG, JPEG"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_progressive_file_has_the_pixels_of_its_baseline_twin(tmp_path):
+    """The two forms store the same coefficients in another order."""
+    pixels = noise(16, 16)
+    both = [
+        np.asarray(read_image(save(tmp_path / f"{progressive}.jpg", pixels, progressive=progressive)))
+        for progressive in (False, True)
+    ]
+    assert b"\xff\xc2" in (tmp_path / "True.jpg").read_bytes()
+    np.testing.assert_array_equal(*both)
+
+
 def test_size_bounds_hold_before_decoding(tmp_path):
     path = save(tmp_path / "a.png", noise(20, 20))
     with pytest.raises(InputRefused, match="20 x 20 pixels; the limit is 399"):

@@ -14,7 +14,19 @@ import pytest
 
 from safeml.report.text import duration, short_hash, visible, when
 from safeml.report.write import write_report
-from tests.sample_run import HOSTILE, TIMES, gate, hostile_run, metric, run_of, sample_run, stage
+from safeml.results import Finding
+from tests.sample_run import (
+    CLASSES,
+    HOSTILE,
+    TIMES,
+    gate,
+    grid,
+    hostile_run,
+    metric,
+    run_of,
+    sample_run,
+    stage,
+)
 
 TAGS = {
     "html",
@@ -156,6 +168,28 @@ def test_sizes_and_time_are_bounded(tmp_path: Path) -> None:
     assert conditions.count("<img ") == 16 + 5 * 4 - 2
     assert conditions.count(">no picture<") == 2
     assert 'alt="Class 1, Class 2 2: 96.1"' in conditions
+
+
+def test_a_page_of_a_thousand_findings_is_bounded(tmp_path: Path) -> None:
+    """19 corruptions of 5 severities for each of 43 classes, and 1,000 findings."""
+    metrics = [
+        metric("corruption_accuracy", 0.9, slice=f"corruption:{kind}:{severity}:{label}")
+        for kind in range(19)
+        for severity in range(1, 6)
+        for label in CLASSES
+    ]
+    findings = [
+        Finding(code=f"finding-{k}", severity="warning", message=f"Finding {k}. {'x ' * 100}")
+        for k in range(1000)
+    ]
+    result = stage("perturbation", metrics=metrics, findings=findings, figures=[grid(CLASSES)])
+    limit = gate("a", "corruption_accuracy", "perturbation", slice=metrics[0].slice)
+    began = time.process_time()
+    write_report(run_of([result], [limit]), tmp_path, TIMES)
+    assert time.process_time() - began < 20
+    sizes = {file.name: file.stat().st_size for file in tmp_path.glob("*.html")}
+    assert max(sizes.values()) < 5_000_000, sizes
+    assert "Finding 999." in (tmp_path / "perturbation.html").read_text()
 
 
 def test_a_second_drawing_is_the_same_and_the_checksums_hold(report: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from safeml.report.card import card_markdown
 from safeml.report.safety_case import render_safety_case
 from safeml.report.standards import DEMANDS
 from safeml.report.states import REQUIREMENT_STATES
-from safeml.requirements import without_requirement
-from safeml.results import Requirement, Run, Verdict
+from safeml.requirements import traced, without_requirement
+from safeml.results import GateResult, Requirement, Run, Verdict
 from safeml.stages import STAGES
 from tests.sample_run import HOSTILE, TODAY, gate, metric, run_of, stage, waiver
 
@@ -203,3 +203,15 @@ def test_the_card_names_requirements(tmp_path: Path) -> None:
     assert "- R1 (met): The model reads signs." in text
     head = text.split("---")[1].strip().splitlines()
     assert {line.split(":")[0]: json.loads(line.split(":", 1)[1]) for line in head}["library_name"] == "keras"
+
+
+def test_the_sentence_of_a_met_requirement_counts_its_gates() -> None:
+    gates = [GateResult(gate=GATES[name], status="pass", message="") for name in ("good", "open")]
+    one, both = traced([need("good"), need("good", "open")], gates)  # of a full run, where nothing is said
+    assert (one.status, one.message) == ("met", "Requirement R1: its gate passes.")
+    assert (both.status, both.message) == ("met", "Requirement R1: all 2 gates pass.")
+    [worst] = traced([need("good", "absent")], gates)
+    assert (worst.status, worst.message) == (
+        "incomplete",
+        'Requirement R1: its gate "absent" has no usable evidence.',
+    )

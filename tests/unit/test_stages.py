@@ -104,6 +104,35 @@ def test_an_entry_point_that_is_no_new_row_is_refused(
         installed_stages()
 
 
+def failing(error: BaseException) -> object:
+    sys.stdout.write("a message of the package\n")
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'absent'"),
+        AttributeError("no ROW"),
+        RuntimeError("x"),
+        SystemExit(0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_package_that_cannot_be_imported_is_named_and_prints_nothing_to_standard_output(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0 of a package must not become that of the command, and its text must not become part of a JSON record."""
+    point = SimpleNamespace(name="other", value="other:ROW", load=lambda: failing(error))
+    monkeypatch.setattr(safeml.stages, "entry_points", lambda group: [point])
+    with pytest.raises(
+        ConfigError, match=f"other:ROW of safeml.stages cannot be imported .{type(error).__name__}"
+    ):
+        installed_stages()
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "a message of the package\n")
+
+
 def test_the_package_itself_declares_no_entry_point() -> None:
     assert [
         p for p in importlib.metadata.entry_points(group=safeml.stages.ENTRY_POINTS) if "safeml." in p.value
