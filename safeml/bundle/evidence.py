@@ -150,9 +150,6 @@ def _reasons(run: Run, verdict: Verdict) -> list[str]:
         words = verdict.status.replace("_", " ")
         sentence = verdict.sentence.replace(NARROW_SPACE, " ")
         reasons.append(f"The verdict is {words}: {sentence}")
-    elif run.profile == FULL and run.verdict.exit_code != ExitCode.PASSED:
-        words = run.verdict.status.replace("_", " ")
-        reasons.append(f"The recorded verdict is {words}; audit again with this version of safeml.")
     if run.profile != FULL:
         reasons.append(f"The run is of the {run.profile} profile; a release needs the full one.")
     if _names_reference(run) and not any(_is_comparison(stage) for stage in run.stages):

@@ -50,7 +50,7 @@ REFUSALS = (
     ("wrong-jetpack", "The bundle is for other versions of JetPack."),
     ("too-little-memory", "The device has less memory than the bundle needs."),
     ("mix-and-match", "The statement and the manifest are of different releases, products or files."),
-    ("override-not-allowed", "The audit did not pass, and the device accepts no override."),
+    ("override-not-allowed", "The bundle was released by an override, and the device accepts none."),
     # The files.
     ("duplicate-file", "The manifest lists one file twice."),
     ("case-collision", "Two file names differ in case alone."),

@@ -28,7 +28,7 @@ class Verified(NamedTuple):
     """A bundle that the device believes.
 
     keyid: the trust key that signed it.
-    overridden: its audit did not pass, and the settings accept that.
+    overridden: it was released by an override, and the settings accept that.
     """
 
     manifest: Manifest
