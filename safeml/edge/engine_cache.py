@@ -81,7 +81,7 @@ class EngineCache:
         self.key = self._key()
 
     def load(self, key: EngineKey) -> Loaded:
-        """Return the engine of a key, if this device stored it and nobody changed it since."""
+        """Return the engine of a key, if this device stored it and it is unchanged since."""
         index, path = self._paths(key)
         text = _read(index, MOST_INDEX_BYTES)
         if text is None:

@@ -112,7 +112,7 @@ def test_a_changed_conversion_is_made_again(damage: str, loaded: list[str], tmp_
     opened(slot)
     graph = Path(loaded[0]) / "saved_model.pb"
     if damage == "change":
-        graph.write_text("graph of somebody")
+        graph.write_text("another graph")
     elif damage == "add":
         (Path(loaded[0]) / "variables" / "more").write_text("x")
     else:

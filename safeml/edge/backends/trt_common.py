@@ -123,7 +123,9 @@ def layer_types(trt: Any, logger: Any, data: bytes) -> Dict[str, int]:
             continue
         for output in layer.get("Outputs", [])[:1]:
             # "Format/Datatype" until 10, "DataType" from 11 on: such as "Thirty-two wide channel vectorized row major Int8 format".
-            words = str(output.get("Format/Datatype") or output.get("DataType") or "unknown")
+            words = str(
+                output.get("Format/Datatype") or output.get("DataType") or output.get("Datatype") or "unknown"
+            )
             kind = next(
                 (name for name in ("Int8", "FP16", "Half", "FP32", "Float") if name.lower() in words.lower()),
                 "other",
