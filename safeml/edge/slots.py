@@ -9,7 +9,7 @@ import stat
 from typing import Optional
 
 from . import limits
-from .durable import make_folder, point, remove, sync_folder
+from .durable import PART, make_folder, point, remove, sync_folder
 from .errors import Refused
 from .manifest import Manifest, parse_manifest
 from .state import EMPTY, SLOTS, State, read_state, write_state
@@ -70,8 +70,9 @@ class Slots:
 
     def clear_incoming(self) -> None:
         """Remove what an earlier installation left."""
-        for name in (INCOMING, OUTGOING):
-            remove(os.path.join(self.root, name))
+        for name in os.listdir(self.root):
+            if name in (INCOMING, OUTGOING) or name.endswith(PART):
+                remove(os.path.join(self.root, name))
 
     def place(self, state: State) -> State:
         """Make the incoming folder the other slot, whose earlier content is removed, and return the state."""
