@@ -1,7 +1,7 @@
 """The accuracy of unlabelled frames, estimated from the scores. Legend: M calibration frames, T their sign tracks, N frames of a window.
 
 Average thresholded confidence: the threshold leaves as many calibration frames below it as are misclassified; the
-estimate is the share of the window's frames at or above it. It is right where errors under a shift have low scores as
+estimate is the share of the window's frames at or above it. It holds where errors under a shift have low scores as
 errors on calibration frames do, which nothing guarantees: the audit measures its error on each set.
 
 Reference: S. Garg et al., "Leveraging unlabeled data to predict out-of-distribution performance", 2022.

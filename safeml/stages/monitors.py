@@ -1,4 +1,4 @@
-"""The stage *monitors*: whether run-time monitors reject what the model gets wrong, and what they cost."""
+"""The stage *monitors*: whether run-time monitors reject incorrect predictions, and what they cost."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from safeml.results import Artefact, RunTimes, StageResult, artefact_path
 from safeml.stages.base import load
 from safeml.stages.monitors import MONITORS
 from safeml.store.artefacts import drop_other_artefacts, keep_artefact, read_artefact
-from safeml.store.files import file_sha256, keep_folder, read_run, sweep
+from safeml.store.files import FolderError, file_sha256, keep_folder, read_run, sweep
 from safeml.store.journal import Journal
 from safeml.subject import Subject
 from tests.unit.test_audit_monitors import GATE, QUICK, Levels, inputs, signs
@@ -188,6 +188,21 @@ def test_a_run_lists_its_artefacts_and_measures_again_without_them(
     ]
     assert (files / "monitor.npz").read_bytes() == before
     assert again.stages == run.stages
+
+
+def test_a_folder_that_takes_no_artefact_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later stages could not be stored either; a stage is not recorded without its files."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise FolderError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("safeml.store.artefacts.keep", full)
+    with pytest.raises(FolderError, match="No space left"):
+        audited(tmp_path / "run", monkeypatch, [])
+    assert not (tmp_path / "run" / "stages").exists()
+    assert not (tmp_path / "run" / "results.json").exists()
 
 
 def test_a_report_is_drawn_from_the_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

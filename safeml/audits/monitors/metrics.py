@@ -103,10 +103,14 @@ def decisions(numbers: Numbers, measured: Measured, settings: MonitorsSettings) 
             reason = measured.not_measured.get(where, fitted.reason)
             numbers.metrics.append(Metric.undefined("errors_stopped", title, reason, slice=where))
             continue
-        wrong = ~part.hits
+        errors = ~part.hits
         numbers.metrics.append(
             proportion_metric(
-                "errors_stopped", title, ~trusted[wrong], clustering=part.clustering.take(wrong), slice=where
+                "errors_stopped",
+                title,
+                ~trusted[errors],
+                clustering=part.clustering.take(errors),
+                slice=where,
             )
         )
     for where, beyond in measured.outside.items():

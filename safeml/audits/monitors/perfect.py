@@ -23,9 +23,9 @@ def _arrays(model: Simulated, request: Request) -> Mapping[str, Maker]:
     return {"logits": lambda shape: model.logits(request.rows)}
 
 
-def _simulate(data: ImageDataset, wrong: np.ndarray, metric: str) -> Simulated:
-    answers = np.where(wrong, (data.labels + 1) % data.classes, data.labels)
-    return Simulated(answers, wrong, data.classes)
+def _simulate(data: ImageDataset, errors: np.ndarray, metric: str) -> Simulated:
+    answers = np.where(errors, (data.labels + 1) % data.classes, data.labels)
+    return Simulated(answers, errors, data.classes)
 
 
 def _run(inputs: AuditInputs, settings: MonitorsSettings) -> StageResult:
