@@ -6,121 +6,23 @@ data, which do not exist. An error that names the settings therefore came before
 
 from __future__ import annotations
 
-import gc
-import io
 import os
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from safeml.audits.balance import run as balance
-from safeml.audits.base import AuditInputs
-from safeml.audits.performance import run as performance
-from safeml.cli import main as program
 from safeml.config.audit import load_config, parse_config
-from safeml.config.gate_checks import check_gates
 from safeml.config.recipe import load_recipe
 from safeml.errors import ConfigError
-from safeml.results import Gate, Metric
-from safeml.stages import STAGES, StageSettings, settings_of
-from safeml.stages.adversarial import AdversarialSettings
-from safeml.stages.base import Declared
-from safeml.stages.performance import PerformanceSettings
-from safeml.stages.physical import PhysicalSettings
-from safeml.store.files import atomic_write, read_run, to_json
-from safeml.threats import Threat
-from tests.fakes import dataset, numbered_images, oracle
-from tests.sample_run import run_with
+from tests.refusals import GOOD, LONG, RECIPE, Call, changed, refused
 
 pytestmark = pytest.mark.timeout(30)  # a pipe that is read waits for ever
 
-GOOD = """[model]
-path = "m.keras"
-[data.test]
-kind = "npz"
-path = "absent.npz"
-[[gates]]
-id = "a"
-stage = "performance"
-metric = "clean_accuracy"
-op = ">="
-threshold = 0.9
-"""
-RECIPE = """name = "r"
-architecture = "lenet"
-epochs = 1
-[data.train]
-kind = "npz"
-path = "absent.npz"
-[data.valid]
-kind = "npz"
-path = "other.npz"
-"""
+
 GATE = '[[gates]]\nid = "b"\nstage = "{}"\nmetric = "{}"\nop = "{}"\nthreshold = {}\n'
+
+
 ATTACKS = "[stages.adversarial]\n"
-LONG = "n" * 300
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-    seconds: float
-
-
-Call = Callable[..., Said]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
-    """The console script, in this process and in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SAFEML_DATA_ROOT", raising=False)
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-
-    def run(*arguments: object) -> Said:
-        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["safeml", *map(str, arguments)])
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            gc.freeze()  # what other tests left in this process is not the command's to collect
-            began = time.process_time()
-            with pytest.raises(SystemExit) as left:
-                program.main()
-            seconds = time.process_time() - began
-            gc.unfreeze()
-            sys.stdout.flush()
-            shown = sys.stdout.buffer.getvalue().decode()  # type: ignore[attr-defined]
-        return Said(int(left.value.code or 0), shown, err.getvalue(), seconds)
-
-    yield run
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
-def changed(old: str, new: str, text: str = GOOD) -> str:
-    assert old in text
-    return text.replace(old, new, 1)
-
-
-def refused(said: Said, *words: str, code: int = 2) -> None:
-    """One sentence on standard error, with the words, the code and no delay."""
-    assert said.code == code, said
-    assert said.err.startswith("safeml: ")
-    assert said.err.count("\n") == 1
-    assert said.err.rstrip("\n").endswith((".", "?"))
-    assert "Traceback" not in said.err
-    assert len(said.err) < 600
-    for word in words:
-        assert word in said.err, said.err
-    assert said.seconds < 1.5  # of the processor; most of it imports, the first time
 
 
 def test_the_good_settings_come_as_far_as_their_data(call: Call) -> None:
@@ -155,6 +57,8 @@ MANY = "".join(
     GATE.format("performance", "clean_accuracy", ">=", k / 4000).replace('"b"', f'"g{k}"')
     for k in range(3000)
 )
+
+
 # name -> content, and what the sentence says
 FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "empty": (b"", ("model is missing",)),
@@ -332,120 +236,6 @@ def test_bad_recipes_are_one_sentence(name: str, call: Call, tmp_path: Path) -> 
     assert os.listdir(tmp_path) == ["recipe.toml"]
 
 
-def test_what_is_no_file_is_not_waited_for(call: Call) -> None:
-    Path("folder").mkdir()
-    os.mkfifo("pipe")
-    os.symlink("loop", "loop")
-    for path, words in {
-        "folder": "Is a directory",
-        "pipe": "not a regular file",
-        "/dev/null": "not a regular file",
-        "loop": "symbolic links",
-        "absent": "No such file",
-        LONG: "File name too long",
-    }.items():
-        refused(call("audit", "--config", path), words)
-        refused(call("train", path), words)
-        refused(call("gate", "x", "--config", path), words)
-    for path in ("pipe", "/dev/null"):
-        refused(call("gate", path), f"{path}: is not a regular file", code=5)
-        refused(call("report", path), f"{path}: is not a regular file", code=5)
-    assert sorted(os.listdir()) == ["folder", "loop", "pipe"]
-
-
-INIT = ("init", "--model", "m.keras", "--data", "d.npz", "--out")
-COMMANDS: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "settings over a folder": ((*INIT, "folder", "--force"), 2, "not a regular file"),
-    "settings over a pipe": ((*INIT, "pipe", "--force"), 2, "not a regular file"),
-    "settings over settings": ((*INIT, "safeml.toml"), 2, "exists already"),
-    "settings into nothing": ((*INIT, "absent/safeml.toml"), 2, "is not a folder"),
-    "settings of 300 letters": ((*INIT, LONG), 2, "255 between slashes"),
-    "a model of 300 letters": (("init", "--model", LONG, "--data", "d", "--out", "x"), 2, "255 between"),
-    "data of 300 letters": (("init", "--model", "m", "--data", LONG, "--out", "x"), 2, "255 between"),
-    "a model without a name": (("init", "--model", "", "--data", "d", "--out", "x"), 2, "empty path"),
-    "a model that is not there": (
-        ("init", "--model", "absent", "--data", "d", "--out", "x"),
-        2,
-        "absent: there is no such file",
-    ),
-    "costs that are not there": (
-        ("init", "--model", "safeml.toml", "--data", "safeml.toml", "--costs", "absent", "--out", "x"),
-        2,
-        "absent: there is",
-    ),
-    "a model in no alphabet": (("init", "--model", "m\udcff", "--data", "d", "--out", "x"), 2, "UTF-8"),
-    "inspect nothing": (("inspect", "m", "--data", "absent.npz", "--out", "x"), 2, "does not exist"),
-    "inspect over a pipe": (("inspect", "m", "--data", "d", "--out", "pipe", "--force"), 2, "regular"),
-    "inspect frames": (
-        ("inspect", "m", "--data", "d", "--out", "x", "--frames-per-sign", "inf"),
-        2,
-        "--data",
-    ),
-    "inspect in no alphabet": (("inspect", "m\udcff", "--data", "d", "--out", "x"), 2, "UTF-8"),
-    "inspect into a file": (("inspect", "m", "--data", "d", "--out", "x", "--report", "pipe"), 2, "a file"),
-    "fetch the unknown": (("data", "fetch", "cifar"), 2, "expected gtsrb"),
-    "fetch over a file": (("data", "fetch", "gtsrb", "--root", "safeml.toml"), 2, "is a file"),
-    "preview the unknown": (("data", "preview", "csv"), 2, "expected npz"),
-    "preview of drawn signs": (("data", "preview", "rendered", "x"), 2, "remove it"),
-    "preview without a path": (("data", "preview", "npz"), 2, "path is missing"),
-    "preview as text": (("data", "preview", "rendered", "--out", "x.txt"), 2, ".png"),
-    "preview into nothing": (("data", "preview", "rendered", "--out", "absent/x.png"), 2, "not a folder"),
-    "gate of nothing": (("gate", "absent"), 2, "absent: there is no such file"),
-    "gate of settings": (("gate", "safeml.toml"), 5, "not valid JSON"),
-    "gate of 300 letters": (("gate", LONG), 2, "255 between slashes"),
-    "report of nothing": (("report", "absent"), 2, "absent: there is no such file"),
-    "train into 300 letters": (("train", "recipe.toml", "--out", LONG), 2, "255 between slashes"),
-    "scan nothing": (("scan", "absent"), 2, "no such file"),
-    "scan a pipe": (("scan", "pipe"), 5, "not a regular file"),
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_bad_arguments_are_one_sentence(name: str, call: Call) -> None:
-    Path("safeml.toml").write_text(GOOD)
-    Path("recipe.toml").write_text(RECIPE)
-    Path("folder").mkdir()
-    os.mkfifo("pipe")
-    before = sorted(os.listdir())
-    arguments, code, words = COMMANDS[name]
-    refused(call(*arguments), words, code=code)
-    assert sorted(os.listdir()) == before
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("nope",),
-        ("audit", "--nope"),
-        ("audit", "extra"),
-        ("audit", "--profile", "slow"),
-        ("init",),
-        ("inspect", "m", "--data", "d", "--images", "5"),
-        ("inspect", "m", "--data", "d", "--seed", "-1"),
-        ("data", "preview", "rendered", "--seed", "99999999999999"),
-        ("data", "preview", "rendered", "--images", "0"),
-    ],
-    ids=" ".join,
-)
-def test_a_wrong_command_line_says_what_is_wrong(arguments: tuple[str, ...], call: Call) -> None:
-    said = call(*arguments)
-    assert said.code == 2
-    assert any(word in said.err for word in ("Error: ", "safeml: "))
-    assert "Traceback" not in said.err
-    assert os.listdir() == []
-
-
-def test_strange_names_survive_init(call: Call) -> None:
-    np.savez("d.npz", images=numbered_images(40), labels=np.arange(40) % 4)
-    for number, name in enumerate(
-        ("-rf", "a b", "a\nb", 'quo"te', "back\\slash", "del\x7f", "\u00e9\u4e2d", " ")
-    ):
-        out = Path(f"{number}.toml")
-        Path(name).touch()
-        assert call("init", "--model", name, "--data", "d.npz", "--out", out).code == 0
-        assert load_config(out).model.path == name
-
-
 def test_numbers_stay_what_they_are() -> None:
     """A recorded configuration, which is JSON, is the same settings again."""
     values = {"model": {"path": "m"}, "data": {"test": {"kind": "npz", "path": "t"}}}
@@ -467,123 +257,3 @@ def test_a_recipe_of_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "recipe.toml")
     with pytest.raises(ConfigError, match="not a regular file"):
         load_recipe(tmp_path / "recipe.toml")
-
-
-ROWS = {stage.name: stage for stage in STAGES}
-
-
-def declared(where: str, stages: StageSettings) -> tuple[Declared, ...]:
-    return ROWS[where].records(settings_of(stages, ROWS[where]))
-
-
-def agrees(found: Metric, where: str, stages: StageSettings) -> None:
-    """The metric that the stage `where` recorded is the one that it is declared to record."""
-    rows = {row.name: row for row in declared(where, stages)}
-    row = rows[found.name]
-    assert found.direction == row.direction, found.name
-    assert any(
-        found.slice.startswith(entry) if entry.endswith(":") else found.slice == entry for entry in row.slices
-    ), (found.name, found.slice)
-    assert found.value is None or row.low <= found.value <= row.high, found.name
-    assert found.status != "ok" or row.counted == (found.clustering == "census"), found.name
-    assert not row.is_share or found.unit in ("proportion", "cost"), found.name
-
-
-@pytest.mark.parametrize("sample", ["reports/sample", "reports/sample-int8"])
-def test_the_sample_report_recorded_what_is_declared(sample: str) -> None:
-    run = read_run(Path(sample))
-    stages = StageSettings.model_validate(
-        {k: v for k, v in run.configuration["stages"].items() if k in StageSettings.model_fields}
-    )
-    recorded = {(entry.stage, found.name) for entry in run.stages for found in entry.metrics}
-    for entry in run.stages:
-        for found in entry.metrics:
-            agrees(found, entry.stage, stages)
-    assert {entry.stage for entry in run.stages if entry.status != "ok"} <= {"training"}  # of an INT8 file
-    promised = {(entry.stage, row.name) for entry in run.stages for row in declared(entry.stage, stages)}
-    assert recorded <= promised
-    assert {  # with groups: test_group_table
-        (entry.stage, row.name)
-        for entry in run.stages
-        for row in declared(entry.stage, stages)
-        if not row.requires and entry.status == "ok"
-    } <= recorded
-
-
-@pytest.mark.parametrize("families", [False, True])
-def test_audits_record_what_is_declared(families: bool) -> None:
-    labels = np.repeat(np.arange(3), 10)
-    data = dataset(labels, ("a", "b", "c"), tracks=np.arange(30) // 2)
-    if families:
-        data = type(data)(**{**vars(data), "groups": {"family": np.array(["x", "x", "y"])[labels]}})
-    inputs = AuditInputs(oracle(labels, 3), data, train=data, valid=data)
-    stages = StageSettings()
-    for module in (performance, balance):
-        settings = PerformanceSettings(bootstrap=100) if module is performance else stages.balance
-        for found in module.run(inputs, settings).metrics:  # type: ignore[arg-type]
-            agrees(found, module.__name__.split(".")[2], stages)
-
-
-@pytest.mark.parametrize(
-    ("threats", "full", "main"),
-    [
-        (("linf_1", "linf_4", "linf_8"), (), "linf_4"),
-        (("linf_1", "linf_2", "linf_8"), (), "linf_8"),  # never the smallest, where nothing happens
-        (("linf_1", "linf_4", "linf_8"), ("linf_1",), "linf_1"),
-        (("l2_0.25", "l2_0.5"), (), "l2_0.5"),
-    ],
-)
-def test_the_main_threat_is_one_that_all_attacks_see(threats, full, main) -> None:
-    given = tuple(
-        Threat(norm=norm, epsilon=float(size) / (255 if norm == "linf" else 1))
-        for norm, size in (label.split("_") for label in threats)
-    )
-    assert AdversarialSettings(threats=given, full_ensemble=full).main.label == main
-
-
-@pytest.mark.parametrize(
-    ("changes", "metric", "words"),
-    [
-        ({"attacks": ("fgsm",)}, "robust_accuracy.linf_4", "without pgd, apgd_ce, apgd_t, square"),
-        ({"steps": 1}, "robust_accuracy.linf_4", "steps = 1"),
-        ({"apgd_steps": 9}, "robust_accuracy.linf_4", "apgd_steps = 9"),
-        ({"queries": 1}, "robust_accuracy.linf_4", "queries = 1"),
-        ({"attacks": ("fgsm",), "steps": 1}, "masking_flags", "without pgd"),
-        ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4", 'add "linf_4" to full_ensemble'),
-        ({"full_ensemble": ("linf_8",)}, "robust_accuracy.linf_4.fmn", "the worst case"),
-        ({"attacks": ("pgd",)}, "attack_success_rate.linf_4", "without apgd_ce"),
-    ],
-)
-def test_no_gate_reads_what_half_an_ensemble_left(changes, metric, words) -> None:
-    stages = StageSettings(adversarial=AdversarialSettings(**changes))
-    down = metric.startswith(("attack", "masking"))
-    gate = Gate(
-        id="g",
-        title="g",
-        stage="adversarial",
-        metric=metric,
-        op="<=" if down else ">=",
-        threshold=0.5,
-        rationale="r",
-    )
-    with pytest.raises(ConfigError, match=words):
-        check_gates([gate], stages, "safeml.toml")
-
-
-@pytest.mark.parametrize("metric", ["transform", "random_view", "worst"])
-def test_no_gate_reads_other_views_where_there_are_none(metric: str) -> None:
-    gate = Gate(id="g", title="g", stage="physical", metric=f"physical_accuracy.{metric}", op=">=", threshold=0.5, rationale="r")  # fmt: skip
-    check_gates([gate], StageSettings(), "safeml.toml")
-    alone = PhysicalSettings(
-        rotation_degrees=0, shift=0, zoom=0, rotation_points=1, shift_points=1, zoom_points=1
-    )
-    with pytest.raises(ConfigError, match="without any transformation"):
-        check_gates([gate], StageSettings(physical=alone), "safeml.toml")
-
-
-def test_gates_of_the_settings_are_wrong_before_the_results_are_read(call: Call) -> None:
-    atomic_write(Path("results.json"), to_json(run_with("pass")))
-    Path("safeml.toml").write_text(changed("clean_accuracy", "clean_acuracy"))
-    refused(call("gate", "results.json", "--config", "safeml.toml"), "did you mean")
-    Path("safeml.toml").write_text(GOOD)
-    assert call("gate", "results.json", "--config", "safeml.toml").code == 0
