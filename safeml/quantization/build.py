@@ -19,9 +19,9 @@ import numpy as np
 
 from safeml import framework, provenance
 from safeml.config.quantization import PruneSettings, QuantizeSettings
-from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused, StageError, first_line
 from safeml.quantization.inputs import QuantizationInputs
+from safeml.quantization.notes import choice_reason, data_notes, result_line
 from safeml.quantization.record import FILE, FORMAT, IMAGES, read_record
 from safeml.results import RunTimes
 from safeml.scan.sources import EXPORT, INT8_FILE
@@ -172,7 +172,7 @@ def _quantize(work: _Work) -> list[str]:
         models["pruned"], started_from = start, PRUNED
         work.measured["pruned"] = validation.measure(start, PRUNED)
         _save(start, out, PRUNED)
-        say(_line("Pruned", work.measured["pruned"], work.measured["float"]))
+        say(result_line("Pruned", work.measured["pruned"], work.measured["float"]))
 
     say(f"Calibrating {settings.name} on {min(settings.calibration.images, len(inputs.training))} images.")
     prepared = prepare(start, str(inputs.source))
@@ -191,7 +191,7 @@ def _quantize(work: _Work) -> list[str]:
     calibration = calibrate(quantized, values, settings.calibration)
     work.measured["ptq"] = validation.measure(quantized, PTQ)
     _save(quantized, out, PTQ)
-    say(_line("Calibrated", work.measured["ptq"], work.measured["float"]))
+    say(result_line("Calibrated", work.measured["ptq"], work.measured["float"]))
 
     models["ptq"] = quantized
     if settings.epochs:
@@ -243,7 +243,11 @@ def _quantize(work: _Work) -> list[str]:
         "layers": manifest.layers(models[chosen], settings.keep_float),
         "validation": {"images": len(inputs.choosing), **work.measured},
         "fits": {name: {"epochs": fitted.epochs} for name, fitted in fits.items()},
-        "chosen": {"model": chosen, "monitor": monitor, "reason": _reason(work.measured, monitor, chosen)},
+        "chosen": {
+            "model": chosen,
+            "monitor": monitor,
+            "reason": choice_reason(work.measured, monitor, chosen),
+        },
         "sensitivity": sensitivity.plain(),
         "sizes": manifest.sizes(models[chosen]),
         "files": {
@@ -260,7 +264,7 @@ def _quantize(work: _Work) -> list[str]:
     if settings.prune is not None:
         forget(out / PRUNED_FOLDER)
     for name, values_of in work.measured.items():
-        say(_line(f"{name:9s}", values_of, work.measured["float"]))
+        say(result_line(f"{name:9s}", values_of, work.measured["float"]))
     say(content["chosen"]["reason"])
     return [
         f"The {name} fit was resumed after epoch {fitted.resumed_after} of {len(fitted.epochs)}."
@@ -333,28 +337,6 @@ def _check_twin(source: Any, prepared: Any, values: np.ndarray, where: Path) -> 
         )
 
 
-def data_notes(sample: ImageDataset) -> list[str]:
-    """Return what is unusual about calibration images: very few, constant ones, or classes without any."""
-    notes = []
-    if len(sample) < 100:
-        notes.append(
-            f"Only {len(sample)} calibration images were used; the ranges may be too narrow. Use at least 100."
-        )
-    flat = sample.images.reshape(len(sample), -1)
-    constant = int((flat.max(axis=1) == flat.min(axis=1)).sum())
-    if constant:
-        notes.append(f"{constant} of {len(sample)} calibration images have one value in all pixels.")
-    absent = np.flatnonzero(np.bincount(sample.labels, minlength=sample.classes) == 0)
-    if len(absent):
-        names = ", ".join(sample.class_names[number] for number in absent[:6])
-        more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
-        notes.append(
-            f"{len(absent)} of {sample.classes} classes have no calibration image: {names}{more}. Their activations may exceed the "
-            "ranges."
-        )
-    return notes
-
-
 def _pruning(
     work: _Work, prune: PruneSettings, validation: Validation, models: dict[str, Any]
 ) -> dict[str, Any]:
@@ -369,20 +351,6 @@ def _pruning(
         "layers": layer_rows(models["pruned"], models["int8"], prune, str(inputs.source)),
         "models": deltas(decisions, inputs.choosing),
     }
-
-
-def _reason(measured: dict[str, dict[str, float]], monitor: str, chosen: str) -> str:
-    if "qat" not in measured:
-        return "The calibrated model is kept: there was no training (epochs = 0)."
-    ptq, qat = measured["ptq"][monitor], measured["qat"][monitor]
-    if chosen == "qat":
-        return f"The trained model is kept: {monitor} {qat:.4f} after training, {ptq:.4f} after calibration."
-    return f"The calibrated model is kept: {monitor} {ptq:.4f} after calibration, {qat:.4f} after training."
-
-
-def _line(what: str, measured: dict[str, float], of_float: dict[str, float]) -> str:
-    parts = (f"{name} {value:.4f} (float {of_float[name]:.4f})" for name, value in measured.items())
-    return f"{what}: {', '.join(parts)}"
 
 
 def _save(model: Any, out: Path, name: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from safeml.data import rendered
 from safeml.data.dataset import ImageDataset
+from tests import subjects
+from tests.integration.adversarial_cases import K as CLASSES
 from tests.integration.trained import session_project
 
 
@@ -17,6 +19,12 @@ from tests.integration.trained import session_project
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose model is trained and whose run is in `run`. Nothing in it is to be changed; copy it."""
     return session_project(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def corner() -> subjects.Subject:
+    """One object for all tests of a file that only attack it: the engine compiles once for each object."""
+    return subjects.corner_oracle(CLASSES, scale=10.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,13 +19,18 @@ from safeml.explainers.rows import ROWS
 from safeml.gates import decide
 from safeml.stages.alarms import with_alarms
 from safeml.stages.explainability import EXPLAINABILITY, ExplainabilitySettings
+from tests.explainability_cases import BOX, COUNT, SIDE, scenes
 from tests.records import codes, metric, table_rows, value
 
-SIDE, COUNT = 16, 40
-BOX = (4, 4, 12, 12)
 INSIDE = np.zeros((SIDE, SIDE), bool)
+
+
 INSIDE[4:12, 4:12] = True
+
+
 CORNER = np.zeros((SIDE, SIDE), bool)
+
+
 CORNER[:3, :3] = True
 
 
@@ -53,16 +58,6 @@ class Reader:
 
 def reads(region: np.ndarray) -> Reader:
     return Reader(region / region.sum())
-
-
-def scenes(count: int = COUNT, side: int = SIDE, seed: int = 0, **columns: object) -> ImageDataset:
-    """Images whose sign and whose surroundings are both bright in class 1 and dark in class 0, with noise."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int64) % 2
-    images = np.where(labels[:, None, None], 180, 75) + rng.integers(-40, 41, (count, side, side))
-    boxes = np.tile(np.array(BOX, np.float32), (count, 1))
-    made: dict[str, object] = {"boxes": boxes, "frames_per_sign": 1.0, **columns}
-    return ImageDataset("scenes", images.astype(np.uint8)[..., None], labels, ("dark", "bright"), **made)  # type: ignore[arg-type]
 
 
 def settings(**changes: object) -> ExplainabilitySettings:
@@ -249,60 +244,6 @@ def test_settings_that_make_no_sense_are_refused(change: dict[str, object], word
 
 def test_every_method_names_its_source() -> None:
     assert all(row.source[-4:].isdigit() or row.source.endswith(")") for row in ROWS.values())
-
-
-GATE = EXPLAINABILITY.gates[0].model_dump()
-
-
-def plan(data: ImageDataset, **changes: object):
-    from safeml.config.audit import parse_config
-    from safeml.planning.best_case import BestCase, PlanData
-    from safeml.planning.provable import plan_gates
-
-    values = {
-        "model": {"path": "model.keras"},
-        "data": {"test": {"kind": "npz", "path": "test.npz"}},
-        "stages": {"explainability": {"bootstrap": 200, **changes}},
-        "gates": [GATE],
-    }
-    config = parse_config(values, "safeml.toml")
-    best = BestCase(PlanData(config, data, None, None, name="m.keras"))
-    [gate], code = plan_gates(best, config.gates, "2026-06-15")
-    return gate, code, best
-
-
-def boxed(count: int, **columns: object) -> ImageDataset:
-    """Images with boxes of many sizes, as in GTSRB."""
-    sides = np.random.default_rng(2).integers(8, 13, count)
-    first = (SIDE - sides) // 2
-    boxes = np.stack([first, first, first + sides, first + sides], axis=1).astype(np.float32)
-    return scenes(count, boxes=boxes, **columns)
-
-
-def test_a_perfect_model_proves_the_gate_with_so_many_signs_as_the_test_half_of_gtsrb() -> None:
-    """421 signs with 15 frames each, of which 200 images are drawn."""
-    gate, code, best = plan(boxed(6315, frames_per_sign=15.0))
-    assert (gate.state, code) == ("provable", 0)
-    assert gate.best.value == pytest.approx(1 / np.mean(_areas(best)), rel=1e-6)
-    assert gate.allowed.wrong > 0
-    assert {call.item for call in best.calls["explainability"]} >= {
-        "maps-grad-cam",
-        "shuffled-grad-cam",
-        "surroundings",
-    }
-
-
-def _areas(best) -> np.ndarray:
-    boxes = best.data.test.sample(200, best.data.config.run.seed).boxes
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / SIDE**2
-
-
-@pytest.mark.parametrize("columns", [{"boxes": None}, {"frames_per_sign": None}])
-def test_a_plan_says_what_cannot_be_proven(columns: dict[str, object]) -> None:
-    data = replace(boxed(60), **columns)
-    gate, code, _ = plan(data)
-    assert gate.state in ("missing", "not_provable")
-    assert code != 0
 
 
 def test_an_interrupted_run_resumes_with_the_same_numbers(tmp_path) -> None:

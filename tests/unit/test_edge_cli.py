@@ -86,7 +86,8 @@ def test_an_override_is_shown_with_its_reason(
     code, out, _ = run(capsys, "--settings", device, "verify", path)
     assert code == 0
     assert (
-        out.splitlines()[-1] == "OVERRIDDEN, signed as FAILED: this is no passed release; the signer's reason: bench\\u202e only"
+        out.splitlines()[-1]
+        == "OVERRIDDEN, signed as FAILED: this is no passed release; the signer's reason: bench\\u202e only"
     )
 
 

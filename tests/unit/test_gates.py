@@ -9,28 +9,9 @@ import sys
 import pytest
 
 from safeml.errors import ConfigError
-from safeml.gates import GROWING, decide
-from safeml.results import Gate, Metric, StageResult, Verdict, Waiver
-from safeml.statistics import further_signs
-
-TODAY = "2026-06-15"
-
-
-def metric(value=0.9, low=0.88, high=0.92, **fields) -> Metric:
-    given = {"name": "acc", "title": "Accuracy", "n": 1000, "signs": 100.0, "clustering": "tracks"} | fields
-    return Metric(value=value, low=low, high=high, **given)
-
-
-def stage(*metrics, name="clean", **fields) -> StageResult:
-    return StageResult(**({"stage": name, "title": name.title(), "metrics": list(metrics)} | fields))
-
-
-def gate(threshold=0.8, op=">=", **fields) -> Gate:
-    return Gate(**({"id": "g", "stage": "clean", "metric": "acc", "op": op, "threshold": threshold} | fields))
-
-
-def waiver(until="2026-12-31") -> Waiver:
-    return Waiver(owner="R. Owner", reason="Known and accepted", until=until)
+from safeml.gates import decide
+from safeml.results import StageResult, Verdict
+from tests.gate_cases import STATES, TODAY, gate, metric, stage, waiver
 
 
 def only(metric_or_stage, asked) -> tuple[str, int]:
@@ -40,7 +21,11 @@ def only(metric_or_stage, asked) -> tuple[str, int]:
 
 
 UP = metric(0.5, 0.25, 0.75)
+
+
 DOWN = metric(0.5, 0.25, 0.75, direction="down")
+
+
 CENSUS = metric(2.0, 2.0, 2.0, unit="count", clustering="census", direction="down")
 
 
@@ -76,51 +61,6 @@ def test_the_whole_interval_decides(measured, op, threshold, status, margin):
     assert result.metric == measured
 
 
-UNDEFINED = metric(None, None, None, status="undefined", reason="no images of this class")
-NAN = float("nan")
-STATES = {
-    "pass": (stage(metric()), gate()),
-    "fail": (stage(metric()), gate(0.95)),
-    "open": (stage(metric()), gate(0.9)),
-    "no interval": (stage(metric(0.99, None, None, clustering="unknown")), gate()),
-    "too few": (stage(metric()), gate(min_n=1001)),
-    "just enough": (stage(metric()), gate(min_n=1000)),
-    "undefined": (stage(UNDEFINED), gate()),
-    "metric error": (stage(metric(None, None, None, status="error", reason="crashed")), gate()),
-    "no metric": (stage(), gate()),
-    "no slice": (stage(metric()), gate(slice="night")),
-    "right slice": (stage(metric(), metric(0.3, 0.2, 0.4, slice="night")), gate(slice="night")),
-    "two metrics": (stage(metric(), metric()), gate()),
-    "stage error": (stage(metric(), status="error", reason="out of memory"), gate()),
-    "stage skipped": (stage(metric(), status="skipped", reason="no training data"), gate()),
-    "stage not run": (stage(metric(), name="other"), gate()),
-    "nan value": (
-        stage().model_copy(update={"metrics": [metric().model_copy(update={"value": NAN})]}),
-        gate(),
-    ),
-    "nan low": (stage().model_copy(update={"metrics": [metric().model_copy(update={"low": NAN})]}), gate()),
-    "infinite low": (
-        stage().model_copy(update={"metrics": [metric().model_copy(update={"low": float("inf")})]}),
-        gate(),
-    ),
-    "nan limit": (stage(metric()), gate().model_copy(update={"threshold": NAN})),
-    "one end": (stage().model_copy(update={"metrics": [metric().model_copy(update={"high": None})]}), gate()),
-    "low above value": (stage(metric(0.9, 0.91, 0.92)), gate()),
-    "high below value": (stage(metric(0.9, 0.85, 0.89)), gate()),
-    "weak level": (stage(metric(level=0.949)), gate()),
-    "strong level": (stage(metric(level=0.99)), gate()),
-    "waived fail": (stage(metric()), gate(0.95, waiver=waiver())),
-    "waived open": (stage(metric()), gate(0.9, waiver=waiver())),
-    "waived skipped": (stage(name="other"), gate(waiver=waiver())),
-    "waived error": (stage(UNDEFINED), gate(waiver=waiver())),
-    "waived pass": (stage(metric()), gate(waiver=waiver())),
-    "waived on its last day": (stage(metric()), gate(0.95, waiver=waiver(TODAY))),
-    "expired fail": (stage(metric()), gate(0.95, waiver=waiver("2026-06-14"))),
-    "expired open": (stage(metric()), gate(0.9, waiver=waiver("2026-06-14"))),
-    "expired skipped": (stage(name="other"), gate(waiver=waiver("2026-06-14"))),
-    "expired error": (stage(UNDEFINED), gate(waiver=waiver("2026-06-14"))),
-    "expired pass": (stage(metric()), gate(waiver=waiver("2026-06-14"))),
-}
 EXPECTED = {
     "pass": ("pass", 0), "fail": ("fail", 1), "open": ("not_proven", 3), "no interval": ("not_proven", 3),
     "too few": ("not_proven", 3), "just enough": ("pass", 0), "undefined": ("error", 4), "metric error": ("error", 4),
@@ -220,125 +160,9 @@ def test_a_floor_under_a_metric_that_should_be_low_is_refused():
         decide([stage(DOWN)], [gate()], TODAY)
 
 
-def test_the_sentence_names_condition_value_interval_and_limit():
-    linf = metric(0.412, 0.382, 0.443, title="Accuracy under L∞ 4/255")
-    verdict = decide([stage(linf)], [gate(0.45)], TODAY)
-    assert verdict.sentence == (
-        "Accuracy under L∞ 4/255: 41.2\u202f%, 95\u202f% interval 38.2 to 44.3\u202f%; the limit is 45\u202f%."
-    )
-
-
-def test_the_detail_lists_the_other_gates_by_state():
-    gates = [
-        gate(0.95, id="a", title="A"),
-        gate(0.9, id="b", title="B"),
-        gate(slice="night", id="c"),
-        gate(id="d", title="D"),
-    ]
-    gates += [gate(stage="ood", id="e", title="E"), gate(0.99, id="f", title="F", waiver=waiver())]
-    verdict = decide([stage(metric())], gates, TODAY)
-    assert verdict.sentence.startswith("A: 90.0")
-    assert verdict.sentence.endswith(". And evidence is missing.")
-    assert verdict.detail == (
-        "Evidence is missing, so other gates may fail as well. Without usable evidence: acc (night). Not proven: B. "
-        "Not measured: E. Waived: F."
-    )
-
-
-def test_a_pass_names_its_scope_and_its_nearest_gate():
-    gates = [
-        gate(0.8, id="far"),
-        gate(0.87, id="near", title="Near"),
-        gate(0.95, id="w", title="Late", waiver=waiver()),
-    ]
-    verdict = decide([stage(metric(), on_what="600 clean images.")], gates, TODAY)
-    assert verdict.sentence.startswith("2 gates pass and 1 waived; nearest to its limit: Near: 90.0")
-    assert verdict.sentence.endswith("The margin of its interval is 1.0 percentage points.")
-    assert verdict.detail == "Waived: Late. This holds for the gated stages: Clean (600 clean images)."
-
-
 def test_waivers_alone_are_not_called_a_pass_on_evidence():
     verdict = decide([stage(metric())], [gate(0.95, waiver=waiver())], TODAY)
     assert (verdict.exit_code, verdict.sentence) == (0, "No gate passes on its evidence: 1 gate waived.")
-
-
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        (
-            "no interval",
-            "Not proven: no confidence interval: the data have no track ids and frames_per_sign is not set. "
-            "Set frames_per_sign in [data.test] (1 if all images are independent; when unsure declare the largest track).",
-        ),
-        ("too few", "Not proven: 1,000 images are too few; the gate asks for 1,001."),
-        ("stage skipped", "skipped: no training data."),
-        ("undefined", "Accuracy is not measured: no images of this class."),
-        ("no slice", "recorded no acc for night"),
-        ("waived fail", "Waived by R. Owner until 2026-12-31: Known and accepted."),
-        ("waived error", "cannot be waived"),
-        ("waived pass", "Its waiver is not needed."),
-        ("expired fail", "The waiver of R. Owner expired on 2026-06-14."),
-    ],
-)
-def test_the_message_says_why_and_what_to_do(state, words):
-    found, asked = STATES[state]
-    result = decide([found], [asked], TODAY).gates[0]
-    assert words in result.message
-    assert (result.decided_without_waiver is not None) == (asked.waiver is not None)
-
-
-def test_a_value_without_interval_for_another_reason_says_that_reason():
-    flat = metric(0.0, None, None, method="none: every resample gives the same value")
-    message = decide([stage(flat)], [gate()], TODAY).gates[0].message
-    assert "Not proven: no confidence interval (every resample gives the same value)." in message
-    assert "frames_per_sign" not in message
-
-
-def test_an_open_gate_says_how_many_sign_tracks_would_decide_it():
-    half = metric(0.5, 0.25, 0.75, unit="ratio")
-    contains = "Not proven: the confidence interval contains the threshold"
-    # The standard error is 0.25 / 1.96 = 0.1276: at 0.37 the value is farther from the limit than that.
-    far = decide([stage(half)], [gate(0.37)], TODAY).gates[0]
-    assert far.needs_signs == further_signs(half, 0.37, ">=") == 270
-    advice = "about 270 more sign tracks would decide it with even odds, as passed at this value."
-    assert far.message.endswith(f"{contains}; {advice} {GROWING}")
-    below = decide([stage(half)], [gate(0.63)], TODAY).gates[0]
-    assert "with even odds, as failed at this value." in below.message
-
-
-def test_bounds_of_one_side_are_named_as_such():
-    bounds = metric(0.5, 0.25, 0.75, unit="ratio", sides=1)
-    message = decide([stage(bounds)], [gate(0.2)], TODAY).gates[0].message
-    assert "one-sided 95\u202f% bounds 0.25 to 0.75" in message
-
-
-@pytest.mark.parametrize("limit", [0.375, 0.5, 0.6])
-def test_no_number_is_given_where_the_value_is_within_one_standard_error(limit):
-    half = metric(0.5, 0.25, 0.75, unit="ratio")
-    result = decide([stage(half)], [gate(limit)], TODAY).gates[0]
-    assert (result.status, result.needs_signs) == ("not_proven", None)
-    assert result.message.endswith(
-        "contains the threshold, and the value is within one standard error of it."
-    )
-
-
-def test_without_an_error_the_standard_error_is_zero_so_that_a_number_is_given():
-    few = metric(1.0, 0.9, 1.0, n=400, design_effect=4.0)
-    result = decide([stage(few)], [gate(0.99)], TODAY).gates[0]
-    assert result.needs_signs == further_signs(few, 0.99, ">=") > 0
-
-
-def test_what_no_feasible_number_decides_is_said():
-    unknown = metric(0.5, 0.25, 0.75, unit="ratio", signs=None)
-    result = decide([stage(unknown)], [gate(0.3)], TODAY).gates[0]
-    assert result.message.endswith(
-        "no feasible number of additional sign tracks would decide it at this value."
-    )
-
-
-def test_too_few_images_are_counted_in_signs():
-    result = decide([stage(metric())], [gate(min_n=1005)], TODAY).gates[0]
-    assert result.needs_signs == 1  # 5 more images at 10 images for each sign
 
 
 def test_the_verdict_survives_json():

@@ -15,14 +15,13 @@ from safeml.audits.adversarial.figures import (
     attack_table,
     budget_table,
     check_table,
-    class_plot,
     ledger_table,
     security_curves,
     threat_table,
-    worst_cases,
 )
 from safeml.audits.adversarial.items import Items
 from safeml.audits.adversarial.metrics import metrics_of
+from safeml.audits.adversarial.pictures import class_plot, worst_cases
 from safeml.audits.adversarial.second_look import attack_again
 from safeml.audits.adversarial.transfer import (
     Transfer,

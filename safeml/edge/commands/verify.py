@@ -84,5 +84,7 @@ def lines(verified: Verified) -> list:
         f"{len(manifest.files)} files of {total:,} bytes, each with its signed hash",
     ]
     if verified.overridden:
-        result.append(f"OVERRIDDEN, signed as {statement.result}: this is no passed release; the signer's reason: {statement.override}")
+        result.append(
+            f"OVERRIDDEN, signed as {statement.result}: this is no passed release; the signer's reason: {statement.override}"
+        )
     return result
