@@ -17,6 +17,8 @@ DURABLE = "integration/test_durable.py"
 ATTACKS = "integration/test_adversarial_audit.py"
 STORE = "fault/test_store.py"
 VERIFY = "unit/test_edge_verify.py"
+INSTALL = "unit/test_edge_install.py"
+TAMPERING = "security/test_bundle_tampering.py"
 ANSWER = f"{SCAN}::test_the_answer"
 BAD = f"{SETTINGS}::test_bad_settings_are_one_sentence"
 ARGUMENTS = f"{SETTINGS}::test_bad_arguments_are_one_sentence"
@@ -66,11 +68,6 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("an INT8 file that lost a class", "negative flips and accuracy lost as planted, and the gates fail", (f"{KNOWN}::test_an_int8_file_that_lost_something_fails",)),
 )  # fmt: skip
 
-# Numbers of the list that no code of this version answers.
-LATER = {
-    78: "the installation on a device at a power cut, which is not part of this version",
-    79: "the self-test of an installation, which is not part of this version",
-}
 SECTIONS: dict[str, tuple[Row, ...]] = {
     "Model files": (
         Row(1, "`.keras` file with a Lambda layer or bytecode, in every place of the configuration", "5, names the place", (ANSWER,)),
@@ -179,8 +176,13 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     "Report, bundle and device": (
         Row(75, "a report of 43 classes, every corruption and 1,000 findings", "bounded in size and time, without scripts", ("unit/test_report_pages.py::test_a_page_of_a_thousand_findings_is_bounded", "unit/test_report_pages.py::test_sizes_and_time_are_bounded", "unit/test_report_pages.py::test_pages_hold_known_elements_and_nothing_active")),
         Row(76, "results that were edited, are of a newer format, or have unknown fields", "5; \"newer\"; 5 with the field", (f"{STORE}::test_results_that_are_not_whole_are_refused", "unit/test_cli_results.py::test_a_forged_verdict_is_refused", "unit/test_not_gated.py::test_a_verdict_whose_alarms_were_removed_is_forged")),
-        Row(77, "a bundle with a bad signature, an unknown key, other bytes, an older release, another device, an expired date", "refused with a code of its own, nothing installed", (f"{VERIFY}::test_a_signed_bundle_that_is_not_for_this_device_is_refused", f"{VERIFY}::test_a_signature_that_does_not_verify_refuses_all", f"{VERIFY}::test_nothing_signed_is_parsed_before_its_signature")),
-        Row(77, "a bundle with a file too many, too few, of another length, with `..`, twice, or alike but for its case", "refused with a code of its own", (f"{VERIFY}::test_a_file_of_another_form_is_refused_and_nothing_is_left", "unit/test_edge_manifest.py::test_an_unsafe_name_is_refused", "unit/test_edge_manifest.py::test_collisions_have_codes_of_their_own")),
-        Row(80, "a camera frame that is black, saturated, frozen or of another size, or outputs that are not finite", "\"not trusted\" with its reason; memory stays flat", ("unit/test_monitor_runtime.py::test_a_bad_image_has_its_code", "unit/test_monitor_runtime.py::test_equal_images_in_succession_are_a_frozen_camera", "unit/test_monitor_runtime.py::test_memory_does_not_grow", "unit/test_monitor_runtime.py::test_the_whole_monitor_answers_a_bad_frame_without_an_exception")),
+        Row(77, "a bundle with a bad signature, an unknown key, other bytes, another device, an expired date", "refused with a code of its own, nothing installed", (f"{VERIFY}::test_a_signed_bundle_that_is_not_for_this_device_is_refused", f"{VERIFY}::test_a_signature_that_does_not_verify_refuses_all", f"{VERIFY}::test_nothing_signed_is_parsed_before_its_signature", f"{INSTALL}::test_a_refused_bundle_leaves_both_slots_and_its_reason")),
+        Row(77, "the same release again, or an older one", "refused, also after a rollback", (f"{INSTALL}::test_the_same_and_an_older_release_are_refused_also_after_a_rollback",)),
+        Row(77, "a bundle with a file too many, too few, of another length, with `..`, twice, or alike but for its case", "refused with a code of its own, nothing left", ("unit/test_edge_container.py::test_a_file_of_another_form_is_refused_and_nothing_is_left", "unit/test_edge_manifest.py::test_an_unsafe_name_is_refused", "unit/test_edge_manifest.py::test_collisions_have_codes_of_their_own")),
+        Row(77, "any byte of a bundle changed, cut, dropped or added", "refused, and nothing of its slot is left", (f"{TAMPERING}::test_every_byte_matters", f"{TAMPERING}::test_no_byte_can_be_cut_dropped_or_added", f"{TAMPERING}::test_a_tampered_bundle_leaves_nothing_of_its_slot")),
+        Row(78, "power cut, or a disk that fails, at any call of an installation", "the old release or the new one, never a mixture", ("fault/test_device_updates.py::test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new", "fault/test_device_updates.py::test_a_disk_that_fails_at_any_call_leaves_the_old_release_or_the_new", "fault/test_device_updates.py::test_a_power_cut_during_the_recovery_is_recovered")),
+        Row(79, "a self-test that differs beyond its tolerance, raises, or answers something else", "4, nothing installed; at a start, back to the release before", (f"{INSTALL}::test_a_self_test_that_differs_installs_nothing_and_exits_with_4", f"{INSTALL}::test_a_self_test_that_raises_is_a_failed_one", f"{INSTALL}::test_a_self_test_that_differs_at_a_start_rolls_the_device_back")),
+        Row(80, "a camera frame that is black, saturated, frozen or of another size, or outputs that are not finite", "\"unknown\", or \"not trusted\" with its reason", ("unit/test_monitor_runtime.py::test_a_bad_image_has_its_code", "unit/test_monitor_runtime.py::test_equal_images_in_succession_are_a_frozen_camera", "unit/test_edge_run.py::test_a_frame_that_is_unfit_falls_back_without_the_model", "unit/test_monitor_runtime.py::test_the_whole_monitor_answers_a_bad_frame_without_an_exception")),
+        Row(80, "a device that is hot, slow or runs for long", "it pauses, or falls back; memory stays flat", ("unit/test_edge_run.py::test_a_hot_device_pauses", "unit/test_edge_run.py::test_a_slow_answer_falls_back", "unit/test_edge_run.py::test_memory_is_flat_over_many_frames")),
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from tests.security.hostile import CASES, Case
-from tests.security.rows import LATER, SECTIONS, SUBJECTS
+from tests.security.rows import SECTIONS, SUBJECTS
 
 TITLES = {
     1: "Lambda and bytecode (without code), in every place of a configuration",
@@ -73,7 +73,6 @@ def reliability() -> str:
         "In every case a user's mistake ends in one sentence that names file and place, without a traceback; no file is half written, and the next run is not affected.",
         "A number is the exit code: 1 a gate failed, 2 usage or settings, 3 not proven, 4 evidence is missing or a file cannot be judged, 5 an input was refused.",
         "An unexpected error prints its traceback, for the report of the defect, and is missing evidence: 4, never 0 or 1.",
-        *(f"Row {number} belongs to {what}." for number, what in LATER.items()),
         "The files of rows 1 to 27 are listed in [hostile-files.md](hostile-files.md).",
     ]
     for title, section in SECTIONS.items():
