@@ -6,11 +6,16 @@ python -m tests.security.table reliability > docs/reliability.md
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
 
 from tests.security.hostile import CASES, Case
 from tests.security.rows import SECTIONS, SUBJECTS
 
+TESTS = Path(__file__).parents[1]
 TITLES = {
     1: "Lambda and bytecode (without code), in every place of a configuration",
     2: "Lambda inside sub-models, TimeDistributed, Bidirectional",
@@ -101,8 +106,18 @@ def _text(lines: list[str], name: str) -> str:
 
 
 def _link(test: str) -> str:
-    file, name = test.split("::")
-    return f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
+    words = test.removeprefix("test_").replace("_", " ")
+    return ", ".join(f"[{words}](../tests/{file})" for file in sorted(places()[test]))
+
+
+@cache
+def places() -> dict[str, set[str]]:
+    """The files below tests/ that define each test, by its name; a test that moves to another file keeps its row."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in TESTS.rglob("test_*.py"):
+        for name in re.findall(r"^ *def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found[name].add(file.relative_to(TESTS).as_posix())
+    return dict(found)
 
 
 def _counts(cases: list[Case]) -> str:
