@@ -7,7 +7,8 @@ SafemlError
         └── MissingInput     2   there is no such file
 
 A message is one sentence: where, what was found, what was expected, what to do.
-Any other exception is a defect of safeml: it ends in a traceback and exit code 4, because no gate was decided.
+What the system refuses (OSError) is one sentence too. Any other exception is a defect of safeml: it ends in a traceback and
+exit code 4, because no gate was decided.
 """
 
 from enum import IntEnum

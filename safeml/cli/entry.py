@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from safeml import interruption
+from safeml.errors import first_line
 
 
 def main() -> None:
@@ -16,6 +17,12 @@ def main() -> None:
         sys.exit(130)
     except interruption.Terminated:
         sys.exit(143)
+    except Exception as error:  # a package that is required is absent, broken or too old
+        sys.stderr.write(
+            f"safeml: this installation does not start ({type(error).__name__}: {first_line(error)}); "
+            "install it again with `python -m pip install --force-reinstall safeml-suite`.\n"
+        )
+        sys.exit(2)
     command()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safeml import interruption
 from safeml.sealed import Arrays, Form
 from safeml.store.journal import Journal
 
+ROOT = Path(__file__).parents[2]
 FORM: Form = {"x": ("float32", (1,))}
 
 
@@ -89,3 +91,17 @@ def test_a_repeated_signal_does_not_interrupt_the_cleaning_up() -> None:
     with pytest.raises(interruption.Terminated):
         signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("code", ["import absent_of_all\n", "raise RuntimeError('two\\nlines')\n"])
+def test_an_installation_that_does_not_start_is_one_sentence(code: str, tmp_path: Path) -> None:
+    """Not 1, which is a failed gate: nothing was decided."""
+    (tmp_path / "typer.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "safeml.cli.entry", "gate", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("safeml: this installation does not start (")
+    assert done.stderr.count("\n") == 1
+    assert "pip install" in done.stderr

@@ -6,11 +6,16 @@ python -m tests.security.table reliability > docs/reliability.md
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
 
 from tests.security.hostile import CASES, Case
-from tests.security.rows import LATER, SECTIONS, SUBJECTS
+from tests.security.rows import SECTIONS, SUBJECTS
 
+TESTS = Path(__file__).parents[1]
 TITLES = {
     1: "Lambda and bytecode (without code), in every place of a configuration",
     2: "Lambda inside sub-models, TimeDistributed, Bidirectional",
@@ -73,7 +78,6 @@ def reliability() -> str:
         "In every case a user's mistake ends in one sentence that names file and place, without a traceback; no file is half written, and the next run is not affected.",
         "A number is the exit code: 1 a gate failed, 2 usage or settings, 3 not proven, 4 evidence is missing or a file cannot be judged, 5 an input was refused.",
         "An unexpected error prints its traceback, for the report of the defect, and is missing evidence: 4, never 0 or 1.",
-        *(f"Row {number} belongs to {what}." for number, what in LATER.items()),
         "The files of rows 1 to 27 are listed in [hostile-files.md](hostile-files.md).",
     ]
     for title, section in SECTIONS.items():
@@ -102,8 +106,18 @@ def _text(lines: list[str], name: str) -> str:
 
 
 def _link(test: str) -> str:
-    file, name = test.split("::")
-    return f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
+    words = test.removeprefix("test_").replace("_", " ")
+    return ", ".join(f"[{words}](../tests/{file})" for file in sorted(places()[test]))
+
+
+@cache
+def places() -> dict[str, set[str]]:
+    """The files below tests/ that define each test, by its name; a test that moves to another file keeps its row."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in TESTS.rglob("test_*.py"):
+        for name in re.findall(r"^ *def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found[name].add(file.relative_to(TESTS).as_posix())
+    return dict(found)
 
 
 def _counts(cases: list[Case]) -> str:

@@ -88,7 +88,7 @@ def test_a_clean_file_is_accepted(name: str, folder: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_answer(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_file_gets_its_answer(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = case.build(folder)
     before = listing(folder)
     lower(monkeypatch, case.lowered)
@@ -114,7 +114,9 @@ def test_a_lowered_bound_is_what_refuses(case: Case, folder: Path, monkeypatch: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURED)
-def test_the_command(name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_on_one_file_of_each_kind(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = BY_NAME[name]
     path = case.build(folder)
     before = listing(folder)

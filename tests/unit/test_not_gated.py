@@ -13,7 +13,19 @@ from safeml.not_gated import ALARM_FINDING
 from safeml.report.github import workflow_commands
 from safeml.report.sarif import sarif
 from safeml.report.write import write_report
-from safeml.results import Accepted, Alarm, Card, Finding, Gate, Metric, Run, StageResult, Ungated, Verdict
+from safeml.results import (
+    Accepted,
+    Alarm,
+    Card,
+    Finding,
+    Gate,
+    Metric,
+    Requirement,
+    Run,
+    StageResult,
+    Ungated,
+    Verdict,
+)
 from safeml.stages import STAGES, StageSettings, settings_of
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.alarms import NO_LIMIT, default_accepted, with_alarms
@@ -262,6 +274,22 @@ def test_a_run_of_the_first_rules_is_still_read_and_its_forgery_found(
     assert follows(old, TODAY)
     forged = old.verdict.model_copy(update={"status": "passed", "exit_code": 0})
     assert follows(old.model_copy(update={"verdict": forged}), TODAY) == (code == 0)
+
+
+@pytest.mark.parametrize("of_today", ["alarms", "accepted", "requirements"])
+def test_a_run_of_today_does_not_follow_from_the_first_rules(of_today: str) -> None:
+    """With the number of the rules lowered, its alarms would not count."""
+    without = run_of([CLEAN, physical(0.9).model_copy(update={"alarms": []})], [GATE])
+    old = without.model_copy(
+        update={"verdict": without.verdict.model_copy(update={"rules": 1, "ungated": []})}
+    )
+    assert follows(old, TODAY)
+    changes = {
+        "alarms": {"stages": [CLEAN, physical(0.0)]},
+        "accepted": {"accepted": [accept(WORST)]},
+        "requirements": {"requirements": [Requirement(id="R1", text="It reads signs.", gates=["clean"])]},
+    }
+    assert not follows(old.model_copy(update=changes[of_today]), TODAY)
 
 
 def test_every_metric_is_gated_by_default_or_has_an_alarm_or_a_reason() -> None:

@@ -13,10 +13,12 @@ from safeml.statistics import (
     Clustering,
     bootstrap_metric,
     further_signs,
+    holm,
     mean_metric,
     paired_difference_metric,
     proportion_metric,
 )
+from safeml.statistics.exact import clopper_pearson
 
 RIGHT = np.array([True, True, False, True] * 30)
 
@@ -316,3 +318,14 @@ def test_a_part_of_the_images_keeps_its_tracks_and_what_was_declared(rows):
     assert part.tracks.tolist() == tracks[rows].tolist()
     assert part.frames_per_sign == 30
     assert Clustering(frames_per_sign=30).take(rows).tracks is None
+
+
+def test_levels_that_are_not_given_are_those_of_a_report() -> None:
+    assert (holm([0.0499]), holm([0.0501])) == ([True], [False])
+    assert clopper_pearson(0.5, 20.0) == clopper_pearson(0.5, 20.0, 0.95)
+
+
+def test_holm_goes_on_only_after_a_rejection_and_an_undefined_value_is_last() -> None:
+    assert holm([0.001, 0.03, 0.04]) == [True, False, False]  # 0.03 > 0.05 / 2, so 0.04 < 0.05 is not asked
+    assert holm([1.0, float("nan")], 2.0) == [True, False]
+    assert holm([0.05], 0.05) == [True]
