@@ -166,7 +166,8 @@ def statement_bytes(
     subjects = [Resource(MANIFEST, manifest.sha256)]
     subjects += [Resource(model.name, entries[model.name].sha256) for model in exported.models]
     subjects.append(Resource(RESULTS_FILE, entries[RESULTS_FILE].sha256))
-    limits = [entry.model_dump(mode="json") for entry in (*evidence.run.gates, *evidence.run.accepted)]
+    run = evidence.run
+    limits = [entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted, *run.requirements)]
     return write_statement(
         Statement(
             subjects=tuple(subjects),
