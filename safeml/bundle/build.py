@@ -36,6 +36,7 @@ from safeml.edge.container import pack
 from safeml.edge.errors import Refused
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
 from safeml.export.acceptance import TFTRT
+from safeml.export.tftrt import GOLDEN
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.state import State, load_state
 from safeml.report.write import CHECKSUMS
@@ -47,6 +48,7 @@ Content = bytes | Path
 Sign = Callable[[bytes], bytes]
 SUFFIX = ".safeml"
 AUDIT = "audit"
+TFTRT_GOLDEN = f"{TFTRT}/{GOLDEN}"
 NO_MONITOR = (
     "The run stored no monitor; audit again with the stage monitors, so that the device can fall back."
 )
@@ -122,6 +124,7 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     made = golden.make_golden(exported, spec, state, fixed)
     files = _files(request, evidence, exported, spec, made)
     entries = {name: _entry(content) for name, content in files.items()}
+    _check_unchanged(evidence, exported, entries)
     try:
         manifest = manifest_bytes(release, evidence, exported, spec, made, entries, state is not None)
         statement = statement_bytes(release, evidence, _entry(manifest), entries, exported)
@@ -153,6 +156,18 @@ def _check_dates(release: Release, evidence: Evidence, today: str) -> None:
             f"the bundle was made on {release.created.date()} and expired on {ends.date()}; set --created to the day of the release, or a larger "
             "--expires-days."
         )
+
+
+def _check_unchanged(evidence: Evidence, exported: Exported, entries: dict[str, Entry]) -> None:
+    """Raise InputRefused for a file that changed after it was checked: `pack` compares with these entries alone."""
+    checked = {f"{AUDIT}/{name}": sha256 for name, sha256 in evidence.files.items()}
+    checked |= {f"{MONITOR_FOLDER}/{Path(name).name}": evidence.files[name] for name in MONITOR if name in evidence.files}  # fmt: skip
+    checked |= {
+        f"{FOLDER}/{name}": sha256 for name, sha256 in exported.hashes.items() if name != TFTRT_GOLDEN
+    }
+    for name, entry in entries.items():
+        if checked.get(name, entry.sha256) != entry.sha256:
+            raise InputRefused(f"{name}: changed while the bundle was made; make it again when nothing writes to the run or its export.")  # fmt: skip
 
 
 def _end_of(evidence: Evidence) -> datetime:
@@ -213,7 +228,7 @@ def _files(
     if made.tftrt is not None:
         files |= {f"{FOLDER}/{name}": request.export / name for name in exported.tftrt_files}
         # The golden images of the export are the user's calibration images, which stay here.
-        files[f"{FOLDER}/{TFTRT}/golden.npz"] = npz_bytes(made.tftrt)
+        files[f"{FOLDER}/{TFTRT_GOLDEN}"] = npz_bytes(made.tftrt)
     return files
 
 

@@ -134,7 +134,7 @@ def _tolerance(key: str, entry: _Answers, fixed: dict[str, float]) -> Tolerance:
     size = float(np.abs(entry.logits).max())
     derived = max(FACTOR * max(entry.measured.values()), LEAST_TOLERANCE * max(1.0, size))
     measured = {name: _rounded(value) for name, value in entry.measured.items()}
-    return Tolerance(_rounded(fixed.get(key, derived)), measured, key in fixed)
+    return Tolerance(fixed.get(key, _rounded(derived)), measured, key in fixed)
 
 
 def _rounded(value: float) -> float:

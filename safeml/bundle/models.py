@@ -46,12 +46,14 @@ class Exported:
 
     models: the ONNX files, INT8 first.
     tftrt: the folder of the SavedModel and its script, or None.
-    tftrt_files: its files, relative to the export, without the golden images, which are made anew.
+    tftrt_files: its files, relative to the export.
+    hashes: sha256 of each file of the export, by name, as it was checked.
     """
 
     models: tuple[ModelFile, ...]
     tftrt: Path | None
     tftrt_files: tuple[str, ...]
+    hashes: dict[str, str]
 
     @property
     def int8(self) -> ModelFile:
@@ -87,7 +89,7 @@ def read_export(folder: Path, evidence: Evidence) -> Exported:
         _check_ends(model, models[0])
     _check_audited(models[0], evidence)
     files = tuple(sorted(name for name in listed if name.startswith(f"{TFTRT}/")))
-    return Exported(models, folder / TFTRT if files else None, files)
+    return Exported(models, folder / TFTRT if files else None, files, listed)
 
 
 def _rows(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -95,9 +97,9 @@ def _rows(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
 
 
-def _listed(folder: Path, record: dict[str, Any]) -> set[str]:
-    """Return the names of the export's files, each compared with its length and hash."""
-    names: set[str] = set()
+def _listed(folder: Path, record: dict[str, Any]) -> dict[str, str]:
+    """Return the sha256 of the export's files by name, each file compared with its length and hash."""
+    hashes: dict[str, str] = {}
     for row in _rows(record, "files"):
         name, size, expected = str(row.get("name")), row.get("bytes"), row.get("sha256")
         path = folder / name
@@ -107,8 +109,8 @@ def _listed(folder: Path, record: dict[str, Any]) -> set[str]:
             raise InputRefused(f"{path}: is listed in {EXPORT} and is not there as a plain file; {AGAIN}.")
         if path.stat().st_size != size or file_sha256(path) != expected:
             raise InputRefused(f"{path}: is not the file that {EXPORT} lists (its sha256 differs); {AGAIN}.")
-        names.add(name)
-    return names
+        hashes[name] = str(expected)
+    return hashes
 
 
 def _check_ends(model: ModelFile, first: ModelFile) -> None:
