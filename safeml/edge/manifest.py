@@ -81,15 +81,13 @@ def check_files(manifest: Manifest) -> None:
             )
         names.add(one.name)
         folded.add(one.name.lower())
-    before = ""
-    for one in manifest.files:
+    for one, name in zip(manifest.files, sorted(names)):
         _check_name(one.name)
-        if one.name < before:
+        if one.name != name:
             raise Refused(
                 "file-name",
                 f"the manifest lists {strict_json.quoted(one.name)} out of order; expected sorted names.",
             )
-        before = one.name
     for name in sorted(names):
         parent = name.rpartition("/")[0]
         while parent:
