@@ -1,6 +1,6 @@
 """Whether a bundle is meant for this device, now: its product, release, dates, runtime and constraints, each against the device's own.
 
-Every check is a function of a manifest and what the device knows of itself; none reads a file.
+Every check compares a manifest with settings, facts or clock; none reads a file.
 """
 
 from typing import TYPE_CHECKING, Any, Tuple

@@ -56,7 +56,7 @@ REQUIRED = ("format", *Manifest._fields)
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Return the manifest in `data`, checked by itself; the file names are checked by `check_files`.
+    """Return the manifest in `data`, without its file names, which `check_files` checks.
 
     Raises Refused with "manifest-invalid".
     """
@@ -119,7 +119,7 @@ def _check_name(name: str) -> None:
 
 
 def used_files(manifest: Manifest) -> Tuple[str, ...]:
-    """Return the files that the parts of the manifest name; of a SavedModel the graph stands for the folder."""
+    """Return the files that the parts of the manifest name: of a SavedModel its graph."""
     models = [
         one.path if one.kind == "onnx" else one.path + "/saved_model.pb" for one in manifest.models.values()
     ]
