@@ -1,6 +1,6 @@
 """Whether a bundle is meant for this device, now: its product, release, dates, runtime and constraints, each against the device's own.
 
-Every check is a function of a manifest and what the device knows of itself; none reads a file.
+Every check compares a manifest with settings, facts or clock; none reads a file.
 """
 
 from typing import TYPE_CHECKING, Any, Tuple
@@ -27,16 +27,17 @@ def check_product(manifest: Manifest, settings: DeviceSettings) -> None:
 
 def check_release(manifest: Manifest, last_release: int) -> None:
     """Refuse a release that is not above the last one."""
+    if manifest.release > last_release:
+        return
     if manifest.release == last_release:
         raise Refused(
             "same-release",
             f"release {manifest.release} has been on this device already; expected a later one.",
         )
-    if manifest.release < last_release:
-        raise Refused(
-            "rollback",
-            f"release {manifest.release} is older than release {last_release}, which this device has had.",
-        )
+    raise Refused(
+        "rollback",
+        f"release {manifest.release} is older than release {last_release}, which this device has had.",
+    )
 
 
 def check_dates(manifest: Manifest, settings: DeviceSettings, now: float) -> None:

@@ -150,7 +150,7 @@ def copy(one: File, parts: Iterable[bytes], write: Callable[[bytes], Any]) -> No
 
 def chunks(stream: BinaryIO, length: int) -> Iterator[bytes]:
     """Yield the next `length` bytes of a stream, or fewer where it ends."""
-    while length > 0:
+    while length:
         part = stream.read(min(length, limits.CHUNK))
         if not part:
             return

@@ -56,7 +56,7 @@ REQUIRED = ("format", *Manifest._fields)
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Return the manifest in `data`, checked by itself; the file names are checked by `check_files`.
+    """Return the manifest in `data`, without its file names, which `check_files` checks.
 
     Raises Refused with "manifest-invalid".
     """
@@ -81,15 +81,13 @@ def check_files(manifest: Manifest) -> None:
             )
         names.add(one.name)
         folded.add(one.name.lower())
-    before = ""
-    for one in manifest.files:
+    for one, name in zip(manifest.files, sorted(names)):
         _check_name(one.name)
-        if one.name < before:
+        if one.name != name:
             raise Refused(
                 "file-name",
                 f"the manifest lists {strict_json.quoted(one.name)} out of order; expected sorted names.",
             )
-        before = one.name
     for name in sorted(names):
         parent = name.rpartition("/")[0]
         while parent:
@@ -121,7 +119,7 @@ def _check_name(name: str) -> None:
 
 
 def used_files(manifest: Manifest) -> Tuple[str, ...]:
-    """Return the files that the parts of the manifest name; of a SavedModel the graph stands for the folder."""
+    """Return the files that the parts of the manifest name: of a SavedModel its graph."""
     models = [
         one.path if one.kind == "onnx" else one.path + "/saved_model.pb" for one in manifest.models.values()
     ]

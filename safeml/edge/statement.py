@@ -1,7 +1,7 @@
 """The signed statement: an in-toto test result (in-toto attestation framework v1, predicate test-result v0.1) about one bundle.
 
 Its first subject is the manifest; the others are the models and the audit's results. Gates that passed, passed with a warning or
-failed are named; the verdict and an override stand in an object `safeml`. A statement without an override is PASSED, and only the
+failed are named; an object `safeml` has the verdict and an override. A statement without an override is PASSED, and only the
 passed verdict of a full audit is.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from safeml.edge import limits, unpacked, verify
+from safeml.edge import container, limits, unpacked, verify
 from safeml.edge.container import HEAD, MAGIC, pack
 from safeml.edge.errors import EdgeError, Refused, Usage
 from safeml.edge.verify import unpack_bundle
@@ -204,6 +204,21 @@ def test_no_file_is_left_open(good: Path, tmp_path: Path) -> None:
         with pytest.raises(Refused):
             verified(tmp_path / name)
     assert handles() == before
+
+
+@pytest.mark.parametrize("content", [b"", MAGIC, Bundle().content()[:500]])
+def test_a_refused_container_is_closed(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, not when the interpreter comes to it."""
+    stream = io.BytesIO(content)
+    monkeypatch.setattr(container, "open_regular", lambda path: (stream, len(content)))
+    with pytest.raises(Refused):
+        container.open_container("a")
+    assert stream.closed
+
+
+def test_files_may_be_empty(tmp_path: Path) -> None:
+    path = Bundle(files=dict.fromkeys(FILES, b"")).write(tmp_path / "a")
+    assert {one.bytes for one in verified(path).manifest.files} == {0}
 
 
 def test_an_existing_folder_is_never_written_to(good: Path, tmp_path: Path) -> None:

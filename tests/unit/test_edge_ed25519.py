@@ -7,6 +7,7 @@ import ctypes
 import os
 import random
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,6 +227,21 @@ def test_a_broken_cryptography_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(builtins, "__import__", broken)
     assert ed25519.by_cryptography() is None
+
+
+def test_the_warning_of_an_old_python_is_kept_from_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Python 3.6 and 3.8 `cryptography` warns of the end of its support when it is imported."""
+    original = builtins.__import__
+
+    def warning(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("cryptography"):
+            warnings.warn("the end of support", DeprecationWarning, stacklevel=2)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ed25519.by_cryptography() is not None
 
 
 def test_without_a_library_everything_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

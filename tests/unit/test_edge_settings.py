@@ -77,6 +77,8 @@ def test_each_setting_is_read(folder: Path) -> None:
         ({"allow_override": 1}, "allow_override is an integer"),
         ({"root": "place"}, "root is no absolute path"),
         ({"keys": []}, "keys has 0 items"),
+        ({"keys": [{"role": "a"}]}, r"keys\[0\] has no file"),
+        ({"keys": [{"file": "key0.pub", "public": ""}]}, 'unknown key "public"'),
         ({"keys": [{"file": "key0.pub"}, {"file": "key0.pub"}]}, "lists one key twice"),
         ({"keys": [{"file": "key0.pub", "until": "tomorrow"}]}, "until is no moment"),
         ({"keys": [{"file": "none.pub"}]}, "cannot be read"),
