@@ -49,7 +49,7 @@ def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray])
     """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
     outputs = scores.checked(logits, 0, "logits")
     parts = [scores.log_odds(outputs), scores.log_sum(outputs), outputs.max(axis=1)]
-    columns = np.minimum(np.array(parts).T, 1e6)
+    columns = np.ascontiguousarray(np.minimum(np.array(parts).T, 1e6))
     if "column_mean" not in arrays:
         return columns
     rows = scores.checked(np.asarray(features), len(arrays["column_mean"]), "features")
