@@ -47,8 +47,9 @@ def fit_columns(features: Optional[np.ndarray]) -> dict:
 
 def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
     """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
-    parts = [scores.max_probability(logits), scores.energy(logits), scores.max_logit(logits)]
-    columns = np.stack([np.minimum(part, 1e6) for part in parts], axis=1)
+    outputs = scores.checked(logits, 0, "logits")
+    parts = [scores.log_odds(outputs), scores.log_sum(outputs), outputs.max(axis=1)]
+    columns = np.ascontiguousarray(np.minimum(np.array(parts).T, 1e6))
     if "column_mean" not in arrays:
         return columns
     rows = scores.checked(np.asarray(features), len(arrays["column_mean"]), "features")

@@ -23,7 +23,8 @@ SATURATED_MARGIN = 0.1
 ODDS = 1000.0
 # Where the channels differ by less than this many spreads, their order is not decidable.
 LEAST_CONTRAST = 0.1
-VALUES = np.arange(256.0)
+VALUES = np.arange(256)
+SQUARES = VALUES**2
 
 
 def fit_inputs(images: np.ndarray, tracks: np.ndarray) -> dict:
@@ -88,13 +89,13 @@ class InputChecks:
         if self.equal >= self.repeats:
             return FROZEN
         # One pass gives the number of pixels of each value, from which all that follows is exact.
-        counts = np.bincount(pixels.ravel(), minlength=256)
-        if not counts[2:].any():
+        counts, size = np.bincount(pixels.ravel(), minlength=256), pixels.size
+        if counts[0] + counts[1] == size:
             return RANGE
-        if float(counts[0] + counts[255]) / pixels.size > limits["saturated"]:
+        if float(counts[0] + counts[255]) / size > limits["saturated"]:
             return SATURATED
-        mean = float(counts @ VALUES) / pixels.size
-        if math.sqrt(float(counts @ (VALUES - mean) ** 2) / pixels.size) <= limits["contrast"]:
+        variance = size * int(counts @ SQUARES) - int(counts @ VALUES) ** 2
+        if math.sqrt(variance) / size <= limits["contrast"]:
             return BLANK
         return self._order(pixels, new_sign)
 

@@ -43,7 +43,11 @@ def max_probability(logits: np.ndarray) -> np.ndarray:
     Reference: D. Hendrycks, K. Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in neural
     networks", 2017.
     """
-    rows = checked(logits, 0, "logits")
+    return log_odds(checked(logits, 0, "logits"))
+
+
+def log_odds(rows: np.ndarray) -> np.ndarray:
+    """Return `max_probability` of rows that were checked, float64 [N, K]."""
     top = rows.argmax(axis=1)
     others = rows - rows[np.arange(len(rows)), top][:, None]
     others[np.arange(len(rows)), top] = -np.inf
@@ -68,9 +72,13 @@ def energy(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """
     if not temperature > 0:
         raise MonitorRefused(f"the temperature is {temperature}; expected a number above 0.")
-    rows = checked(logits, 0, "logits") / temperature
+    return np.asarray(temperature * log_sum(checked(logits, 0, "logits") / temperature))
+
+
+def log_sum(rows: np.ndarray) -> np.ndarray:
+    """Return log(sum(exp(row))) of rows that were checked, float64 [N]; rows: float64 [N, K]."""
     high = rows.max(axis=1)
-    return np.asarray(temperature * (high + np.log(np.exp(rows - high[:, None]).sum(axis=1))))
+    return np.asarray(high + np.log(np.exp(rows - high[:, None]).sum(axis=1)))
 
 
 def entropy(logits: np.ndarray) -> np.ndarray:
