@@ -17,7 +17,9 @@ import pytest
 from safeml.edge.errors import EdgeError, EdgeFailure
 from safeml.edge.shadow import FILE, Counts, write_counts
 from safeml.edge.shadow_run import open_pair, promote_shadow
+from safeml.edge.slots import release_in
 from safeml.edge.sources import FolderSource
+from safeml.edge.state import GOOD
 from safeml.edge.updates import update
 from safeml.edge.verify import verify_folder
 from tests.device import Device, passing
@@ -190,6 +192,9 @@ def _digest(root: Path) -> str:
 
 
 def _goes_on(device: Device, allowed: set[int]) -> None:
+    state = device.state
+    if state.marks[state.other] == GOOD:  # what a roll-back would use was active once
+        assert release_in(device.slots.folder(state.other)) <= state.release
     if not device.slots.linked() and not device.state.active:
         assert 0 in allowed
         with pytest.raises(EdgeError, match="no release is installed"):
