@@ -32,6 +32,11 @@ class PowerCut(FaultyOs):
         self.undo: list[tuple[str, Callable[[], Any]]] = []
 
     def fail(self) -> None:
+        self.lose()
+        os._exit(DIED)
+
+    def lose(self) -> None:
+        """Make the disk what a power cut now may leave."""
         for name, real in self.real.items():
             setattr(os, name, real)
         if self.disk == LOST:
@@ -42,7 +47,6 @@ class PowerCut(FaultyOs):
             for path in self.unflushed:
                 if os.path.isfile(path):
                     os.truncate(path, os.path.getsize(path) // 2)
-        os._exit(DIED)
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         if name == "fsync":
@@ -110,7 +114,7 @@ class PowerCut(FaultyOs):
 
 
 def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
-    """Run a command in a child whose power is cut at its call number `at`; returns whether it came so far.
+    """Run a command in a child whose power is cut at its call number `at`, or after its end; returns whether it was cut.
 
     A child that ends otherwise than by the cut or by success fails the test.
     """
@@ -119,8 +123,10 @@ def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            with PowerCut(at, disk).installed():
+            system = PowerCut(at, disk)
+            with system.installed():
                 command()
+                system.lose()
             os._exit(ENDED)
         except BaseException as error:
             os.write(2, f"the child ended by {error!r}\n".encode())
