@@ -231,6 +231,7 @@ def test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new(
         device = prepared.copy()
         if not cut(partial(scenario.command, device), at, disk):
             assert device.release == scenario.done
+            assert device.begin(passing).notes == []  # nothing is left to repair
             _goes_on(device, {scenario.done})
             return
         prepared.goes_on(device, scenario.allowed)
