@@ -46,14 +46,14 @@ class PowerCut(FaultyOs):
         """Make the disk what a power cut now may leave."""
         for name, real in self.real.items():
             setattr(os, name, real)
-        if self.disk == LOST:
-            for row in reversed(self.undo):
-                if os.path.isdir(os.path.dirname(row.paths[0])):  # else its removal is on the disk
-                    row.undo(*row.paths)
         if self.disk in (TORN, LOST):
             for path in self.unflushed:
                 if os.path.isfile(path):
                     os.truncate(path, os.path.getsize(path) // 2)
+        if self.disk == LOST:
+            for row in reversed(self.undo):
+                if os.path.isdir(os.path.dirname(row.paths[0])):  # else its removal is on the disk
+                    row.undo(*row.paths)
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         if name == "fsync":
@@ -86,7 +86,7 @@ class PowerCut(FaultyOs):
         if name == "fsync":
             path = _of_handle(arguments[0])
             if os.path.isdir(path):
-                self.undo = [row for row in self.undo if os.path.dirname(row.paths[0]) != path]
+                self._flushed(path)
             self.unflushed.pop(path, None)
         elif name == "write":
             self.unflushed[_of_handle(arguments[0])] = None
@@ -107,15 +107,26 @@ class PowerCut(FaultyOs):
             source, (path, restore) = _path(arguments[0], None), before
             real = self.real["rename"]
             self.unflushed = {_moved(one, source, path): None for one in self.unflushed}
-            self.undo = [
-                _Undo(row.undo, tuple(_moved(one, source, path) for one in row.paths)) for row in self.undo
-            ]
 
             def back(there: str, here: str) -> None:
                 real(there, here)
                 restore(there)
 
             self.undo.append(_Undo(back, (path, source)))
+
+    def _flushed(self, folder: str) -> None:
+        """Forget the changes of a folder that are on the disk; a rename among them moves what was before it."""
+        waiting: list[_Undo] = []
+        for row in self.undo:
+            if os.path.dirname(row.paths[0]) != folder:
+                waiting.append(row)
+            elif len(row.paths) == 2:
+                target, source = row.paths
+                waiting = [
+                    _Undo(one.undo, tuple(_moved(path, source, target) for path in one.paths))
+                    for one in waiting
+                ]
+        self.undo = waiting
 
     def _made(self, path: str) -> None:
         self.undo.append(_Undo(_remove, (path,)))
