@@ -12,13 +12,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs
 
 KILLED, TORN, LOST = "killed", "torn", "lost"
 DISKS = (KILLED, TORN, LOST)
 DIED, ENDED = 77, 78
+
+
+class _Undo(NamedTuple):
+    """What undoes a change of a folder, and the paths that it takes, which later renames move."""
+
+    undo: Callable[..., Any]
+    paths: tuple[str, ...]
 
 
 class PowerCut(FaultyOs):
@@ -29,20 +36,24 @@ class PowerCut(FaultyOs):
         self.disk = disk
         self.real = {name: getattr(os, name) for name in DEVICE_CALLS}
         self.unflushed: dict[str, None] = {}
-        self.undo: list[tuple[str, Callable[[], Any]]] = []
+        self.undo: list[_Undo] = []
 
     def fail(self) -> None:
+        self.lose()
+        os._exit(DIED)
+
+    def lose(self) -> None:
+        """Make the disk what a power cut now may leave."""
         for name, real in self.real.items():
             setattr(os, name, real)
-        if self.disk == LOST:
-            for folder, undo in reversed(self.undo):
-                if os.path.isdir(folder):  # else its removal is on the disk
-                    undo()
         if self.disk in (TORN, LOST):
             for path in self.unflushed:
                 if os.path.isfile(path):
                     os.truncate(path, os.path.getsize(path) // 2)
-        os._exit(DIED)
+        if self.disk == LOST:
+            for row in reversed(self.undo):
+                if os.path.isdir(os.path.dirname(row.paths[0])):  # else its removal is on the disk
+                    row.undo(*row.paths)
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         if name == "fsync":
@@ -75,7 +86,7 @@ class PowerCut(FaultyOs):
         if name == "fsync":
             path = _of_handle(arguments[0])
             if os.path.isdir(path):
-                self.undo = [row for row in self.undo if row[0] != path]
+                self._flushed(path)
             self.unflushed.pop(path, None)
         elif name == "write":
             self.unflushed[_of_handle(arguments[0])] = None
@@ -91,26 +102,38 @@ class PowerCut(FaultyOs):
         elif name in ("mkdir", "symlink"):
             self._made(_path(arguments[-1] if name == "symlink" else arguments[0], options.get("dir_fd")))
         elif name in ("unlink", "rmdir"):
-            self.undo.append((os.path.dirname(before[0]), before[1]))
+            self.undo.append(_Undo(before[1], (before[0],)))
         elif name in ("rename", "replace"):
             source, (path, restore) = _path(arguments[0], None), before
             real = self.real["rename"]
-            if source in self.unflushed:
-                self.unflushed.pop(source)
-                self.unflushed[path] = None
+            self.unflushed = {_moved(one, source, path): None for one in self.unflushed}
 
-            def back() -> None:
-                real(path, source)
-                restore()
+            def back(there: str, here: str) -> None:
+                real(there, here)
+                restore(there)
 
-            self.undo.append((os.path.dirname(path), back))
+            self.undo.append(_Undo(back, (path, source)))
+
+    def _flushed(self, folder: str) -> None:
+        """Forget the changes of a folder that are on the disk; a rename among them moves what was before it."""
+        waiting: list[_Undo] = []
+        for row in self.undo:
+            if os.path.dirname(row.paths[0]) != folder:
+                waiting.append(row)
+            elif len(row.paths) == 2:
+                target, source = row.paths
+                waiting = [
+                    _Undo(one.undo, tuple(_moved(path, source, target) for path in one.paths))
+                    for one in waiting
+                ]
+        self.undo = waiting
 
     def _made(self, path: str) -> None:
-        self.undo.append((os.path.dirname(path), lambda: _remove(path)))
+        self.undo.append(_Undo(_remove, (path,)))
 
 
 def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
-    """Run a command in a child whose power is cut at its call number `at`; returns whether it came so far.
+    """Run a command in a child whose power is cut at its call number `at`, or after its end; returns whether it was cut.
 
     A child that ends otherwise than by the cut or by success fails the test.
     """
@@ -119,8 +142,10 @@ def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            with PowerCut(at, disk).installed():
+            system = PowerCut(at, disk)
+            with system.installed():
                 command()
+                system.lose()
             os._exit(ENDED)
         except BaseException as error:
             os.write(2, f"the child ended by {error!r}\n".encode())
@@ -132,8 +157,8 @@ def cut(command: Callable[[], Any], at: int, disk: str) -> bool:
     return os.WEXITSTATUS(status) == DIED
 
 
-def _nothing(handle: int) -> None:
-    """Flush nothing."""
+def _nothing(what: Any) -> None:
+    """Flush nothing, restore nothing."""
 
 
 def _path(path: Any, folder: int | None) -> str:
@@ -159,14 +184,21 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _restorer(path: str) -> Callable[[], Any]:
+def _restorer(path: str) -> Callable[[str], Any]:
     """Return what makes a path what it is now."""
     if os.path.islink(path):
         target = os.readlink(path)
-        return lambda: os.symlink(target, path)
+        return lambda place: os.symlink(target, place)
     if os.path.isdir(path):
-        return lambda: os.mkdir(path)
+        return os.mkdir
     if os.path.isfile(path):
         content = Path(path).read_bytes()
-        return lambda: Path(path).write_bytes(content)
-    return lambda: None
+        return lambda place: Path(place).write_bytes(content)
+    return _nothing
+
+
+def _moved(path: str, source: str, target: str) -> str:
+    """Return a path after a rename of `source`, which may be a folder above it."""
+    if path == source or path.startswith(source + os.sep):
+        return target + path[len(source) :]
+    return path

@@ -17,7 +17,9 @@ import pytest
 from safeml.edge.errors import EdgeError, EdgeFailure
 from safeml.edge.shadow import FILE, Counts, write_counts
 from safeml.edge.shadow_run import open_pair, promote_shadow
+from safeml.edge.slots import release_in
 from safeml.edge.sources import FolderSource
+from safeml.edge.state import GOOD
 from safeml.edge.updates import update
 from safeml.edge.verify import verify_folder
 from tests.device import Device, passing
@@ -48,11 +50,16 @@ def _record(device: Device, alarms: int) -> None:
 
 
 class Scenario(NamedTuple):
-    """prepare: what was before. command: what is cut. allowed: releases that may be active after it; 0 for none."""
+    """One command on a device.
+
+    prepare: what was before. command: what is cut. allowed: releases that may be active after the cut; 0 for none.
+    done: the release that is active when the command returned.
+    """
 
     prepare: Callable[[Device], Any]
     command: Callable[[Device], Any]
     allowed: set[int]
+    done: int
 
 
 def _in_probation(device: Device) -> None:
@@ -96,22 +103,22 @@ def _update(device: Device) -> None:
 
 
 SCENARIOS = {
-    "first installation": Scenario(lambda device: None, lambda device: device.install(5), {0, 5}),
+    "first installation": Scenario(lambda device: None, lambda device: device.install(5), {0, 5}, 5),
     "third installation": Scenario(
-        lambda device: device.committed(5, 6), lambda device: device.install(7), {6, 7}
+        lambda device: device.committed(5, 6), lambda device: device.install(7), {6, 7}, 7
     ),
     "installation beside": Scenario(
-        lambda device: device.committed(5), lambda device: device.install(6, shadow=True), {5}
+        lambda device: device.committed(5), lambda device: device.install(6, shadow=True), {5}, 5
     ),
-    "installation instead of a shadow": Scenario(_shadowed, lambda device: device.install(7), {5, 7}),
-    "update by a difference file": Scenario(_with_source, _update, {5, 6}),
+    "installation instead of a shadow": Scenario(_shadowed, lambda device: device.install(7), {5, 7}, 7),
+    "update by a difference file": Scenario(_with_source, _update, {5, 6}, 6),
     "promotion of a shadow": Scenario(
-        _passed_shadow, lambda device: promote_shadow(device.settings, FACTS, NOW), {5, 6}
+        _passed_shadow, lambda device: promote_shadow(device.settings, FACTS, NOW), {5, 6}, 6
     ),
-    "commit": Scenario(_in_probation, lambda device: device.commit(at_once=True), {6}),
-    "rollback": Scenario(_in_probation, lambda device: device.rollback(), {5, 6}),
-    "committed by a run": Scenario(_in_probation, lambda device: _record(device, 0), {6}),
-    "rolled back by a run": Scenario(_in_probation, lambda device: _record(device, 200), {5, 6}),
+    "commit": Scenario(_in_probation, lambda device: device.commit(at_once=True), {6}, 6),
+    "rollback": Scenario(_in_probation, lambda device: device.rollback(), {5, 6}, 5),
+    "committed by a run": Scenario(_in_probation, lambda device: _record(device, 0), {6}, 6),
+    "rolled back by a run": Scenario(_in_probation, lambda device: _record(device, 200), {5, 6}, 5),
 }
 
 
@@ -190,6 +197,9 @@ def _digest(root: Path) -> str:
 
 
 def _goes_on(device: Device, allowed: set[int]) -> None:
+    state = device.state
+    if state.marks[state.other] == GOOD:  # what a roll-back would use was active once
+        assert release_in(device.slots.folder(state.other)) <= state.release
     if not device.slots.linked() and not device.state.active:
         assert 0 in allowed
         with pytest.raises(EdgeError, match="no release is installed"):
@@ -219,10 +229,12 @@ def test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new(
     prepared = Prepared(tmp_path, scenario.prepare)
     for at in range(1, MOST):
         device = prepared.copy()
-        died = cut(partial(scenario.command, device), at, disk)
-        prepared.goes_on(device, scenario.allowed)
-        if not died:
+        if not cut(partial(scenario.command, device), at, disk):
+            assert device.release == scenario.done
+            assert device.begin(passing).notes == []  # nothing is left to repair
+            _goes_on(device, {scenario.done})
             return
+        prepared.goes_on(device, scenario.allowed)
     pytest.fail(f"still dying after {MOST} calls")
 
 
