@@ -114,7 +114,7 @@ for name, model in M.items():
             model(images, training=True)
     for layer, flag in zip(norms, flags):
         layer.momentum, layer.trainable = 0.99, flag
-    np.savez(f"{folder}/{name}.npz", images=images, answers=model.predict(images, verbose=0))
+    np.savez(f"{folder}/{name}.npz", images=images, answers=model(images, training=False).numpy())
     model.save(f"{folder}/{name}.h5")
     model.save_weights(f"{folder}/{name}.legacy.h5")
     model.save_weights(f"{folder}/{name}.weights.h5")
@@ -123,7 +123,7 @@ M["with_input"].compile("adam", "sparse_categorical_crossentropy", metrics=["acc
 M["with_input"].fit(np.random.rand(8, *INPUT), np.arange(8) % 5, verbose=0)
 M["with_input"].save(f"{folder}/archive.keras")
 images = random.random((4, *INPUT), dtype=np.float32)
-np.savez(f"{folder}/archive.npz", images=images, answers=M["with_input"].predict(images, verbose=0))
+np.savez(f"{folder}/archive.npz", images=images, answers=M["with_input"](images, training=False).numpy())
 M["with_input"].save_weights(f"{folder}/trained.weights.h5")
 hard = k.Sequential([L.Flatten(input_shape=INPUT), L.Dense(5, activation="hard_sigmoid")])
 hard.save(f"{folder}/hard.h5")
