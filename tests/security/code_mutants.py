@@ -59,6 +59,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "safeml/gates.py",
         "_contradiction: metric.low is not None and metric.high is not None -> metric.low is not None or metric.high is not None",
     ): ONE_END,
+    (
+        "safeml/not_gated.py",
+        "_worst_first: 2.0 -> 3.125",
+    ): "every number above 1 sorts behind all proportions",
 }
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
