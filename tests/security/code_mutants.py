@@ -29,7 +29,7 @@ UNIT, ORACLE = "tests/unit/test_", "tests/oracle/test_"
 OF_STATISTICS = ((f"{UNIT}statistics.py",), (f"{ORACLE}statistics_oracle.py",))
 TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "safeml/gates.py": (
-        (f"{UNIT}gates.py",),
+        (f"{UNIT}gates.py", f"{UNIT}gate_sentences.py"),
         (f"{UNIT}not_gated.py", f"{UNIT}requirements.py"),
         (f"{UNIT}baseline_gates.py", "tests/property/test_gates.py"),
     ),
