@@ -1,4 +1,4 @@
-"""The processor time that the tests may take: measured around each item, children included, and enforced.
+"""The processor time that the tests of every day may take: measured around each item, children included, and enforced.
 
 Wall time says how busy the machine is; processor seconds say what a test costs wherever it runs.
 """
@@ -125,7 +125,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "teardown":
+    # A nightly search works for as long as it is given.
+    if call.when == "teardown" and not item.get_closest_marker("nightly"):
         seconds = used() - item.stash[STARTED]
         report.user_properties.append((PROPERTY, round(seconds, 2)))
         wrong = over_item(seconds, item.get_closest_marker("slow") is not None)

@@ -16,6 +16,7 @@ all headers are read and checked before any array, and nothing is ever unpickled
 from __future__ import annotations
 
 import difflib
+import os
 import struct
 import tokenize
 import zipfile
@@ -82,7 +83,8 @@ def load(
     """
     file = Path(path)
     if not file.is_file():
-        raise ConfigError(f"{file}: does not exist; expected an .npz file with images and labels.")
+        problem = "is not a file" if os.path.lexists(file) else "does not exist"
+        raise ConfigError(f"{file}: {problem}; expected an .npz file with images and labels.")
     arrays = read_arrays(file)
     images, labels = arrays["images"], arrays["labels"]
     if images.dtype != np.uint8:

@@ -59,8 +59,9 @@ class Place:
         """Return a file that lies beside the settings. Raises ConfigError with the setting `key` if there is none."""
         file = self.base / path
         if not file.is_file():
+            problem = "is not a file" if os.path.lexists(file) else "does not exist"
             raise ConfigError(
-                f"{key}: {file} does not exist; expected a CSV file, relative to the folder of the settings."
+                f"{key}: {file} {problem}; expected a CSV file, relative to the folder of the settings."
             )
         return file
 

@@ -29,7 +29,7 @@ UNIT, ORACLE = "tests/unit/test_", "tests/oracle/test_"
 OF_STATISTICS = ((f"{UNIT}statistics.py",), (f"{ORACLE}statistics_oracle.py",))
 TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "safeml/gates.py": (
-        (f"{UNIT}gates.py",),
+        (f"{UNIT}gates.py", f"{UNIT}gate_sentences.py"),
         (f"{UNIT}not_gated.py", f"{UNIT}requirements.py"),
         (f"{UNIT}baseline_gates.py", "tests/property/test_gates.py"),
     ),
@@ -52,6 +52,10 @@ TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
 ONE_END = "an interval with one end is refused before"
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
+        "safeml/statistics/multiple.py",
+        "holm: 2.0 -> 3.125",
+    ): "every number above 1 ranks an undefined p-value last",
+    (
         "safeml/gates.py",
         "_decide_on: metric.low is None or metric.high is None -> metric.low is None and metric.high is None",
     ): ONE_END,
@@ -59,6 +63,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "safeml/gates.py",
         "_contradiction: metric.low is not None and metric.high is not None -> metric.low is not None or metric.high is not None",
     ): ONE_END,
+    (
+        "safeml/not_gated.py",
+        "_worst_first: 2.0 -> 3.125",
+    ): "every number above 1 sorts behind all proportions",
 }
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {

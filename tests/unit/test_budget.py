@@ -45,13 +45,17 @@ def test_a_file_over_its_bound_fails_the_session_and_is_named(
     )
 
 
+def test_a_nightly_search_has_no_bound(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _run(pytester, monkeypatch, "@pytest.mark.nightly", 0.05, 0.05).ret == 0
+
+
 def _run(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mark: str, item: float, file: float
 ) -> pytest.RunResult:
     """Run a test that works 0.2 processor seconds in a session of its own, in this process, under these bounds."""
     monkeypatch.setattr(budget, "ITEM_SECONDS", item)
     monkeypatch.setattr(budget, "FILE_SECONDS", file)
-    pytester.makeini("[pytest]\nmarkers =\n    slow: slow")
+    pytester.makeini("[pytest]\nmarkers =\n    slow: slow\n    nightly: nightly")
     pytester.makepyfile(
         test_busy=f"import time, pytest\n{mark}\ndef test_busy():\n"
         "    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n"

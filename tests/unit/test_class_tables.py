@@ -123,6 +123,13 @@ def test_costs_follow_a_choice_of_classes() -> None:
     assert chosen.costs.tolist() == [[0, 0.5], [0.2, 0]]
 
 
+def test_a_folder_in_place_of_a_table_is_no_file(place: Place) -> None:
+    (place.base / "folder").mkdir()
+    roles = DataRoles(test=DataSettings(kind="npz", path="data.npz"), families="folder")
+    with pytest.raises(ConfigError, match=r"data\.families: .*folder is not a file; expected a CSV file"):
+        place.test(roles, HazardSettings())
+
+
 @pytest.mark.parametrize("key", ["data.families", "hazard.costs"])
 def test_a_file_that_is_not_there_names_its_setting(place: Place, key: str) -> None:
     test = DataSettings(kind="npz", path="data.npz")

@@ -292,6 +292,28 @@ def test_a_run_of_today_does_not_follow_from_the_first_rules(of_today: str) -> N
     assert not follows(old.model_copy(update=changes[of_today]), TODAY)
 
 
+def test_an_unsigned_entry_shows_the_value_of_its_own_stage_and_subject() -> None:
+    shadow = "physical_accuracy.shadow"
+    decoys = [
+        stage("other", metrics=[metric(shadow, 0.7)]),
+        physical().model_copy(update={"subject": "int8", "metrics": [metric(shadow, 0.6)]}),
+    ]
+    decided = decide([CLEAN, *decoys, physical(0.9)], [GATE], TODAY, accepted=[accept(shadow, owner="")])
+    [one] = [found for found in decided.ungated if found.accepted is not None]
+    assert (one.state, one.title) == (UNSIGNED, "Accuracy under threat: shadow")
+    assert one.value.replace("\u202f", " ") == "20.0 %"
+    assert one.message.startswith("Accuracy under threat: shadow: 20.0")
+
+
+def test_a_reason_beside_a_value_does_not_replace_it() -> None:
+    made = physical(0.9)
+    partly = [made.metrics[0].model_copy(update={"reason": "of half the images"}), *made.metrics[1:]]
+    shown = entry(verdict(made.model_copy(update={"metrics": partly})), WORST)
+    assert shown.value.replace("\u202f", " ") == "90.0 %"
+    absent = entry(verdict(physical(None)), WORST)
+    assert absent.value == "not measured (there is no image of this class)"
+
+
 def test_every_metric_is_gated_by_default_or_has_an_alarm_or_a_reason() -> None:
     for row in STAGES:
         settings = settings_of(StageSettings(), row)

@@ -327,5 +327,6 @@ def test_levels_that_are_not_given_are_those_of_a_report() -> None:
 
 def test_holm_goes_on_only_after_a_rejection_and_an_undefined_value_is_last() -> None:
     assert holm([0.001, 0.03, 0.04]) == [True, False, False]  # 0.03 > 0.05 / 2, so 0.04 < 0.05 is not asked
+    assert holm([0.001, 0.02, 0.06]) == [True, True, False]  # 0.02 <= 0.05 / 2
     assert holm([1.0, float("nan")], 2.0) == [True, False]
     assert holm([0.05], 0.05) == [True]
