@@ -15,6 +15,8 @@ from .preprocess import rgb
 
 ENDINGS = (".ppm", ".pgm", ".png", ".jpg", ".jpeg", ".bmp")
 MOST_FILE_BYTES = 1 << 26
+# Bytes of an archive that are read at a time.
+READ_AHEAD = 1 << 20
 # Seconds after which a stream is taken to show another sign; only such frames are evidence of the channel order.
 OTHER_SIGN = 5.0
 CSI = (
@@ -118,7 +120,7 @@ def _npz(path: str, rate: float) -> Iterator[Frame]:
     try:
         with zipfile.ZipFile(path) as archive:
             tracks = _tracks(archive, path)
-            with archive.open("images.npy") as file:
+            with io.BufferedReader(archive.open("images.npy"), READ_AHEAD) as file:  # type: ignore[type-var]
                 shape, dtype = _header(file, path)
                 size = int(np.prod(shape[1:]))
                 for number in range(shape[0]):
