@@ -8,7 +8,7 @@ clock would be a way back to an older release.
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from .errors import EdgeError, EdgeFailure, Refused, Usage
-from .slots import Slots
+from .slots import Slots, release_in
 from .state import BAD, EMPTY, GOOD, PROBATION, SLOTS, State, Trial, read_state, was_written
 
 # Refusals that say nothing against the content of a slot.
@@ -102,9 +102,11 @@ def _rebuilt(slots: Slots, verify: Callable[[str], Any], now: float, linked: str
     releases = {
         slot: one.verified.manifest.release for slot, one in checks.items() if one.verified is not None
     }
+    # A slot that may not start at present still says which releases the device has had: older ones stay refused.
+    highest = max([0] + [release_in(slots.folder(slot)) for slot in SLOTS if not checks[slot].damaged])
     if linked and linked not in releases and not checks[linked].damaged:
         return Recovered(
-            State(active=linked), None, checks[linked].refusal, []
+            State(active=linked, release=highest), None, checks[linked].refusal, []
         )  # not stored: decided when it can be verified
     if not releases:
         if not was_written(slots.root):
@@ -114,7 +116,7 @@ def _rebuilt(slots: Slots, verify: Callable[[str], Any], now: float, linked: str
             State(), None, refusal, ["the state was damaged and no slot verifies; it is empty now."]
         )
     active = linked if linked in releases else max(releases, key=lambda slot: releases[slot])
-    state = State(active=active, release=max(releases.values()))
+    state = State(active=active, release=highest)
     other = state.other
     older = other in releases and releases[other] < releases[active]
     # Whether the active release was committed is not known: where it can go back, it must prove itself again.

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from safeml.edge.errors import REASONS, EdgeError
+from safeml.edge.install import install
 from safeml.edge.lock import installer_lock
 from safeml.edge.policy import ProbationPolicy
 from safeml.edge.probation import FAILED, OPEN, PASSED, outcome
@@ -19,7 +20,7 @@ from safeml.edge.recovery import INTACT
 from safeml.edge.slots import Slots
 from safeml.edge.state import BAD, EMPTY, FILES, GOOD, PROBATION, State, Trial, read_state, write_state
 from safeml.edge.status import lines, status, write_status
-from tests.device import Device, failing, passing
+from tests.device import Device, failing, files_of, passing
 from tests.edge_bundles import NOW, Bundle, refused
 
 
@@ -351,11 +352,22 @@ def test_a_damaged_state_and_a_slot_that_may_not_start_decide_nothing(tmp_path: 
     from safeml.edge.starts import begin
     from tests.edge_bundles import FACTS
 
+    newer = Bundle(5, files_of(5))
+    newer.manifest["created"] = "2026-11-20T00:00:00Z"
+    newer.write(tmp_path / "5.safeml")
     device = Device(tmp_path).committed(5)
     for name in FILES:
         (Path(device.settings.root) / name).unlink()
+    before = NOW - 15 * 86400  # release 4 was made before that day, release 5 after it
     with refused("clock-behind"):
-        begin(device.settings, FACTS, NOW - 365 * 86400)
+        begin(device.settings, FACTS, before)
+    older = Bundle(4, files_of(4))
+    older.manifest["created"] = "2026-01-01T00:00:00Z"
+    older.write(tmp_path / "4.safeml")
+    with refused("rollback"):
+        install(device.bundle(4), device.settings, FACTS, before, passing)
+    for name in FILES:
+        (Path(device.settings.root) / name).unlink(missing_ok=True)
     assert not (Path(device.settings.root) / FILES[0]).exists()
     assert device.begin().verified.manifest.release == 5
 
