@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.monitors.carried import handed_over
+from safeml.audits.monitors.carried import handed_over, state_of
 from safeml.audits.monitors.measure import measure
 from safeml.audits.monitors.metrics import numbers_of
 from safeml.audits.monitors.perfect import PERFECT
@@ -27,7 +27,7 @@ from safeml.gates import decide
 from safeml.monitors.distances import DISTANCES
 from safeml.monitors.registry import SCORES as LIBRARY_SCORES
 from safeml.monitors.runtime import Monitor
-from safeml.monitors.state import load_state
+from safeml.monitors.state import load_state, save_state
 from safeml.planning.perfect import PerfectWork
 from safeml.results import Artefact, StageResult
 from safeml.stages.monitors import MONITORS, SCORES, DistanceName, MonitorsSettings
@@ -386,7 +386,6 @@ def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str
 
     data, outputs, passed = measured.material.measuring, measured.measuring, numbers.passes["clean"]
     monitor, largest, failed = Monitor(state), np.full(len(passed.largest), -np.inf), []
-    trusted: list = []
     for place, track in enumerate(np.unique(data.tracks)):
         rows = np.flatnonzero(data.tracks == track)
         assert (np.diff(rows) == 1).all()
@@ -397,17 +396,35 @@ def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str
             if answer.decision.distance is not None:
                 largest[place] = max(largest[place], answer.decision.distance)
             failed.append(answer.check is not None)
-            trusted.append(answer.decision.action == "TRUST")
     assert largest.tolist() == passed.largest.tolist()
     assert ((largest > state.settings["distance"]["threshold"]) == (passed.first > 0)).all()
-    trusted = np.array(trusted)
-    assert np.mean(trusted) == numbers.one("frames_trusted").value
-    signs_trusted = [trusted[data.tracks == track].any() for track in np.unique(data.tracks)]
-    assert np.mean(signs_trusted) == numbers.one("encounters_trusted").value
-    assert not trusted[: QUICK.least - 1].any()  # they fill the first buffer
-    assert 0 < np.mean(trusted) < 1
     by_sign = [any(np.array(failed)[data.tracks == track]) for track in np.unique(data.tracks)]
     assert 1000 * np.mean(by_sign) == numbers.one("false_alarms_per_1000", "inputs").value
+
+
+def test_what_a_stream_trusts_is_what_its_single_frames_are_answered(tmp_path: Path) -> None:
+    """The state is read back and sees whole tracks in random order."""
+    given = inputs(test=signs(20, 4, 3))
+    measured = measure(given, QUICK)
+    save_state(str(tmp_path), state_of(measured, given.seed, "m"))
+    monitor = Monitor(load_state(str(tmp_path), "m", K, 5))
+    data, outputs = measured.material.measuring, measured.measuring
+    tracks = np.unique(data.tracks)
+    place = np.random.default_rng([given.seed, 0x43]).permutation(len(tracks))
+    trusted, seconds = {}, 0.0
+    for track in tracks[np.argsort(place)]:
+        rows = np.flatnonzero(data.tracks == track)
+        for row in rows:
+            seconds += 0.1
+            answer = monitor.update(
+                outputs.logits[row], outputs.features[row], seconds, data.images[row], row == rows[0]
+            )
+            trusted.setdefault(track, []).append(answer.decision.action == "TRUST")
+    whole = [one for track in trusted.values() for one in track]
+    assert not any(whole[: QUICK.least - 1])  # they fill the first buffer
+    numbers = numbers_of(measured, QUICK, given.seed)
+    assert 0 < np.mean(whole) == numbers.one("frames_trusted").value < 1
+    assert np.mean([any(track) for track in trusted.values()]) == numbers.one("encounters_trusted").value
 
 
 def test_without_a_threshold_no_monitor_is_handed_over() -> None:

@@ -81,9 +81,10 @@ def alarm_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSettin
 
 
 def stream_metrics(numbers: Numbers, measured: Measured, seed: int) -> None:
-    """Measure what the whole monitor trusts, all parts together, while the signs that no threshold was fitted on pass one after the other.
+    """Measure what the whole monitor trusts, all parts together, while the signs that no threshold was fitted on pass in random order.
 
-    A frame that its score would trust is not trusted before the buffer of its class is full.
+    A frame that its score would trust is not trusted before the buffer of its class is full. In the order of their numbers, signs of one class
+    would follow each other and find it full.
     """
     titles = (
         ("frames_trusted", "Frames of sign encounters that the whole monitor trusts"),
@@ -97,7 +98,8 @@ def stream_metrics(numbers: Numbers, measured: Measured, seed: int) -> None:
     monitor, trusted = Monitor(state), np.zeros(len(outputs), bool)
     _, code = np.unique(data.tracks, return_inverse=True)
     time, previous = 0.0, -1
-    for row in np.argsort(code, kind="stable"):
+    place = np.random.default_rng([seed, 0x43]).permutation(int(code.max()) + 1)
+    for row in np.argsort(place[code], kind="stable"):
         time += FRAME_SECONDS
         features = None if outputs.features is None else outputs.features[row]
         answer = monitor.update(
