@@ -51,14 +51,15 @@ def main() -> None:
     function = getattr(importlib.import_module(module), name)
     _limit(request["memory"], request["seconds"], request["files"])
     sys.addaudithook(_forbid)
-    kind, value, reason = _call(function, request["arguments"])
+    kind, value, reason = call(function, request["arguments"])
     answer = {"kind": kind, "value": value, "reason": reason, "network": network, "confined": confined}
     reply.write(json.dumps(answer).encode())
     reply.close()
     _leave()
 
 
-def _call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any], str]:
+def call(function: Any, arguments: dict[str, str]) -> tuple[str, dict[str, Any], str]:
+    """Call `function` and return kind, value and reason of its `Outcome`; no error is raised."""
     from safeml.errors import InputRefused, first_line
     from safeml.scan.base import Inconclusive, Refused
 

@@ -18,7 +18,7 @@ settings.load_profile("safeml")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-# Tests make millions of objects that live to the end, of modules and graphs; to search them for garbage takes a tenth of the time.
+# Modules and graphs are millions of objects that live to the end. Searching them for garbage takes a tenth of the time.
 gc.set_threshold(50_000, 20, 50)
 
 

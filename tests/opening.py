@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from safeml import sandbox_child
 from safeml.errors import InputRefused
 from safeml.interruption import SIGNALS
 from safeml.sandbox import Outcome
 from safeml.scan.scan import Scanned, scanned
 
 
-def open_here(path: Path) -> Any:
+def open_scanned(path: Path) -> Any:
     """Return the model of a scanned copy, loaded in this process; the rest is as in `load_model`.
 
     Raises InputRefused where the scan does not accept the file.
@@ -32,9 +35,33 @@ def open_here(path: Path) -> Any:
         return open_copy(result.scan.format, result.copy, result.architecture, str(path))
 
 
+def open_here(path: Path) -> Any:
+    """Return the same model, scanned in this process too: for files that the test itself made with Keras or ONNX."""
+    with scans_here():
+        return open_scanned(path)
+
+
+@contextmanager
+def scans_here() -> Iterator[None]:
+    """Scan model files in this process, without the limited child process: the same scanner, and its reply through JSON."""
+    from safeml.scan import scan
+
+    def run_here(target: str, arguments: dict[str, str], **limits: object) -> Outcome:
+        module, name = target.split(":")
+        kind, value, reason = sandbox_child.call(getattr(import_module(module), name), arguments)
+        return Outcome(kind, json.loads(json.dumps(value)), reason)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "run_limited", run_here)
+        yield
+
+
 @contextmanager
 def trials_here() -> Iterator[None]:
-    """Make `load_model` load a file twice in this process, without the limited child process of its first load."""
+    """Make `load_model` scan and load a file in this process, without the limited child processes of both.
+
+    The processes themselves are tested in tests/security, tests/unit/test_sandbox.py and tests/integration/test_load_model.py.
+    """
     from safeml.classifiers import load
     from safeml.classifiers.opening import describe, open_copy
 
@@ -43,7 +70,7 @@ def trials_here() -> Iterator[None]:
         model = open_copy(given.scan.format, given.copy, given.architecture, str(given.source.file))
         return Outcome("ok", describe(model))
 
-    with pytest.MonkeyPatch.context() as patch:
+    with scans_here(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "_trial", trial)
         yield
 

@@ -30,5 +30,5 @@ def lower(monkeypatch: pytest.MonkeyPatch, bounds: Mapping[str, int]) -> None:
 def in_process(target: str, arguments: dict[str, str], **limits: object) -> Outcome:
     """`run_limited` without the child and its limits; the same mapping of exceptions."""
     module, name = target.split(":")
-    kind, value, reason = sandbox_child._call(getattr(importlib.import_module(module), name), arguments)
+    kind, value, reason = sandbox_child.call(getattr(importlib.import_module(module), name), arguments)
     return Outcome(kind, value, reason)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from safeml.scan.scan import Scanned, scan_path
 from safeml.scan.sources import Source
 from safeml.settings.model import InputSettings
 from safeml.stages.performance import PerformanceSettings
-from tests.opening import open_here
+from tests.opening import open_scanned
 from tests.security.bounds import in_process
 from tests.security.hostile import CASES, Case, clean, texts
 from tests.security.hostile.clean import Config, dense, layer, named
@@ -80,7 +80,7 @@ def test_keras_reads_the_clean_files(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_clean_files_load(name: str, tmp_path: Path) -> None:
-    model = open_here(MAKERS[name](tmp_path / name))
+    model = open_scanned(MAKERS[name](tmp_path / name))
     assert np.abs(np.asarray(model.forward(IMAGES)) - expected(IMAGES)).max() < 1e-5
     assert (model.outputs, model.gives, model.parameters) == (4, "logits", 3156)
 
@@ -195,7 +195,7 @@ def test_all_zero_weights_load_and_are_found_out(tmp_path: Path) -> None:
 
     zero = {name: [np.zeros_like(array) for array in arrays] for name, arrays in clean.weights().items()}
     path = clean.keras_file(tmp_path / "model.keras", arrays=clean.weights_h5(zero))
-    classifier = open_here(path).fed(InputSettings(), NAMES, "zero")
+    classifier = open_scanned(path).fed(InputSettings(), NAMES, "zero")
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     data = ImageDataset(
         name="noise", images=images, labels=np.arange(40) % 4, class_names=NAMES, frames_per_sign=1.0
@@ -226,7 +226,7 @@ SHAPES = {
 def test_a_shape_of_no_classifier_is_refused(name: str, tmp_path: Path) -> None:
     path = clean.keras_file(tmp_path / "model.keras", texts.SHAPES[name]())
     with pytest.raises(InputRefused, match=SHAPES[name]):
-        open_here(path)
+        open_scanned(path)
 
 
 def test_one_class_and_another_number_of_classes_are_refused(tmp_path: Path) -> None:
@@ -234,8 +234,8 @@ def test_one_class_and_another_number_of_classes_are_refused(tmp_path: Path) -> 
     arrays = clean.weights()
     arrays["logits"] = [arrays["logits"][0][:, :1], arrays["logits"][1][:1]]
     with pytest.raises(InputRefused, match=r"\[None, 1\]"):
-        open_here(clean.keras_file(tmp_path / "one.keras", one, arrays=clean.weights_h5(arrays)))
-    model = open_here(clean.keras_file(tmp_path / "four.keras"))
+        open_scanned(clean.keras_file(tmp_path / "one.keras", one, arrays=clean.weights_h5(arrays)))
+    model = open_scanned(clean.keras_file(tmp_path / "four.keras"))
     with pytest.raises(InputRefused, match=r"4 outputs.*43 classes"):
         model.fed(InputSettings(), tuple(map(str, range(43))), "four")
 
@@ -252,7 +252,7 @@ def test_dropout_that_was_saved_as_training_is_off_in_the_audit(tmp_path: Path) 
         clean.node(dense("logits", 4), clean.tensor("dropout", [16])),
     ]
     config = clean.functional(layers, ["input_layer", 0, 0], ["logits", 0, 0])
-    classifier = open_here(clean.keras_file(tmp_path / "model.keras", config)).fed(
+    classifier = open_scanned(clean.keras_file(tmp_path / "model.keras", config)).fed(
         InputSettings(range=(0.0, 1.0)), NAMES, "dropout"
     )
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
@@ -291,7 +291,7 @@ def test_outputs_of_another_float_type_are_cast(policy: str, stored: str, tmp_pa
     arrays = clean.weights()
     arrays["logits"] = [array.astype(stored) for array in arrays["logits"]]
     path = clean.keras_file(tmp_path / "model.keras", _of_type(policy), arrays=clean.weights_h5(arrays))
-    classifier = open_here(path).fed(InputSettings(range=(0.0, 1.0)), NAMES, policy)
+    classifier = open_scanned(path).fed(InputSettings(range=(0.0, 1.0)), NAMES, policy)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     logits = classifier.predict_logits(pixels)
     assert logits.dtype == np.float32
@@ -304,7 +304,7 @@ def test_outputs_of_another_float_type_are_cast(policy: str, stored: str, tmp_pa
 def test_outputs_of_other_types_are_refused(policy: str, tmp_path: Path) -> None:
     path = clean.keras_file(tmp_path / "model.keras", _of_type(policy))
     with pytest.raises(InputRefused):
-        open_here(path).fed(InputSettings(), NAMES, "odd")
+        open_scanned(path).fed(InputSettings(), NAMES, "odd")
 
 
 # Rows 29 and 30: the file changes meanwhile
@@ -351,7 +351,7 @@ def test_what_the_scan_lets_through_loads_or_is_refused(case: Case, tmp_path: Pa
     path = case.build(tmp_path)
     refusal, classifier = "", None
     try:
-        model = open_here(path)
+        model = open_scanned(path)
         classifier = model.fed(InputSettings(), tuple(map(str, range(model.outputs))), case.name)
     except InputRefused as error:
         refusal = str(error)

@@ -186,6 +186,7 @@ def test_one_image_is_measured() -> None:
         assert error(made.confidence, made.hits) == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_calibration_test_rejects_a_gap_and_no_perfect_model() -> None:
     confidence = np.random.default_rng(0).uniform(0.5, 1, 2000)
     draws = list(perfect_draws(confidence, 200, 0))

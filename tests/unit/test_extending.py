@@ -116,6 +116,7 @@ def test_the_page_has_a_diff_for_each_kind() -> None:
     assert headings == ["A metric", "An attack", "A stage", "A corruption"]
 
 
+@pytest.mark.slow
 def test_every_diff_applies_and_works(tree: Path) -> None:
     """In one tree, in the page's order: each change also stands beside the ones before it."""
     for diff, use in zip(DIFFS, (USE_METRIC, USE_ATTACK, USE_STAGE, USE_CORRUPTION), strict=True):

@@ -79,6 +79,7 @@ def test_every_default_gate_is_a_gate_or_an_accepted_entry_without_an_owner(fold
     }
 
 
+@pytest.mark.slow
 def test_what_the_user_brings_turns_entries_into_gates(folder: Path) -> None:
     data(folder / "test.npz", 4, tracks=True, boxes=True)
     data(folder / "train.npz", 4, seed=1, tracks=True, boxes=True)

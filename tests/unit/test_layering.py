@@ -51,6 +51,7 @@ def heavy_modules(asked: list[tuple[list[str], tuple[str, ...]]]) -> dict[str, l
     return {" ".join(names): found for names, found in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 def test_a_fresh_interpreter_imports_no_framework() -> None:
     assert heavy_modules([([module], HEAVY) for module in LIGHT]) == {module: [] for module in LIGHT}
 

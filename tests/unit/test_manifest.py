@@ -282,6 +282,7 @@ def paths(values: Any) -> list[tuple[Any, ...]]:
     return [(key, *rest) for key, value in inside for rest in [(), *paths(value)]]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(path=st.sampled_from(paths(whole())), value=JSON)
 def test_anything_in_any_place_is_reported_on_or_refused_in_one_sentence(

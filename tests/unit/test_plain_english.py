@@ -71,6 +71,7 @@ def faults(path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_user_texts_hold_no_forbidden_word() -> None:
     found = [fault for path in user_files() if not is_pending(path) for fault in faults(path)]
     assert not found, "\n".join(found)
