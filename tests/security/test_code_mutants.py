@@ -25,6 +25,7 @@ CLEARED = (
     "safeml/not_gated.py",
     "safeml/statistics/exact.py",
     "safeml/statistics/multiple.py",
+    "safeml/statistics/proportions.py",
 )
 
 
