@@ -19,6 +19,7 @@ from safeml.statistics import (
     proportion_metric,
 )
 from safeml.statistics.exact import clopper_pearson
+from safeml.statistics.proportions import METHOD, UNKNOWN_CLUSTERING
 
 RIGHT = np.array([True, True, False, True] * 30)
 
@@ -330,3 +331,26 @@ def test_holm_goes_on_only_after_a_rejection_and_an_undefined_value_is_last() ->
     assert holm([0.001, 0.02, 0.06]) == [True, True, False]  # 0.02 <= 0.05 / 2
     assert holm([1.0, float("nan")], 2.0) == [True, False]
     assert holm([0.05], 0.05) == [True]
+
+
+def test_the_unit_of_a_cost_scales_its_interval_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.random(30), 4) * rng.random(120)
+    tracks = Clustering(tracks=np.repeat(np.arange(30), 4))
+    one, ten = (
+        mean_metric("m", "M", values * scale, upper=scale, clustering=tracks, direction="down", unit="cost")
+        for scale in (1.0, 10.0)
+    )
+    assert one.design_effect is not None
+    assert one.design_effect > 1
+    assert ten.design_effect == pytest.approx(one.design_effect)
+    assert (ten.value, ten.low, ten.high) == pytest.approx((10 * one.value, 10 * one.low, 10 * one.high))
+
+
+def test_the_method_says_whether_there_is_an_interval() -> None:
+    known = proportion_metric("a", "A", RIGHT, clustering=Clustering(frames_per_sign=1))
+    unknown = proportion_metric("a", "A", RIGHT)
+    assert (known.method, unknown.method) == (METHOD, UNKNOWN_CLUSTERING)
+    assert unknown.low is None
+    assert METHOD == "Clopper-Pearson at n/DEFF"
+    assert UNKNOWN_CLUSTERING.startswith("none: ")
