@@ -25,7 +25,7 @@ from safeml.edge.verify import verify_folder
 from tests.device import Device, passing
 from tests.edge_bundles import FACTS, NOW, PRODUCT
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
-from tests.fault.power_cut import DISKS, KILLED, LOST, cut
+from tests.fault.power_cut import DISKS, KILLED, LOST, TORN, cut
 from tests.unit.test_edge_updates import difference
 
 MOST = 600
@@ -122,7 +122,7 @@ SCENARIOS = {
 }
 
 
-# Run with every kind of fault always; the others run with their usual kind, or in the night alone.
+# Run with every kind of fault but the torn disk always; the others run with their usual kind, or in the night alone.
 ALWAYS = ("third installation",)
 USUALLY = ("first installation", "rollback", "rolled back by a run")
 
@@ -133,7 +133,9 @@ def _often(kinds: tuple[Any, ...], usual: Any) -> list[Any]:
         pytest.param(
             name,
             kind,
-            marks=() if name in ALWAYS or (name in USUALLY and kind == usual) else pytest.mark.nightly,
+            marks=()
+            if (name in ALWAYS and kind != TORN) or (name in USUALLY and kind == usual)
+            else pytest.mark.nightly,
         )
         for name in SCENARIOS
         for kind in kinds
