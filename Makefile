@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 $(READY): requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'Python 3.11 to 3.13 is needed; set PYTHON=...')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -35,7 +35,7 @@ fast: $(READY)
 # What needs luck or long: kills at random moments, the fuzzer, outside readers. It prints the seed of the kills, and SAFEML_NIGHTLY_SEED chooses one.
 nightly: $(READY)
 	seed=$${SAFEML_NIGHTLY_SEED:-$$(date +%j)}; echo "SAFEML_NIGHTLY_SEED=$$seed"; \
-	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly --timeout 1800 tests/integration tests/security
+	SAFEML_NIGHTLY_SEED=$$seed $(BIN)/python -m pytest -m nightly --timeout 1800 tests/integration tests/security tests/fault
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -138,7 +138,7 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
 
 
 def check_override(reasons: Sequence[str], override: str, evidence: Evidence) -> None:
-    """Raise NotReleased where the run is no release and nobody says why it becomes one."""
+    """Raise NotReleased where the run is no release and no person says why it becomes one."""
     if reasons and not override.strip():
         code = evidence.verdict.exit_code or evidence.run.verdict.exit_code or 4
         raise NotReleased(

@@ -27,7 +27,7 @@ class ModelFile:
 
     key: "int8", "float" or "int8-fp16".
     path: the file on this machine.
-    facts: what the file says of itself.
+    facts: what the file states.
     """
 
     key: str

@@ -1,6 +1,6 @@
 """A rehearsal: the edge runtime on this machine installs a bundle, tests it and runs it on frames, as a device does, with ONNX Runtime.
 
-It is a record of its own, made after the bundle. No latency of a device is measured by it.
+It is a separate record, made after the bundle. No latency of a device is measured by it.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _rendered(folder: Path, opened: OpenedBundle) -> Path:
 
 
 def _run(folder: Path, command: tuple[str, ...]) -> Step:
-    """Run a command of the edge runtime in a process of its own."""
+    """Run a command of the edge runtime in a separate process."""
     child = subprocess.run(
         [
             sys.executable,

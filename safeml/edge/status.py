@@ -87,7 +87,7 @@ def write_status(settings: DeviceSettings, now: Optional[float] = None) -> str:
 
 
 def show_status(settings: DeviceSettings, now: Optional[float] = None) -> None:
-    """Write `status.json`; a disk that refuses it is said on standard error and stops nothing."""
+    """Write `status.json`; a disk that refuses it is named on standard error and stops nothing."""
     try:
         write_status(settings, now)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: the fingerprint that an audit records, operator set, and names of its ends."""
+"""What an exported ONNX file states: the fingerprint that an audit records, operator set, and names of its ends."""
 
 from __future__ import annotations
 

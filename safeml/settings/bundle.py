@@ -37,7 +37,7 @@ class ConstraintSettings(Settings):
 class BundleSettings(Settings):
     """What `safeml bundle` makes of a run. With product and key, `safeml run` makes a bundle after a passed verdict.
 
-    product: a device takes bundles of its own product alone; letters, digits, dots, hyphens and underscores.
+    product: a device takes bundles of this product alone; letters, digits, dots, hyphens and underscores.
     release: number of the release; a device takes larger numbers alone.
     version: free text for people.
     key: the private key that signs, an encrypted PEM file of `safeml keys new`.

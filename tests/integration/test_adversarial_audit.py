@@ -128,7 +128,7 @@ def test_logits_of_nan_are_accuracy_zero():
     assert value(result, f"robust_accuracy.{THREATS[0].label}") == 0
 
 
-def test_fewer_images_than_asked_is_said(corner):
+def test_fewer_images_than_requested_are_named(corner):
     result = audit(corner, images=N + 1)
     assert "fewer_images" in codes(result)
     assert next(m for m in result.metrics if m.name == "clean_accuracy_attacked_sample").n == N

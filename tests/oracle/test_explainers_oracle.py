@@ -263,7 +263,7 @@ def test_grad_cam_of_one_convolution_is_the_weighted_sum_of_its_maps() -> None:
     np.testing.assert_allclose(made, tf.image.resize(small[..., None], (SIDE, SIDE))[..., 0], atol=1e-6)
 
 
-def test_what_a_model_cannot_have_is_said() -> None:
+def test_what_a_model_cannot_have_is_named() -> None:
     import keras
 
     from safeml.classifiers.keras import from_keras

@@ -267,7 +267,7 @@ def test_the_record(name: str, code: int, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_file_says_of_itself_is_shown_harmlessly(folder: Path) -> None:
+def test_what_a_file_states_is_shown_harmlessly(folder: Path) -> None:
     """The versions are the file's own words: no escape reaches the terminal."""
     path = clean.keras_file(folder / "m.keras", metadata=b'{"keras_version": "\\u001b[31m\\u202e\\n9"}')
     ran = safeml("scan", str(path))
