@@ -25,6 +25,9 @@ from safeml.errors import InputRefused
 from safeml.settings.model import InputSettings
 
 BATCH = 256
+SMALLEST_BATCH = (
+    16  # a smaller one saves less time than its trace costs, and one image alone may take other kernels
+)
 Tensors = Callable[[Any], Any]
 
 
@@ -178,9 +181,14 @@ class TensorClassifier:
         return np.concatenate(results).astype(np.float32)
 
     def _run(self, name: str, function: Tensors, images: np.ndarray, size: int) -> np.ndarray:
-        """The first `size` images. Every batch is padded to one shape: it compiles once, and other shapes would round differently."""
+        """The first `size` images, padded to the next power of two: a few shapes are compiled, and little is computed in vain.
+
+        In a full batch of `size` images the rows do not depend on this padding; in a smaller one the last digit may differ,
+        because the framework chooses its kernels by the shape.
+        """
         import tensorflow as tf
 
+        size = min(size, padded_size(min(len(images), size)))
         key = f"{name}{images.shape[1:]}{size}"
         with framework.memory_errors():
             if key not in self._functions:
@@ -189,3 +197,8 @@ class TensorClassifier:
             batch = as_pixels(images[:size])
             padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.float32)])
             return self._functions[key](padded).numpy()[: len(batch)]
+
+
+def padded_size(count: int) -> int:
+    """Return the number of rows that `count` images are padded to: a power of two, at least `SMALLEST_BATCH`."""
+    return max(SMALLEST_BATCH, 1 << max(count - 1, 0).bit_length())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.keras import wrap
+from safeml.classifiers.tensors import TensorClassifier
 from safeml.errors import ConfigError, InputRefused
 from safeml.settings.model import InputSettings
 
@@ -131,6 +134,51 @@ def test_batches_and_dtypes_give_the_same_rows() -> None:
     assert np.array_equal(whole[:7], classifier.predict_logits(many[:7]))
     assert np.array_equal(whole, classifier.predict_logits((many / np.float32(255)).astype(np.float32)))
     assert classifier.features(many).shape == (300, 5)
+
+
+def computed(classifier: TensorClassifier, count: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that the model is given for `count` images."""
+    import tensorflow as tf
+
+    sizes: list[int] = []
+    forward = classifier.model.forward
+
+    def counted(values: Any) -> Any:
+        tf.py_function(lambda rows: sizes.append(len(rows)), [values], [])
+        return forward(values)
+
+    monkeypatch.setattr(classifier.model, "forward", counted)
+    classifier._functions.clear()
+    assert classifier.predict_logits(images(count)).shape == (count, 3)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [16]), (16, [16]), (17, [32]), (64, [64]), (256, [256]), (300, [256, 64])]
+)
+def test_a_batch_is_padded_to_the_next_power_of_two(
+    count: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = wrap(dense_model(), InputSettings(), NAMES, "m")
+    assert computed(classifier, count, monkeypatch) == sizes
+
+
+@pytest.mark.parametrize("size", [1, 3, 24])
+def test_a_batch_that_was_halved_is_never_exceeded(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = wrap(dense_model(), InputSettings(), NAMES, "m")
+    classifier.batch.size = size
+    assert set(computed(classifier, 25, monkeypatch)) <= {size, 16}
+    assert max(computed(classifier, 25, monkeypatch)) <= size
+
+
+def test_padding_changes_no_logit_beyond_rounding() -> None:
+    classifier = wrap(dense_model(), InputSettings(), NAMES, "m")
+    many = images(256)
+    whole = classifier.predict_logits(many)
+    for count in (1, 5, 40, 100, 255):
+        np.testing.assert_allclose(
+            classifier.predict_logits(many[:count]), whole[:count], rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
