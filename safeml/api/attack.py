@@ -30,7 +30,7 @@ from safeml.settings.errors import found, suggest
 from safeml.settings.model import InputSettings
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.statistics import Clustering, proportion_metric
-from safeml.threats import Threat, outside_range, threat_words
+from safeml.threats import NORM_NAMES, Threat, outside_range, threat_words
 from safeml.wording import counted, percent
 
 WHERE = "safeml.attack"
@@ -43,7 +43,7 @@ class AttackResult:
 
     method: the name of the attack.
     threat: norm and epsilon.
-    adversarial: float32 [N, H, W, C], 0..1, inside the ball (FMN: the nearest found, at any distance).
+    adversarial: float32 [N, H, W, C], 0..1, inside the ball (FMN and DDN: the nearest found, at any distance).
     success: bool [N], misclassified inside the ball; an image that is misclassified without an attack counts.
     distances: float64 [N], pixel units, the norm of the change; 0 where the clean image is misclassified, infinite where no
         adversarial example was found.
@@ -87,7 +87,7 @@ def attack(
         model: a Keras 3 model, a path, or the classifier of `safeml.wrap`, which keeps its compiled attacks between calls.
         images: [N, H, W, 1 or 3], uint8 0..255 or float 0..1.
         labels: int [N], 0..K-1.
-        method: fgsm, pgd, fmn, apgd_ce, apgd_t or square.
+        method: fgsm, pgd, fmn, ddn (L2 only), apgd_pm, apgd_ce, apgd_t or square.
         norm: "linf" or "l2".
         eps: largest norm of the change, in pixel units of 0..1; text such as "4/255" is a fraction.
         steps: changes of an image in one attempt (square: queries); None: as in an audit.
@@ -102,7 +102,7 @@ def attack(
         StageError: the model gives no gradient and the attack needs one.
     """
     threat = _threat(norm, eps)
-    name = _known(method)
+    name = _known(method, threat)
     classifier, clean = _subject(model, images, labels, input)
     measured = _measured(classifier, clean, name, threat, (steps, attempts), seed, batch)
     inside = measured.size <= reach(threat, clean.images[0].size)
@@ -143,7 +143,7 @@ def robust_accuracy(
     Raises: as `attack`.
     """
     threat = _threat(norm, eps)
-    names = [_known(name) for name in attacks]
+    names = [_known(name, threat) for name in attacks]
     if not names:
         raise ConfigError("safeml.robust_accuracy: attacks are empty; expected at least one name.")
     classifier, clean = _subject(model, images, labels, input)
@@ -172,10 +172,15 @@ def _threat(norm: str, eps: float | str) -> Threat:
     return threat
 
 
-def _known(method: str) -> str:
+def _known(method: str, threat: Threat) -> str:
     if method not in ATTACK_NAMES:
         raise ConfigError(
             f"{WHERE}: there is no attack {found(method)}{suggest(str(method), list(ATTACK_NAMES))}."
+        )
+    if threat.norm not in ROWS[method].norms:
+        norms = " and ".join(NORM_NAMES[norm] for norm in ROWS[method].norms)
+        raise ConfigError(
+            f"{WHERE}: {ROWS[method].title} is defined for {norms} only, and norm is {found(threat.norm)}; use fmn for this norm."
         )
     return method
 

@@ -24,8 +24,8 @@ class AttackOutcome:
     zero_gradients: bool [N]; the first gradient was exactly zero everywhere, so the attack had no direction.
     attempt: int64 [N]; the restart, or the rank of the target class, in which it broke or which was the last.
     evaluations: int64 [N]; gradients or queries of this image's iterates, over all attempts: one before each step, and one at
-        the end of an attempt that failed (FMN: not at the end). The clean check, the order of APGD-T's
-        targets and FMN's bisection are not counted.
+        the end of an attempt that failed (FMN, DDN: not at the end), and the gradients that order APGD-T's targets. The clean check, the clean logits
+        of APGD-PM and APGD-T, and the bisection of FMN and DDN are not counted.
     unconverged: float32 [N], 0..1; how much of its range the best loss still gained in the last tenth of the steps;
         0 where there are fewer than 11 steps.
     """
@@ -42,8 +42,12 @@ class AttackOutcome:
 class Budget:
     """The effort of an attack. Only `seed` and an image's id decide its random draws; `batch` changes speed only.
 
-    steps: changes of an image in one attempt. attempts: restarts, or target classes, one after the other.
+    steps: changes of an image in one attempt.
+    attempts: restarts, or target classes, one after the other.
     clean_checked: the caller knows that every clean image is classified correctly; otherwise the attack checks first.
+    first: attempt to start with; an earlier run with the same order has made those before it.
+    nearest_first: APGD-T orders its targets by their distance in the linearised model, which takes K - 1 gradients an image,
+        instead of by their logits.
     """
 
     steps: int
@@ -51,6 +55,8 @@ class Budget:
     seed: int
     batch: int
     clean_checked: bool = False
+    first: int = 0
+    nearest_first: bool = False
 
 
 class Attack(Protocol):

@@ -27,7 +27,7 @@ LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any mor
 class Compiled(NamedTuple):
     """The graphs of one method on one classifier.
 
-    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets) -> slots, the masked ones again.
+    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets, scales) -> slots, the masked ones again.
     advance(slots, hyperparameters, draws [S, B, D]) -> slots after at most S steps each. result(slots) -> what the attack gives back.
     """
 
@@ -48,6 +48,7 @@ def lanes_of(size: Any, shape: tuple[int, ...], method: Method) -> State:
         "images": images,
         "labels": tf.zeros([size], tf.int32),
         "targets": tf.zeros([size], tf.int32),
+        "scales": tf.ones([size]),
         "count": tf.zeros([size], tf.int32),
         "first": tf.fill([size], SURVIVED),
         "going": tf.zeros([size], tf.bool),
@@ -74,11 +75,11 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return reached(logits, labels) | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
     @framework.apart
-    def look(images: Any, labels: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def look(images: Any, labels: Any, targets: Any, scales: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Broken, loss, direction, slope and gradient at `images`: one forward pass, and one backward pass where it is asked for."""
         followed = classifier.logits if method.gradient else answers
         logits = tf.ensure_shape(followed(images), [None, classifier.classes])
-        loss = method.loss(logits, labels, targets)
+        loss = method.loss(logits * scales[:, None], labels, targets)
         broken = is_broken(logits if own or not method.gradient else answers(images), labels)
         if not method.gradient:
             return broken, loss, images, tf.zeros_like(loss), images
@@ -94,13 +95,16 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         direction, slope = tf.cond(tf.reduce_any(undefined), mended, lambda: (direction, slope))
         return broken | undefined, loss, direction, slope, gradient
 
-    def enter(slots: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any) -> State:
+    def enter(
+        slots: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any, scales: Any
+    ) -> State:
         fresh = {
             **lanes_of(tf.shape(mask)[0], tuple(clean.shape[1:]), method),
             "clean": clean,
             "images": images,
             "labels": labels,
             "targets": targets,
+            "scales": scales,
             "going": tf.ones_like(mask),
             "own": method.begin(clean, images),
         }
@@ -109,7 +113,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     def advance(slots: State, hyperparameters: State, draws: Any) -> State:
         steps = hyperparameters["steps"]
         late = tf.cast(tf.math.ceil((1.0 - LAST_PART) * tf.cast(steps, tf.float32)), tf.int32)
-        constant = {name: slots[name] for name in ("clean", "labels", "targets")}
+        constant = {name: slots[name] for name in ("clean", "labels", "targets", "scales")}
         changing = {name: value for name, value in slots.items() if name not in constant}
         ball = Ball(norm, slots["clean"], hyperparameters["epsilon"], steps)
 
@@ -118,7 +122,9 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
 
         def one(step: Any, state: State) -> tuple[Any, State]:
             images, count, going = state["images"], state["count"], state["going"]
-            broken, loss, direction, slope, gradient = look(images, constant["labels"], constant["targets"])
+            broken, loss, direction, slope, gradient = look(
+                images, constant["labels"], constant["targets"], constant["scales"]
+            )
             first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
             flat = (
                 state["flat"] | (going & (count == 0) & (slope == 0.0)) if method.gradient else state["flat"]

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
+from safeml.attacks.base import AttackOutcome, Budget
 from safeml.attacks.losses import Loss, margin
-from safeml.attacks.method import Ball, Seen, State, choose, per_image
+from safeml.attacks.method import Ball, Seen, State, per_image
+from safeml.attacks.minimal import nearest_of, nothing_yet, search
 from safeml.attacks.norms import Norm
-from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
-from safeml.metrics.classification import right_answers
 from safeml.threats import Threat
 
 FIRST_STEP, LAST_STEP = 1.0, 0.01  # shares of the ball's radius
 FIRST_CHANGE, LAST_CHANGE = 0.05, 0.001  # of the radius, in one step
-HALVINGS = 18
 
 
 def fmn(
@@ -38,30 +36,7 @@ def fmn(
 
     first_step: the step at which an image was first misclassified, at whatever distance.
     """
-    outcome = attack(classifier, images, labels, threat, ShrinkingBall(), budget, ids)
-    broken = np.flatnonzero(outcome.first_step > 0)
-    nearest = outcome.adversarial
-    if len(broken):  # not every classifier answers no image at all
-        nearest[broken] = _bisect(classifier, images[broken], nearest[broken], labels[broken])
-    nearest[outcome.first_step == SURVIVED] = images[outcome.first_step == SURVIVED]
-    return outcome
-
-
-def _bisect(
-    classifier: DifferentiableClassifier, clean: np.ndarray, found: np.ndarray, labels: np.ndarray
-) -> np.ndarray:
-    """The nearest misclassified image on the way from `found` (misclassified) to `clean`, to 2^-18 of that way."""
-    low, high = np.zeros((2, len(clean), 1, 1, 1), np.float32)
-    high += 1.0
-    kept = found.copy()
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        tried = clean + middle * (found - clean)
-        wrong = ~right_answers(classifier.predict_logits(tried), labels)
-        kept[wrong] = tried[wrong]
-        chosen = wrong[:, None, None, None]
-        high, low = np.where(chosen, middle, high), np.where(chosen, low, middle)
-    return kept
+    return search(ShrinkingBall(), classifier, images, labels, threat, budget, ids)
 
 
 @dataclass(frozen=True)
@@ -87,21 +62,13 @@ class ShrinkingBall:
     def begin(self, clean: Any, images: Any) -> State:
         import tensorflow as tf
 
-        nothing = tf.zeros_like(images[:, 0, 0, 0])
-        return {
-            "radius": nothing,
-            "nearest": clean,
-            "distance": nothing + np.float32(np.inf),
-        }
+        return {"radius": tf.zeros_like(images[:, 0, 0, 0]), **nothing_yet(clean)}
 
     def move(self, seen: Seen, ball: Ball, state: State, hyperparameters: State) -> tuple[Any, State]:
         import tensorflow as tf
 
-        distance = ball.norm.size(seen.images - ball.clean)[:, 0, 0, 0]
-        # A slot that is done may still be looked at, for as long as its neighbours go on: that must not count.
-        nearer = seen.going & seen.broken & (distance < state["distance"])
-        nearest = choose(nearer, seen.images, state["nearest"])
-        least = tf.where(nearer, distance, state["distance"])
+        distance, nearest = nearest_of(seen, ball, state)
+        least = nearest["distance"]
 
         # A half cosine from the first to the last value, in the exponent.
         part = tf.cast(seen.count, tf.float32) / tf.cast(hyperparameters["steps"], tf.float32)
@@ -119,7 +86,7 @@ class ShrinkingBall:
 
         stepped = seen.images - ball.clean + per_image(share * radius) * seen.direction
         moved = ball.clean + ball.norm.project(stepped, per_image(radius))
-        return tf.clip_by_value(moved, 0.0, 1.0), {"radius": radius, "nearest": nearest, "distance": least}
+        return tf.clip_by_value(moved, 0.0, 1.0), {"radius": radius, **nearest}
 
     def result(self, images: Any, state: State) -> Any:
         return state["nearest"]

@@ -31,6 +31,22 @@ def margin(logits: Any, labels: Any, targets: Any) -> Any:
     return tf.reduce_max(_without(logits, labels), axis=1) - true
 
 
+def probability_margin(logits: Any, labels: Any, targets: Any) -> Any:
+    """Margin of probabilities, as log(1 + largest incorrect probability - true probability): 0 where the two are equal.
+
+    X. Ma et al., "Towards million-scale adversarial robustness evaluation with stronger individual attacks", 2024 (PMA). The
+    margin itself rounds to -1 in float32 where the softmax saturates, and its gradient to 0. The logarithm has the same
+    maximisers and gradients of the same direction: 1 - true probability is the sum of the incorrect ones, so it is a
+    difference of two logsumexp, in the first of which the largest incorrect logit counts twice.
+    """
+    import tensorflow as tf
+
+    incorrect = _without(logits, labels)
+    largest = tf.reduce_max(incorrect, axis=1, keepdims=True)
+    twice = tf.reduce_logsumexp(tf.concat([incorrect, largest], axis=1), axis=1)
+    return twice - tf.reduce_logsumexp(logits, axis=1)
+
+
 def difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) -> Any:
     """The margin in units of the gap between the largest and the third largest logit; with two classes, the margin.
 

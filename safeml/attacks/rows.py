@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Knowledge = Literal["white box", "queries", "transfer"]
+FIRST_TARGETS = 2  # target classes of APGD-T that every survivor gets
 TRANSFER = "transfer"  # the attack on the surrogate; the settings do not name it
 
 
@@ -28,6 +29,8 @@ class Budgets(Protocol):
     @property
     def fmn_steps(self) -> int: ...
     @property
+    def ddn_steps(self) -> int: ...
+    @property
     def queries(self) -> int: ...
 
 
@@ -41,7 +44,9 @@ class AttackRow:
     effort: settings -> (steps, attempts), see `Budget`.
     everywhere: fast enough for every threat and every image; the other attacks get the survivors, at the threats of the full ensemble.
     minimal: seeks the nearest adversarial example, at any distance.
+    norms: in which it is defined; it does not run at the threats of another norm.
     targeted: attempts are target classes, so that there are at most K - 1.
+    short: settings -> the attempts that every survivor gets where the settings spend where it counts; None: all of them.
     required: a gate on robust accuracy asks for it.
     least: settings below which it runs in name only, so that no gate may read the result.
     """
@@ -52,7 +57,9 @@ class AttackRow:
     effort: Callable[[Budgets], tuple[int, int]]
     everywhere: bool = False
     minimal: bool = False
+    norms: tuple[str, ...] = ("linf", "l2")
     targeted: bool = False
+    short: Callable[[Budgets], int] | None = None
     required: bool = False
     least: Mapping[str, int] = field(default_factory=dict)
 
@@ -63,7 +70,7 @@ class AttackRow:
 
     @property
     def every_threat(self) -> bool:
-        """Whether its result covers every threat of the settings, not only those of the full ensemble."""
+        """Whether its result covers every threat of its norms, not only those of the full ensemble."""
         return self.everywhere or self.minimal
 
 
@@ -83,11 +90,26 @@ ROWS: dict[str, AttackRow] = {
     "fmn": AttackRow(
         "FMN", "safeml.attacks.fmn:fmn", "white box", lambda settings: (settings.fmn_steps, 1), minimal=True
     ),
+    "ddn": AttackRow(
+        "DDN",
+        "safeml.attacks.ddn:ddn",
+        "white box",
+        lambda settings: (settings.ddn_steps, 1),
+        minimal=True,
+        norms=("l2",),
+    ),
+    "apgd_pm": AttackRow(
+        "APGD-PM",
+        "safeml.attacks.apgd:apgd_pm",
+        "white box",
+        lambda settings: (settings.apgd_steps, settings.restarts),
+    ),
     "apgd_ce": AttackRow(
         "APGD-CE",
         "safeml.attacks.apgd:apgd_ce",
         "white box",
         lambda settings: (settings.apgd_steps, settings.restarts),
+        short=lambda settings: 0,
         required=True,
         least={"apgd_steps": 10},
     ),
@@ -97,6 +119,7 @@ ROWS: dict[str, AttackRow] = {
         "white box",
         lambda settings: (settings.apgd_steps, settings.targets),
         targeted=True,
+        short=lambda settings: min(FIRST_TARGETS, settings.targets),
         required=True,
         least={"apgd_steps": 10},
     ),
@@ -105,6 +128,7 @@ ROWS: dict[str, AttackRow] = {
         "safeml.attacks.square:square",
         "queries",
         lambda settings: (settings.queries, 1),
+        short=lambda settings: 0,
         required=True,
         least={"queries": 50},
     ),

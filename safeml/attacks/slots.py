@@ -34,11 +34,13 @@ def attack(
     budget: Budget,
     ids: np.ndarray | None = None,
     targets: np.ndarray | None = None,
+    scales: np.ndarray | None = None,
 ) -> AttackOutcome:
     """Attack each image, inside the ball of `threat` and inside 0..1, until it breaks or its attempts are used up.
 
     images: float32 [N, H, W, C], 0..1. labels: int [N], 0..K-1. ids: int [N], >= 0; default 0..N-1.
     targets: int [N, T], T >= budget.attempts: the class that each attempt leads to, for a targeted loss.
+    scales: float [N], factor on the logits of each image before the loss; default 1. It changes no prediction.
     An image that is misclassified, or whose logits or gradient are not finite, is broken: it keeps the iterate at which
     that was first seen. Images misclassified when clean are not attacked.
     Raises StageError for arrays of another shape or type, or a budget below one; MemoryError where a batch does not fit.
@@ -53,6 +55,7 @@ def attack(
         budget,
         np.arange(len(images)) if ids is None else ids,
         np.zeros((len(images), budget.attempts), np.int32) if targets is None else targets.astype(np.int32),
+        np.ones(len(images), np.float32) if scales is None else scales.astype(np.float32),
     ).run()
 
 
@@ -67,9 +70,11 @@ class _Attack:
         budget: Budget,
         ids: np.ndarray,
         targets: np.ndarray,
+        scales: np.ndarray,
     ) -> None:
         count = len(images)
         self.images, self.labels, self.ids, self.targets = images, labels, ids, targets
+        self.scales = scales
         self.threat, self.method, self.budget, self.norm = threat, method, budget, NORMS[threat.norm]
         self.compiled: Compiled = compile_for(classifier, self.norm, method)  # type: ignore[arg-type]  # hashed by identity, and by kind
         self.hyperparameters = method.hyperparameters(threat.epsilon, budget.steps, images.shape[1:])
@@ -88,7 +93,7 @@ class _Attack:
             np.zeros(len(rows), bool) if self.budget.clean_checked else self._broken(self.images, rows)
         )
         self.first_step[clean_wrong] = 0
-        self.queue.extend((int(row), 0) for row in np.flatnonzero(~clean_wrong))
+        self.queue.extend((int(row), self.budget.first) for row in np.flatnonzero(~clean_wrong))
         while self.queue or self.unsure:
             if self.queue:
                 self._drain()
@@ -128,6 +133,8 @@ class _Attack:
         clean, start = np.zeros((2, size, *self.images.shape[1:]), np.float32)
         labels, targets = np.zeros((2, size), np.int32)
         clean[new], labels[new] = self.images[rows], self.labels[rows]
+        scales = np.ones(size, np.float32)
+        scales[new] = self.scales[rows]
         targets[new] = self.targets[rows, np.minimum(attempts, self.targets.shape[1] - 1)]
         for attempt in np.unique(attempts):
             chosen = attempts == attempt
@@ -139,7 +146,7 @@ class _Attack:
                 self.budget.seed,
                 int(attempt),
             )
-        return self.compiled.enter(slots, mask, clean, start, labels, targets)
+        return self.compiled.enter(slots, mask, clean, start, labels, targets, scales)
 
     def _fewer(self, slots: Any, jobs: list[tuple[int, int] | None]) -> tuple[Any, Any]:
         """Halve the slots while at most half of them are busy."""
@@ -179,7 +186,7 @@ class _Attack:
             jobs[slot] = None
             broken = first[slot] != SURVIVED
             self.evaluations[row] += count[slot] + int(broken and self.method.leaves)
-            if attempt == 0:
+            if attempt == self.budget.first:
                 self.flat[row] = flat[slot]
             self.attempt[row] = attempt
             span = best[slot] - least[slot]
@@ -236,4 +243,8 @@ def _check(images: np.ndarray, labels: np.ndarray, budget: Budget) -> None:
     if min(budget.steps, budget.attempts, budget.batch) < 1:
         raise StageError(
             f"attack: steps, attempts, batch are {budget.steps}, {budget.attempts}, {budget.batch}; expected at least 1 each."
+        )
+    if not 0 <= budget.first < budget.attempts:
+        raise StageError(
+            f"attack: the first attempt is {budget.first} of {budget.attempts}; expected 0-{budget.attempts - 1}."
         )

@@ -121,6 +121,7 @@ def test_robust_accuracy_is_the_closed_form_with_the_interval_of_the_sign_tracks
     [
         ({"method": "apgd"}, ConfigError, 'there is no attack "apgd"; did you mean "(pgd|apgd_t)"'),
         ({"norm": "l1"}, ConfigError, "norm"),
+        ({"method": "ddn"}, ConfigError, "DDN is defined for L2 only, and norm is .*; use fmn for this norm"),
         ({"eps": 4}, ConfigError, '"4/255"'),
         ({"eps": "four"}, ConfigError, "4/255"),
         ({"steps": 0}, ConfigError, "steps is 0; expected a whole number of at least 1"),

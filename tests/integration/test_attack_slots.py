@@ -13,6 +13,7 @@ from safeml.attacks import slots
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.rows import ROWS
 from safeml.attacks.slots import attack
 from safeml.errors import StageError
 from safeml.metrics.perturbation import perturbation_size
@@ -26,6 +27,8 @@ SPENDS = {
     "fgsm": (1, 1),
     "pgd": (8, 2),
     "fmn": (25, 1),
+    "ddn": (25, 1),
+    "apgd_pm": (15, 2),
     "apgd_ce": (15, 2),
     "apgd_t": (15, 4),
     "square": (120, 1),
@@ -34,6 +37,7 @@ SPENDS = {
 # The transfer goes by its last image: a surrogate without a gradient was not attacked, and is not called broken.
 GRADIENT = tuple(sorted(set(SPENDS) - {"square", "transfer"}))
 SOME = {"linf": 0.03, "l2": 0.2}  # breaks some of the network's images
+ATTACKS_AND_NORMS = [(name, norm) for name in sorted(ATTACKS) for norm in sorted(ROWS[name].norms)]
 Function = Callable[[Any], Any]
 
 
@@ -74,15 +78,18 @@ def run(
     subject: subjects.Subject,
     images: np.ndarray,
     labels: np.ndarray,
-    norm: str = "linf",
+    norm: str = "",
     epsilon: float | None = None,
     batch: int = 16,
     ids: np.ndarray | None = None,
     spends: tuple[int, int] | None = None,
     checked: bool = False,
+    **budgeted: Any,
 ) -> AttackOutcome:
+    """norm: "" is L-inf, or L2 where the attack has no other."""
+    norm = norm or ROWS[name].norms[0]
     threat = Threat(norm=norm, epsilon=SOME[norm] if epsilon is None else epsilon)
-    budget = Budget(*(spends or SPENDS[name]), seed=11, batch=batch, clean_checked=checked)
+    budget = Budget(*(spends or SPENDS[name]), seed=11, batch=batch, clean_checked=checked, **budgeted)
     return ATTACKS[name](
         subject, images, labels, threat, budget, np.arange(len(images)) if ids is None else ids
     )
@@ -94,8 +101,7 @@ def same(first: AttackOutcome, second: AttackOutcome) -> None:
     np.testing.assert_allclose(first.adversarial, second.adversarial, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", sorted(SOME))
-@pytest.mark.parametrize("name", sorted(ATTACKS))
+@pytest.mark.parametrize(("name", "norm"), ATTACKS_AND_NORMS)
 def test_every_adversarial_is_allowed_and_really_misclassified(name, norm):
     classifier, images, labels = network(40)
     outcome = run(name, classifier, images, labels, norm)
@@ -175,6 +181,7 @@ def poisoned(where: Function, gradient_only: bool) -> subjects.Subject:
         *((name, True) for name in GRADIENT),
         ("pgd", False),
         ("fmn", False),
+        ("ddn", False),
         ("square", False),
         ("transfer", False),
     ],
@@ -194,7 +201,7 @@ def test_nan_breaks_its_own_image_and_none_beside_it(name, gradient_only):
     np.testing.assert_allclose(outcome.adversarial[~marked], honest.adversarial[~marked], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pgd", "fmn", "apgd_t", "square"])
+@pytest.mark.parametrize("name", ["pgd", "fmn", "ddn", "apgd_t", "square"])
 def test_an_answer_of_nan_that_only_a_changed_image_gets_is_broken(name):
     classifier, images, labels = network(24)
     images = np.clip(images, 0.2, 0.8)
@@ -212,7 +219,8 @@ def _beyond_the_clean_ones(x: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "norm"), [("pgd", "linf"), ("pgd", "l2"), ("apgd_ce", "l2"), ("fmn", "linf"), ("fmn", "l2")]
+    ("name", "norm"),
+    [("pgd", "linf"), ("pgd", "l2"), ("apgd_ce", "l2"), ("fmn", "linf"), ("fmn", "l2"), ("ddn", "l2")],
 )
 def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
     """Rounded pixels: no gradient to follow, and no reason to call an image broken that nothing has broken."""
@@ -225,7 +233,17 @@ def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
     assert not run(name, subjects.corner_oracle(3), images, labels, norm, 0.05).zero_gradients.any()
 
 
-@pytest.mark.parametrize(("name", "norm"), [("apgd_t", "linf"), ("fmn", "linf"), ("fmn", "l2")])
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        ("apgd_pm", "linf"),
+        ("apgd_pm", "l2"),
+        ("apgd_t", "linf"),
+        ("fmn", "linf"),
+        ("fmn", "l2"),
+        ("ddn", "l2"),
+    ],
+)
 def test_the_scale_of_the_logits_changes_no_verdict(name, norm):
     classifier, images, labels = network(40)
     plain = run(name, classifier, images, labels, norm)
@@ -236,7 +254,7 @@ def test_the_scale_of_the_logits_changes_no_verdict(name, norm):
         other = run(name, scaled, images, labels, norm)
         assert ((other.first_step != SURVIVED) == (plain.first_step != SURVIVED)).all()
         sizes = [perturbation_size(images, found.adversarial, norm) for found in (other, plain)]
-        if name == "fmn":
+        if ROWS[name].minimal:
             np.testing.assert_allclose(*sizes, rtol=1e-3)
 
 
@@ -271,6 +289,37 @@ def test_targets_are_the_runners_up_in_turn_and_the_attempt_names_the_one_that_b
     assert (survived.attempt == 1).all()
 
 
+def test_targets_by_gradient_start_with_the_class_that_the_image_can_reach():
+    """By their logits it is the third; the others do not move at all. The order costs a gradient for each incorrect class."""
+    images, labels = np.full((3, SIDE, SIDE, 1), 0.5, np.float32), np.zeros(3, int)
+    outcome = run("apgd_t", only_the_third(), images, labels, epsilon=0.3, spends=(10, 1), nearest_first=True)
+    assert (outcome.attempt == 0).all()
+    assert (outcome.first_step > 0).all()
+    assert (outcome.evaluations == K - 1 + outcome.first_step).all()
+
+
+@pytest.mark.parametrize(("name", "nearest_first"), [("pgd", False), ("apgd_t", False), ("apgd_t", True)])
+def test_attempts_made_in_two_parts_are_those_made_at_once(name, nearest_first):
+    classifier, images, labels = network(40)
+
+    def part(first: int, attempts: int) -> AttackOutcome:
+        spends = (SPENDS[name][0], attempts)
+        return run(name, classifier, images, labels, spends=spends, first=first, nearest_first=nearest_first)
+
+    whole, early, late = part(0, 4), part(0, 2), part(2, 4)
+    order = (K - 1) * nearest_first
+    by_the_first = early.first_step != SURVIVED
+    assert ((whole.first_step != SURVIVED) == by_the_first | (late.first_step != SURVIVED)).all()
+    for rows, outcome in ((by_the_first, early), (~by_the_first, late)):
+        np.testing.assert_array_equal(whole.first_step[rows], outcome.first_step[rows])
+        np.testing.assert_array_equal(whole.attempt[rows], outcome.attempt[rows])
+        np.testing.assert_allclose(whole.adversarial[rows], outcome.adversarial[rows], atol=1e-5)
+    both = (early.evaluations + late.evaluations - order)[~by_the_first]
+    np.testing.assert_array_equal(whole.evaluations[~by_the_first], both)
+    with pytest.raises(StageError, match="the first attempt is 4 of 4; expected 0-3"):
+        part(4, 4)
+
+
 def counted(function: Function, rows: list[int]) -> subjects.Subject:
     """A classifier that writes down how many images it is asked for, each time."""
     import tensorflow as tf
@@ -288,8 +337,17 @@ def counted(function: Function, rows: list[int]) -> subjects.Subject:
 
 @pytest.mark.parametrize(
     ("name", "evaluations"),
-    # A survivor's attempt: one look before each step and one at the end. FMN's last look is before its last step.
-    [("fgsm", 2), ("pgd", 2 * 9), ("apgd_ce", 2 * 16), ("apgd_t", 4 * 16), ("square", 121), ("fmn", 25)],
+    # A survivor's attempt: one look before each step and one at the end. The last one of FMN and DDN is before their last step.
+    [
+        ("fgsm", 2),
+        ("pgd", 2 * 9),
+        ("apgd_pm", 2 * 16),
+        ("apgd_ce", 2 * 16),
+        ("apgd_t", 4 * 16),
+        ("square", 121),
+        ("fmn", 25),
+        ("ddn", 25),
+    ],
 )
 def test_evaluations_are_what_the_model_was_really_asked(name, evaluations):
     rows: list[int] = []
@@ -297,8 +355,8 @@ def test_evaluations_are_what_the_model_was_really_asked(name, evaluations):
     images = subjects.corner_images(labels)
     survivor = counted(subjects.constant(K).function, rows)
     outcome = run(name, survivor, images, labels, batch=1, checked=True)
-    targets = int(name == "apgd_t")  # it asks once for the order of its targets
-    assert outcome.evaluations.tolist() == [evaluations] == [sum(rows) - targets]
+    clean = int(name in ("apgd_pm", "apgd_t"))  # they ask once for the clean logits
+    assert outcome.evaluations.tolist() == [evaluations] == [sum(rows) - clean]
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd_ce", "square"])
@@ -346,7 +404,7 @@ def test_what_cannot_be_attacked_is_refused(images, labels, budget, message):
         attack(convolutional(), images, labels, Threat(norm="linf", epsilon=0.1), ProjectedGradient(), budget)
 
 
-@pytest.mark.parametrize("name", ["pgd", "apgd_t", "fmn", "square"])
+@pytest.mark.parametrize("name", ["pgd", "apgd_t", "fmn", "ddn", "square"])
 def test_other_epsilons_steps_and_batches_compile_nothing_again(name):
     import tensorflow as tf
 

@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "apgd_steps": 12,
     "targets": K - 1,
     "fmn_steps": 25,
+    "ddn_steps": 25,
     "queries": 60,
     "threats": THREATS,
     "full_ensemble": tuple(threat.label for threat in MIDDLE),

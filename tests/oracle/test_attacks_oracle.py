@@ -15,6 +15,7 @@ import pytest
 from safeml.attacks.base import SURVIVED, Budget
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
+from safeml.attacks.rows import ROWS
 from safeml.attacks.slots import attack
 from safeml.metrics.perturbation import perturbation_size, project
 from safeml.settings.model import InputSettings
@@ -31,6 +32,8 @@ SPENDS = {
     "fgsm": (1, 1),
     "pgd": (30, 1),
     "fmn": (60, 1),
+    "ddn": (60, 1),
+    "apgd_pm": (40, 1),
     "apgd_ce": (40, 1),
     "apgd_t": (40, 9),
     "square": (300, 1),
@@ -74,8 +77,10 @@ def run(name: str, classes: int, norm: str, epsilon: float):
     return ATTACKS[name](classifier, images, labels, threat, budget, np.arange(len(images)))
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-@pytest.mark.parametrize("norm", sorted(REACH))
+ATTACKS_AND_NORMS = [(name, norm) for name in sorted(ATTACKS) for norm in sorted(ROWS[name].norms)]
+
+
+@pytest.mark.parametrize(("name", "norm"), ATTACKS_AND_NORMS)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_nothing_breaks_below_the_minimal_norm(classes, norm, name):
     outcome = run(name, classes, norm, 0.999 * REACH[norm])
@@ -83,11 +88,13 @@ def test_nothing_breaks_below_the_minimal_norm(classes, norm, name):
 
 
 @pytest.mark.parametrize(
-    ("classes", "name"),
-    # With more classes the cross entropy also pushes towards farther ones; towards each class in turn there is none.
-    [*((2, name) for name in sorted(ATTACKS) if name != "square"), (5, "apgd_t")],
+    ("classes", "name", "norm"),
+    # With more classes the cross entropy also pushes towards farther ones; APGD-T attacks towards one class at a time.
+    [
+        *((2, name, norm) for name, norm in ATTACKS_AND_NORMS if name != "square"),
+        *((5, "apgd_t", norm) for norm in sorted(REACH)),
+    ],
 )
-@pytest.mark.parametrize("norm", sorted(REACH))
 def test_attacks_with_a_gradient_break_just_above_the_minimal_norm(norm, classes, name):
     outcome = run(name, classes, norm, 1.001 * REACH[norm])
     assert (outcome.first_step != SURVIVED).all()
@@ -99,18 +106,43 @@ def test_square_breaks_most_images_at_three_times_the_minimal_norm():
 
 
 @pytest.mark.parametrize("norm", sorted(REACH))
-def test_fmn_comes_to_the_minimal_norm_of_two_classes(norm):
+def test_targets_by_gradient_come_by_their_exact_distance(norm):
+    """Linear logits are their own linearisation: the distance is margin / dual norm of the difference of weights."""
+    from safeml.attacks.norms import NORMS
+    from safeml.attacks.targets import nearest_classes
+
+    classifier, images, labels = cones(5, norm)
+    logits = classifier.predict_logits(images).astype(np.float64)
+    zero = np.zeros((1, SIDE, SIDE, 1), np.float32)
+    units = np.eye(SIDE * SIDE, dtype=np.float32).reshape(-1, SIDE, SIDE, 1)
+    weights = (classifier.predict_logits(units) - classifier.predict_logits(zero)).astype(np.float64)
+    rows = np.arange(len(labels))
+    size = np.linalg.norm(weights[:, labels, None] - weights[:, None, :], 1 if norm == "linf" else 2, axis=0)
+    margin = logits[rows, labels][:, None] - logits
+    size[rows, labels], margin[rows, labels] = 1.0, np.inf
+    expected = np.argsort(margin / size, axis=1)
+    for count in (1, 4):
+        targets, gradients = nearest_classes(classifier, images, labels, NORMS[norm], count, batch=16)
+        np.testing.assert_array_equal(targets, expected[:, :count])
+        assert gradients == 4
+
+
+MINIMAL = [(name, norm) for name, norm in ATTACKS_AND_NORMS if ROWS[name].minimal]
+
+
+@pytest.mark.parametrize(("name", "norm"), MINIMAL)
+def test_a_minimal_norm_attack_reaches_the_minimal_norm_of_two_classes(name, norm):
     _, images, _ = cones(2, norm)
-    found = perturbation_size(images, run("fmn", 2, norm, LARGE[norm]).adversarial, norm)
-    np.testing.assert_allclose(found, REACH[norm], rtol=1e-4)
+    sizes = perturbation_size(images, run(name, 2, norm, LARGE[norm]).adversarial, norm)
+    np.testing.assert_allclose(sizes, REACH[norm], rtol=1e-4)
 
 
-@pytest.mark.parametrize("norm", sorted(REACH))
-def test_fmn_is_never_nearer_than_the_nearest_class_and_mostly_finds_it(norm):
+@pytest.mark.parametrize(("name", "norm"), MINIMAL)
+def test_a_minimal_norm_attack_is_never_nearer_than_the_nearest_class_and_mostly_reaches_it(name, norm):
     _, images, _ = cones(5, norm)
-    found = perturbation_size(images, run("fmn", 5, norm, LARGE[norm]).adversarial, norm)
-    assert (found >= REACH[norm] * (1 - 1e-4)).all()
-    assert (found <= REACH[norm] * (1 + 1e-4)).mean() >= 0.6
+    sizes = perturbation_size(images, run(name, 5, norm, LARGE[norm]).adversarial, norm)
+    assert (sizes >= REACH[norm] * (1 - 1e-4)).all()
+    assert (sizes <= REACH[norm] * (1 + 1e-4)).mean() >= 0.6
 
 
 def test_logits_of_ten_thousand_leave_the_attack_its_gradient():
@@ -122,7 +154,7 @@ def test_logits_of_ten_thousand_leave_the_attack_its_gradient():
     threat, budget = Threat(norm="linf", epsilon=1.5 * REACH["linf"]), Budget(10, 1, 0, 16)
     ids = np.arange(len(images))
     assert margin.min() * 1e4 > 200
-    for name in ("pgd", "apgd_ce", "apgd_t"):
+    for name in ("pgd", "apgd_pm", "apgd_ce", "apgd_t"):
         outcome = ATTACKS[name](huge, images, labels, threat, budget, ids)
         assert (outcome.first_step != SURVIVED).all(), name
         assert not outcome.zero_gradients.any(), name

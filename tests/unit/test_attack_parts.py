@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from safeml.attacks.apgd import checkpoints, runners_up
+from safeml.attacks.apgd import CLEAN_MARGIN, checkpoints, equal_margins
 from safeml.attacks.registry import ATTACKS
 from safeml.attacks.rows import ATLAS, ATTACK_NAMES, NIST, ROWS, TRANSFER
 from safeml.attacks.square import sides
+from safeml.attacks.targets import runners_up
 from safeml.stages.adversarial import AdversarialSettings
 
 
@@ -71,18 +72,37 @@ class TestRunnersUp:
         assert runners_up(np.zeros((0, 4)), np.zeros(0, int), 2).shape == (0, 2)
 
 
+class TestEqualMargins:
+    def test_give_every_image_the_same_margin_at_every_scale(self):
+        rng = np.random.default_rng(0)
+        logits, rows = rng.normal(0, 3, (50, 7)).astype(np.float32), np.arange(50)
+        labels = logits.argmax(1)
+        for scale in (1e-4, 1, 30, 1e4):
+            scaled = logits * np.float32(scale)
+            scaled = scaled * equal_margins(scaled, labels)[:, None]
+            true = scaled[rows, labels].copy()
+            scaled[rows, labels] = -np.inf
+            np.testing.assert_allclose(true - scaled.max(axis=1), CLEAN_MARGIN, rtol=1e-4)
+
+    def test_leave_images_without_a_margin_as_they_are(self):
+        logits = np.array([[1.0, 2.0], [1.0, 1.0], [np.nan, 0.0], [np.inf, 0.0]])
+        assert equal_margins(logits, np.zeros(4, int)).tolist() == [1, 1, 1, 1]
+
+
 class TestEffort:
     def test_every_attack_has_one_row_everywhere(self):
         assert set(ROWS) == set(ATTACKS) == {*ATTACK_NAMES, TRANSFER}
 
     def test_attacks_spend_what_the_settings_say(self):
         settings = AdversarialSettings(
-            steps=11, restarts=2, apgd_steps=31, targets=4, fmn_steps=51, queries=777
+            steps=11, restarts=2, apgd_steps=31, targets=4, fmn_steps=51, ddn_steps=61, queries=777
         )
         assert {name: row.effort(settings) for name, row in ROWS.items()} == {
             "fgsm": (1, 1),
             "pgd": (11, 2),
             "fmn": (51, 1),
+            "ddn": (61, 1),
+            "apgd_pm": (31, 2),
             "apgd_ce": (31, 2),
             "apgd_t": (31, 4),
             "square": (777, 1),
@@ -94,7 +114,7 @@ class TestEffort:
         assert set(knowledge.values()) <= set(ATLAS)
         assert set(ATLAS) == set(NIST)
         assert [name for name, effort in ROWS.items() if not effort.gradient] == ["square"]
-        assert [name for name, effort in ROWS.items() if effort.minimal] == ["fmn"]
+        assert [name for name, effort in ROWS.items() if effort.minimal] == ["fmn", "ddn"]
 
 
 @pytest.mark.slow
@@ -137,6 +157,43 @@ class TestLosses:
             tape.watch(values)
             loss = log_odds(values, classes, classes)
         return loss.numpy().astype(float), tape.gradient(loss, values).numpy().astype(float)
+
+    def probability_margin(self, logits, labels):
+        """The loss, and its gradient by the logits: float64 [N] and [N, K]."""
+        import tensorflow as tf
+
+        from safeml.attacks.losses import probability_margin
+
+        values, classes = tf.constant(logits, tf.float32), tf.constant(labels, tf.int32)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            loss = probability_margin(values, classes, classes)
+        return loss.numpy().astype(float), tape.gradient(loss, values).numpy().astype(float)
+
+    @pytest.mark.parametrize("classes", [2, 3, 7])
+    def test_the_margin_of_probabilities_is_its_definition_with_a_gradient_of_the_same_direction(
+        self, classes
+    ):
+        """d(p_w - p_y) / dz_k = p_w (1[k = w] - p_k) - p_y (1[k = y] - p_k), in float64."""
+        from scipy.special import softmax
+
+        logits, labels, _ = self.drawn(classes)
+        loss, gradient = self.probability_margin(logits, labels)
+        p, rows, unit = softmax(logits, axis=1), np.arange(len(labels)), np.eye(classes)
+        others = np.where(unit[labels] == 1, -1, p)
+        wrong = others.argmax(axis=1)
+        margin = p[rows, wrong] - p[rows, labels]
+        np.testing.assert_allclose(loss, np.log1p(margin), rtol=1e-3, atol=1e-5)
+        expected = p[rows, wrong, None] * (unit[wrong] - p) - p[rows, labels, None] * (unit[labels] - p)
+        np.testing.assert_allclose(gradient * (1 + margin)[:, None], expected, rtol=1e-3, atol=1e-5)
+
+    @pytest.mark.parametrize("scale", [30, 1e4, 1e6])
+    def test_no_scale_of_the_logits_takes_the_gradient_of_the_margin_of_probabilities(self, scale):
+        logits, _, _ = self.drawn(7)
+        labels = logits.argmax(1)  # where the softmax saturates and the margin of float32 rounds to -1
+        loss, gradient = self.probability_margin(scale * logits, labels)
+        assert np.isfinite(loss).all()
+        assert (np.abs(gradient).sum(axis=1) > 1).all()
 
     def test_the_cross_entropy_is_softplus_of_the_log_odds_and_its_gradient_has_the_same_direction(self):
         from scipy.special import softmax
