@@ -61,6 +61,8 @@ def _other_attacks(first: StageResult, second: StageResult, name: str) -> str:
     if not name.startswith("robust_accuracy."):
         return ""
     before, after = effort(first), effort(second)
+    if "where_it_counts" in (before.get("spend"), after.get("spend")):
+        return 'a run spared images a part of the attacks; compare runs with spend = "full" in [stages.adversarial]'
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if keys:
         return f"the attacks differ between the runs: {', '.join(keys)}"

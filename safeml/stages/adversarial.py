@@ -33,12 +33,15 @@ class AdversarialSettings(StageTable):
     images: number of attacked test images.
     attacks: in running order; each receives the survivors of the attacks before it.
     threats: an image is robust at a threat if no adversarial example within its epsilon is known.
-    full_ensemble: labels of the threats at which all attacks run, empty for all threats; at the others only FGSM, PGD and
-            FMN run. A gate may read only results of the full ensemble.
+    full_ensemble: labels of the threats at which all attacks run, empty for all threats; at the others only FGSM, PGD,
+            FMN and, in L2, DDN run. A gate may read only results of the full ensemble.
     steps, restarts: of PGD.
     apgd_steps, targets: of APGD.
     fmn_steps: of FMN.
+    ddn_steps: of DDN, which runs in L2 only.
     queries: of Square (AutoAttack spends 5,000).
+    spend: "full": every survivor gets every attempt and query; "where_it_counts": further target classes and queries only where
+            a verdict can change, and on a random sample; intervals count what that can hide (docs/reading.md).
     batch: images per batch, or "auto" for the fastest on this machine; it changes only speed.
     breadth: attacks of the Adversarial Robustness Toolbox by name.
     breadth_images, breadth_seconds: number of images for each of these attacks, and its time limit in seconds.
@@ -57,7 +60,9 @@ class AdversarialSettings(StageTable):
     apgd_steps: int = Field(default=100, ge=5, le=10_000)
     targets: int = Field(default=9, ge=1, le=1000)
     fmn_steps: int = Field(default=100, ge=5, le=10_000)
+    ddn_steps: int = Field(default=100, ge=5, le=10_000)
     queries: int = Field(default=1000, ge=1, le=1_000_000)
+    spend: Literal["full", "where_it_counts"] = "full"
     batch: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = 64
     breadth: tuple[str, ...] = ()
     breadth_images: int = Field(default=32, ge=1, le=100_000)
@@ -143,7 +148,7 @@ def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
         rows += [
             Declared(f"{name}.{attack}", weak=ALONE.format(name), context=ALONE.format(name))
             for attack in settings.attacks
-            if ROWS[attack].every_threat or settings.is_full(threat)
+            if threat.norm in ROWS[attack].norms and (ROWS[attack].every_threat or settings.is_full(threat))
         ]
         if settings.certify and threat.norm == "linf":
             rows.append(Declared(f"certified_accuracy.{threat.label}", context=BOUND))
@@ -209,6 +214,7 @@ def _quick(settings: AdversarialSettings, gated: frozenset[str]) -> AdversarialS
         apgd_steps=20,
         targets=3,
         fmn_steps=30,
+        ddn_steps=30,
         queries=200,
         breadth_images=8,
         smoothed_images=16,
@@ -219,7 +225,7 @@ def _quick(settings: AdversarialSettings, gated: frozenset[str]) -> AdversarialS
 ADVERSARIAL = Stage(
     name="adversarial",
     title="Adversarial robustness",
-    summary="FGSM, PGD, FMN, APGD-CE, APGD-T and Square, L-inf and L2, worst case per image with its ledger and curve; "
+    summary="FGSM, PGD, FMN, DDN, APGD-PM, APGD-CE, APGD-T and Square, L-inf and L2, worst case per image with its ledger and curve; "
     "thirteen gradient-masking checks; transfer from a surrogate, with a fourteenth; ART's attacks by name; certified lower bound",
     settings=AdversarialSettings,
     run="safeml.audits.adversarial.run:run",

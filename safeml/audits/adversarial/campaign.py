@@ -15,6 +15,15 @@ import numpy as np
 from safeml.attacks.rows import ROWS
 from safeml.audits.adversarial.items import Items
 from safeml.audits.adversarial.measure import ROUNDING, Measured
+from safeml.audits.adversarial.spending import (
+    BROKE_BY_QUERIES,
+    BROKE_DRAWN,
+    Saving,
+    drawn_at_random,
+    sample_size,
+    verdict_can_change,
+)
+from safeml.audits.slices import numbers
 from safeml.metrics.classification import softmax
 from safeml.metrics.perturbation import perturbation_size
 from safeml.stages.adversarial import AdversarialSettings
@@ -97,6 +106,7 @@ class Campaign:
     records: one for each attack and threat, in order.
     hits: bool [N] by attack and threat, broken by that attack.
     faulty: attacks that returned invalid images, with their faults.
+    savings: what `spend = "where_it_counts"` left out, by threat.
     """
 
     items: Items
@@ -110,6 +120,7 @@ class Campaign:
     records: list[AttackRecord] = field(default_factory=list)
     hits: dict[tuple[str, Threat], np.ndarray] = field(default_factory=dict)
     faulty: list[tuple[str, Threat, np.ndarray]] = field(default_factory=list)
+    savings: dict[Threat, Saving] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         clean = self.items.clean
@@ -120,20 +131,49 @@ class Campaign:
         self.suspect = np.zeros(count, bool)  # images that count as broken because an attack was faulty
         self.most_confident = MostConfident(clean.images.copy(), clean.logits.copy(), np.full(count, -1.0))
 
+    @property
+    def spares(self) -> bool:
+        """Whether the full bill is paid only where a verdict can change."""
+        return self.settings.spend == "where_it_counts" and not self.blind
+
     def run(self, attacks: tuple[str, ...], view: str = "") -> None:
         """Run each attack of `attacks` at every threat that it covers."""
         work = self._work(attacks)
-        for number, (name, threat) in enumerate(work):
+        everywhere = [(name, threat) for name, threat in work if ROWS[name].every_threat]
+        for number, (name, threat) in enumerate(everywhere):
             self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
             self.attack(name, threat, self._rows(name, threat), view)
+        number = len(everywhere)
+        for threat in dict.fromkeys(threat for _, threat in work[number:]):
+            names = [name for name, at in work[number:] if at == threat]
+            moving = np.zeros(len(self.suspect), np.float32)
+            for name in names:
+                self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
+                number += 1
+                short = ROWS[name].short if self.spares else None
+                last = None if short is None else short(self.settings)
+                rows = self._rows(name, threat)
+                measured = None if last == 0 else self.attack(name, threat, rows, view, last=last)
+                if last and measured is not None:
+                    moving[rows] = measured.unconverged
+            if self.spares:
+                self._spend_where_it_counts(threat, names, moving)
         self.progress("attacks", len(work), len(work))
 
     def attack(
-        self, name: str, threat: Threat, rows: np.ndarray, view: str = "", harder: int = 1
+        self,
+        name: str,
+        threat: Threat,
+        rows: np.ndarray,
+        view: str = "",
+        harder: int = 1,
+        first: int = 0,
+        last: int | None = None,
     ) -> Measured | None:
         """Run one attack on the images in `rows` (int [M]) and record it; None for no image.
 
         harder: factor on the usual number of steps.
+        first, last: the attempts first..last-1 alone; default all.
         """
         if not len(rows):
             self.records.append(AttackRecord(name, view, threat, 0, 0, 0, int(self.survivors(threat).sum())))
@@ -142,11 +182,12 @@ class Campaign:
         steps, attempts = row.effort(self.settings)
         within = FARTHEST[threat.norm] if row.minimal else threat
         pictures = threat == self.main
-        effort = (
-            steps * harder,
-            min(attempts, self.items.sample.classes - 1) if row.targeted else attempts,
-        )
-        measured = self.items.attacked(name, within, rows, effort, view, pictures)
+        most = min(attempts, self.items.sample.classes - 1) if row.targeted else attempts
+        effort = (steps * harder, most if last is None else min(last, most))
+        if first >= effort[1]:
+            return None
+        nearest_first = row.targeted and self.spares and not view
+        measured = self.items.attacked(name, within, rows, effort, view, pictures, first, nearest_first)
         if row.knowledge == "transfer":  # the model is always given the image after the last step
             measured = replace(measured, step=np.full_like(measured.step, effort[0]))
         self.record(name, threat, rows, measured, view)
@@ -206,6 +247,56 @@ class Campaign:
         survivors: np.ndarray = self.items.clean.right & ~broken & ~near
         return survivors
 
+    def _spend_where_it_counts(self, threat: Threat, names: list[str], unconverged: np.ndarray) -> None:
+        """Give the full bill to the survivors whose verdict can change and to a random sample of the others; see `spending`."""
+        rows = np.flatnonzero(self.survivors(threat))
+        distances = self.nearest[threat.norm].size[rows]
+        near = verdict_can_change(distances, threat.epsilon, unconverged[rows])
+        ids, seed = numbers(self.items.sample), self.items.inputs.seed
+        drawn = drawn_at_random(rows[~near], ids, seed, sample_size(len(rows)))
+        spared = np.zeros(len(self.suspect), bool)
+        spared[rows[~near]] = True
+        spared[drawn] = False
+        self.savings[threat] = Saving(len(rows), int(near.sum()), len(drawn), spared)
+        gradients = [name for name in names if ROWS[name].gradient]
+        queries = [name for name in names if not ROWS[name].gradient]
+        full = np.sort(np.concatenate([rows[near], drawn]))
+        self._rest(threat, gradients, full)
+        before = self.survivors(threat)
+        self._rest(threat, queries, full)
+        after = self.survivors(threat)
+        if not after[drawn].all():
+            self.pay_in_full(threat, BROKE_DRAWN)
+        elif (before & ~after).any():
+            self.pay_in_full(threat, BROKE_BY_QUERIES)
+
+    def savings_at(self, threat: Threat) -> list[Saving]:
+        """Return the savings that robust accuracy at a threat depends on: an example at a smaller epsilon counts there too."""
+        return [
+            saving
+            for at, saving in self.savings.items()
+            if at.norm == threat.norm and at.epsilon <= threat.epsilon
+        ]
+
+    def pay_in_full(self, threat: Threat, why: str) -> None:
+        """Give the images that were spared at a threat the full bill as well."""
+        saving = self.savings.get(threat)
+        if saving is None or not saving.count:
+            return
+        names = [name for name in self.settings.attacks if not ROWS[name].every_threat]
+        spared = saving.spared
+        for name in names:
+            self._rest(threat, [name], np.flatnonzero(spared & self.survivors(threat)))
+        self.savings[threat] = saving.paid(why)
+
+    def _rest(self, threat: Threat, names: list[str], rows: np.ndarray) -> None:
+        """Run the attempts of `names` that a survivor has not had; each attack gets the survivors of those before it."""
+        for name in names:
+            short = ROWS[name].short
+            if short is not None and threat.norm in ROWS[name].norms:
+                rows = rows[self.survivors(threat)[rows]]
+                self.attack(name, threat, rows, first=short(self.settings))
+
     def _counts_at(self, name: str, threat: Threat) -> list[Threat]:
         """Return the threats at which a result counts: all of its norm for a minimal-norm attack."""
         if not ROWS[name].minimal:
@@ -220,9 +311,12 @@ class Campaign:
         work = [(name, threat) for threat in threats for name in attacks if ROWS[name].everywhere]
         for norm in self.nearest:
             largest = [threat for threat in threats if threat.norm == norm][-1:]
-            work += [(name, threat) for name in attacks if ROWS[name].minimal for threat in largest]
+            minimal = [name for name in attacks if ROWS[name].minimal and norm in ROWS[name].norms]
+            work += [(name, threat) for name in minimal for threat in largest]
         expensive = [name for name in attacks if not ROWS[name].everywhere and not ROWS[name].minimal]
-        return work + [(name, threat) for threat in full for name in expensive]
+        return work + [
+            (name, threat) for threat in full for name in expensive if threat.norm in ROWS[name].norms
+        ]
 
     def _rows(self, name: str, threat: Threat) -> np.ndarray:
         """Return int [M]: all images for fast attacks, the correctly classified for minimal-norm attacks, else the survivors."""

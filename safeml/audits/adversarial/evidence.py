@@ -13,6 +13,7 @@ from safeml.attacks.rows import ROWS, TRANSFER
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.items import Items
 from safeml.audits.adversarial.measure import Measured
+from safeml.audits.adversarial.spending import MOVING
 from safeml.audits.linearity import probe, probe_step
 from safeml.audits.measured import CleanSample
 from safeml.classifiers.base import (
@@ -24,8 +25,6 @@ from safeml.classifiers.base import (
 from safeml.metrics.perturbation import project
 from safeml.threats import Threat
 
-# Change of the loss in the last tenth of the steps, relative to its range. Above it, the loss has not converged.
-MOVING = 0.05
 # With fewer steps, none is in the last tenth, and convergence is unknown.
 LEAST_STEPS = 11
 # Factor on the steps, for images whose loss has not converged.
@@ -234,8 +233,10 @@ def _queries(campaign: Campaign) -> Rival:
     queries, _ = ROWS[name].effort(campaign.settings)
     records = [record for record in campaign.records if (record.attack, record.threat) == (name, main)]
     if records:
-        attacked, total = records[0].images, len(campaign.items.clean.labels)
-        return Rival(attacked, attacked, records[0].broken, total, queries)
+        # Images that the settings spare are survivors that Square has not attacked.
+        attacked, broken = sum(record.images for record in records), sum(record.broken for record in records)
+        spared = campaign.savings[main].count if main in campaign.savings else 0
+        return Rival(attacked + spared, attacked, broken, len(campaign.items.clean.labels), queries)
     survivors = np.flatnonzero(campaign.survivors(main))
     rows = probe(survivors, campaign.items.inputs.seed, LEAST_SURVIVORS)
     measured = campaign.attack(name, main, rows)

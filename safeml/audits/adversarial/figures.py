@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from safeml.attacks.rows import ATLAS, NIST, ROWS, VIEWS
+from safeml.attacks.rows import ATLAS, NIST, ROWS
+from safeml.audits.adversarial.accuracy import robust_metric
+from safeml.audits.adversarial.budget import attack_title
 from safeml.audits.adversarial.campaign import Campaign, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
 from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.upper_bound import from_zero
 from safeml.data.dataset import ImageDataset
 from safeml.results import Column, Curve, Metric, Scalar, Series, Table
-from safeml.statistics import proportion_metric
 from safeml.threats import NORM_NAMES, Threat, epsilon_words, threat_words
 
 FAILED = {"failed": "yes", "passed": "no", "not proven": "not proven"}
@@ -111,12 +112,11 @@ def _worst_case(
     campaign: Campaign, places: dict[float, Threat], metrics: dict[str, Metric], why: str
 ) -> Series:
     """Return the accuracy of the survivors at each epsilon of `places`."""
-    sample = campaign.items.sample
     points = {0.0: metrics["clean_accuracy_attacked_sample"]}
     for epsilon, threat in places.items():
         metric = metrics.get(f"robust_accuracy.{threat.label}")
-        points[epsilon] = metric or from_zero(
-            proportion_metric("curve", "", campaign.survivors(threat), clustering=sample.clustering), why
+        points[epsilon] = metric or robust_metric(
+            campaign, "curve", "", campaign.survivors(threat), threat, why
         )
     measured = {epsilon: point for epsilon, point in points.items() if point.value is not None}
     banded = all(point.low is not None for point in measured.values())
@@ -146,7 +146,7 @@ def attack_table(campaign: Campaign) -> Table:
                 cells.append(float(survivors.mean()))
             else:
                 cells.append(after[-1] / total if after and not campaign.blind else None)
-        title = _title(name, view)
+        title = attack_title(name, view)
         rows.append([title, ROWS[name].knowledge, *cells])
     worst = [None if campaign.blind else float(campaign.survivors(threat).mean()) for threat in threats]
     rows.append(["worst case", "", *worst])
@@ -162,10 +162,6 @@ def attack_table(campaign: Campaign) -> Table:
         caption="Accuracy after each attack and all above it; the worst case also counts adversarial examples at a smaller ε. "
         "Not measured: not run at this threat.",
     )
-
-
-def _title(attack: str, view: str) -> str:
-    return ", ".join(filter(None, (ROWS[attack].title, VIEWS[view][0])))
 
 
 def survivors_after(campaign: Campaign, threat: Threat) -> dict[str, np.ndarray]:
@@ -221,45 +217,11 @@ def _attacked_by(campaign: Campaign, threat: Threat, knowledge: str) -> str:
     surrogate = campaign.items.inputs.surrogate
     if knowledge == "transfer" and surrogate is not None:
         return f"MI-FGSM on {surrogate.name}"
-    full = campaign.settings.is_full(threat)
-    return "full ensemble" if full else "FGSM, PGD, FMN, and adversarial examples of other attacks"
-
-
-def budget_table(campaign: Campaign) -> Table:
-    """Return the cost of each attack in gradients or queries, which depends on no implementation."""
-    rows: list[list[Scalar]] = []
-    for name, view in dict.fromkeys((record.attack, record.view) for record in campaign.records):
-        own = [record for record in campaign.records if (record.attack, record.view) == (name, view)]
-        evaluations = sum(record.evaluations for record in own)
-        steps, attempts = ROWS[name].effort(campaign.settings)
-        rows.append(
-            [
-                _title(name, view),
-                f"{steps} × {attempts}",
-                len(own),
-                sum(record.images for record in own),
-                sum(record.broken for record in own),
-                evaluations if ROWS[name].gradient else None,
-                None if ROWS[name].gradient else evaluations,
-            ]
-        )
-    return Table(
-        id="budget",
-        title="Budget and cost",
-        columns=[
-            Column(key="attack", label="Attack"),
-            Column(key="effort", label="Steps × attempts"),
-            Column(key="threats", label="Threats", kind="number"),
-            Column(key="images", label="Images attacked", kind="number"),
-            Column(key="broken", label="Broken", kind="number"),
-            Column(key="gradients", label="Gradients", kind="number"),
-            Column(key="queries", label="Queries", kind="number"),
-        ],
-        rows=rows,
-        caption="An attack on an image stops when the image is misclassified, so the most robust images cost the most. The final prediction "
-        "of an image that survives an attempt counts as a gradient. A transfer attack uses gradients of the surrogate.",
-        fold=True,
-    )
+    if campaign.settings.is_full(threat):
+        return "full ensemble"
+    rows = [ROWS[name] for name in campaign.settings.attacks]
+    fast = [row.title for row in rows if row.every_threat and threat.norm in row.norms]
+    return ", ".join([*fast, "and adversarial examples of other attacks"])
 
 
 def ledger_table(sample: ImageDataset, campaign: Campaign) -> Table:

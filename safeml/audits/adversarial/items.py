@@ -74,6 +74,8 @@ class Items:
         effort: tuple[int, int],
         view: str = "",
         pictures: bool = False,
+        first: int = 0,
+        nearest_first: bool = False,
     ) -> Measured:
         """Run an attack on the images in `rows` and recompute its result on the model under test.
 
@@ -82,6 +84,7 @@ class Items:
         rows: int [M].
         effort: (steps, attempts), see `Budget`.
         pictures: keep the attacked images and their logits.
+        first, nearest_first: attempt to start with, and order of the targets; see `Budget`.
         """
         ids = numbers(self.sample)[rows]
         clean = self.clean.take(rows)
@@ -107,7 +110,9 @@ class Items:
                     part.images.copy(),
                     part.labels.copy(),
                     threat,
-                    Budget(steps, attempts, self.inputs.seed, batch, clean_checked=bool(part.right.all())),
+                    Budget(
+                        steps, attempts, self.inputs.seed, batch, bool(part.right.all()), first, nearest_first
+                    ),
                     ids[chosen],
                 ),
             )
@@ -122,13 +127,17 @@ class Items:
             "view": view,
             "batch": self.attacking.first,
         }
+        if first:
+            parts["first"] = first
+        if nearest_first:
+            parts["nearest_first"] = True
         if elsewhere and self.inputs.surrogate is not None:
             parts["surrogate"] = self.inputs.surrogate.fingerprint
         item = f"{name}-{threat.label}{'-' if view else ''}{view}"
         columns = {"images": clean.images, "labels": clean.labels, "ids": ids}
         cost = Cost(
-            steps * attempts,
-            attempts,
+            steps * (attempts - first),
+            attempts - first,
             ROWS[name].gradient,
             f"{SURROGATE_GRAPH}{threat.norm}" if elsewhere else threat.norm,
         )

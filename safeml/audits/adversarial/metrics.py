@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from safeml.attacks.rows import ROWS, TRANSFER
+from safeml.audits.adversarial.accuracy import SPARED, low_end, robust_metric
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.figures import survivors_after
@@ -34,9 +33,6 @@ def metrics_of(
     sample, clean = campaign.items.sample, campaign.items.clean
     why = only_upper_bound(checks, blind)
 
-    def accuracy(name: str, title: str, hits: np.ndarray) -> Metric:
-        return from_zero(proportion_metric(name, title, hits, clustering=sample.clustering), why)
-
     name, title = "clean_accuracy_attacked_sample", "Clean accuracy of the attacked images"
     metrics = [proportion_metric(name, title, clean.right, clustering=sample.clustering)]
     for threat in campaign.settings.threats:
@@ -45,11 +41,18 @@ def metrics_of(
         metrics.append(
             Metric.undefined(name, title, NO_GRADIENT)
             if blind
-            else accuracy(name, title, campaign.survivors(threat))
+            else robust_metric(campaign, name, title, campaign.survivors(threat), threat, why)
         )
         for attack, hits in survivors_after(campaign, threat).items():
             title = f"Accuracy after {ROWS[attack].title} at {threat_words(threat)}"
-            metrics.append(accuracy(f"{name}.{attack}", title, hits))
+            spared = ROWS[attack].short is not None
+            metrics.append(
+                robust_metric(campaign, f"{name}.{attack}", title, hits, threat, why)
+                if spared
+                else from_zero(
+                    proportion_metric(f"{name}.{attack}", title, hits, clustering=sample.clustering), why
+                )
+            )
     metrics.append(_success_rate(campaign, why == MASKED, blind))
     if transferred is not None:
         metrics.append(_transfer_success(campaign, transferred))
@@ -69,11 +72,10 @@ def _success_rate(campaign: Campaign, masked: bool, blind: bool) -> Metric:
         clustering=sample.clustering.take(right),
         direction="down",
     )
-    return (
-        metric.model_copy(update={"high": 1.0, "method": MASKED})
-        if masked and metric.high is not None
-        else metric
-    )
+    if masked and metric.high is not None:
+        return metric.model_copy(update={"high": 1.0, "method": MASKED})
+    low = low_end(campaign, campaign.survivors(main), main, metric, right, sample.clustering.take(right))
+    return metric if low is None else metric.model_copy(update={"high": 1.0 - low, "method": SPARED})
 
 
 def _transfer_success(campaign: Campaign, transferred: Transfer) -> Metric:

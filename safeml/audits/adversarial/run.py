@@ -6,6 +6,7 @@ import numpy as np
 
 from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
 from safeml.audits.adversarial.breadth import breadth, breadth_findings, breadth_table
+from safeml.audits.adversarial.budget import budget_table, spending_table, spending_words
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.certificates import Certificates, certificates
 from safeml.audits.adversarial.check import MaskingCheck
@@ -13,7 +14,6 @@ from safeml.audits.adversarial.checks import masking_checks
 from safeml.audits.adversarial.evidence import gather
 from safeml.audits.adversarial.figures import (
     attack_table,
-    budget_table,
     check_table,
     ledger_table,
     security_curves,
@@ -105,12 +105,14 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
             *([breadth_table(toolbox)] if toolbox else []),
             threat_table(campaign),
             budget_table(campaign),
+            *([spending_table(campaign)] if campaign.savings else []),
         ],
         ledger=ledger_table(sample, campaign),
         meaning=_meaning(main, headline, settings, proofs, transferred),
         worst_cases=worst_cases(sample, items.clean, campaign.most_confident, main),
         limits=[
             "Attacks give an upper bound of robust accuracy: a stronger attack may exist.",
+            *spending_words(campaign),
             *proofs.limits,
             "Pixels change independently and are not rounded to 8 bits; how an adversary gains access to them is not modelled.",
         ],
@@ -271,11 +273,11 @@ def _meaning(
     transfer_sentences = transfer_meaning(transferred, main) if transferred is not None else []
     if worst.value is None:
         return [f"Robust accuracy was not measured: {worst.reason}.", *transfer_sentences]
-    attacks = (
-        _names(settings, transferred)
-        if settings.is_full(main)
-        else [name for name in settings.attacks if ROWS[name].everywhere]
-    )
+    attacks = [
+        name
+        for name in _names(settings, transferred)
+        if main.norm in ROWS[name].norms and (settings.is_full(main) or ROWS[name].everywhere)
+    ]
     return [
         f"Under the worst of {counted(len(attacks), 'attack')} ({threat_words(main)}) the model has {percent(worst.value)} accuracy, "
         f"95 % interval {interval(worst.low, worst.high)}.",

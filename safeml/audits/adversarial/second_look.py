@@ -6,6 +6,7 @@ import numpy as np
 
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.check import MaskingCheck
+from safeml.audits.adversarial.spending import MASKED
 
 # Factor on the steps where a failed check names no view of the model but more steps.
 MORE_STEPS = 4
@@ -18,6 +19,9 @@ def attack_again(campaign: Campaign, checks: list[MaskingCheck]) -> list[str]:
     """
     views = sorted({check.view for check in checks if check.failed})
     full = [threat for threat in campaign.settings.threats if campaign.settings.is_full(threat)]
+    if views:
+        for threat in full:
+            campaign.pay_in_full(threat, MASKED)
     for view in views:
         for threat in full:
             for name in ("apgd_ce", "apgd_t"):
