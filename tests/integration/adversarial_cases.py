@@ -19,7 +19,7 @@ LOW, HIGH = 64, 192  # grey levels: half the distance between them is a change o
 EPSILON = 64 / 255
 THREATS = tuple(Threat(norm="linf", epsilon=factor * EPSILON) for factor in (0.5, 0.97, 1.03))
 QUICK = {"steps": 10, "apgd_steps": 10, "fmn_steps": 20, "queries": 60, "targets": 3, "certify": False}
-CHEAP, EXPENSIVE = ("fgsm", "pgd"), ("apgd_ce", "apgd_t", "square")
+CHEAP, EXPENSIVE = ("fgsm", "pgd"), ("apgd_pm", "apgd_ce", "apgd_t", "square")
 
 
 def corner_dataset(labels=None, **changes):

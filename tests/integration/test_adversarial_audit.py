@@ -68,7 +68,7 @@ def test_the_figures_say_what_the_metrics_say(oracle):
             assert series.x == main.x
             assert all(attack >= worst for attack, worst in zip(series.y, main.y, strict=True))
     rows = {row[0]: row for row in table(oracle, "attacks").rows}
-    assert list(rows) == ["FGSM", "PGD", "FMN", "APGD-CE", "APGD-T", "Square", "worst case"]
+    assert list(rows) == ["FGSM", "PGD", "FMN", "APGD-PM", "APGD-CE", "APGD-T", "Square", "worst case"]
     assert rows["FGSM"][2:] == [1, 1, 0]
     assert rows["worst case"][2:] == [1, 1, 0]
     dots = next(figure for figure in oracle.figures if isinstance(figure, DotPlot)).dots

@@ -121,7 +121,7 @@ def test_the_ledger_accounts_for_every_image(campaign, small):
 def test_a_threat_outside_the_full_ensemble_shows_what_was_not_run(campaign, small):
     result, _ = campaign
     rows = {row[0]: row[2:] for row in table(result, "attacks").rows}
-    for title in ("APGD-CE", "APGD-T", "Square"):
+    for title in ("APGD-PM", "APGD-CE", "APGD-T", "Square"):
         assert rows[title][2] is None
         assert None not in rows[title][:2]
     assert None not in rows["worst case"]

@@ -28,7 +28,7 @@ def test_a_weak_model_fails_and_the_exit_code_says_so(tiny_project: Path) -> Non
     assert len(attacked.ledger.rows) == 32
     [rows] = [figure.rows for figure in attacked.figures if figure.id == "attacks"]
     assert [row[0] for row in rows] == [
-        "FGSM", "PGD", "FMN", "APGD-CE", "APGD-T", "Square", "worst case",
+        "FGSM", "PGD", "FMN", "APGD-PM", "APGD-CE", "APGD-T", "Square", "worst case",
     ]  # fmt: skip
     names = {path.name for path in (tiny_project / "run").iterdir()}
     pages = {f"{stage.stage}.html" for stage in run.stages}

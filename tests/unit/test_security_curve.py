@@ -31,9 +31,9 @@ def words(norm: str = "linf", blind: bool = False, **changes: Any) -> str:
 
 
 def test_everywhere_or_at_the_threats_of_the_full_ensemble() -> None:
-    assert words() == " APGD-CE, APGD-T and Square ran at ε = 1/255, 2/255, 4/255, 8/255."
+    assert words() == " APGD-PM, APGD-CE, APGD-T and Square ran at ε = 1/255, 2/255, 4/255, 8/255."
     assert words(full_ensemble=("linf_4",)).startswith(
-        " APGD-CE, APGD-T and Square ran at ε = 4/255; elsewhere"
+        " APGD-PM, APGD-CE, APGD-T and Square ran at ε = 4/255; elsewhere"
     )
     assert "at no ε of this norm" in words("l2", full_ensemble=("linf_4",))
     assert words(attacks=("pgd", "apgd_t"), full_ensemble=LINF).startswith(" APGD-T ran at ε = 1/255")
@@ -100,6 +100,7 @@ def drawn(seed: int) -> Curve:
         blind=False,
         items=items,
         hits=hits,
+        savings_at=lambda threat: [],
         survivors=lambda threat: right & (sizes > threat.epsilon + 1e-12),
     )
     clean = proportion_metric("clean_accuracy_attacked_sample", "", right, clustering=items.sample.clustering)

@@ -10,7 +10,6 @@ from safeml.audits.adversarial.budget import attack_title
 from safeml.audits.adversarial.campaign import Campaign, NearestAdversarial
 from safeml.audits.adversarial.certificates import Certificates
 from safeml.audits.adversarial.check import MaskingCheck
-from safeml.audits.adversarial.upper_bound import from_zero
 from safeml.data.dataset import ImageDataset
 from safeml.results import Column, Curve, Metric, Scalar, Series, Table
 from safeml.threats import NORM_NAMES, Threat, epsilon_words, threat_words

@@ -19,11 +19,17 @@ MOST_CASES = 24
 
 
 def class_plot(
-    sample: ImageDataset, right: np.ndarray, robust: np.ndarray, main: Threat, why: str = ""
+    sample: ImageDataset,
+    right: np.ndarray,
+    robust: np.ndarray,
+    main: Threat,
+    why: str = "",
+    spared: bool = False,
 ) -> DotPlot:
     """Plot the recall of each class under the worst attack, weakest first; classes without an image come last.
 
     why: as in `security_curves`.
+    spared: some images were spared a part of the attacks.
     """
     dots = []
     for label, name in enumerate(sample.class_names):
@@ -46,7 +52,10 @@ def class_plot(
         dots=dots,
         overall=float(robust.mean()),
         caption="Weakest first; the outline is the recall of the same images without an attack."
-        + (f" The intervals reach down to 0: {why}." if why else ""),
+        + (f" The intervals reach down to 0: {why}." if why else "")
+        + (
+            " They do not count what spared attacks can hide: see the limits of this stage." if spared else ""
+        ),
     )
 
 

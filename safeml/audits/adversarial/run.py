@@ -88,6 +88,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     if blind:
         findings.append(_blind(inputs.classifier.name, transferred))
     survivors = campaign.survivors(main)
+    spared = any(saving.count for saving in campaign.savings_at(main))
     return StageResult(
         stage="adversarial",
         title="Adversarial robustness",
@@ -99,7 +100,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         figures=[
             *curves,
             attack_table(campaign),
-            *([] if blind else [class_plot(sample, items.clean.right, survivors, main, why)]),
+            *([] if blind else [class_plot(sample, items.clean.right, survivors, main, why, spared)]),
             check_table(checks),
             *([transfer_table(transferred)] if transferred is not None else []),
             *([breadth_table(toolbox)] if toolbox else []),
