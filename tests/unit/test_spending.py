@@ -18,6 +18,7 @@ from safeml.audits.adversarial.budget import budget_table, spending_table, spend
 from safeml.audits.adversarial.campaign import Campaign
 from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.evidence import _queries
+from safeml.audits.adversarial.figures import attack_table
 from safeml.audits.adversarial.measure import Measured
 from safeml.audits.adversarial.metrics import metrics_of
 from safeml.audits.adversarial.second_look import attack_again
@@ -377,5 +378,7 @@ class TestIntervals:
         assert f"{spared} images of {N}" in sentence
         assert f"at most {hidden} spared images" in sentence
         assert not spending_words(campaign(spend="full"))
+        titles = [row[0] for row in attack_table(ran).rows]
+        assert titles == ["FGSM", "PGD", "FMN", "APGD-PM", "APGD-CE", "APGD-T", "Square", "worst case"]
         squares = [row for row in budget_table(ran).rows if row[0] == "Square"]
         assert squares[0][3] == 120

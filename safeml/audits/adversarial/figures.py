@@ -134,7 +134,9 @@ def attack_table(campaign: Campaign) -> Table:
     threats = campaign.settings.threats
     total = len(campaign.items.clean.labels)
     rows: list[list[Scalar]] = []
-    for name, view in dict.fromkeys((record.attack, record.view) for record in campaign.records):
+    place = {(name, ""): number for number, name in enumerate(campaign.settings.attacks)}
+    ran = dict.fromkeys((record.attack, record.view) for record in campaign.records)
+    for name, view in sorted(ran, key=lambda pair: place.get(pair, len(place))):
         cells: list[Scalar] = []
         for threat in threats:
             survivors = survivors_after(campaign, threat).get(name) if not view else None
