@@ -12,6 +12,7 @@ import pytest
 
 from safeml.attacks import registry, views
 from safeml.attacks.base import SURVIVED, Budget
+from safeml.attacks.rows import ATTACK_NAMES
 from safeml.audits.adversarial.evidence import LEAST_SURVIVORS
 from safeml.audits.adversarial.power import LEAST_QUERIES
 from safeml.audits.adversarial.run import run
@@ -124,6 +125,21 @@ def test_a_mask_raises_its_flag_and_falls_to_the_second_look(audits, name, code,
     failed = [finding for finding in result.findings if finding.code in CHECKS]
     assert all(finding.remedy and finding.severity == "serious" for finding in failed)
     assert len(failed) == metric(result, "masking_flags").value
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("rounded", "masking_zero_gradient"), ("noisy", "masking_random")]
+)
+def test_a_mask_is_found_out_and_falls_however_the_bill_is_spent(masked, name, code):
+    """With more survivors of the gradient attacks than are drawn at random, so that some could be spared."""
+    result = audit(
+        masked[name], stroke_images(140), images=140, batch=64, attacks=ATTACK_NAMES, spend="where_it_counts"
+    )
+    assert {code, "attack_switched"} <= codes(result)
+    assert metric(result, NAME).value <= 0.05
+    assert metric(result, NAME).low == 0
+    [row] = figure(result, "spending").rows
+    assert row[4] == 0  # spared images
 
 
 @pytest.mark.parametrize("count", [32, 96])

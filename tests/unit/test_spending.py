@@ -281,6 +281,12 @@ class TestWhereItCounts:
         for name in ("apgd_ce", "apgd_t", "square"):
             assert asked(ran, name) == set(range(left))
 
+    def test_few_survivors_of_the_first_targets_get_all_that_was_skipped(self):
+        ran = campaign({"apgd_t": only(N - 50, 0, start=50)})
+        assert (ran.savings[FOUR].survivors, ran.savings[FOUR].count) == (50, 0)
+        for name in ("apgd_ce", "apgd_t", "square"):
+            assert asked(ran, name) == set(range(50))
+
     def test_one_drawn_image_that_breaks_costs_the_full_bill_for_all(self):
         drawn = int(np.flatnonzero(~campaign().savings[FOUR].spared)[0])
         for name, at in (("apgd_ce", 0), ("apgd_t", 5), ("square", 0)):

@@ -18,6 +18,7 @@ from safeml.audits.adversarial.measure import ROUNDING, Measured
 from safeml.audits.adversarial.spending import (
     BROKE_BY_QUERIES,
     BROKE_DRAWN,
+    LEAST_DRAWN,
     Saving,
     drawn_at_random,
     sample_size,
@@ -147,16 +148,22 @@ class Campaign:
         for threat in dict.fromkeys(threat for _, threat in work[number:]):
             names = [name for name, at in work[number:] if at == threat]
             moving = np.zeros(len(self.suspect), np.float32)
+            spares, shortened = self.spares, False
             for name in names:
                 self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
                 number += 1
-                short = ROWS[name].short if self.spares else None
-                last = None if short is None else short(self.settings)
                 rows = self._rows(name, threat)
+                short = ROWS[name].short if spares else None
+                if short is not None and not shortened and len(rows) <= LEAST_DRAWN:  # all would be drawn
+                    nothing = np.zeros(len(self.suspect), bool)
+                    self.savings[threat] = Saving(len(rows), 0, len(rows), nothing)
+                    spares, short = False, None
+                last = None if short is None else short(self.settings)
+                shortened |= last is not None
                 measured = None if last == 0 else self.attack(name, threat, rows, view, last=last)
                 if last and measured is not None:
                     moving[rows] = measured.unconverged
-            if self.spares:
+            if spares:
                 self._spend_where_it_counts(threat, names, moving)
         self.progress("attacks", len(work), len(work))
 
@@ -186,7 +193,7 @@ class Campaign:
         effort = (steps * harder, most if last is None else min(last, most))
         if first >= effort[1]:
             return None
-        nearest_first = row.targeted and self.spares and not view
+        nearest_first = row.targeted and (first > 0 or last is not None)
         measured = self.items.attacked(name, within, rows, effort, view, pictures, first, nearest_first)
         if row.knowledge == "transfer":  # the model is always given the image after the last step
             measured = replace(measured, step=np.full_like(measured.step, effort[0]))
