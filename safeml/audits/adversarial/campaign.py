@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -132,40 +133,44 @@ class Campaign:
         self.suspect = np.zeros(count, bool)  # images that count as broken because an attack was faulty
         self.most_confident = MostConfident(clean.images.copy(), clean.logits.copy(), np.full(count, -1.0))
 
-    @property
-    def spares(self) -> bool:
-        """Whether the full bill is paid only where a verdict can change."""
-        return self.settings.spend == "where_it_counts" and not self.blind
-
     def run(self, attacks: tuple[str, ...], view: str = "") -> None:
         """Run each attack of `attacks` at every threat that it covers."""
         work = self._work(attacks)
-        everywhere = [(name, threat) for name, threat in work if ROWS[name].every_threat]
-        for number, (name, threat) in enumerate(everywhere):
-            self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
-            self.attack(name, threat, self._rows(name, threat), view)
-        number = len(everywhere)
-        for threat in dict.fromkeys(threat for _, threat in work[number:]):
-            names = [name for name, at in work[number:] if at == threat]
-            moving = np.zeros(len(self.suspect), np.float32)
-            spares, shortened = self.spares, False
-            for name in names:
-                self.progress(f"{ROWS[name].title} at {threat.label}", number, len(work))
-                number += 1
-                rows = self._rows(name, threat)
-                short = ROWS[name].short if spares else None
-                if short is not None and not shortened and len(rows) <= LEAST_DRAWN:  # all would be drawn
-                    nothing = np.zeros(len(self.suspect), bool)
-                    self.savings[threat] = Saving(len(rows), 0, len(rows), nothing)
-                    spares, short = False, None
-                last = None if short is None else short(self.settings)
-                shortened |= last is not None
-                measured = None if last == 0 else self.attack(name, threat, rows, view, last=last)
-                if last and measured is not None:
-                    moving[rows] = measured.unconverged
-            if spares:
-                self._spend_where_it_counts(threat, names, moving)
+        done = 0
+
+        def tell(name: str, threat: Threat) -> None:
+            nonlocal done
+            self.progress(f"{ROWS[name].title} at {threat.label}", done, len(work))
+            done += 1
+
+        for name, threat in work:
+            if ROWS[name].every_threat:
+                tell(name, threat)
+                self.attack(name, threat, self._rows(name, threat), view)
+        for threat in dict.fromkeys(threat for name, threat in work if not ROWS[name].every_threat):
+            names = [name for name, at in work if at == threat and not ROWS[name].every_threat]
+            early = list(takewhile(lambda name: ROWS[name].short is None, names))
+            for name in early:
+                tell(name, threat)
+                self.attack(name, threat, self._rows(name, threat), view)
+            self._attack_survivors(threat, names[len(early) :], view, tell)
         self.progress("attacks", len(work), len(work))
+
+    def _attack_survivors(
+        self, threat: Threat, names: list[str], view: str, tell: Callable[[str, Threat], None]
+    ) -> None:
+        """Run the attacks that may be spared: on all survivors, or where it counts if more survive than are drawn."""
+        survivors = self.survivors(threat)
+        spares = self.settings.spend == "where_it_counts" and not self.blind
+        if spares and survivors.sum() > LEAST_DRAWN:
+            self._spend_where_it_counts(threat, names, tell)
+            return
+        if spares:
+            count = int(survivors.sum())
+            self.savings[threat] = Saving(count, 0, count, np.zeros(len(survivors), bool))
+        for name in names:
+            tell(name, threat)
+            self.attack(name, threat, self._rows(name, threat), view)
 
     def attack(
         self,
@@ -254,11 +259,21 @@ class Campaign:
         survivors: np.ndarray = self.items.clean.right & ~broken & ~near
         return survivors
 
-    def _spend_where_it_counts(self, threat: Threat, names: list[str], unconverged: np.ndarray) -> None:
+    def _spend_where_it_counts(
+        self, threat: Threat, names: list[str], tell: Callable[[str, Threat], None]
+    ) -> None:
         """Give the full bill to the survivors whose verdict can change and to a random sample of the others; see `spending`."""
+        moving = np.zeros(len(self.suspect), np.float32)
+        for name in names:
+            tell(name, threat)
+            short, rows = ROWS[name].short, self._rows(name, threat)
+            last = None if short is None else short(self.settings)
+            measured = None if last == 0 else self.attack(name, threat, rows, last=last)
+            if last and measured is not None:
+                moving[rows] = measured.unconverged
         rows = np.flatnonzero(self.survivors(threat))
         distances = self.nearest[threat.norm].size[rows]
-        near = verdict_can_change(distances, threat.epsilon, unconverged[rows])
+        near = verdict_can_change(distances, threat.epsilon, moving[rows])
         ids, seed = numbers(self.items.sample), self.items.inputs.seed
         drawn = drawn_at_random(rows[~near], ids, seed, sample_size(len(rows)))
         spared = np.zeros(len(self.suspect), bool)
