@@ -114,6 +114,13 @@ def test_masked_or_weaker_attacks_and_unknown_tracks_are_no_pass() -> None:
     ):
         result = decided(weak, strong, gates)[0]
         assert (result.status, words in result.message) == ("error", True)
+    assert strong.provenance is not None
+    settings = {**strong.provenance.settings, "spend": "where_it_counts"}
+    spared = strong.model_copy(
+        update={"provenance": strong.provenance.model_copy(update={"settings": settings})}
+    )
+    result = decided(spared, spared, gates)[0]
+    assert (result.status, "a run spared images a part of the attacks" in result.message) == ("error", True)
     unknown = adversarial(clean, sizes, tracks=None)
     assert decided(unknown, unknown, gates)[0].status == "not_proven"
 
