@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Claim: model-signing of OpenSSF, installed alone, cannot be imported: it imports OpenSSL, and none of the packages that it requires
-#   brings pyOpenSSL. With pyOpenSSL it can be imported. Signing with a plain key needs nothing of it.
+#   brings pyOpenSSL.
 # Matters where: a release pipeline installs the package that its model is to be signed with.
 # Versions: model-signing 1.1.1, sigstore 4.5.1, cryptography 50.0.2
 # Source: model-signing, README ("pip install model-signing") and the requirements of its distribution
@@ -21,11 +21,4 @@ except ModuleNotFoundError as error:
     same(error.name == "OpenSSL", "the import ends, because there is no module OpenSSL")
 else:
     same(False, "the import ends, because there is no module OpenSSL")
-PY
-install pyOpenSSL==26.4.0
-run <<'PY'
-import model_signing
-
-versions("model-signing", "pyOpenSSL")
-same(hasattr(model_signing, "signing"), "with pyOpenSSL it is imported")
 PY

@@ -3,11 +3,11 @@
 #   reader of the key takes bytes. The same key and password sign through the Python function, if the password is given as bytes,
 #   although its annotation says str.
 # Matters where: the signing key of a model is encrypted, as keys should be, and a pipeline calls the documented command.
-# Versions: model-signing 1.1.1, sigstore 4.5.1, pyOpenSSL 26.4.0, cryptography 50.0.2
+# Versions: model-signing 1.1.1, sigstore 4.5.1, pyopenssl 26.4.0, cryptography 50.0.2
 # Source: model-signing, help of `model_signing sign key` ("Password for the key encryption, if any")
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-install model-signing==1.1.1 sigstore==4.5.1 pyOpenSSL==26.4.0 cryptography==50.0.2
+install model-signing==1.1.1 sigstore==4.5.1 pyopenssl==26.4.0 cryptography==50.0.2
 run <<'PY'
 import subprocess
 import sys

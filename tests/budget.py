@@ -37,6 +37,8 @@ LARGER: dict[str, tuple[float, str]] = {
     "tests/integration/test_recipes.py": (50, "each recipe is trained and its training reported"),
     "tests/integration/test_training_fit.py": (55, "each interrupted training is compiled again"),
 }
+# Files that fork a child for each case. A fork copies the page tables of its process: ten times the cost once a framework is loaded.
+FORKING = ("tests/fault/test_device_updates.py",)
 STARTED = pytest.StashKey[float]()
 
 
@@ -95,11 +97,13 @@ class Spent:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that cost most first, so that no worker is left alone with one at the end."""
+    """Put the files that fork first, then those that cost most, so that no worker is left alone with one at the end."""
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
 
     def rank(item: pytest.Item) -> float:
         file = _file(item)
+        if file in FORKING:
+            return -float("inf")
         return -LARGER[file][0] if file in LARGER else -FILE_SECONDS * (file in slow)
 
     items.sort(key=rank)

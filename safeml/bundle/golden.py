@@ -155,7 +155,7 @@ def _choose(answers: dict[str, _Answers], tolerances: dict[str, Tolerance]) -> n
     if clear.sum() < LEAST_IMAGES:
         raise StageError(
             f"of {len(room)} rendered signs only {int(clear.sum())} are decided by more than twice the tolerance of every file; expected at least "
-            f"{LEAST_IMAGES}. Fix smaller tolerances in [bundle.tolerances], or export the model again."
+            f"{LEAST_IMAGES}. Set smaller tolerances in [bundle] tolerances, or export the model again."
         )
     order = sorted(np.flatnonzero(clear), key=lambda row: (-room[row], row))
     first: dict[int, int] = {}

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "safeml-suite"
-IDLE = "no command yet"
 # The extras whose absence is a note. The extra `jetson` belongs on the device and is not looked for.
 EXTRAS = ("trt", "litert", "mlflow")
 # What needs each required package. Some are required for stages to come, and nothing imports them yet.
@@ -45,7 +44,7 @@ USES = {
     "typer": "the command line",
     "rich": "the command line",
     "pillow": "images",
-    "cryptography": IDLE,
+    "cryptography": "`safeml bundle` and `safeml keys`",
     "pooch": "`safeml data fetch`",
     "packaging": "`safeml doctor`",
     "tensorrt-rtx": "the check tensorrt_rtx of `safeml export` (optional)",
@@ -173,7 +172,7 @@ def _package(need: Requirement) -> Check:
     try:
         installed = version(name)
     except PackageNotFoundError:
-        return Check(name, "note" if optional or use == IDLE else "fault", "is not installed", remedy)
+        return Check(name, "note" if optional else "fault", "is not installed", remedy)
     if not floor.contains(installed, prereleases=True):
         return Check(name, "fault", f"{installed}, expected {floor}", remedy)
     return Check(name, "ok", installed)

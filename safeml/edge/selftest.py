@@ -71,7 +71,7 @@ def selftest(
     """Test the release in `folder` on this device.
 
     folder: an unpacked bundle. verified: of `verify_folder` or `unpack_bundle`; its manifest is believed.
-    settings, facts: of the device. latency_ms: budget for p99 of one image; 0 takes `run.latency_ms` of the settings, or no budget.
+    settings, facts: of the device. latency_ms: budget for p99 of one image; 0 takes that of a run in the settings, or no budget.
     opened: opens the backend.
     A device that cannot run the model fails the test; that is no exception.
     """
@@ -283,7 +283,10 @@ def _latency(golden: Golden, backend: Backend, budget: float) -> Check:
     numbers = dict(table, budget_ms=budget or None)
     if not budget:
         return Check(
-            "latency", NOT_RUN, words + "; no budget is set (run.latency_ms of the device settings).", numbers
+            "latency",
+            NOT_RUN,
+            words + "; no budget is set (latency_ms below run in the device settings).",
+            numbers,
         )
     return _check("latency", table["p99"] <= budget, f"{words}; the budget is {budget:g} ms.", numbers)
 

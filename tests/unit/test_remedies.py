@@ -18,6 +18,7 @@ from safeml.cli.main import app
 from safeml.config.audit import Config
 from safeml.config.quantization import QuantizeSettings
 from safeml.config.recipe import Recipe
+from safeml.edge.cli import parser
 from safeml.stages import OWN
 from safeml.stages.base import losses
 from tests.reference import _tables
@@ -41,9 +42,16 @@ FOREIGN = {
     "--no-deps",
     "--extra-index-url",
     "--user",
+    "--runtime",  # of docker
+    "--signature",  # of model_signing
+    "--no-block",  # of systemctl
 }
 # Words in brackets that are no tables: dimensions and indices in docstrings.
 DIMENSIONS = {"k", "n", "m", "channels", "weights", "sites"}
+# Also the section of an entry point, and refusal codes as the device prints them.
+DIMENSIONS |= {"console_scripts", "code", "rollback", "locked"}
+# Their texts are style sheets.
+STYLES = {"page_style.py", "page_parts.py"}
 COMMAND = re.compile(r"`safeml ([^`]*)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w{-])")
 TABLE = re.compile(r"(?<![\w\]`\"])\[{1,2}([a-z_]+(?:\.[a-z_{}]+)*)\]{1,2}(?!\()")
@@ -95,7 +103,10 @@ def written(path: Path) -> Iterator[tuple[int, str]]:
 def texts() -> dict[str, str]:
     """Return each text by its place."""
     by_place = {
-        f"{path.relative_to(ROOT)}:{line}": text for path in sources() for line, text in literals(path)
+        f"{path.relative_to(ROOT)}:{line}": text
+        for path in sources()
+        if path.name not in STYLES
+        for line, text in literals(path)
     }
     for path in MARKDOWN:
         by_place |= {f"{path.relative_to(ROOT)}:{line}": text for line, text in written(path)}
@@ -118,12 +129,24 @@ def commands() -> dict[str, set[str]]:
 
 
 COMMANDS = commands()
+COMMANDS["bundle"] |= COMMANDS["bundle build"]  # the command that `safeml bundle RUN` is
 
 
 @cache
 def options() -> set[str]:
     """Return every option of a command or script."""
-    return set().union(*COMMANDS.values()) | script_options() | FOREIGN
+    return set().union(*COMMANDS.values()) | script_options() | device_options() | FOREIGN
+
+
+def device_options() -> set[str]:
+    """Return the options of each command of `safeml-edge`."""
+    [subparsers] = [action for action in parser()._actions if hasattr(action, "choices") and action.choices]
+    return {
+        option
+        for command in subparsers.choices.values()
+        for action in command._actions
+        for option in action.option_strings
+    }
 
 
 def script_options() -> set[str]:
