@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "safeml-suite"
 # The extras whose absence is a note. The extra `jetson` belongs on the device and is not looked for.
-EXTRAS = ("trt", "litert", "mlflow")
-# What needs each required package. Some are required for stages to come, and nothing imports them yet.
+EXTRAS = ("trt", "litert", "mlflow", "delta", "openssf")
+# What needs each package.
 USES = {
     "tensorflow": "every command that opens a model",
     "keras": "every command that opens a model",
@@ -50,6 +50,9 @@ USES = {
     "tensorrt-rtx": "the check tensorrt_rtx of `safeml export` (optional)",
     "ai-edge-litert": "the latency that `safeml export` measures (optional)",
     "mlflow": "`safeml mlflow` (optional)",
+    "bsdiff4": "`safeml bundle delta` (optional)",
+    "model-signing": "`safeml bundle openssf` (optional)",
+    "pyOpenSSL": "`safeml bundle openssf` (optional)",
 }
 State = Literal["ok", "note", "fault"]
 
