@@ -6,7 +6,8 @@ Wall time says how busy the machine is; processor seconds say what a test costs 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 
@@ -21,15 +22,11 @@ PROPERTY = "cpu_seconds"
 # The files that may cost more, each with its bound in processor seconds and the reason.
 LARGER: dict[str, tuple[float, str]] = {
     "tests/integration/test_bad_environment.py": (
-        75,
-        "a training in an odd environment whose modules are compiled without asserts, and perhaps the session's run",
+        50,
+        "a training in an odd environment, whose modules are compiled without asserts",
     ),
-    "tests/integration/test_durable_audit.py": (
-        60,
-        "an audit in three processes, and perhaps the session's run",
-    ),
+    "tests/integration/test_durable_audit.py": (50, "an audit in three processes"),
     "tests/integration/test_inspect.py": (55, "fourteen input contracts are measured on each of the models"),
-    "tests/integration/test_killed_training.py": (60, "a training killed, and perhaps the session's run"),
     "tests/integration/test_masking.py": (
         60,
         "attacks are compiled anew for each network that hides its gradient",
@@ -40,12 +37,25 @@ LARGER: dict[str, tuple[float, str]] = {
 # Files that fork a child for each case. A fork copies the page tables of its process: ten times the cost once a framework is loaded.
 FORKING = ("tests/fault/test_device_updates.py",)
 STARTED = pytest.StashKey[float]()
+# What several files share is made by the first that asks and charged to none of them: it has a line and a bound of a file.
+SHARED = "shared_seconds"
+_shared: dict[str, float] = {}
 
 
 def used() -> float:
     """Return the processor seconds of this process and of its children that ended."""
     usages = (getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@contextmanager
+def shared(name: str) -> Iterator[None]:
+    """Charge the processor seconds of the block to `name` instead of the item that asks first."""
+    began = used()
+    try:
+        yield
+    finally:
+        _shared[name] = _shared.get(name, 0.0) + used() - began
 
 
 def over_item(seconds: float, slow: bool) -> str:
@@ -74,7 +84,10 @@ class Spent:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "teardown":
-            self.seconds[report.nodeid.partition("::")[0]] += dict(report.user_properties).get(PROPERTY, 0.0)
+            properties = dict(report.user_properties)
+            self.seconds[report.nodeid.partition("::")[0]] += properties.get(PROPERTY, 0.0)
+            for name, seconds in properties.get(SHARED, {}).items():
+                self.seconds[name] += seconds
 
     @property
     def over(self) -> list[str]:
@@ -129,9 +142,15 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if call.when != "teardown":
+        return report
+    charged = dict(_shared)
+    _shared.clear()
+    if charged:
+        report.user_properties.append((SHARED, charged))
     # A nightly search works for as long as it is given.
-    if call.when == "teardown" and not item.get_closest_marker("nightly"):
-        seconds = used() - item.stash[STARTED]
+    if not item.get_closest_marker("nightly"):
+        seconds = used() - item.stash[STARTED] - sum(charged.values())
         report.user_properties.append((PROPERTY, round(seconds, 2)))
         wrong = over_item(seconds, item.get_closest_marker("slow") is not None)
         if wrong and report.passed:

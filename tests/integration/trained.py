@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
+from tests import budget, tiny
 
 # Correct for a third of the test images: enough for every attack to have some, and few enough to fail.
 RECIPE = """
@@ -90,7 +90,8 @@ def session_project(factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             folder.mkdir()
-            done = safeml("run", "--config", write_project(folder), "--out", folder / "run")
+            with budget.shared("the run that files share"):
+                done = safeml("run", "--config", write_project(folder), "--out", folder / "run")
             (folder / "run.log").write_text(f"{done.returncode}\n{done.stderr}")
     code, _, errors = (folder / "run.log").read_text().partition("\n")
     assert code == "1", errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_a_file_over_its_bound_fails_the_session_and_is_named(
     result.stdout.fnmatch_lines(
         ["*processor time: *", "*test_busy.py", "test_busy.py took * may take 0.05;*"]
     )
+
+
+def test_what_files_share_is_charged_to_a_line_with_a_bound(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with budget.shared("the run that files share"):
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+    assert 0.15 < budget._shared["the run that files share"] < 5
+    result = _run(pytester, monkeypatch, "", 9.0, 0.05)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["the run that files share took * may take 0.05;*"])
+    assert not budget._shared
 
 
 def test_a_nightly_search_has_no_bound(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
