@@ -1,10 +1,10 @@
-"""Limits that became looser since an earlier run: gates that are dropped, lowered or waived. Pure."""
+"""What became looser since an earlier run: gates that are dropped, lowered or waived, and requirements that ask for less. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safeml.results import Gate, Loosened, Run
+from safeml.results import Gate, Loosened, Requirement, Run
 
 
 def loosened(earlier: Sequence[Gate], now: Sequence[Gate]) -> list[Loosened]:
@@ -25,9 +25,42 @@ def loosened(earlier: Sequence[Gate], now: Sequence[Gate]) -> list[Loosened]:
     return changes
 
 
+def loosened_since(run: Run, gates: Sequence[Gate], requirements: Sequence[Requirement]) -> list[Loosened]:
+    """Return what is looser now than in a run, or than in the runs that it was compared with."""
+    before = [change.old for change in run.loosened if isinstance(change.old, Requirement)]
+    replaced = {entry.id for entry in before}
+    earlier = [*before, *(entry for entry in run.requirements if entry.id not in replaced)]
+    limits = limits_of(run)
+    return [
+        *loosened(limits, gates),
+        *loosened_requirements(earlier, [*limits, *run.gates], requirements, gates),
+    ]
+
+
+def loosened_requirements(
+    earlier: Sequence[Requirement],
+    earlier_gates: Sequence[Gate],
+    now: Sequence[Requirement],
+    now_gates: Sequence[Gate],
+) -> list[Loosened]:
+    """Return each requirement of `earlier` that is gone, or that not all of its gates verify any more.
+
+    Gates are the same as in `loosened`: another id changes nothing.
+    """
+    by_id = {entry.id: entry for entry in now}
+    changes = []
+    for old in earlier:
+        new = by_id.get(old.id)
+        if new is None:
+            changes.append(_requirement_change("dropped", old, None))
+        elif not _verified_by(old, earlier_gates) <= _verified_by(new, now_gates):
+            changes.append(_requirement_change("lowered", old, new))
+    return changes
+
+
 def limits_of(run: Run) -> list[Gate]:
     """Return the limits that a later run is compared with: the gates of a run, and the limits that were loosened before it."""
-    before = [change.old for change in run.loosened]
+    before = [change.old for change in run.loosened if isinstance(change.old, Gate)]
     replaced = {_reads(gate) for gate in before}
     return [*before, *(gate for gate in run.gates if _reads(gate) not in replaced)]
 
@@ -35,6 +68,33 @@ def limits_of(run: Run) -> list[Gate]:
 def same_limits(one: Sequence[Gate], other: Sequence[Gate]) -> bool:
     """Return whether two sets of gates decide the same; titles, rationales and order do not matter."""
     return _deciding(one) == _deciding(other)
+
+
+def same_requirements(one: Sequence[Requirement], other: Sequence[Requirement]) -> bool:
+    """Return whether two sets of requirements decide the same; texts, rationales and order do not matter."""
+    return _asking(one) == _asking(other)
+
+
+def _asking(requirements: Sequence[Requirement]) -> list[str]:
+    bare = {"text": "text", "rationale": ""}
+    return sorted(entry.model_copy(update=bare).model_dump_json() for entry in requirements)
+
+
+def _verified_by(requirement: Requirement, gates: Sequence[Gate]) -> set[tuple[str, ...]]:
+    """Return what the gates of a requirement read; a gate that is not known any more stands for itself, so that it counts as lost."""
+    known = {gate.id: _reads(gate) for gate in gates}
+    return {known.get(name, (name,)) for name in requirement.gates}
+
+
+def _requirement_change(kind: str, old: Requirement, new: Requirement | None) -> Loosened:
+    message = f"Requirement {old.id} was {kind}: {_gates(old)} before, {_gates(new)} now."
+    return Loosened.model_validate({"kind": kind, "old": old, "new": new, "message": message})
+
+
+def _gates(requirement: Requirement | None) -> str:
+    if requirement is None:
+        return "no requirement"
+    return f"verified by {', '.join(requirement.gates)}" if requirement.gates else "without a gate"
 
 
 def _deciding(gates: Sequence[Gate]) -> list[str]:

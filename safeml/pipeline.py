@@ -24,8 +24,8 @@ from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import SafemlError, first_line
-from safeml.loosening import limits_of, loosened
-from safeml.results import Finding, Gate, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
+from safeml.loosening import loosened_since
+from safeml.results import Finding, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
 from safeml.stages.base import Stage, load
@@ -93,7 +93,7 @@ def audit(
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
         if not force:
             refuse_other_run(folder, subject.identity.fingerprint, subject.inputs.test.fingerprint, profile)
-            refuse_other_limits(folder, config.gates)
+            refuse_other_limits(folder, config.gates, config.requirements)
         sweep(folder)
         stages = applying(stages, config, subject.inputs)
         journal = Journal(folder)
@@ -125,7 +125,7 @@ def audit(
             accepted=list(config.accepted),
             requirements=list(config.requirements),
             card=config.card,
-            loosened=_loosened(config.gates, [run for run in (earlier_run(folder), baseline) if run]),
+            loosened=_loosened(config, [run for run in (earlier_run(folder), baseline) if run]),
             verdict=deciding.decide(
                 results,
                 config.gates,
@@ -162,11 +162,12 @@ def audit(
     return run, times, folder
 
 
-def _loosened(gates: Sequence[Gate], earlier: Sequence[Run]) -> list[Loosened]:
-    """Return the gates that are looser than those of an earlier run, each once."""
+def _loosened(config: Config, earlier: Sequence[Run]) -> list[Loosened]:
+    """Return the gates and requirements that are looser than those of an earlier run, each once."""
     changes: list[Loosened] = []
     for run in earlier:
-        changes += [change for change in loosened(limits_of(run), gates) if change not in changes]
+        since = loosened_since(run, config.gates, config.requirements)
+        changes += [change for change in since if change not in changes]
     return changes
 
 

@@ -118,7 +118,7 @@ def _refuse_other(folder: Path, run: Run) -> None:
     data = run.test_data
     if data is not None:  # a training alone has no verdict to replace
         refuse_other_run(folder, run.model.fingerprint, data.fingerprint, run.profile)
-    refuse_other_limits(folder, run.gates)
+    refuse_other_limits(folder, run.gates, run.requirements)
 
 
 def _configured(config: Path | None) -> Config | None:
@@ -137,15 +137,15 @@ def _decided_again(
     """
     from safeml.comparison.baseline import compared_again
     from safeml.gates import decide_again
-    from safeml.loosening import limits_of, loosened
+    from safeml.loosening import loosened_since
 
     gates = run.gates if settings is None else list(settings.gates)
     accepted = run.accepted if settings is None else list(settings.accepted)
     requirements = run.requirements if settings is None else list(settings.requirements)
-    changes = loosened(limits_of(run), gates)
+    changes = loosened_since(run, gates, requirements)
     if baseline is not None:
         earlier = recorded(baseline)
-        more = loosened(limits_of(earlier), gates)
+        more = loosened_since(earlier, gates, requirements)
         changes += [change for change in more if change not in changes]
         table = settings.baseline if settings is not None else None
         run = compared_again(run, earlier, gates, table.largest_loss if table is not None else None)

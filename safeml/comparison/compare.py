@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safeml.comparison.limits import gate_changes, limit_changes, setting_changes
+from safeml.comparison.limits import gate_changes, limit_changes, requirement_changes, setting_changes
 from safeml.comparison.paired import paired_outcomes
 from safeml.comparison.records import LOOSENED, Comparison, PairedDifference, RunSummary, Side, Unpaired
 from safeml.errors import InputRefused
@@ -55,7 +55,7 @@ def compare_runs(first: Run, second: Run, first_folder: str = "", second_folder:
         differences, reasons = _differences(pair)
         paired += differences
         unpaired += _others(pair, {entry.name for entry in differences}, reasons)
-    limits = limit_changes(first.gates, second.gates)
+    limits = [*limit_changes(first.gates, second.gates), *requirement_changes(first, second)]
     gates = gate_changes(first, second)
     return Comparison(
         first=summary_of(first, first_folder),

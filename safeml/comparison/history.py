@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from safeml.comparison.compare import summary_of
-from safeml.comparison.limits import limit_changes
+from safeml.comparison.limits import limit_changes, requirement_changes
 from safeml.comparison.records import History, LimitChange, RunSummary, Trend, TrendPoint, Unreadable
 from safeml.errors import ConfigError, InputRefused
 from safeml.results import GateResult, Run
@@ -87,7 +87,7 @@ def _limits(runs: list[Run]) -> list[tuple[int, LimitChange]]:
     return [
         (place, change)
         for place, (before, after) in enumerate(pairs, 1)
-        for change in limit_changes(before.gates, after.gates)
+        for change in (*limit_changes(before.gates, after.gates), *requirement_changes(before, after))
     ]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from safeml.comparison.records import GateChange, Kind, LimitChange, SettingChange
-from safeml.loosening import loosened
-from safeml.results import MODEL, Gate, Run
+from safeml.loosening import loosened, loosened_requirements
+from safeml.results import MODEL, Gate, Loosened, Requirement, Run
 from safeml.verdict_text import title_of
 from safeml.wording import counted, number
 
@@ -21,25 +21,38 @@ def limit_changes(first: Sequence[Gate], second: Sequence[Gate]) -> list[LimitCh
 
     Gates are the same if they read the same metric: another id changes nothing.
     """
-    looser = [
-        LimitChange(
-            kind=change.kind,
-            requirement=_requirement(change.old),
-            first=_words(change.old),
-            second=_words(change.new),
-        )
-        for change in loosened(first, second)
+    return _both_ways(loosened(first, second), loosened(second, first))
+
+
+def requirement_changes(first: Run, second: Run) -> list[LimitChange]:
+    """Compare the requirements of two runs by id; those that ask for less come first."""
+    return _both_ways(
+        loosened_requirements(first.requirements, first.gates, second.requirements, second.gates),
+        loosened_requirements(second.requirements, second.gates, first.requirements, first.gates),
+    )
+
+
+def _both_ways(looser: Sequence[Loosened], stricter: Sequence[Loosened]) -> list[LimitChange]:
+    return [
+        *(
+            LimitChange(
+                kind=change.kind,
+                requirement=_requirement(change.old),
+                first=_words(change.old),
+                second=_words(change.new),
+            )
+            for change in looser
+        ),
+        *(
+            LimitChange(
+                kind=REVERSED[change.kind],
+                requirement=_requirement(change.old),
+                first=_words(change.new),
+                second=_words(change.old),
+            )
+            for change in stricter
+        ),
     ]
-    stricter = [
-        LimitChange(
-            kind=REVERSED[change.kind],
-            requirement=_requirement(change.old),
-            first=_words(change.new),
-            second=_words(change.old),
-        )
-        for change in loosened(second, first)
-    ]
-    return [*looser, *stricter]
 
 
 def gate_changes(first: Run, second: Run) -> list[GateChange]:
@@ -80,16 +93,20 @@ def _flat(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
             yield f"{path}{key}", json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _requirement(gate: Gate) -> str:
+def _requirement(gate: Gate | Requirement) -> str:
+    if isinstance(gate, Requirement):
+        return f"{gate.text} ({gate.id})"
     subject = [gate.subject] * (gate.subject != MODEL)
     place = ", ".join([*subject, f"{gate.stage}.{gate.metric}", *([gate.slice] * (gate.slice != "all"))])
     return f"{title_of(gate)} ({place})"
 
 
-def _words(gate: Gate | None) -> str:
-    """Return the limit of a gate, and what weakens it."""
+def _words(gate: Gate | Requirement | None) -> str:
+    """Return the limit of a gate, and what weakens it; of a requirement, its gates."""
     if gate is None:
-        return "no gate"
+        return "none"
+    if isinstance(gate, Requirement):
+        return f"verified by {', '.join(gate.gates)}" if gate.gates else "without a gate"
     text = f"{gate.op} {number(gate.threshold)}"
     if gate.min_n > 1:
         text += f" on at least {counted(gate.min_n, 'image')}"

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from safeml.report.markdown import escape
+from safeml.report.markdown import escape, gate_table
 from safeml.report.text import LONGEST_TEXT
-from safeml.results import BASELINE, GateResult, Metric, Run
+from safeml.results import BASELINE, GateResult, Run
 from safeml.verdict_text import title_of, verdict_line
-from safeml.wording import NOT_MEASURED, interval, limit_quantity, quantity
 
 MARKDOWN, JSON = "model-card.md", "model-card.json"
 NOT_STATED = "not stated"
@@ -101,9 +100,7 @@ def card_markdown(run: Run) -> str:
         "",
         "A gate passes if the whole 95 % interval is on the right side of its limit. Intervals count sign tracks.",
         "",
-        "| gate | result | measured | 95 % interval | limit | images | sign tracks |",
-        "|---|---|---:|---:|---:|---:|---:|",
-        *(_row(result) for result in run.verdict.gates),
+        *gate_table(run),
     ]
     for heading, items in (
         ("Measured without a limit", [entry.message for entry in run.verdict.ungated]),
@@ -189,30 +186,6 @@ def _gate(result: GateResult) -> dict[str, Any]:
         "signs": metric.signs if metric else None,
         "message": result.message,
     }
-
-
-def _row(result: GateResult) -> str:
-    metric, gate = result.metric, result.gate
-    unit = metric.unit if metric else "proportion"
-    measured = metric is not None and metric.value is not None
-    value = quantity(metric.value, unit, gate.threshold) if metric and measured else NOT_MEASURED
-    signs = f"{round(metric.signs):,}" if metric and metric.signs else ""
-    cells = (
-        title_of(gate, metric),
-        result.status.replace("_", " "),
-        value,
-        _ends(metric, gate.threshold) if metric and measured else "",
-        f"{gate.op} {limit_quantity(gate.threshold, unit)}",
-        f"{metric.n:,}" if metric else "",
-        signs,
-    )
-    return f"| {' | '.join(escape(text) for text in cells)} |"
-
-
-def _ends(metric: Metric, limit: float) -> str:
-    if metric.clustering == "census":
-        return "complete count"
-    return interval(metric.low, metric.high, limit, metric.unit)
 
 
 def _limits(run: Run) -> list[str]:

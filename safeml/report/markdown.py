@@ -25,7 +25,6 @@ SPECIAL = re.compile(
 
 def summary(run: Run) -> str:
     """Return verdict, sentence, gates worst first, what no gate reads, looser limits, and what was not tested; every user's string escaped."""
-    titles = titles_of(run)
     test = run.test_data
     data = (
         f"data {escape(test.name)} ({escape(short_hash(test.fingerprint))})"
@@ -41,12 +40,7 @@ def summary(run: Run) -> str:
         f"Model {escape(run.model.name)} ({escape(short_hash(run.model.fingerprint))}), {data}, "
         f"safeml {escape(run.safeml_version)}.",
         "",
-        "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
-        "|---|---|---:|---:|---:|---:|---:|",
-        *(
-            _row(result, titles.get((result.gate.subject, result.gate.stage), result.gate.stage))
-            for result in run.verdict.gates
-        ),
+        *gate_table(run),
     ]
     for heading, entries in (
         ("Measured, not gated", [(UNGATED_STATES[e.state].word, e.message) for e in run.verdict.ungated]),
@@ -64,6 +58,19 @@ def summary(run: Run) -> str:
     if untested:
         lines += ["", f"Not tested: {', '.join(escape(label) for label in dict.fromkeys(untested))}."]
     return "\n".join(lines) + "\n"
+
+
+def gate_table(run: Run) -> list[str]:
+    """Return the lines of a table of all gates, worst first; every user's string escaped."""
+    titles = titles_of(run)
+    return [
+        "| result | gate | measured | 95 % interval | limit | n | sign tracks |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        *(
+            _row(result, titles.get((result.gate.subject, result.gate.stage), result.gate.stage))
+            for result in run.verdict.gates
+        ),
+    ]
 
 
 def _row(result: GateResult, stage_title: str) -> str:

@@ -9,6 +9,7 @@ from safeml.report.states import FINDING_STATES, GATE_STATES, UNGATED_STATES
 from safeml.report.text import cell, head
 from safeml.results import (
     Gallery,
+    Gate,
     GateResult,
     Loosened,
     Metric,
@@ -70,11 +71,18 @@ def _capital(text: str) -> str:
 
 
 def loosened_table(changes: list[Loosened]) -> dict[str, Any]:
-    """Gates that were dropped, lowered or waived since an earlier run, with the old and the new limit."""
+    """Gates and requirements that were dropped, lowered or waived since an earlier run, with the old and the new limit."""
     return {
-        "heads": [head("Change"), head("Gate"), head("Old and new limit")],
+        "heads": [head("Change"), head("Gate or requirement"), head("Old and new limit")],
         "rows": [
-            [cell(change.kind), cell(title_of(change.old), sub=change.old.id), cell(change.message)]
+            [
+                cell(change.kind),
+                cell(
+                    title_of(change.old) if isinstance(change.old, Gate) else change.old.text,
+                    sub=change.old.id,
+                ),
+                cell(change.message),
+            ]
             for change in changes
         ],
         "caption": "",

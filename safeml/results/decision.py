@@ -176,16 +176,16 @@ class RequirementResult(Record):
 
 
 class Loosened(Record):
-    """A gate of an earlier run that is dropped, has a lower limit or is waived since.
+    """A gate of an earlier run that is dropped, has a lower limit or is waived since, or a requirement that asks for less.
 
-    kind: "lowered" is a limit that more models pass, or a smaller `min_n`.
-    old, new: the gate before and now; new is None for a dropped gate.
+    kind: "lowered" is a limit that more models pass, a smaller `min_n`, or a requirement that fewer gates verify.
+    old, new: the gate or the requirement before and now; new is None for a dropped one.
     message: one sentence.
     """
 
     kind: Literal["dropped", "lowered", "waived"]
-    old: Gate
-    new: Gate | None = None
+    old: Gate | Requirement
+    new: Gate | Requirement | None = None
     message: str
 
 

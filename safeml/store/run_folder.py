@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from safeml.errors import ConfigError, InputRefused
-from safeml.loosening import loosened, same_limits
-from safeml.results import Gate, Run
+from safeml.loosening import loosened_since, same_limits, same_requirements
+from safeml.results import Gate, Requirement, Run
 from safeml.store.files import MAX_RESULTS_BYTES, read_plain, read_run
 
 # The footer of every index page of safeml.
@@ -46,12 +46,14 @@ def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
             raise ConfigError(f"{folder}: holds an unfinished run of another model; {REMEDY}")
 
 
-def refuse_other_limits(folder: Path, gates: Sequence[Gate]) -> None:
-    """Raise ConfigError if `folder` holds a run that was decided by other limits."""
+def refuse_other_limits(
+    folder: Path, gates: Sequence[Gate], requirements: Sequence[Requirement] = ()
+) -> None:
+    """Raise ConfigError if `folder` holds a run that was decided by other limits or requirements."""
     run = earlier_run(folder)
-    if run is None or same_limits(run.gates, gates):
+    if run is None or (same_limits(run.gates, gates) and same_requirements(run.requirements, requirements)):
         return
-    changes = loosened(run.gates, gates)
+    changes = loosened_since(run, gates, requirements)
     what = f" {changes[0].message}" if changes else ""
     raise ConfigError(
         f"{folder}: holds the verdict of other limits, which this run would replace.{what} Set another folder with --out, or "

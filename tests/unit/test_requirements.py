@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
+from safeml.comparison.limits import requirement_changes
 from safeml.config.audit import parse_config
 from safeml.errors import ConfigError
 from safeml.gates import decide, follows
+from safeml.loosening import loosened_since
 from safeml.report.card import card_markdown
 from safeml.report.safety_case import render_safety_case
 from safeml.report.standards import DEMANDS
 from safeml.report.states import REQUIREMENT_STATES
+from safeml.report.write import write_report
 from safeml.requirements import traced, without_requirement
-from safeml.results import GateResult, Requirement, Run, Verdict
+from safeml.results import Gate, GateResult, Requirement, Run, Verdict
 from safeml.stages import STAGES
+from safeml.store.files import to_json
+from safeml.store.run_folder import refuse_other_limits
 from tests.sample_run import HOSTILE, TODAY, gate, metric, run_of, stage, waiver
 
 BETTER, WORSE, OPEN = 0.8, 0.99, 0.97
@@ -215,3 +220,57 @@ def test_the_sentence_of_a_met_requirement_counts_its_gates() -> None:
         "incomplete",
         'Requirement R1: its gate "absent" has no usable evidence.',
     )
+
+
+@pytest.mark.parametrize(
+    ("now", "gates", "kinds"),
+    [
+        ([need("good", "open")], ["good", "open"], []),
+        ([need("good", "open", "signed", text="In other words.")], ["good", "open", "signed"], []),
+        ([need("good")], ["good", "open"], ["lowered"]),
+        ([need(elsewhere="a test track", owner="A. Engineer")], ["good", "open"], ["lowered"]),
+        ([need("good", "open", id="R2")], ["good", "open"], ["dropped"]),
+        ([], ["good", "open"], ["dropped"]),
+    ],
+)
+def test_a_requirement_that_asks_for_less_is_looser(
+    now: list[Requirement], gates: list[str], kinds: list[str], tmp_path: Path
+) -> None:
+    recorded = {
+        "good": GATES["good"],
+        "open": gate("open", "recall", threshold=OPEN),
+        "signed": GATES["signed"],
+    }
+    run = run_of(RECORDED, [recorded["good"], recorded["open"]], requirements=[need("good", "open")])
+    changes = loosened_since(run, [recorded[name] for name in gates], now)
+    assert [change.kind for change in changes if not isinstance(change.old, Gate)] == kinds
+    after = run.model_copy(update={"loosened": changes, "requirements": now})
+    again = Run.model_validate_json(after.model_dump_json())
+    assert again.loosened == changes
+    # The run that loosened it hides nothing from the next one.
+    later = loosened_since(again, [recorded[name] for name in gates], now)
+    assert [change.kind for change in later if not isinstance(change.old, Gate)] == kinds
+    write_report(again, tmp_path, None)
+    for view in ("index.html", "junit.xml", "summary.md"):
+        assert ("Requirement R1 was" in (tmp_path / view).read_text()) == bool(kinds)
+
+
+def test_a_gate_with_another_id_verifies_the_same() -> None:
+    run = run_of(RECORDED, [GATES["good"]], requirements=[need("good")])
+    renamed = GATES["good"].model_copy(update={"id": "renamed"})
+    assert loosened_since(run, [renamed], [need("renamed")]) == []
+
+
+def test_other_requirements_need_force_in_the_same_folder(tmp_path: Path) -> None:
+    run = run_of(RECORDED, [GATES["good"]], requirements=[need("good")])
+    (tmp_path / "results.json").write_text(to_json(run))
+    refuse_other_limits(tmp_path, run.gates, [need("good", rationale="Said better.")])
+    with pytest.raises(ConfigError, match="Requirement R1 was dropped"):
+        refuse_other_limits(tmp_path, run.gates, [])
+
+
+def test_a_comparison_names_requirements_in_both_directions() -> None:
+    more = run_of(RECORDED, [GATES["good"]], requirements=[need("good")])
+    less = run_of(RECORDED, [GATES["good"]])
+    assert [change.kind for change in requirement_changes(more, less)] == ["dropped"]
+    assert [change.kind for change in requirement_changes(less, more)] == ["added"]
