@@ -242,13 +242,14 @@ def test_a_requirement_that_asks_for_less_is_looser(
         "signed": GATES["signed"],
     }
     run = run_of(RECORDED, [recorded["good"], recorded["open"]], requirements=[need("good", "open")])
-    changes = loosened_since(run, [recorded[name] for name in gates], now)
+    limits = [recorded[name] for name in gates]
+    changes = loosened_since(run, limits, now)
     assert [change.kind for change in changes if not isinstance(change.old, Gate)] == kinds
-    after = run.model_copy(update={"loosened": changes, "requirements": now})
+    after = run.model_copy(update={"loosened": changes, "gates": limits, "requirements": now})
     again = Run.model_validate_json(after.model_dump_json())
     assert again.loosened == changes
     # The run that loosened it hides nothing from the next one.
-    later = loosened_since(again, [recorded[name] for name in gates], now)
+    later = loosened_since(again, limits, now)
     assert [change.kind for change in later if not isinstance(change.old, Gate)] == kinds
     write_report(again, tmp_path, None)
     for view in ("index.html", "junit.xml", "summary.md"):
