@@ -41,10 +41,15 @@ def _metrics(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]
     entries = []
     for metric in stage.metrics:
         alarms = [alarm for alarm in stage.alarms if alarm.reads(metric) and alarm.unless not in measured]
-        if alarms and (metric.name, metric.slice) not in read:
+        if alarms and (metric.name, metric.slice) not in read and not _control_held(alarms[0], metric):
             entry = _accepting(stage, metric, accepted, alarms[0].accepted_with)
             entries.append(_metric(stage, metric, alarms[0], entry))
     return entries
+
+
+def _control_held(alarm: Alarm, metric: Metric) -> bool:
+    """Return whether the metric shows that the measurement works: that is no property of the model."""
+    return alarm.control and metric.value is not None and not alarm.is_raised_by(metric)
 
 
 def _metric(stage: StageResult, metric: Metric, alarm: Alarm, accepted: Accepted | None) -> Ungated:

@@ -125,6 +125,7 @@ class Alarm(Record):
     unless: another metric of the stage; where it was measured, its alarm speaks for this one. "" for none.
     accepted_with: another metric of the stage, which is undefined where this alarm is raised; an entry in [[accepted]] for it
         accepts the alarm, too. "" for none.
+    control: the metric says whether the measurement works, not how good the model is: it is named only where it raises the alarm.
     """
 
     metric: str
@@ -134,6 +135,7 @@ class Alarm(Record):
     sentence: str
     unless: str = ""
     accepted_with: str = ""
+    control: bool = False
 
     def reads(self, metric: Metric) -> bool:
         """Return whether the alarm is about this metric."""

@@ -169,6 +169,7 @@ ALARMS = (
         level=1,
         sentence="No attribution method is admissible, so nothing is known about what the predictions depend on.",
         accepted_with="saliency_lift",
+        control=True,
     ),
     Alarm(
         metric="background_swap_loss",

@@ -136,6 +136,7 @@ def _alarms(settings: PrivacySettings) -> tuple[Alarm, ...]:
             slices=[name for name in settings.attacks if name != LIRA],
             level=LEAST_CONTROL,
             sentence="The attack misses a planted leak, so its failure on the model is no evidence of privacy.",
+            control=True,
         ),
     )
 

@@ -245,6 +245,17 @@ def test_an_alarm_reads_slices_by_name_or_prefix() -> None:
     assert (made.exit_code, entry(made, "recall").title) == (3, "The recall (class:Stop)")
 
 
+@pytest.mark.parametrize("value, listed", [(0.3, False), (0.1, True), (None, True)])
+def test_a_control_that_held_is_not_listed_among_what_no_gate_reads(
+    value: float | None, listed: bool
+) -> None:
+    control = Alarm(metric="control", level=0.15, sentence="The attack misses a planted leak.", control=True)
+    stage_result = stage("privacy", metrics=[metric("control", value, 0.0)])
+    decided = verdict(stage_result.model_copy(update={"alarms": [control]}))
+    assert [one.title for one in decided.ungated] == (["The control"] if listed else [])
+    assert (decided.status == "passed") is (value != 0.1)
+
+
 def test_a_stage_that_did_not_run_raises_no_alarm() -> None:
     crashed = stage("physical", status="error", reason="it broke")
     assert with_alarms(crashed, PHYSICAL.alarms(PhysicalSettings())) == crashed
