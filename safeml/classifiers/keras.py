@@ -84,6 +84,7 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
         integers=integers,
         graph=lambda: _graph(logits, where),
         network=model,
+        logits_network=logits,
     )
 
 

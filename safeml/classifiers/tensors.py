@@ -19,6 +19,7 @@ from safeml.classifiers.contract import (
     input_spec,
     model_values,
 )
+from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.classifiers.frozen import FrozenGraph
 from safeml.classifiers.maps import GraphMaps
 from safeml.errors import InputRefused
@@ -43,6 +44,7 @@ class TensorModel:
     integers: the file takes integers 0..255; `forward` takes the same values as float32.
     graph: builds the frozen graph of `forward`; None where there is none.
     network: the Keras model as it was loaded; None for a SavedModel.
+    logits_network: the Keras model that `forward` calls: `network`, or the same without its last activation.
     """
 
     where: str
@@ -59,6 +61,7 @@ class TensorModel:
     integers: bool = False
     graph: Callable[[], FrozenGraph] | None = field(default=None, repr=False)
     network: Any = field(default=None, repr=False)
+    logits_network: Any = field(default=None, repr=False)
 
     @cached_property
     def frozen(self) -> FrozenGraph | None:
@@ -135,6 +138,18 @@ class TensorClassifier:
         from safeml.int8.layers import is_quantized
 
         return is_quantized(self.model.network)
+
+    def weights_changed(self) -> None:
+        """Drop what was made from the weights, after the weights of a Keras network were set.
+
+        Compiled functions read the weights at each call; a frozen graph holds them as constants.
+        Raises InputRefused where the outputs are not fit for an audit; see `check_outputs`.
+        """
+        for name in ("feature_maps", "gradient_stoppers"):
+            self.__dict__.pop(name, None)
+        self.model.__dict__.pop("frozen", None)
+        self.fingerprint = self.model.fingerprint = model_fingerprint(self.model.network)
+        check_outputs(self, self.model.where)
 
     def logits_straight_through(self, pixels: Any) -> Any:
         """As `logits`, with the gradient of each of `gradient_stoppers` passed straight through. In a tf.function only."""

@@ -5,11 +5,11 @@ Reference: J. Adebayo et al., "Sanity checks for saliency maps", 2018.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.keras import from_keras
 from safeml.classifiers.tensors import TensorClassifier
 
@@ -26,20 +26,6 @@ def network_of(classifier: Any) -> TensorClassifier | None:
     if isinstance(own, TensorClassifier) and own.model.network is not None:
         return own
     return None
-
-
-def can_be_copied(network: Any) -> bool:
-    """Return whether a Keras network can be made again from its configuration, with the same weights."""
-    try:
-        _copy(network)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        NotImplementedError,
-    ):  # a subclass, or a layer without a configuration
-        return False
-    return True
 
 
 def _copy(network: Any) -> Any:
@@ -70,29 +56,86 @@ def cascade(layers: int, levels: int) -> list[int]:
     )
 
 
-def shuffled(
-    classifier: Classifier,
-    contract: Any,
-    class_names: tuple[str, ...],
-    count: int,
-    seed: int,
-    repeat: int = 0,
-) -> DifferentiableClassifier:
-    """Return a copy of `classifier` with the weights of its last `count` layers shuffled, each array within itself.
+@dataclass(eq=False)
+class ShuffledCopy:
+    """A copy of a model that is given one order of its weights after the other, so that its graphs are traced once.
+
+    network: the copy.
+    arrays: those of each layer with weights in the model under test, the last layer first.
+    name, contract, class_names: of the classifier under test.
+    """
+
+    network: Any
+    arrays: list[list[np.ndarray]]
+    name: str
+    contract: Any
+    class_names: tuple[str, ...]
+    _classifier: TensorClassifier | None = field(default=None, repr=False)
+
+    def shuffle(self, count: int, seed: int, repeat: int = 0) -> TensorClassifier:
+        """Return the copy with the weights of its last `count` layers shuffled, each array within itself.
+
+        seed, repeat: of the order.
+
+        A shuffled array has the same values, so that their size and signs are those of a trained network. What the call
+        before returned is the same object and has these weights too.
+        """
+        rng = np.random.default_rng([seed, SHUFFLE, repeat])
+        made = [
+            [_permuted(array, rng) for array in arrays] if number < count else arrays
+            for number, arrays in enumerate(self.arrays)
+        ]
+        _set(self.network, made)
+        classifier = self._classifier
+        if classifier is None:
+            classifier = from_keras(self.network, self.name).fed(self.contract, self.class_names, self.name)
+            if all(_holds(network, made) for network in _networks(classifier)):
+                self._classifier = classifier
+            return classifier
+        for network in _networks(classifier):
+            _set(network, made)
+        classifier.weights_changed()
+        return classifier
+
+
+def copy_of(classifier: Any, contract: Any, class_names: tuple[str, ...]) -> ShuffledCopy | None:
+    """Return a copy of a Keras network for shuffling; None where its weights cannot be reached.
 
     contract: the input contract of the classifier.
-    seed, repeat: of the order.
 
-    A shuffled array has the same values, so that their size and signs are those of a trained network.
+    Nor can they for a network that its configuration does not make again: a subclass, or a layer without a configuration.
     """
     own = network_of(classifier)
-    assert own is not None  # the caller has asked
-    network = _copy(own.model.network)
-    rng = np.random.default_rng([seed, SHUFFLE, repeat])
-    for layer in weighted_layers(network)[:count]:
-        values = []
-        for array in layer.get_weights():
-            flat = array.reshape(-1)
-            values.append(flat[rng.permutation(flat.size)].reshape(array.shape))
+    if own is None:
+        return None
+    try:
+        network = _copy(own.model.network)
+    except (ValueError, TypeError, KeyError, NotImplementedError):
+        return None
+    arrays = [layer.get_weights() for layer in weighted_layers(network)]
+    return ShuffledCopy(network, arrays, classifier.name, contract, class_names)
+
+
+def _permuted(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = array.reshape(-1)
+    return flat[rng.permutation(flat.size)].reshape(array.shape)
+
+
+def _networks(classifier: TensorClassifier) -> tuple[Any, Any]:
+    """Return the networks behind a classifier: what it was made of, and what computes its logits, with copies of some layers."""
+    return classifier.model.network, classifier.model.logits_network
+
+
+def _set(network: Any, arrays: list[list[np.ndarray]]) -> None:
+    for layer, values in zip(weighted_layers(network), arrays, strict=True):
         layer.set_weights(values)
-    return from_keras(network, classifier.name).fed(contract, class_names, classifier.name)
+
+
+def _holds(network: Any, arrays: list[list[np.ndarray]]) -> bool:
+    """Return whether the layers of `network` are known to be those of `arrays`: the same values in the same order."""
+    own = [layer.get_weights() for layer in weighted_layers(network)]
+    return [len(layer) for layer in own] == [len(layer) for layer in arrays] and all(
+        np.array_equal(one, other)
+        for layer, others in zip(own, arrays, strict=True)
+        for one, other in zip(layer, others, strict=True)
+    )

@@ -21,7 +21,7 @@ from safeml.explainers.partition_shap import partition_shap
 from safeml.explainers.registry import explainer
 from safeml.explainers.rise import rise
 from safeml.explainers.rows import ROWS
-from safeml.explainers.shuffled import cascade, network_of, shuffled, weighted_layers
+from safeml.explainers.shuffled import cascade, copy_of, network_of, weighted_layers
 from safeml.explainers.smooth_grad import smooth_grad
 from safeml.settings.model import InputSettings
 from tests import subjects
@@ -294,9 +294,10 @@ def test_deep_shap_adds_up_and_refuses_what_it_was_not_shown_on() -> None:
 def test_a_shuffled_copy_has_the_same_values_in_another_order() -> None:
     model = convolutional()
     before = [weight.copy() for weight in network().get_weights()]
+    copy = copy_of(model, CONTRACT, NAMES)
     for count in cascade(len(weighted_layers(network())), 3):
-        copy = shuffled(model, CONTRACT, NAMES, count, seed=3)
-        other = network_of(copy).model.network
+        shuffled = copy.shuffle(count, seed=3)
+        other = network_of(shuffled).model.network
         for number, (layer, own) in enumerate(
             zip(weighted_layers(other), weighted_layers(network()), strict=True)
         ):
@@ -307,6 +308,55 @@ def test_a_shuffled_copy_has_the_same_values_in_another_order() -> None:
             for a, b in zip(layer.get_weights(), own.get_weights(), strict=True):
                 np.testing.assert_array_equal(np.sort(a, axis=None), np.sort(b, axis=None))
         x = images()
-        assert np.abs(copy.predict_logits(x) - model.predict_logits(x)).max() > 1e-3
+        assert np.abs(shuffled.predict_logits(x) - model.predict_logits(x)).max() > 1e-3
     for weight, old in zip(network().get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)  # the model under test is untouched
+
+
+def softmax_headed():
+    """The network with a softmax in its last layer, which the classifier takes off in a copy of that layer."""
+    import keras
+
+    from safeml.classifiers.keras import from_keras
+
+    body = keras.models.clone_model(network())
+    body.set_weights(network().get_weights())
+    body.layers[-1].activation = keras.activations.softmax
+    return from_keras(type(body).from_config(body.get_config()), "m").fed(CONTRACT, NAMES, "m")
+
+
+def integer_fed():
+    """A network of integers, which the classifier sees as another network, of floats."""
+    import keras
+
+    from safeml.classifiers.keras import from_keras
+
+    inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    values = keras.layers.Rescaling(1 / 255)(inputs)
+    values = keras.layers.Conv2D(6, 3, activation="relu")(values)
+    outputs = keras.layers.Dense(K, activation="softmax")(keras.layers.Flatten()(values))
+    contract = InputSettings(channels="rgb", range=(0.0, 255.0))
+    return from_keras(keras.Model(inputs, outputs), "m").fed(contract, NAMES, "m")
+
+
+@pytest.mark.parametrize("make", [convolutional, softmax_headed, integer_fed])
+def test_a_copy_that_is_shuffled_again_has_no_weight_of_the_order_before(make) -> None:
+    """Predictions and maps are those of a network that is loaded with the same weights for the first time."""
+    from safeml.classifiers.keras import from_keras
+
+    model = make()
+    contract = InputSettings(channels="rgb", range=(0.0, 255.0) if make is integer_fed else (0.0, 1.0))
+    x, classes, ids = arguments()
+    copy = copy_of(model, contract, NAMES)
+    layers = len(copy.arrays)
+    traced = set()
+    for count, repeat in ((1, 0), (layers, 0), (layers, 1)):
+        again = copy.shuffle(count, seed=3, repeat=repeat)
+        fresh = from_keras(copy.network, "fresh").fed(contract, NAMES, "fresh")
+        traced.add(id(again))
+        np.testing.assert_allclose(again.predict_logits(x), fresh.predict_logits(x), atol=1e-6)
+        assert again.fingerprint == fresh.fingerprint
+        for method in (grad_cam, integrated_gradients):
+            maps = [method(one, x, classes, ids, effort()) for one in (again, fresh)]
+            np.testing.assert_allclose(*maps, atol=1e-5)
+    assert len(traced) == 1

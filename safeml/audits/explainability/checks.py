@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from safeml.audits.slices import numbers
 from safeml.classifiers.base import Classifier, is_differentiable
 from safeml.corruptions.engine import corrupt
 from safeml.explainers.rows import ROWS
-from safeml.explainers.shuffled import can_be_copied, cascade, network_of, shuffled, weighted_layers
+from safeml.explainers.shuffled import ShuffledCopy, cascade
 from safeml.metrics.attribution import (
     box_energy,
     has_map,
@@ -37,17 +38,13 @@ SMALL_NOISE = 2 / 255
 REPEATS = 3
 
 
-def levels_of(run: Explained) -> tuple[tuple[int, ...], int]:
+def levels_of(run: Explained, copy: ShuffledCopy | None) -> tuple[tuple[int, ...], int]:
     """Return the number of shuffled layers at each level, and of all layers; none where the weights cannot be reached."""
     classifier = run.inputs.classifier
     if isinstance(classifier, NoModel):
-        return (
-            tuple(range(1, run.settings.levels + 1)) if is_differentiable(classifier) else ()
-        ), run.settings.levels
-    own = network_of(classifier)
-    if own is None or not can_be_copied(own.model.network):
-        return (), 0
-    layers = len(weighted_layers(own.model.network))
+        levels = run.settings.levels
+        return tuple(range(1, levels + 1)) if is_differentiable(classifier) else (), levels
+    layers = 0 if copy is None else len(copy.arrays)
     return (tuple(cascade(layers, run.settings.levels)) if layers else ()), layers
 
 
@@ -103,20 +100,22 @@ def shuffled_checks(
     answers: np.ndarray,
     names: Sequence[str],
     levels: tuple[int, ...],
+    copy: ShuffledCopy | None,
     step: Callable[[int], None],
 ) -> dict[str, dict[str, np.ndarray]]:
     """Explain models with shuffled weights, level by level; for each method the arrays `weights` and `alone` of `Maps`.
 
-    A level has one shuffled model for all methods, and only one is in memory. The last level, where all weights are shuffled, is
-    repeated with other orders.
+    A level has one order of the weights for all methods. The last level, where all weights are shuffled, is repeated with other
+    orders.
 
+    copy: what is shuffled; None for a plan, which measures nothing.
     step: is called with the number of each level.
     """
     repeats = [(count, 0) for count in levels] + [(levels[-1], number) for number in range(1, REPEATS)]
     pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
     for number, (count, repeat) in enumerate(repeats):
         step(number)
-        model: list[Classifier] = []
+        model = cache(partial(_model, run, copy, count, repeat))
         for name in names:
             pairs[name].append(_shuffled(run, name, answers, count, repeat, model))
     return {
@@ -128,10 +127,20 @@ def shuffled_checks(
     }
 
 
+def _model(run: Explained, copy: ShuffledCopy | None, count: int, repeat: int) -> Classifier:
+    assert copy is not None  # a plan measures nothing
+    return copy.shuffle(count, run.effort.seed, repeat)
+
+
 def _shuffled(
-    run: Explained, name: str, answers: np.ndarray, count: int, repeat: int, model: list[Classifier]
+    run: Explained,
+    name: str,
+    answers: np.ndarray,
+    count: int,
+    repeat: int,
+    model: Callable[[], Classifier],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Explain a model with `count` shuffled layers, which `model` holds once it was made: float64 [P, 1] each.
+    """Explain a model with `count` shuffled layers, which `model` shuffles at its first call: float64 [P, 1] each.
 
     Returns the rank correlation of the size of its maps with those of the model, and the share of their energy on the sign.
     """
@@ -143,13 +152,8 @@ def _shuffled(
         columns["inside"] = box
 
     def arrays(rows: slice) -> Arrays:
-        if not model:
-            names = run.sample.class_names
-            model.append(
-                shuffled(run.inputs.classifier, run.inputs.contract, names, count, run.effort.seed, repeat)
-            )
         first = run.first_maps(name, own, rows)
-        second = run.maps(model[0], name, probe.images[rows], own[rows], ids[rows])
+        second = run.maps(model(), name, probe.images[rows], own[rows], ids[rows])
         inside = np.full(len(first), np.nan) if box is None else box_energy(second, box[rows])
         similarity = similarity_of(np.abs(first), np.abs(second))
         return {"similarity": similarity[:, None], "inside": inside[:, None]}

@@ -17,6 +17,7 @@ from safeml.audits.slices import numbers
 from safeml.classifiers.base import is_differentiable
 from safeml.explainers.base import NotApplicable
 from safeml.explainers.rows import ROWS
+from safeml.explainers.shuffled import copy_of
 from safeml.metrics.attribution import (
     box_area,
 )
@@ -30,7 +31,8 @@ def measure(inputs: AuditInputs, settings: ExplainabilitySettings) -> Measured:
     """Predict a sample of the test images, explain the predictions by each method, and measure the maps."""
     run = Explained.of(inputs, settings)
     chosen = settings.methods if is_differentiable(inputs.classifier) else settings.methods_without_gradient
-    levels, layers = levels_of(run)
+    copy = copy_of(inputs.classifier, inputs.contract, run.sample.class_names)
+    levels, layers = levels_of(run, copy)
     shuffles = len(levels) + REPEATS - 1 if levels else 0
     total = 1 + len(chosen) + shuffles + 1
     inputs.progress("clean images", 0, total)
@@ -50,7 +52,7 @@ def measure(inputs: AuditInputs, settings: ExplainabilitySettings) -> Measured:
             inputs.progress("shuffled weights", 1 + len(chosen) + number, total)
 
         applicable = [name for name, maps in methods.items() if not maps.reason]
-        for name, arrays in shuffled_checks(run, answers, applicable, levels, step).items():
+        for name, arrays in shuffled_checks(run, answers, applicable, levels, copy, step).items():
             methods[name] = replace(methods[name], **_fields(arrays))
     inputs.progress("other surroundings", total - 1, total)
     surroundings, donated = _surroundings(run)
