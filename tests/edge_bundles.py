@@ -284,3 +284,17 @@ def relisted(change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[Bundle]
         bundle.manifest["files"] = sorted(rows, key=lambda row: row["name"])
 
     return apply
+
+
+INDEX: dict[str, Any] = {
+    "format": 1,
+    "product": "signs",
+    "release": 7,
+    "file": "signs-7.safeml",
+    "bytes": 1000,
+}
+
+
+def index(**changes: Any) -> bytes:
+    """Return the index of release 7, with changes."""
+    return json.dumps({**INDEX, **changes}).encode()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from safeml.errors import ExitCode, InputRefused, MissingInput, SafemlError
-from safeml.gates import decide_again, follows
 from safeml.monitors.state import ARRAYS, DESCRIPTION
+from safeml.recorded_verdict import decide_again, follows
 from safeml.report.page import page_of
 from safeml.report.write import CHECKSUMS
 from safeml.results import MODEL, GateStatus, Run, RunTimes, StageResult, Verdict, artefact_path

@@ -77,7 +77,7 @@ def report(
     """
     from safeml.cli.paths import check_name
     from safeml.errors import InputRefused
-    from safeml.gates import follows
+    from safeml.recorded_verdict import follows
     from safeml.report.write import write_report
     from safeml.store.files import atomic_write, make_folder, read_times, to_json
 
@@ -136,8 +136,8 @@ def _decided_again(
     replace the recorded ones.
     """
     from safeml.comparison.baseline import compared_again
-    from safeml.gates import decide_again
     from safeml.loosening import loosened_since
+    from safeml.recorded_verdict import decide_again
 
     gates = run.gates if settings is None else list(settings.gates)
     accepted = run.accepted if settings is None else list(settings.accepted)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from safeml.attacks import slots
 from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.pgd import ProjectedGradient
 from safeml.attacks.registry import ATTACKS
@@ -19,86 +16,22 @@ from safeml.errors import StageError
 from safeml.metrics.perturbation import perturbation_size
 from safeml.threats import Threat
 from tests import subjects
+from tests.attack_cases import (
+    ATTACKS_AND_NORMS,
+    GRADIENT,
+    SIDE,
+    SOME,
+    SPENDS,
+    Function,
+    K,
+    convolutional,
+    counted,
+    network,
+    run,
+    same,
+)
 
 pytestmark = pytest.mark.slow
-
-SIDE, K = 8, 5
-SPENDS = {
-    "fgsm": (1, 1),
-    "pgd": (8, 2),
-    "fmn": (25, 1),
-    "ddn": (25, 1),
-    "apgd_pm": (15, 2),
-    "apgd_ce": (15, 2),
-    "apgd_t": (15, 4),
-    "square": (120, 1),
-    "transfer": (12, 1),
-}
-# The transfer goes by its last image: a surrogate without a gradient was not attacked, and is not called broken.
-GRADIENT = tuple(sorted(set(SPENDS) - {"square", "transfer"}))
-SOME = {"linf": 0.03, "l2": 0.2}  # breaks some of the network's images
-ATTACKS_AND_NORMS = [(name, norm) for name in sorted(ATTACKS) for norm in sorted(ROWS[name].norms)]
-Function = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once() -> Iterator[None]:
-    """Keep every compiled attack: there are more in this file than an audit has, and the engine keeps 24."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slots, "compile_for", cache(slots.compile_for.__wrapped__))
-        yield
-
-
-@cache
-def convolutional() -> subjects.Subject:
-    """One convolution and one product with fixed random weights."""
-    import tensorflow as tf
-
-    rng = np.random.default_rng(1)
-    kernel = rng.normal(0, 0.5, (3, 3, 1, 6)).astype(np.float32)
-    last = rng.normal(0, 0.2, (36 * 6, K)).astype(np.float32)
-
-    def logits(x: Any) -> Any:
-        x = tf.nn.relu(tf.nn.conv2d(x - 0.5, kernel, 1, "VALID"))
-        return tf.reshape(x, [-1, 36 * 6]) @ last
-
-    return subjects.Subject("convolutional", K, logits)
-
-
-@cache
-def network(count: int) -> tuple[subjects.Subject, np.ndarray, np.ndarray]:
-    """The classifier, grey levels in 0..1 and its own answers as their labels."""
-    images = np.random.default_rng(5).integers(0, 256, (count, SIDE, SIDE, 1)).astype(np.float32)
-    images /= np.float32(255)
-    return convolutional(), images, convolutional().predict_logits(images).argmax(1)
-
-
-def run(
-    name: str,
-    subject: subjects.Subject,
-    images: np.ndarray,
-    labels: np.ndarray,
-    norm: str = "",
-    epsilon: float | None = None,
-    batch: int = 16,
-    ids: np.ndarray | None = None,
-    spends: tuple[int, int] | None = None,
-    checked: bool = False,
-    **budgeted: Any,
-) -> AttackOutcome:
-    """norm: "" is L-inf, or L2 where the attack has no other."""
-    norm = norm or ROWS[name].norms[0]
-    threat = Threat(norm=norm, epsilon=SOME[norm] if epsilon is None else epsilon)
-    budget = Budget(*(spends or SPENDS[name]), seed=11, batch=batch, clean_checked=checked, **budgeted)
-    return ATTACKS[name](
-        subject, images, labels, threat, budget, np.arange(len(images)) if ids is None else ids
-    )
-
-
-def same(first: AttackOutcome, second: AttackOutcome) -> None:
-    for name in ("first_step", "attempt", "evaluations", "zero_gradients"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
-    np.testing.assert_allclose(first.adversarial, second.adversarial, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "norm"), ATTACKS_AND_NORMS)
@@ -142,16 +75,6 @@ def test_the_first_misclassified_iterate_is_the_first():
         exactly = climb(int(needed) - 1, rows)
         assert (exactly.first_step == needed).all()
         np.testing.assert_allclose(exactly.adversarial, whole.adversarial[rows], atol=1e-6)
-
-
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_a_classifier_of_nan_is_never_robust(name):
-    labels = np.zeros(4, dtype=int)
-    images, subject = subjects.corner_images(labels), subjects.undefined(K)
-    for checked in (False, True):  # even a caller that is wrong about the clean images gets no survivor
-        outcome = run(name, subject, images, labels, checked=checked)
-        assert (outcome.first_step != SURVIVED).all()
-        assert np.isfinite(outcome.adversarial).all()
 
 
 def poisoned(where: Function, gradient_only: bool) -> subjects.Subject:
@@ -220,21 +143,6 @@ def _beyond_the_clean_ones(x: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "norm"),
-    [("pgd", "linf"), ("pgd", "l2"), ("apgd_ce", "l2"), ("fmn", "linf"), ("fmn", "l2"), ("ddn", "l2")],
-)
-def test_a_zero_gradient_is_reported_and_moves_nothing_to_nan(name, norm):
-    """Rounded pixels: no gradient to follow, and no reason to call an image broken that nothing has broken."""
-    labels = np.array([0, 1, 2, 0])
-    images = subjects.corner_images(labels)
-    masked = run(name, subjects.stepped(subjects.corner_oracle(3)), images, labels, norm, 0.05)
-    assert masked.zero_gradients.all()
-    assert (masked.first_step == SURVIVED).all()
-    assert np.isfinite(masked.adversarial).all()
-    assert not run(name, subjects.corner_oracle(3), images, labels, norm, 0.05).zero_gradients.any()
-
-
-@pytest.mark.parametrize(
-    ("name", "norm"),
     [
         ("apgd_pm", "linf"),
         ("apgd_pm", "l2"),
@@ -258,46 +166,6 @@ def test_the_scale_of_the_logits_changes_no_verdict(name, norm):
             np.testing.assert_allclose(*sizes, rtol=1e-3)
 
 
-@cache
-def only_the_third() -> subjects.Subject:
-    """Class 0 is right. By their clean logits the wrong ones are 1, 2, 3, 4; the image can raise class 3 alone."""
-    import tensorflow as tf
-
-    def logits(x: Any) -> Any:
-        third = 20 * (tf.reduce_mean(x, axis=[1, 2, 3]) - 0.5) - 3
-        zero = tf.zeros_like(third)
-        return tf.stack([zero, zero - 1, zero - 2, third, zero - 4], axis=1)
-
-    return subjects.Subject("third", K, logits)
-
-
-def test_targets_are_the_runners_up_in_turn_and_the_attempt_names_the_one_that_broke():
-    images, labels = np.full((3, SIDE, SIDE, 1), 0.5, np.float32), np.zeros(3, int)
-
-    def targeted(attempts: int) -> AttackOutcome:
-        return run("apgd_t", only_the_third(), images, labels, epsilon=0.3, spends=(10, attempts))
-
-    for attempts in (3, 4, 99):
-        outcome = targeted(attempts)
-        assert (outcome.attempt == 2).all()
-        assert (outcome.first_step > 0).all()
-        assert (
-            outcome.evaluations == 2 * 11 + outcome.first_step
-        ).all()  # the random start is one change, and one look
-    survived = targeted(2)
-    assert (survived.first_step == SURVIVED).all()
-    assert (survived.attempt == 1).all()
-
-
-def test_targets_by_gradient_start_with_the_class_that_the_image_can_reach():
-    """By their logits it is the third; the others do not move at all. The order costs a gradient for each incorrect class."""
-    images, labels = np.full((3, SIDE, SIDE, 1), 0.5, np.float32), np.zeros(3, int)
-    outcome = run("apgd_t", only_the_third(), images, labels, epsilon=0.3, spends=(10, 1), nearest_first=True)
-    assert (outcome.attempt == 0).all()
-    assert (outcome.first_step > 0).all()
-    assert (outcome.evaluations == K - 1 + outcome.first_step).all()
-
-
 @pytest.mark.parametrize(("name", "nearest_first"), [("pgd", False), ("apgd_t", False), ("apgd_t", True)])
 def test_attempts_made_in_two_parts_are_those_made_at_once(name, nearest_first):
     classifier, images, labels = network(40)
@@ -318,45 +186,6 @@ def test_attempts_made_in_two_parts_are_those_made_at_once(name, nearest_first):
     np.testing.assert_array_equal(whole.evaluations[~by_the_first], both)
     with pytest.raises(StageError, match="the first attempt is 4 of 4; expected 0-3"):
         part(4, 4)
-
-
-def counted(function: Function, rows: list[int]) -> subjects.Subject:
-    """A classifier that writes down how many images it is asked for, each time."""
-    import tensorflow as tf
-
-    def note(size: np.ndarray) -> np.ndarray:
-        rows.append(int(size))
-        return np.float32(0)
-
-    def logits(x: Any) -> Any:
-        answers = function(x)
-        return answers + tf.ensure_shape(tf.numpy_function(note, [tf.shape(x)[0]], tf.float32), [])
-
-    return subjects.Subject("counted", K, logits)
-
-
-@pytest.mark.parametrize(
-    ("name", "evaluations"),
-    # A survivor's attempt: one look before each step and one at the end. The last one of FMN and DDN is before their last step.
-    [
-        ("fgsm", 2),
-        ("pgd", 2 * 9),
-        ("apgd_pm", 2 * 16),
-        ("apgd_ce", 2 * 16),
-        ("apgd_t", 4 * 16),
-        ("square", 121),
-        ("fmn", 25),
-        ("ddn", 25),
-    ],
-)
-def test_evaluations_are_what_the_model_was_really_asked(name, evaluations):
-    rows: list[int] = []
-    labels = np.zeros(1, int)
-    images = subjects.corner_images(labels)
-    survivor = counted(subjects.constant(K).function, rows)
-    outcome = run(name, survivor, images, labels, batch=1, checked=True)
-    clean = int(name in ("apgd_pm", "apgd_t"))  # they ask once for the clean logits
-    assert outcome.evaluations.tolist() == [evaluations] == [sum(rows) - clean]
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd_ce", "square"])
@@ -388,20 +217,6 @@ def test_more_images_than_lanes_fewer_and_none(name):
     none = run(name, classifier, images[:0], labels[:0])
     assert none.adversarial.shape == (0, SIDE, SIDE, 1)
     assert none.first_step.shape == none.evaluations.shape == (0,)
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "budget", "message"),
-    [
-        (np.zeros((2, 8, 8, 1)), np.zeros(2, int), Budget(1, 1, 0, 1), "images are float64"),
-        (np.zeros((2, 8, 8), np.float32), np.zeros(2, int), Budget(1, 1, 0, 1), r"expected float32 \[N"),
-        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(3, int), Budget(1, 1, 0, 1), r"labels are \[3\]"),
-        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int), Budget(0, 1, 0, 1), "steps, attempts, batch"),
-    ],
-)
-def test_what_cannot_be_attacked_is_refused(images, labels, budget, message):
-    with pytest.raises(StageError, match=message):
-        attack(convolutional(), images, labels, Threat(norm="linf", epsilon=0.1), ProjectedGradient(), budget)
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd_t", "fmn", "ddn", "square"])

@@ -23,8 +23,8 @@ from safeml.data.dataset import ImageDataset
 from safeml.sealed import Arrays, Form
 from safeml.stages.adversarial import AdversarialSettings
 from safeml.threats import Threat
-from tests.integration.test_attack_slots import SPENDS, K, convolutional, network, same
-from tests.integration.test_attack_slots import run as attacked
+from tests.attack_cases import SPENDS, K, convolutional, network, same
+from tests.attack_cases import run as attacked
 
 pytestmark = pytest.mark.slow
 

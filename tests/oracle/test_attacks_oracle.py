@@ -199,7 +199,7 @@ def test_agrees_with_art_on_a_reference_model():
 
 
 def test_agrees_with_art_on_a_small_network():
-    from tests.integration.test_attack_slots import network
+    from tests.attack_cases import network
 
     own, art = survivors_of_both(*network(60), Threat(norm="linf", epsilon=0.03), steps=20)
     assert 0 < art < 1

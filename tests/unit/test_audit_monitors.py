@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,102 +10,23 @@ import numpy as np
 import pytest
 
 from safeml.audits.base import AuditInputs
-from safeml.audits.monitors.carried import handed_over, state_of
-from safeml.audits.monitors.measure import measure
-from safeml.audits.monitors.metrics import numbers_of
 from safeml.audits.monitors.perfect import PERFECT
 from safeml.audits.monitors.run import run
 from safeml.audits.perfect import NoModel
 from safeml.audits.slices import numbers
-from safeml.classifiers.base import InputSpec
-from safeml.classifiers.batches import BatchSize
 from safeml.config.audit import parse_config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
-from safeml.errors import InputRefused, StageError
+from safeml.errors import InputRefused
 from safeml.gates import decide
 from safeml.monitors.distances import DISTANCES
 from safeml.monitors.registry import SCORES as LIBRARY_SCORES
-from safeml.monitors.runtime import Monitor
-from safeml.monitors.state import load_state, save_state
 from safeml.planning.perfect import PerfectWork
-from safeml.results import Artefact, StageResult
+from safeml.results import StageResult
 from safeml.stages.monitors import MONITORS, SCORES, DistanceName, MonitorsSettings
 from safeml.subject import outside_images
+from tests.monitor_cases import GATE, LEVELS, QUICK, SIZE, K, Levels, inputs, signs
 from tests.records import codes, metric, table_rows, value
-
-K, SIZE = 4, 16
-QUICK = MonitorsSettings(
-    images=4000,
-    shifted_images=60,
-    corruptions=("gaussian_noise", "contrast"),
-    severity=5,
-    attacked_images=0,
-    fitting_images=400,
-    streams=1,
-    resamples=100,
-    false_alarm_rate=0.2,
-    distance="kolmogorov_smirnov",
-)
-LEVELS = np.array([40, 90, 140, 190])
-GATE = {"id": "available", "stage": "monitors", "metric": "availability", "op": ">=", "threshold": 0.1}
-
-
-@dataclass(eq=False)
-class Levels:
-    """Classifies a grey image by the nearest of four levels of its mean; the features are its means by quarter and its contrast.
-
-    sharp: factor of the logits. wide: whether it gives features.
-    """
-
-    sharp: float = 0.2
-    wide: bool = True
-    name: str = "levels"
-    classes: int = K
-    spec: InputSpec = field(default_factory=lambda: InputSpec(height=SIZE, width=SIZE, channels="grey"))
-    parameters: int = 4
-    fingerprint: str = "a" * 64
-    notes: tuple[str, ...] = ()
-    batch: BatchSize = field(default_factory=lambda: BatchSize(64))
-
-    def predict_logits(self, images: np.ndarray) -> np.ndarray:
-        mean = images.reshape(len(images), -1).mean(axis=1)
-        return (-self.sharp * np.abs(mean[:, None] - LEVELS)).astype(np.float32)
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        if not self.wide:
-            raise StageError("levels: gives no features.")
-        parts = (
-            images.reshape(len(images), 2, SIZE // 2, 2, SIZE // 2).mean(axis=(2, 4)).reshape(len(images), -1)
-        )
-        return np.concatenate([parts, images.reshape(len(images), -1).std(axis=1)[:, None]], axis=1).astype(
-            np.float32
-        )
-
-
-def signs(
-    count: int, frames: int, seed: int, spread: float = 20.0, first: int = 0, **columns: object
-) -> ImageDataset:
-    """Grey images whose level varies by sign; the larger the spread, the more are nearer to another level."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(count) % K, frames)
-    level = LEVELS[labels] + np.repeat(rng.normal(0, spread, count), frames)
-    images = level[:, None, None, None] + rng.normal(0, 6, (count * frames, SIZE, SIZE, 1))
-    tracks = first + np.repeat(np.arange(count), frames)
-    pixels = np.clip(np.rint(images), 0, 255).astype(np.uint8)
-    given = {"tracks": tracks, **columns}
-    return ImageDataset(
-        "signs", pixels, labels.astype(np.int64), tuple(f"class {k}" for k in range(K)), **given
-    )
-
-
-def inputs(model: Levels | None = None, **changes: object) -> AuditInputs:
-    given = {
-        "train": signs(40, 10, 1, first=5000),
-        "valid": signs(60, 8, 2, first=3000),
-        **changes,
-    }
-    return AuditInputs(model or Levels(), given.pop("test", signs(200, 4, 3)), **given)
 
 
 @pytest.fixture(scope="module")
@@ -350,94 +271,6 @@ def test_the_order_of_the_test_images_changes_no_number() -> None:
     one, two = run(inputs(test=test), QUICK), run(inputs(test=shuffled), QUICK)
     for name, part in (("error_auroc.energy", "clean"), ("residual_hazard", "all"), ("availability", "all")):
         assert value(one, name, part) == pytest.approx(value(two, name, part))
-
-
-@pytest.mark.parametrize("name", SCORES)
-def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str, tmp_path: Path) -> None:
-    """The files that the stage hands over are read back and see every image as a stream of single frames."""
-
-    def written(file: str, content: bytes) -> Artefact:
-        (tmp_path / file).write_bytes(content)
-        return Artefact.of(file, content)
-
-    given = replace(inputs(test=signs(100, 4, 3)), hand_over=written)
-    settings = QUICK.model_copy(update={"score": name, "corruptions": ("contrast",)})
-    measured = measure(given, settings)
-    numbers = numbers_of(measured, settings, given.seed)
-    artefacts, findings = handed_over(given, measured)
-    assert ([artefact.name for artefact in artefacts], findings) == (["monitor.json", "monitor.npz"], [])
-    assert numbers.one("state_bytes").value < (tmp_path / "monitor.npz").stat().st_size
-    state = load_state(str(tmp_path), given.classifier.fingerprint, K, 5)
-
-    clean = measured.judged["clean"].outputs
-    monitor = Monitor(state)
-    answers = [monitor.update(clean.logits[row], clean.features[row], 0.1 * row) for row in range(len(clean))]
-    scores = np.array([answer.decision.score for answer in answers])
-    assert scores == pytest.approx(measured.fitted.scores(name, clean), rel=1e-9, abs=1e-6)
-    assert ((scores >= state.settings["score_threshold"]) == numbers.trusted).all()
-    assert not any(
-        answer.decision.action == "TRUST"
-        for answer, own in zip(answers, numbers.trusted, strict=True)
-        if not own
-    )
-    covered = [label in answer.classes for label, answer in zip(measured.sample.labels, answers, strict=True)]
-    assert np.mean(covered) == numbers.one("set_coverage").value
-    assert np.mean([len(answer.classes) for answer in answers]) == numbers.one("set_size").value
-
-    data, outputs, passed = measured.material.measuring, measured.measuring, numbers.passes["clean"]
-    monitor, largest, failed = Monitor(state), np.full(len(passed.largest), -np.inf), []
-    for place, track in enumerate(np.unique(data.tracks)):
-        rows = np.flatnonzero(data.tracks == track)
-        assert (np.diff(rows) == 1).all()
-        for row in rows:
-            answer = monitor.update(
-                outputs.logits[row], outputs.features[row], 0.1 * (row + 1), data.images[row], row == rows[0]
-            )
-            if answer.decision.distance is not None:
-                largest[place] = max(largest[place], answer.decision.distance)
-            failed.append(answer.check is not None)
-    assert largest.tolist() == passed.largest.tolist()
-    assert ((largest > state.settings["distance"]["threshold"]) == (passed.first > 0)).all()
-    by_sign = [any(np.array(failed)[data.tracks == track]) for track in np.unique(data.tracks)]
-    assert 1000 * np.mean(by_sign) == numbers.one("false_alarms_per_1000", "inputs").value
-
-
-def test_what_a_stream_trusts_is_what_its_single_frames_are_answered(tmp_path: Path) -> None:
-    """The state is read back and sees whole tracks in random order."""
-    given = inputs(test=signs(20, 4, 3))
-    measured = measure(given, QUICK)
-    save_state(str(tmp_path), state_of(measured, given.seed, "m"))
-    monitor = Monitor(load_state(str(tmp_path), "m", K, 5))
-    data, outputs = measured.material.measuring, measured.measuring
-    tracks = np.unique(data.tracks)
-    place = np.random.default_rng([given.seed, 0x43]).permutation(len(tracks))
-    trusted, seconds = {}, 0.0
-    for track in tracks[np.argsort(place)]:
-        rows = np.flatnonzero(data.tracks == track)
-        for row in rows:
-            seconds += 0.1
-            answer = monitor.update(
-                outputs.logits[row], outputs.features[row], seconds, data.images[row], row == rows[0]
-            )
-            trusted.setdefault(track, []).append(answer.decision.action == "TRUST")
-    whole = [one for track in trusted.values() for one in track]
-    assert not any(whole[: QUICK.least - 1])  # they fill the first buffer
-    numbers = numbers_of(measured, QUICK, given.seed)
-    assert 0 < np.mean(whole) == numbers.one("frames_trusted").value < 1
-    assert np.mean([any(track) for track in trusted.values()]) == numbers.one("encounters_trusted").value
-
-
-def test_without_a_threshold_no_monitor_is_handed_over() -> None:
-    result = run(inputs(valid=None), QUICK)
-    assert result.artefacts == []
-    assert metric(result, "set_coverage").status == "undefined"
-
-
-def test_a_monitor_that_no_device_can_carry_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("safeml.monitors.state.MOST_ARRAY_BYTES", 100)
-    result = run(inputs(), QUICK.model_copy(update={"score": "mahalanobis"}))
-    assert result.artefacts == []
-    assert "monitor-too-large" in codes(result)
 
 
 def test_fitting_leaves_the_outputs_of_the_model_as_they_are() -> None:

@@ -23,6 +23,7 @@ LIGHT = (
     "safeml.config",
     "safeml.gates",
     "safeml.planning.plan",
+    "safeml.recorded_verdict",
     "safeml.results",
     "safeml.sandbox",
     "safeml.scan.scan",

@@ -11,8 +11,9 @@ import pytest
 from safeml.comparison.limits import requirement_changes
 from safeml.config.audit import parse_config
 from safeml.errors import ConfigError
-from safeml.gates import decide, follows
+from safeml.gates import decide
 from safeml.loosening import loosened_since
+from safeml.recorded_verdict import follows
 from safeml.report.card import card_markdown
 from safeml.report.safety_case import render_safety_case
 from safeml.report.standards import DEMANDS
