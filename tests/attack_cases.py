@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 
-from safeml.attacks import slots
 from safeml.attacks.base import AttackOutcome, Budget
 from safeml.attacks.registry import ATTACKS
 from safeml.attacks.rows import ROWS
@@ -43,14 +41,6 @@ ATTACKS_AND_NORMS = [(name, norm) for name in sorted(ATTACKS) for norm in sorted
 
 
 Function = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once() -> Iterator[None]:
-    """Keep every compiled attack: there are more in this file than an audit has, and the engine keeps 24."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slots, "compile_for", cache(slots.compile_for.__wrapped__))
-        yield
 
 
 @cache

@@ -2,6 +2,8 @@
 
 import gc
 import os
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from hypothesis import settings
@@ -34,3 +36,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="module")
+def compiled_attacks_kept() -> Iterator[None]:
+    """Keep every compiled attack of a file: an audit has fewer than the 24 that the engine keeps, and some files have more."""
+    from safeml.attacks import slots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "compile_for", cache(slots.compile_for.__wrapped__))
+        yield

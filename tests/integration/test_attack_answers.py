@@ -23,7 +23,7 @@ from tests.attack_cases import (
     run,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_attacks_kept")]
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

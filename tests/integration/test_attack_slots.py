@@ -31,7 +31,7 @@ from tests.attack_cases import (
     same,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_attacks_kept")]
 
 
 @pytest.mark.parametrize(("name", "norm"), ATTACKS_AND_NORMS)

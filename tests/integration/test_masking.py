@@ -28,7 +28,7 @@ from tests import subjects
 from tests.opening import open_here
 from tests.records import codes, metric
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_attacks_kept")]
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("SAFEML_SHARED", ROOT.parent / "shared"))

@@ -26,7 +26,7 @@ from safeml.threats import Threat
 from tests.attack_cases import SPENDS, K, convolutional, network, same
 from tests.attack_cases import run as attacked
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_attacks_kept")]
 
 N, WRONG = 30, 3  # images, and how many of them carry a wrong label
 TINY = (Threat(norm="linf", epsilon=1e-5), Threat(norm="l2", epsilon=1e-3))

@@ -22,7 +22,7 @@ from safeml.settings.model import InputSettings
 from safeml.threats import Threat
 from tests import subjects
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_attacks_kept")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE, N = 6, 60

@@ -25,7 +25,7 @@ from safeml.store.artefacts import drop_other_artefacts, keep_artefact, read_art
 from safeml.store.files import FolderError, file_sha256, keep_folder, read_run, sweep
 from safeml.store.journal import Journal
 from safeml.subject import Subject
-from tests.unit.test_audit_monitors import GATE, QUICK, Levels, inputs, signs
+from tests.monitor_cases import GATE, QUICK, Levels, inputs, signs
 
 CONTENT = b'{"score": 1}\n'
 KEY = "ef" * 32

@@ -21,7 +21,8 @@ from safeml.edge.build import Job, Limits, run_builder
 from safeml.edge.errors import EdgeError
 from safeml.edge.facts import DeviceFacts
 from tests.edge_slots import images, make_slot, model_bytes, outputs
-from tests.fake_tensorrt import API, MARK, FakeCuda, make
+from tests.fake_cuda import FakeCuda
+from tests.fake_tensorrt import API, MARK, make
 
 VERSIONS = tuple(API)
 MODELS = ("float", "int8", "int8-fp16")
