@@ -96,7 +96,7 @@ def reliability() -> str:
         "|---|---|---|",
         *(f"| {one.model} | {one.answer} | {', '.join(map(_link, one.tests))} |" for one in SUBJECTS),
         "",
-        "The code that decides is tested with mutants too: `python -m tests.security.code_mutants` changes one comparison, constant or operator at a time, and a test must fail.",
+        "The code that decides is tested with mutants too: `python -m tests.security.mutants` changes one comparison, constant, operator or check at a time, and a test must fail.",
     ]
     return _text(lines, "reliability")
 
