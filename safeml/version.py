@@ -1,3 +1,3 @@
-"""The version, in a file of its own so that packaging reads it without importing safeml."""
+"""The version, in a file that packaging reads without importing safeml."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

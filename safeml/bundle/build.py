@@ -32,6 +32,7 @@ from safeml.bundle.manifest import (
     statement_bytes,
 )
 from safeml.bundle.models import FOLDER, Exported, classes, features, read_export
+from safeml.bundle.reading import AUDIT, BUNDLED_SIGNATURE, BUNDLED_SUMS
 from safeml.edge.container import pack
 from safeml.edge.errors import Refused
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
@@ -39,6 +40,7 @@ from safeml.export.acceptance import TFTRT
 from safeml.export.tftrt import GOLDEN
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.state import State, load_state
+from safeml.report.signature import SIGNATURE, stale_sentence
 from safeml.report.write import CHECKSUMS
 from safeml.scan.sources import EXPORT
 from safeml.settings.bundle import BundleSettings
@@ -47,7 +49,6 @@ from safeml.store.files import file_sha256, read_plain
 Content = bytes | Path
 Sign = Callable[[bytes], bytes]
 SUFFIX = ".safeml"
-AUDIT = "audit"
 TFTRT_GOLDEN = f"{TFTRT}/{GOLDEN}"
 NO_MONITOR = (
     "The run stored no monitor; audit again with the stage monitors, so that the device can fall back."
@@ -111,6 +112,9 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
         raise ConfigError(f"--override is no text of one line with at most {LONGEST_REASON} characters.")
     evidence = read_evidence(request.run, request.today)
     exported = read_export(request.export, evidence)
+    stale = stale_sentence(evidence.folder)
+    if stale:
+        raise InputRefused(f"{evidence.folder}: {stale}")
     reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
     check_override(reasons, request.override, evidence)
     release = Release(
@@ -217,12 +221,14 @@ def _files(
         contract.RAW: npz_bytes(raw),
         golden.FILE: npz_bytes(made.arrays),
         tolerances.FILE: json_bytes(tolerances.record(made.tolerances)),
-        f"{AUDIT}/{CHECKSUMS.lower()}.txt": evidence.folder / CHECKSUMS,
+        BUNDLED_SUMS: evidence.folder / CHECKSUMS,
         f"{AUDIT}/{EXPORT}": request.export / EXPORT,
         f"runtime/{runtime.WHEEL}": runtime.wheel_bytes(),
     }
     files |= {model.name: model.path for model in exported.models}
     files |= {f"{AUDIT}/{name}": evidence.folder / name for name in evidence.files if name not in MONITOR}
+    if (evidence.folder / SIGNATURE).exists():
+        files[BUNDLED_SIGNATURE] = evidence.folder / SIGNATURE
     if evidence.monitor:
         files |= {f"{MONITOR_FOLDER}/{Path(name).name}": evidence.folder / name for name in MONITOR}
     if made.tftrt is not None:

@@ -9,15 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from safeml.bundle.manifest import MONITOR
 from safeml.edge import container, dsse
 from safeml.edge.errors import EdgeFailure, Refused
 from safeml.edge.manifest import File, Manifest, check_files, parse_manifest
 from safeml.edge.settings import Key
 from safeml.edge.statement import Statement, parse_statement
+from safeml.edge.strict_json import quoted
 from safeml.edge.verify import check_agreement, check_subjects
 from safeml.errors import InputRefused
+from safeml.report.signature import SIGNATURE, Signed, parse_signature
+from safeml.report.write import CHECKSUMS
+from safeml.results import ARTEFACTS
+from safeml.stages.monitors import MONITORS
 from safeml.store.files import file_sha256
 
+AUDIT = "audit"
+BUNDLED_SUMS = f"{AUDIT}/{CHECKSUMS.lower()}.txt"
+BUNDLED_SIGNATURE = f"{AUDIT}/{SIGNATURE}"
 # Small files whose content is returned; the others are hashed alone.
 MOST_KEPT_BYTES = 1024 * 1024
 
@@ -54,6 +63,7 @@ def read_bundle(path: Path, keys: Sequence[Key] = ()) -> OpenedBundle:
         opened = container.open_container(str(path))
         with opened.stream:
             envelope = dsse.parse_envelope(opened.envelope)
+            dsse.check_type(envelope)
             statement = parse_statement(envelope.payload)
             if hashlib.sha256(opened.manifest).hexdigest() != statement.subjects[0].sha256:
                 raise Refused("manifest-mismatch", "the statement is about another manifest.")
@@ -70,7 +80,7 @@ def read_bundle(path: Path, keys: Sequence[Key] = ()) -> OpenedBundle:
                     small[one.name] = kept.getvalue()
 
             container.read_files(opened, manifest, store)
-        verified = _verified(envelope, keys)
+        verified = verified_by(envelope, keys)
     return OpenedBundle(
         path,
         file_sha256(path),
@@ -83,7 +93,8 @@ def read_bundle(path: Path, keys: Sequence[Key] = ()) -> OpenedBundle:
     )
 
 
-def _verified(envelope: dsse.Envelope, keys: Sequence[Key]) -> tuple[str, ...]:
+def verified_by(envelope: dsse.Envelope, keys: Sequence[Key]) -> tuple[str, ...]:
+    """Return the ids of those of `keys` that signed; raises Refused for a signature by one of them that does not verify."""
     from safeml.edge.ed25519 import verify_signature
 
     message = dsse.pae(envelope.payload_type, envelope.payload)
@@ -95,6 +106,34 @@ def _verified(envelope: dsse.Envelope, keys: Sequence[Key]) -> tuple[str, ...]:
                 raise Refused("bad-signature", f"the signature by the key {one.keyid[:16]} does not verify.")
             verified.append(one.keyid)
     return tuple(verified)
+
+
+def report_signature(bundle: OpenedBundle, keys: Sequence[Key]) -> tuple[Signed, tuple[str, ...]] | None:
+    """Return the signature of the report in a bundle and those of `keys` that made it; None where the report is not signed.
+
+    Raises InputRefused where the bundle holds another report than the signed one, and as `read_bundle` for the signature.
+    """
+    content = bundle.small.get(BUNDLED_SIGNATURE)
+    if content is None:
+        return None
+    hashes = {one.name: one.sha256 for one in bundle.manifest.files}
+    with refusals(bundle.path):
+        signed = parse_signature(content, f"{bundle.path}: {BUNDLED_SIGNATURE}")
+        for one in signed.statement.files:
+            if hashes.get(_bundled(one.name)) != one.sha256:
+                raise Refused(
+                    "mix-and-match", f"its report has another {quoted(one.name)} than the signed one."
+                )
+        return signed, verified_by(signed.envelope, keys)
+
+
+def _bundled(name: str) -> str:
+    """Return the name in a bundle of a file of the run folder; its monitor is in the folder of the device's monitor."""
+    if name == CHECKSUMS:
+        return BUNDLED_SUMS
+    if name.startswith(f"{ARTEFACTS}/{MONITORS.name}/"):
+        return f"{MONITOR}/{Path(name).name}"
+    return f"{AUDIT}/{name}"
 
 
 @contextmanager

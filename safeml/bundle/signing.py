@@ -100,9 +100,14 @@ def sign(statement: bytes, keys: Sequence[Ed25519PrivateKey]) -> bytes:
 
     statement: from `safeml.edge.statement.write_statement`. keys: two of them while keys are rotated.
     """
+    parse_statement(statement)
+    return envelope_of(statement, keys)
+
+
+def envelope_of(statement: bytes, keys: Sequence[Ed25519PrivateKey]) -> bytes:
+    """Return the envelope of any statement of in-toto, signed by each key; the caller has checked the statement."""
     if not keys:
         raise ConfigError("there is no key to sign with; name one with --key.")
-    parse_statement(statement)
     message = dsse.pae(dsse.PAYLOAD_TYPE, statement)
     signatures = []
     for key in keys:

@@ -15,6 +15,8 @@ from safeml.errors import ConfigError
 from safeml.settings.errors import suggest
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from safeml.config.audit import Config
     from safeml.results import Run
 
@@ -41,6 +43,10 @@ EXIT_ZERO = typer.Option(
     "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
 )
 
+SIGN_KEY = typer.Option(
+    "--sign-key",
+    help="Sign the report with this private key, whatever the verdict; default: sign.key of the settings.",
+)
 TRIAL_BUNDLE = typer.Option(
     "--trial-bundle",
     help="Make an unsigned bundle whatever the verdict, to try the device runtime; every device refuses it.",
@@ -66,11 +72,13 @@ def audit(
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    sign_key: Annotated[Path | None, SIGN_KEY] = None,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
+    from safeml.cli.signing import configured_keys
     from safeml.config.audit import load_config
 
     settings = load_config(config)
@@ -85,7 +93,8 @@ def audit(
         )
     path = model or config.parent / settings.model.path
     options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
-    result, _ = _audit(config, settings, path, options, as_json, github, sarif)
+    keys = configured_keys(config, settings, sign_key)
+    result, _ = _audit(config, settings, path, options, as_json, github, sarif, keys)
     raise typer.Exit(options.exit_code(result))
 
 
@@ -99,6 +108,7 @@ def run(
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    sign_key: Annotated[Path | None, SIGN_KEY] = None,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
@@ -109,12 +119,14 @@ def run(
     With product and key in [bundle], a passed verdict becomes a signed bundle, which the edge runtime then installs and runs on this machine.
     """
     from safeml.cli.bundle_run import planned_bundle
+    from safeml.cli.signing import configured_keys
     from safeml.config.audit import load_config
 
     settings = load_config(config)
     options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
     options.check(sarif)  # before hours of training
     bundle = planned_bundle(config, settings, trial_bundle, force)
+    keys = configured_keys(config, settings, sign_key)
     if settings.model.recipe:
         from safeml.cli.training import prepared_recipe, train_recipe
         from safeml.data.place import Place
@@ -133,7 +145,7 @@ def run(
         path = config.parent / settings.model.path
     else:
         path = config.parent / settings.model.path
-    result, folder = _audit(config, settings, path, options, as_json, github, sarif)
+    result, folder = _audit(config, settings, path, options, as_json, github, sarif, keys)
     rehearsal = bundle.make(result, folder, path) if bundle is not None else 0
     raise typer.Exit(options.exit_code(result) or (0 if exit_zero else rehearsal))
 
@@ -178,11 +190,13 @@ def _audit(
     as_json: bool,
     github: bool,
     sarif: Path | None,
+    keys: list[Ed25519PrivateKey],
 ) -> tuple[Run, Path]:
     """Audit with `settings`, already read from the file `config` and checked; return the run and its folder."""
     from safeml import pipeline
     from safeml.cli.progress import progress_bar
     from safeml.cli.results import recorded
+    from safeml.cli.signing import say_stale, sign_folder
     from safeml.data.place import Place
     from safeml.report.write import write_report
 
@@ -205,4 +219,8 @@ def _audit(
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
     publish(result, folder, config, as_json, github, sarif)
+    if keys:
+        sign_folder(folder, keys, force=True, quiet=as_json)
+    else:
+        say_stale(folder)
     return result, folder

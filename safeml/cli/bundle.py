@@ -15,8 +15,12 @@ from safeml.cli.paths import check_name, check_room
 from safeml.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from safeml.bundle.build import Built, Request
+    from safeml.bundle.reading import OpenedBundle
     from safeml.bundle.rehearsal import Rehearsal, Step
+    from safeml.edge.settings import Key
     from safeml.settings.bundle import BundleSettings
 
 PASSWORD = "SAFEML_KEY_PASSWORD"
@@ -180,7 +184,8 @@ def show(
     check_name(bundle)
     if out is not None:
         check_room(out, force)
-    opened = read_bundle(bundle, public_keys(public or ()))
+    keys = public_keys(public or ())
+    opened = read_bundle(bundle, keys)
     manifest, statement = opened.manifest, opened.statement
     lines = [
         f"{manifest.product} release {manifest.release}, version {manifest.version}: {statement.result}",
@@ -191,6 +196,7 @@ def show(
             for keyid in opened.signers
         ],
         *(["  UNSIGNED  every device refuses it"] if not opened.signers else []),
+        *_report_signers(opened, keys),
         f"  model     {manifest.evidence.model_fingerprint}",
         f"  files     {len(manifest.files)}, {opened.size:,} bytes, sha256 {opened.sha256}",
     ]
@@ -199,6 +205,20 @@ def show(
     if out is not None:
         atomic_write(out, bundle_page(opened))
         typer.echo(f"Page: {out}")
+
+
+def _report_signers(opened: OpenedBundle, keys: Sequence[Key]) -> list[str]:
+    """Return a line for each key that signed the report in the bundle, none where it is not signed."""
+    from safeml.bundle.reading import report_signature
+
+    found = report_signature(opened, keys)
+    if found is None:
+        return []
+    signed, verified = found
+    return [
+        f"  report    {one.keyid}  {'verified' if one.keyid in verified else 'not verified'}"
+        for one in signed.envelope.signatures
+    ]
 
 
 @app.command()

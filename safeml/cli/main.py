@@ -29,6 +29,7 @@ from safeml.cli import (
     plan,
     quantize,
     results,
+    signing,
     tracking,
     training,
 )
@@ -55,6 +56,7 @@ for group in (
     quantize,
     export,
     results,
+    signing,
     compare,
     tracking,
     listing,

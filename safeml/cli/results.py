@@ -76,13 +76,14 @@ def report(
     With the limits of another settings file, the report is written beside the recorded verdict, never over it.
     """
     from safeml.cli.paths import check_name
+    from safeml.cli.signing import say_stale
     from safeml.errors import InputRefused
     from safeml.recorded_verdict import follows
     from safeml.report.write import write_report
     from safeml.store.files import atomic_write, make_folder, read_times, to_json
 
     settings = _configured(config)
-    run = recorded(results)
+    run = recorded(results, signature=False)
     if out:
         check_name(out)
     times = read_times(results)
@@ -108,6 +109,7 @@ def report(
             f"{folder}: holds the recorded verdict, which other limits never replace; set another folder with --out."
         )
     write_report(run, folder, times)
+    say_stale(folder)
     typer.echo(folder / "index.html")
 
 
@@ -174,9 +176,13 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def recorded(results: Path) -> Run:
-    """Read the run at `results`; a pipe or a device, which may never end, is refused before reading."""
+def recorded(results: Path, signature: bool = True) -> Run:
+    """Read the run at `results`; a pipe or a device, which may never end, is refused before reading.
+
+    signature: print a sentence where the one beside the results is stale.
+    """
     from safeml.cli.paths import check_name
+    from safeml.cli.signing import say_stale
     from safeml.errors import InputRefused
     from safeml.store.files import read_run
 
@@ -184,7 +190,10 @@ def recorded(results: Path) -> Run:
     file = results / "results.json" if results.is_dir() else results
     if file.exists() and not file.is_file():
         raise InputRefused(f"{file}: is not a regular file; expected a results.json of `safeml audit`.")
-    return read_run(results)
+    run = read_run(results)
+    if signature and file.name == "results.json":
+        say_stale(file.parent)
+    return run
 
 
 def schema() -> None:

@@ -15,6 +15,7 @@ from safeml.settings.bundle import BundleSettings
 from safeml.settings.data import DataRoles
 from safeml.settings.hazard import HazardSettings
 from safeml.settings.model import ModelSettings
+from safeml.settings.sign import SignSettings
 from safeml.settings.toml_file import read_toml
 from safeml.stages import StageSettings
 from safeml.stages.conversion import CONVERSION
@@ -48,6 +49,7 @@ class Config(Settings):
     run: RunSettings = RunSettings()
     stages: StageSettings = StageSettings()
     baseline: BaselineSettings = BaselineSettings()
+    sign: SignSettings = SignSettings()
     bundle: BundleSettings = BundleSettings()
     gates: tuple[Gate, ...] = ()
     accepted: tuple[Accepted, ...] = ()

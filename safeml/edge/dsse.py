@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Tuple
 
 from . import limits, strict_json
 from .errors import Refused
-from .strict_json import Malformed
+from .strict_json import Malformed, quoted
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
@@ -42,6 +42,14 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     """Return the pre-authentication encoding: the bytes that a signature covers."""
     kind = payload_type.encode("utf-8")
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def check_type(envelope: Envelope) -> None:
+    """Refuse a payload that is no in-toto statement: a signature over another kind of payload states nothing here."""
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise Refused(
+            "payload-type", f"the payload is {quoted(envelope.payload_type)}; expected {PAYLOAD_TYPE}."
+        )
 
 
 def write_envelope(envelope: Envelope) -> bytes:

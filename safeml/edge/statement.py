@@ -5,7 +5,7 @@ failed are named; an object `safeml` has the verdict and an override. A statemen
 passed verdict of a full audit is.
 """
 
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from . import limits, strict_json
 from .errors import Refused
@@ -20,10 +20,33 @@ VERDICTS = {"passed": 0, "failed": 1, "not_proven": 3, "incomplete": 4}
 
 
 class Resource(NamedTuple):
-    """A name with the sha256 of its content."""
+    """A name with the sha256 of its content.
+
+    size: its number of bytes; None where a statement leaves it to a manifest.
+    """
 
     name: str
     sha256: str
+    size: Optional[int] = None
+
+
+class InTotoResult(NamedTuple):
+    """What statements about bundles and about reports have in common.
+
+    subjects: the files, in the order of the statement.
+    result: one of `RESULTS`.
+    configuration: the settings that decided, by hash.
+    passed, warned, failed: names of gates.
+    ours: the object `safeml`, unchecked.
+    """
+
+    subjects: Tuple[Resource, ...]
+    result: str
+    configuration: Tuple[Resource, ...]
+    passed: Tuple[str, ...]
+    warned: Tuple[str, ...]
+    failed: Tuple[str, ...]
+    ours: Any
 
 
 class Statement(NamedTuple):
@@ -53,41 +76,61 @@ class Statement(NamedTuple):
 
 def write_statement(statement: Statement) -> bytes:
     """Return the bytes to sign; raises Refused for a statement that no device would accept."""
-    data = strict_json.write(
-        {
-            "_type": TYPE,
-            "subject": [_resource(one) for one in statement.subjects],
-            "predicateType": PREDICATE_TYPE,
-            "predicate": {
-                "result": statement.result,
-                "configuration": [_resource(one) for one in statement.configuration],
-                "passedTests": list(statement.passed),
-                "warnedTests": list(statement.warned),
-                "failedTests": list(statement.failed),
-                "safeml": {
-                    "profile": statement.profile,
-                    "verdict": statement.verdict,
-                    "exit_code": statement.exit_code,
-                    "override": None if statement.override is None else {"reason": statement.override},
-                    "release": statement.release,
-                    "product": statement.product,
-                },
+    data = write_test_result(
+        InTotoResult(
+            statement.subjects,
+            statement.result,
+            statement.configuration,
+            statement.passed,
+            statement.warned,
+            statement.failed,
+            {
+                "profile": statement.profile,
+                "verdict": statement.verdict,
+                "exit_code": statement.exit_code,
+                "override": None if statement.override is None else {"reason": statement.override},
+                "release": statement.release,
+                "product": statement.product,
             },
-        }
+        )
     )
     parse_statement(data)
     return data
 
 
+def write_test_result(result: InTotoResult) -> bytes:
+    """Return the statement as JSON, without a check."""
+    return strict_json.write(
+        {
+            "_type": TYPE,
+            "subject": [_resource(one) for one in result.subjects],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {
+                "result": result.result,
+                "configuration": [_resource(one) for one in result.configuration],
+                "passedTests": list(result.passed),
+                "warnedTests": list(result.warned),
+                "failedTests": list(result.failed),
+                "safeml": result.ours,
+            },
+        }
+    )
+
+
 def parse_statement(data: bytes) -> Statement:
     """Return the statement in a payload whose signature has been verified; raises Refused with "statement-invalid"."""
     try:
-        return _statement(strict_json.parse(data))
+        return _statement(parse_test_result(data, limits.SUBJECTS, False))
     except Malformed as error:
         raise Refused("statement-invalid", f"the signed statement is refused: {error}.") from None
 
 
-def _statement(value: dict) -> Statement:
+def parse_test_result(data: bytes, most: int, sized: bool) -> InTotoResult:
+    """Return the common parts of a statement; raises Malformed.
+
+    most: subjects. sized: each subject has its number of bytes; otherwise none has.
+    """
+    value = strict_json.parse(data)
     strict_json.fields(value, "it", ("_type", "subject", "predicateType", "predicate"))
     strict_json.one_of(value["_type"], "_type", (TYPE,))
     strict_json.one_of(value["predicateType"], "predicateType", (PREDICATE_TYPE,))
@@ -95,21 +138,33 @@ def _statement(value: dict) -> Statement:
     predicate = strict_json.fields(
         value["predicate"], "predicate", ("result", "configuration", *tests, "safeml")
     )
+    passed, warned, failed = (strict_json.texts(predicate[key], key, limits.GATES) for key in tests)
+    return InTotoResult(
+        subjects=_resources(value["subject"], "subject", most, 1, sized),
+        result=strict_json.one_of(predicate["result"], "result", RESULTS),
+        configuration=_resources(predicate["configuration"], "configuration", most, 0, False),
+        passed=passed,
+        warned=warned,
+        failed=failed,
+        ours=predicate["safeml"],
+    )
+
+
+def _statement(result: InTotoResult) -> Statement:
     ours = strict_json.fields(
-        predicate["safeml"], "safeml", ("profile", "verdict", "exit_code", "override", "release", "product")
+        result.ours, "safeml", ("profile", "verdict", "exit_code", "override", "release", "product")
     )
     override = ours["override"]
     if override is not None:
         strict_json.fields(override, "override", ("reason",))
         override = strict_json.text(override["reason"], "override.reason")
-    passed, warned, failed = (strict_json.texts(predicate[key], key, limits.GATES) for key in tests)
     statement = Statement(
-        subjects=_resources(value["subject"], "subject", 1),
-        result=strict_json.one_of(predicate["result"], "result", RESULTS),
-        configuration=_resources(predicate["configuration"], "configuration", 0),
-        passed=passed,
-        warned=warned,
-        failed=failed,
+        subjects=result.subjects,
+        result=result.result,
+        configuration=result.configuration,
+        passed=result.passed,
+        warned=result.warned,
+        failed=result.failed,
         profile=strict_json.one_of(ours["profile"], "profile", ("full", "quick")),
         verdict=strict_json.one_of(ours["verdict"], "verdict", tuple(VERDICTS)),
         exit_code=strict_json.integer(ours["exit_code"], "exit_code", 0, 4),
@@ -141,17 +196,24 @@ def _check_agreement(statement: Statement) -> None:
 
 
 def _resource(one: Resource) -> dict:
-    return {"name": one.name, "digest": {"sha256": one.sha256}}
+    value: Dict[str, Any] = {"name": one.name, "digest": {"sha256": one.sha256}}
+    return value if one.size is None else dict(value, annotations={"bytes": one.size})
 
 
-def _resources(value: Any, where: str, least: int) -> Tuple[Resource, ...]:
+def _resources(value: Any, where: str, most: int, least: int, sized: bool) -> Tuple[Resource, ...]:
     result = []
-    for place, one in enumerate(strict_json.items(value, where, limits.SUBJECTS, least)):
+    for place, one in enumerate(strict_json.items(value, where, most, least)):
         at = f"{where}[{place}]"
-        strict_json.fields(one, at, ("name", "digest"))
+        strict_json.fields(one, at, ("name", "digest", "annotations") if sized else ("name", "digest"))
         strict_json.fields(one["digest"], at + ".digest", ("sha256",))
         name = strict_json.text(one["name"], at + ".name", limits.NAME_CHARACTERS)
-        result.append(Resource(name, strict_json.sha256(one["digest"]["sha256"], at + ".digest.sha256")))
+        size = None
+        if sized:
+            notes = strict_json.fields(one["annotations"], at + ".annotations", ("bytes",))
+            size = strict_json.integer(notes["bytes"], at + ".annotations.bytes", 0, limits.FILE_BYTES)
+        result.append(
+            Resource(name, strict_json.sha256(one["digest"]["sha256"], at + ".digest.sha256"), size)
+        )
     if len({one.name for one in result}) < len(result):
         raise Malformed(f"{where} names a file twice")
     return tuple(result)

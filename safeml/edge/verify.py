@@ -137,10 +137,7 @@ def believed(
     """Return what an envelope and a manifest state, after every check that needs no file; last_release None is a start."""
     signed = dsse.parse_envelope(envelope)
     keyid = signer(signed, settings, now if last_release is not None else None)
-    if signed.payload_type != dsse.PAYLOAD_TYPE:
-        raise Refused(
-            "payload-type", f"the payload is {quoted(signed.payload_type)}; expected {dsse.PAYLOAD_TYPE}."
-        )
+    dsse.check_type(signed)
     statement = parse_statement(signed.payload)
     if hashlib.sha256(manifest).hexdigest() != statement.subjects[0].sha256:
         raise Refused(

@@ -31,8 +31,8 @@ ALWAYS_UNTESTED = (
 )
 
 
-def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
-    """The page with the verdict."""
+def render_index(run: Run, results_hash: str, times: RunTimes | None, note: str = "") -> str:
+    """The page with the verdict; `note`: a warning above everything."""
     titles = titles_of(run)
     gates = run.verdict.gates
     state = VERDICT_STATES[run.verdict.status]
@@ -43,6 +43,7 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
         run,
         results_hash,
         times,
+        note=note,
         current="",
         kind="index",
         page_title=run.title,
@@ -71,9 +72,14 @@ def render_index(run: Run, results_hash: str, times: RunTimes | None) -> str:
 
 
 def render_stage(
-    run: Run, stage: StageResult, results_hash: str, times: RunTimes | None, alone: bool = False
+    run: Run,
+    stage: StageResult,
+    results_hash: str,
+    times: RunTimes | None,
+    note: str = "",
+    alone: bool = False,
 ) -> str:
-    """The page of one stage, in seven fixed blocks; `alone`: there is no index to link to."""
+    """The page of one stage, in seven fixed blocks; `note`: a warning above them; `alone`: there is no index to link to."""
     gates = stage_gates(run, stage)
     ungated = stage_ungated(run, stage)
     state = stage_state(run, stage)
@@ -91,6 +97,7 @@ def render_stage(
         times,
         current=page_of(stage),
         alone=alone,
+        note=note,
         kind="stage",
         page_title=title_of_page(stage),
         word=state.word,

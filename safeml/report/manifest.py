@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.report.resume import resume_sentence, stage_seconds
+from safeml.report.signature import SIGNATURE
 from safeml.report.text import duration, short_hash, when
 from safeml.results import DataIdentity, Fact, Run, RunTimes, StageResult, artefact_path
 from safeml.store.files import content_key
@@ -123,6 +124,7 @@ def commands(run: Run) -> list[str]:
         *lines,
         "safeml gate .      # decide again from results.json",
         "safeml report .    # draw again, without model, data or framework",
+        f"safeml verify . --trust KEY.pub    # if there is a {SIGNATURE}: who signed, and that no file was changed since",
         "",
         "# exit codes: 0 passed · 1 failed · 2 usage · 3 not proven · 4 incomplete · 5 refused",
     ]

@@ -23,8 +23,8 @@ SPECIAL = re.compile(
 )
 
 
-def summary(run: Run) -> str:
-    """Return verdict, sentence, gates worst first, what no gate reads, looser limits, and what was not tested; every user's string escaped."""
+def summary(run: Run, note: str = "") -> str:
+    """Return a warning where there is one, verdict, sentence, gates worst first, what no gate reads, looser limits, and what was not tested; every user's string escaped."""
     test = run.test_data
     data = (
         f"data {escape(test.name)} ({escape(short_hash(test.fingerprint))})"
@@ -34,6 +34,7 @@ def summary(run: Run) -> str:
     lines = [
         f"## {escape(run.title)}: {escape(verdict_line(run))}",
         "",
+        *([f"**{escape(note, LONGEST_TEXT)}**", ""] if note else []),
         escape(run.verdict.sentence, LONGEST_TEXT),
         "",
         *([escape(run.verdict.detail, LONGEST_TEXT), ""] if run.verdict.detail else []),

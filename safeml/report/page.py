@@ -26,13 +26,15 @@ def render_page(
     *,
     current: str,
     alone: bool = False,
+    note: str = "",
     **context: Any,
 ) -> str:
-    """Fill a template with the frame of a run; `alone`: there is no index to link to."""
+    """Fill a template with the frame of a run; `alone`: there is no index to link to; `note`: a warning above everything."""
     return _render(
         template,
         nav=[] if alone else [_case_nav(run, current), *(_nav(run, stage, current) for stage in run.stages)],
         alone=alone,
+        note=note,
         report_title=run.title,
         profile=run.profile,
         results_hash=short_hash(results_hash),
@@ -49,6 +51,7 @@ def render_frame(template: str, results_hash: str, report_title: str = "Runs", *
         template,
         nav=[],
         alone=True,
+        note="",
         kind="stage",
         report_title=report_title,
         profile="full",

@@ -19,8 +19,8 @@ NONE_WRITTEN = (
 )
 
 
-def render_safety_case(run: Run, results_hash: str, times: RunTimes | None) -> str:
-    """Return the page."""
+def render_safety_case(run: Run, results_hash: str, times: RunTimes | None, note: str = "") -> str:
+    """Return the page; `note`: a warning above everything."""
     entries = run.verdict.requirements
     gates = {result.gate.id: result for result in run.verdict.gates}
     alone = without_requirement(run.requirements, run.verdict.gates)
@@ -32,6 +32,7 @@ def render_safety_case(run: Run, results_hash: str, times: RunTimes | None) -> s
         run,
         results_hash,
         times,
+        note=note,
         current=SAFETY_CASE,
         kind="stage",
         page_title="Safety case",

@@ -13,6 +13,7 @@ from safeml.report.junit import junit
 from safeml.report.markdown import summary
 from safeml.report.page import SAFETY_CASE, page_of
 from safeml.report.safety_case import render_safety_case
+from safeml.report.signature import STALE, stale_sentence
 from safeml.results import Run, RunTimes, artefact_path
 from safeml.store.files import atomic_write, file_sha256, to_json
 
@@ -21,7 +22,10 @@ PAGE = re.compile(r"[a-z][a-z0-9_-]*\.html")
 
 
 def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
-    """Write index.html, a page a stage, the safety case, junit.xml, summary.md, the model card and SHA256SUMS into `folder`; return their paths."""
+    """Write index.html, a page a stage, the safety case, junit.xml, summary.md, the model card and SHA256SUMS into `folder`; return their paths.
+
+    Where a signature in the folder is of other content than that, every page says so.
+    """
     # Drawn is what is recorded: its mappings are in the order of the file, today and when it is read again.
     run = Run.model_validate_json(to_json(run))
     times = times and RunTimes.model_validate_json(to_json(times))
@@ -29,16 +33,24 @@ def write_report(run: Run, folder: Path, times: RunTimes | None) -> list[Path]:
     results_hash = (
         file_sha256(recorded) if recorded.is_file() else hashlib.sha256(to_json(run).encode()).hexdigest()
     )
-    texts = {
-        "index.html": render_index(run, results_hash, times),
-        **{page_of(stage): render_stage(run, stage, results_hash, times) for stage in run.stages},
-        SAFETY_CASE: render_safety_case(run, results_hash, times),
+    artefacts = _artefact_sums(run, folder)
+    paths = _write(folder, _texts(run, results_hash, times, ""), artefacts)
+    if stale_sentence(folder):  # known only when the pages are there that it could be of
+        paths = _write(folder, _texts(run, results_hash, times, STALE), artefacts)
+    return paths
+
+
+def _texts(run: Run, results_hash: str, times: RunTimes | None, note: str) -> dict[str, str]:
+    """Return the content of each file of the report by its name; `note`: a warning on every page."""
+    return {
+        "index.html": render_index(run, results_hash, times, note),
+        **{page_of(stage): render_stage(run, stage, results_hash, times, note) for stage in run.stages},
+        SAFETY_CASE: render_safety_case(run, results_hash, times, note),
         "junit.xml": junit(run),
         card.MARKDOWN: card.card_markdown(run),
         card.JSON: card.card_json(run),
-        "summary.md": summary(run),
+        "summary.md": summary(run, note),
     }
-    return _write(folder, texts, _artefact_sums(run, folder))
 
 
 def _artefact_sums(run: Run, folder: Path) -> dict[str, str]:

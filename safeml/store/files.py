@@ -24,7 +24,7 @@ from safeml.results import ARTEFACTS, Record, Run, RunTimes
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
 # Temporary files that a killed `atomic_write` leaves in a run folder.
 LEFT = re.compile(
-    r"\.(results\.json|run\.json|[a-z][a-z0-9_-]*\.(html|json|log)|[a-z0-9][a-z0-9_.-]*\.npz|junit\.xml|summary\.md|SHA256SUMS)"
+    r"\.(results\.json|run\.json|[a-z][a-z0-9_-]*\.(html|json|log)|[a-z0-9][a-z0-9_.-]*\.npz|junit\.xml|summary\.md|signature\.dsse\.json|SHA256SUMS)"
     r"\.[a-z0-9_]{8}\.tmp"
 )
 

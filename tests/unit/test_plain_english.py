@@ -39,9 +39,7 @@ FORBIDDEN = {
 PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGNORECASE)
 
 # Files and folders that are still to be rewritten. Only remove entries.
-PENDING: set[str] = {
-    "safeml/version.py",
-}
+PENDING: set[str] = set()
 
 
 def user_files() -> list[Path]:
