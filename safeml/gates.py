@@ -30,6 +30,7 @@ from typing import Literal
 
 from safeml.errors import PRECEDENCE, ConfigError, ExitCode
 from safeml.not_gated import not_gated
+from safeml.profiles import proves
 from safeml.requirements import traced
 from safeml.results import (
     BASELINE,
@@ -90,7 +91,7 @@ def decide(
     today: ISO date (UTC), against which waivers expire; a waiver holds on its last day.
     accepted: measurements that an owner accepts without a gate.
     requirements: what the gates are there for; one that nothing verifies leaves the verdict not proven.
-    profile: of the run; what would pass is not proven in another profile than the full one, unless `accept_quick`.
+    profile: of the run; what would pass is not proven in the quick one, unless `accept_quick`: see `safeml.profiles`.
     Raises: ConfigError for no gates, a repeated gate id, a date that does not exist, or a gate that asks a metric for the
     wrong direction.
     """
@@ -107,7 +108,7 @@ def decide(
         codes.add(ExitCode.INCOMPLETE)
     if any(entry.state in ("alarm", "unsigned") for entry in ungated):
         codes.add(ExitCode.NOT_PROVEN)
-    unproven_profile = profile != "full" and not accept_quick
+    unproven_profile = not proves(profile, accept_quick)
     requirement_results = traced(requirements, results, unproven_profile)
     if any(entry.status in WITHOUT_EVIDENCE for entry in requirement_results):
         codes.add(ExitCode.NOT_PROVEN)

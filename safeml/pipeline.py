@@ -23,8 +23,9 @@ from safeml.comparison.baseline import Candidate, baseline_stages
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
-from safeml.errors import SafemlError, first_line
+from safeml.errors import ConfigError, SafemlError, first_line
 from safeml.loosening import loosened_since
+from safeml.profiles import FULL, PROFILES
 from safeml.results import Finding, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
@@ -40,10 +41,14 @@ from safeml.version import __version__
 from safeml.work import Phase, Progress, silent
 
 
-def quick(config: Config, stages: Sequence[Stage[Any]] = STAGES) -> Config:
-    """Return the settings of the quick profile: the quick form of each stage, with the same gates."""
+def in_profile(config: Config, profile: str, stages: Sequence[Stage[Any]] = STAGES) -> Config:
+    """Return the settings of a profile: that form of each stage, with the same gates. Raises ConfigError for an unknown profile."""
+    if profile == FULL:
+        return config
+    if profile not in PROFILES:
+        raise ConfigError(f"there is no profile {profile[:40]!r}; expected {', '.join(PROFILES)}.")
     tables = {
-        stage.name: stage.quick(
+        stage.name: (stage.quick if profile == "quick" else stage.standard)(
             settings_of(config.stages, stage),
             frozenset(gate.metric for gate in config.gates if gate.stage == stage.name),
         )
@@ -80,8 +85,7 @@ def audit(
     Raises ConfigError if the folder is in use, or holds another run or other limits.
     """
     started = datetime.now(UTC)
-    if profile == "quick":
-        config = quick(config, stages)
+    config = in_profile(config, profile, stages)
     with ExitStack() as held:
         earlier = None
         there = folder is not None and os.path.lexists(folder)

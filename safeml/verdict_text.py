@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from safeml.errors import ExitCode
+from safeml.profiles import proves
 from safeml.results import (
     MODEL,
     WITHOUT_EVIDENCE,
@@ -54,9 +55,13 @@ def stage_words(stage: str, subject: str) -> str:
 
 def verdict_line(run: Run) -> str:
     """Return state, exit code and profile of the verdict in one line."""
-    accepted = ", accepted by --accept-quick" if run.profile != "full" and run.accept_quick else ""
-    word = run.verdict.status.replace("_", " ").upper()
-    return f"{word} (exit code {run.verdict.exit_code}), {run.profile} profile{accepted}"
+    return line_of(run.verdict.status, run.verdict.exit_code, run.profile, run.accept_quick)
+
+
+def line_of(status: str, exit_code: int, profile: str, accept_quick: bool) -> str:
+    """Return the same of a verdict that a statement holds."""
+    accepted = ", accepted by --accept-quick" if accept_quick and not proves(profile, False) else ""
+    return f"{status.replace('_', ' ').upper()} (exit code {exit_code}), {profile} profile{accepted}"
 
 
 @dataclass(frozen=True)

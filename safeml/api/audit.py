@@ -21,6 +21,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.defaults import data_kind, new_config
 from safeml.errors import ConfigError, InputRefused
+from safeml.profiles import PROFILES
 from safeml.results import Run, RunTimes
 from safeml.settings.errors import found, suggest
 from safeml.settings.model import InputSettings
@@ -28,7 +29,6 @@ from safeml.settings.toml_file import read_toml
 from safeml.work import Progress, silent
 
 WHERE = "safeml.audit"
-PROFILES = ("full", "quick")
 # The tables of safeml.toml that are keywords; model and data are arguments.
 TABLES = ("title", "run", "stages", "gates", "accepted", "hazard")
 ROLES = ("test", "train", "valid")
@@ -68,7 +68,7 @@ def audit(
         config: a safeml.toml, whose model and test data are replaced; its paths are relative to its folder.
         out: the run folder, which gets results.json, the HTML pages and junit.xml, and from which an interrupted audit
             resumes; None: nothing is written.
-        profile: "full" or "quick"; a quick run passes only with `accept_quick`.
+        profile: "full", "standard" or "quick" (see `safeml.profiles`); a quick run passes only with `accept_quick`.
         baseline: an earlier run, or its path; gates that are looser than its gates are recorded.
         force: replace the results of another run, or of other limits, in `out`.
         progress: called with (step, done, total).
@@ -81,7 +81,7 @@ def audit(
         StageError: the model file could not be judged.
     """
     if profile not in PROFILES:
-        raise ConfigError(f"{WHERE}: profile is {found(profile)}; expected full or quick.")
+        raise ConfigError(f"{WHERE}: profile is {found(profile)}; expected {', '.join(PROFILES)}.")
     tested: Path | InMemory = Path(model) if isinstance(model, str | os.PathLike) else in_memory(model)
     outputs = tested.model.outputs if isinstance(tested, InMemory) else None
     given: dict[str, ImageDataset] = {}

@@ -9,6 +9,7 @@ from typing import Literal
 
 from safeml.errors import ExitCode, InputRefused, MissingInput, SafemlError
 from safeml.monitors.state import ARRAYS, DESCRIPTION
+from safeml.profiles import FULL
 from safeml.recorded_verdict import decide_again, follows
 from safeml.report.page import page_of
 from safeml.report.write import CHECKSUMS
@@ -22,7 +23,6 @@ Result = Literal["PASSED", "WARNED", "FAILED"]
 LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*){0,3})")
 MOST_CHECKSUM_BYTES = 256 * 1024
 MOST_FILES = 400
-FULL = "full"
 # The monitor that a run measured, as the stage hands it over.
 MONITOR = tuple(artefact_path(MONITORS.name, name) for name in (DESCRIPTION, ARRAYS))
 COUNTED: dict[GateStatus, str] = {

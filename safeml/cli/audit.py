@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from safeml.cli.needs import tensorflow_needed
 from safeml.cli.outputs import GITHUB, JSON, SARIF, check_outputs, publish
 from safeml.cli.paths import check_name, shown_command
 from safeml.errors import ConfigError
+from safeml.profiles import Profile
 from safeml.settings.errors import suggest
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
 PROFILE = typer.Option(
     "--profile",
-    help="quick: fewer images, steps and threats; the same stages and gates. It passes only with --accept-quick.",
+    help="standard: fewer images where each is expensive; its gates decide. quick: also fewer steps and threats; it passes only with "
+    "--accept-quick. The stages and gates are the same.",
 )
 OUT = typer.Option("--out", "-o", help="The run folder; default: named by model and content.")
 FORCE = typer.Option("--force", help="Replace the results of another run, or of other limits, in the folder.")
@@ -65,7 +67,7 @@ def audit(
         Path | None, typer.Option(help="Audit this model instead of the configured one.")
     ] = None,
     data_root: Annotated[Path | None, DATA_ROOT] = None,
-    profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
+    profile: Annotated[Profile, PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     only: Annotated[list[str] | None, ONLY] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
@@ -101,7 +103,7 @@ def audit(
 def run(
     config: Annotated[Path, CONFIG] = Path("safeml.toml"),
     data_root: Annotated[Path | None, DATA_ROOT] = None,
-    profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
+    profile: Annotated[Profile, PROFILE] = "full",
     out: Annotated[Path | None, OUT] = None,
     only: Annotated[list[str] | None, ONLY] = None,
     exit_zero: Annotated[bool, EXIT_ZERO] = False,
@@ -155,7 +157,7 @@ class Options:
     """The options of an audit, as on the command line."""
 
     data_root: Path | None
-    profile: str
+    profile: Profile
     out: Path | None
     only: tuple[str, ...]
     exit_zero: bool

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from safeml.cli.audit import CONFIG, DATA_ROOT, PROFILE
+from safeml.profiles import Profile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +38,7 @@ def plan(
         Path | None, typer.Option(help="Plan for this model instead of the configured one.")
     ] = None,
     data_root: Annotated[Path | None, DATA_ROOT] = None,
-    profile: Annotated[Literal["full", "quick"], PROFILE] = "full",
+    profile: Annotated[Profile, PROFILE] = "full",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The run folder; its stored results are not counted again."),

@@ -100,13 +100,13 @@ def say_stale(folder: Path) -> None:
 
 def _show(statement: ReportStatement, quiet: bool = False) -> None:
     from safeml.cli.show import plain
+    from safeml.verdict_text import line_of
 
     ours = statement.claims.ours
-    accepted = ", accepted by --accept-quick" if ours["accept_quick"] and ours["profile"] != "full" else ""
-    verdict = ours["verdict"].replace("_", " ").upper()
+    verdict = line_of(ours["verdict"], ours["exit_code"], ours["profile"], ours["accept_quick"])
     size = sum(one.size or 0 for one in statement.files)
     for line in (
-        f"  verdict   {verdict} (exit code {ours['exit_code']}), {ours['profile']} profile{accepted}",
+        f"  verdict   {verdict}",
         f"  model     {ours['model']}",
         *(f"  data      {digest}  {role}" for role, digest in sorted(ours["data"].items())),
         f"  files     {len(statement.files)}, {size:,} bytes",

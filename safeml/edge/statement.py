@@ -15,6 +15,7 @@ TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 MANIFEST = "manifest.json"
 RESULTS = ("PASSED", "WARNED", "FAILED")
+PROFILES = ("full", "standard", "quick")
 # Verdict and exit code of `safeml run`.
 VERDICTS = {"passed": 0, "failed": 1, "not_proven": 3, "incomplete": 4}
 
@@ -56,7 +57,7 @@ class Statement(NamedTuple):
     result: one of `RESULTS`.
     configuration: the settings that decided, by hash.
     passed, warned, failed: names of gates.
-    profile: "full" or "quick". verdict: one of `VERDICTS`. exit_code: that of `safeml run`.
+    profile: one of `PROFILES`. verdict: one of `VERDICTS`. exit_code: that of `safeml run`.
     override: the reason for a bundle without a passed full audit; None where it passed.
     """
 
@@ -165,7 +166,7 @@ def _statement(result: InTotoResult) -> Statement:
         passed=result.passed,
         warned=result.warned,
         failed=result.failed,
-        profile=strict_json.one_of(ours["profile"], "profile", ("full", "quick")),
+        profile=strict_json.one_of(ours["profile"], "profile", PROFILES),
         verdict=strict_json.one_of(ours["verdict"], "verdict", tuple(VERDICTS)),
         exit_code=strict_json.integer(ours["exit_code"], "exit_code", 0, 4),
         override=override,

@@ -15,7 +15,7 @@ from safeml.config.audit import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
 from safeml.errors import ExitCode, SafemlError
-from safeml.pipeline import applying, quick
+from safeml.pipeline import applying, in_profile
 from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase, correct_model, perfect_of
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
@@ -24,6 +24,7 @@ from safeml.planning.probe import probe
 from safeml.planning.provable import plan_gates
 from safeml.planning.subject import Planned, planned
 from safeml.planning.words import plan_words
+from safeml.profiles import proves
 from safeml.stages import STAGES, settings_of
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.base import Stage, load
@@ -50,7 +51,7 @@ def make_plan(
     timing: open the model and time it; otherwise no framework starts and there are no times.
         Raises ConfigError and InputRefused as the audit would.
     """
-    config = quick(config) if profile == "quick" else config
+    config = in_profile(config, profile)
     subject = planned(config, place, model, out, profile, timing, progress)
     known, opening = subject.known, subject.opening
     config = known.config  # with what a quantization adds to the settings
@@ -107,7 +108,7 @@ def _unsettled(config: Config, profile: str) -> list[str]:
         clauses.append(
             f"{counted(len(unanswered), 'requirement has', 'requirements have')} evidence elsewhere and no owner ({', '.join(unanswered)})"
         )
-    if profile != "full":
+    if not proves(profile, False):
         clauses.append(f"the {profile} profile passes only with --accept-{profile}")
     return clauses
 

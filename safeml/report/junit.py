@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from safeml.profiles import FULL, proves
 from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import MODEL, Gate, GateResult, Metric, Run, StageResult, Ungated
 from safeml.verdict_text import QUICK, title_of, verdict_line
@@ -39,7 +40,7 @@ def junit(run: Run) -> str:
         for entry in run.verdict.ungated:
             if suite_name(entry) == name:
                 _not_gated(suite, entry)
-    if run.profile != "full" or run.loosened:
+    if run.profile != FULL or run.loosened:
         _about_the_run(_suite(root, VERDICT, line), run)
     for element in (*root, root):
         _count(element, list(element.iter("testcase")))
@@ -91,9 +92,9 @@ def _not_gated(suite: ET.Element, entry: Ungated) -> None:
 
 def _about_the_run(suite: ET.Element, run: Run) -> None:
     """Add a case for a profile other than the full one, and a case for each looser limit."""
-    if run.profile != "full":
+    if run.profile != FULL:
         case = _plain_case(suite, VERDICT, "profile")
-        if run.accept_quick:
+        if proves(run.profile, run.accept_quick):
             ET.SubElement(case, "system-out").text = _clean(verdict_line(run))
         elif run.verdict.rules > 1:  # by the first rules a quick run passed
             ET.SubElement(case, "failure", type="profile", message=QUICK)

@@ -13,6 +13,7 @@ from safeml.edge import strict_json
 from safeml.edge.statement import VERDICTS, InTotoResult, Resource, parse_test_result, write_test_result
 from safeml.edge.strict_json import Malformed
 from safeml.errors import InputRefused
+from safeml.profiles import FULL
 from safeml.results import GateStatus, Run
 from safeml.store.files import content_key
 
@@ -20,7 +21,6 @@ RESULTS = "results.json"
 # What an envelope of safeml.edge.limits.ENVELOPE_BYTES holds.
 MOST_FILES = 160
 RESULT_OF = {"passed": "PASSED", "not_proven": "WARNED", "incomplete": "FAILED", "failed": "FAILED"}
-FULL = "full"
 FIELDS = ("kind", "profile", "verdict", "exit_code", "accept_quick", "model", "data", "safeml_version")
 KIND = "report"
 ROLES = ("test", "train", "valid")

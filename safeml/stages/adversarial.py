@@ -251,6 +251,7 @@ ADVERSARIAL = Stage(
         ),
     ),
     alarms=_alarms,
+    standard=lambda settings, gated: at_most(settings, images=400, breadth_images=16, smoothed_images=64),
     quick=_quick,
     images=lambda settings: settings.images,
     needs=("surrogate",),

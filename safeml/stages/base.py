@@ -106,6 +106,7 @@ class Stage(Generic[S]):
                 default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
     alarms_expected: whether most models raise the alarms. Without it and without default gates, `safeml init` writes no entries:
                 the alarms wait until they are raised.
+        standard: the settings of the standard profile, which takes fewer images and changes nothing else; arguments as of quick.
         quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
         images: settings -> number of test images measured; None for all of them, 0 for none.
     needs: resources beside model and test data. Its result is reused only while they are unchanged.
@@ -128,6 +129,7 @@ class Stage(Generic[S]):
     gates: tuple[Gate, ...] = ()
     alarms: Callable[[S], tuple[Alarm, ...]] = lambda settings: ()
     alarms_expected: bool = True
+    standard: Callable[[S, frozenset[str]], S] = lambda settings, gated: settings
     quick: Callable[[S, frozenset[str]], S] = lambda settings, gated: settings
     images: Callable[[S], int | None] = lambda settings: None
     needs: tuple[Resource, ...] = ()

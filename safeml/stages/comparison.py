@@ -125,6 +125,7 @@ COMPARISON = Stage(
     records=_records,
     gates=GATES,
     alarms=lambda settings: ALARMS,
+    standard=lambda settings, gated: at_most(settings, attacked_images=150, explained_images=32),
     quick=lambda settings, gated: at_most(
         settings, attacked_images=64, explained_images=16, steps=10, resamples=100
     ),

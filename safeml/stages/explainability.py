@@ -189,6 +189,7 @@ EXPLAINABILITY = Stage(
     records=_records,
     gates=GATES,
     alarms=lambda settings: ALARMS,
+    standard=lambda settings, gated: at_most(settings, images=100),
     quick=lambda settings, gated: _quick(settings),
     images=lambda settings: settings.images,
     perfect="safeml.audits.explainability.perfect:PERFECT",

@@ -199,6 +199,7 @@ MONITORS = Stage(
     records=_records,
     gates=GATES,
     alarms=_alarms,
+    standard=lambda settings, gated: at_most(settings, shifted_images=250, attacked_images=100),
     quick=lambda settings, gated: at_most(
         settings,
         images=1000,

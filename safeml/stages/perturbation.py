@@ -150,6 +150,7 @@ PERTURBATION = Stage(
     records=_records,
     gates=GATES,
     alarms=lambda settings: ALARMS,
+    standard=lambda settings, gated: at_most(settings, images=500),
     quick=lambda settings, gated: at_most(settings, images=64, bootstrap=100, probe_images=256),
     images=lambda settings: settings.images,
     perfect="safeml.audits.perturbation.perfect:PERFECT",

@@ -158,6 +158,7 @@ PHYSICAL = Stage(
     run="safeml.audits.physical.run:run",
     records=_records,
     alarms=_alarms,
+    standard=lambda settings, gated: at_most(settings, images=100),
     quick=lambda settings, gated: at_most(
         settings, images=64, sticker_steps=20, patch_steps=60, shift_points=3, rotation_points=3
     ),

@@ -29,7 +29,7 @@ def refuse_other_run(folder: Path, model: str, data: str, profile: str) -> None:
     """Raise ConfigError if `folder` holds other content than runs of this model on these test images.
 
     model, data: the fingerprints.
-    profile: a quick run does not replace a full one, or vice versa.
+    profile: a run of one profile does not replace that of another.
     """
     if (folder / "training.json").exists():
         raise ConfigError(f"{folder}: holds a trained model, and a run would mix with it; {REMEDY}")

@@ -48,6 +48,7 @@ def test_a_passed_full_run_is_a_release(tmp_path: Path) -> None:
     [
         ({"threshold": 0.99}, "FAILED", 1, "failed"),
         ({"threshold": 0.97}, "FAILED", 3, "not proven"),
+        ({"profile": "standard"}, "WARNED", 4, "standard profile"),
         ({"profile": "quick"}, "WARNED", 3, "quick profile"),
         ({"profile": "quick", "accept_quick": True}, "WARNED", 4, "quick profile"),
         ({"without": "performance"}, "FAILED", 4, "incomplete"),

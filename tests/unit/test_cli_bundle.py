@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from safeml.bundle import reading, runtime, signing
+from safeml.bundle import reading, report_signing, runtime, signing
 from safeml.cli import bundle_run
 from safeml.cli.keys import PASSWORD
 from safeml.cli.main import app
 from safeml.config.audit import Config
-from safeml.errors import ConfigError, MissingInput, SafemlError
+from safeml.errors import ConfigError, InputRefused, MissingInput, SafemlError
 from safeml.settings.bundle import BundleSettings
+from safeml.store.files import read_run, read_times
 from tests import bundle_runs
+from tests.edge_bundles import SECOND
 
 
 def call(*arguments: object, **environment: str) -> Result:
@@ -93,6 +96,35 @@ def test_a_run_becomes_a_signed_bundle_with_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "again.html").read_text() == page
     out.write_bytes(out.read_bytes()[:-1])
     assert "refused [truncated]" in str(error(call("bundle", "show", out)))
+
+
+@pytest.mark.slow
+def test_a_bundle_carries_the_signature_of_its_report_and_no_stale_one(tmp_path: Path) -> None:
+    run, export = bundle_runs.release(tmp_path)
+    key, out = key_file(tmp_path), tmp_path / "signs-7.safeml"
+    given = ["bundle", run, "--export", export, "--product", "signs", "--release", 7, "--key", key, "--expires-days", 0, "-o", out]  # fmt: skip
+    report_signing.sign_report(run, (SECOND,), bundle_runs.DAY)
+    recorded, times = read_run(run), read_times(run)
+    assert times is not None
+    bundle_runs.store(recorded.model_copy(update={"title": "Another report"}), times, run)
+    assert "is stale" in str(error(call(*given)))
+    assert call("sign", run, "--key", key).exit_code == 0
+    made = call(*given)
+    assert made.exit_code == 0, made.output
+    shown = call("bundle", "show", out, "--public", f"{key}.pub")
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert [line[2] for line in lines if line[0] in ("report", "signed")] == ["verified", "verified"]
+    opened = reading.read_bundle(out)
+    small = {**opened.small, reading.BUNDLED_SIGNATURE: opened.small["audit/results.json"]}
+    with pytest.raises(InputRefused, match="is no signature of a report"):
+        reading.report_signature(dataclasses.replace(opened, small=small), [])
+    files = tuple(
+        one._replace(sha256="0" * 64) if one.name == "audit/index.html" else one
+        for one in opened.manifest.files
+    )
+    other = dataclasses.replace(opened, manifest=opened.manifest._replace(files=files))
+    with pytest.raises(InputRefused, match=r"another \"index\.html\" than the signed one"):
+        reading.report_signature(other, [])
 
 
 @pytest.mark.slow

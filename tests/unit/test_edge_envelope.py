@@ -143,11 +143,14 @@ GOOD = Statement(
     product="signs",
 )
 QUICK = GOOD._replace(profile="quick", override="trial", result="WARNED")
+STANDARD = QUICK._replace(profile="standard")
 FAILED = GOOD._replace(verdict="failed", exit_code=1, failed=("x",), override="trial", result="FAILED")
 OPEN = GOOD._replace(verdict="not_proven", exit_code=3, override="trial", result="FAILED")
 
 
-@pytest.mark.parametrize("good", [GOOD, QUICK, FAILED, OPEN], ids=["passed", "quick", "failed", "not proven"])
+@pytest.mark.parametrize(
+    "good", [GOOD, STANDARD, QUICK, FAILED, OPEN], ids=["passed", "standard", "quick", "failed", "not proven"]
+)
 def test_a_statement_is_read_as_it_was_written(good: Statement) -> None:
     data = write_statement(good)
     assert parse_statement(data) == good
@@ -162,6 +165,7 @@ def test_a_statement_is_read_as_it_was_written(good: Statement) -> None:
     ("bad", "words"),
     [
         (GOOD._replace(profile="quick"), "no override although no full audit passed"),
+        (GOOD._replace(profile="standard"), "no override although no full audit passed"),
         (GOOD._replace(verdict="failed", exit_code=1), "no override although no full audit passed"),
         (GOOD._replace(verdict="failed"), "does not have the exit code"),
         (GOOD._replace(exit_code=1), "does not have the exit code"),

@@ -303,7 +303,14 @@ def test_an_owner_of_an_undefined_metric_accepts_the_finding_that_says_why(
 
 
 @pytest.mark.parametrize(
-    ("profile", "accepted", "code"), [("full", False, 0), ("quick", False, 3), ("quick", True, 0)]
+    ("profile", "accepted", "code"),
+    [
+        ("full", False, 0),
+        ("standard", False, 0),
+        ("quick", False, 3),
+        ("quick", True, 0),
+        ("later", False, 3),
+    ],
 )
 def test_a_quick_run_passes_only_where_the_user_accepts_it(
     profile: str, accepted: bool, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -318,6 +325,10 @@ def test_a_quick_run_passes_only_where_the_user_accepts_it(
     root = ET.parse(tmp_path / "junit.xml").getroot()
     assert (root.get("failures") != "0") == (code != 0)
     assert ("--accept-quick" in run.verdict.sentence) == (code == 3)
+    cases = {case.get("name") for case in root.iter("testcase")}
+    assert ("profile" in cases) == (
+        profile != "full"
+    )  # also a standard pass names its profile in the pipeline
     failing = run_of([CLEAN], [gate("clean", "clean_accuracy", threshold=0.99)], profile=profile)
     assert failing.verdict.exit_code == 1
 

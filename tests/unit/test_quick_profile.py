@@ -1,4 +1,4 @@
-"""The quick profile shortens an audit without weakening what a gate reads."""
+"""The shorter profiles: standard takes fewer images alone, quick shortens an audit without dropping what a gate reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from safeml.config.audit import Config, parse_config
-from safeml.pipeline import quick
+from safeml.errors import ConfigError
+from safeml.pipeline import in_profile
+from safeml.profiles import PROFILES, proves
 from safeml.stages import STAGES, settings_of
 from tests.unit.test_config import GATE, GOOD
 
@@ -20,9 +22,8 @@ THREATS = [
 
 def shortened(*gates: dict[str, Any], **settings: Any) -> Config:
     values = {"threats": THREATS, **settings}
-    return quick(
-        parse_config({**GOOD, "gates": [GATE, *gates], "stages": {"adversarial": values}}, "safeml.toml")
-    )
+    config = parse_config({**GOOD, "gates": [GATE, *gates], "stages": {"adversarial": values}}, "safeml.toml")
+    return in_profile(config, "quick")
 
 
 def robust_gate(label: str) -> dict[str, Any]:
@@ -75,3 +76,38 @@ def test_every_stage_that_measures_images_has_a_quick_form_or_one_pass() -> None
         if stage.quick(settings_of(full.stages, stage), frozenset()) == settings_of(full.stages, stage)
     }
     assert unchanged == {"model", "training", "quantization", "fairness"}
+
+
+def test_the_standard_profile_takes_fewer_images_and_changes_nothing_else() -> None:
+    """Its gates decide, because an interval carries a smaller sample. Fewer steps, threats or attacks would not show in an interval."""
+    full = parse_config(GOOD, "safeml.toml")
+    standard = in_profile(full, "standard")
+    assert standard.model_copy(update={"stages": full.stages}) == full
+    shorter = set()
+    for stage in STAGES:
+        before, after = settings_of(full.stages, stage), settings_of(standard.stages, stage)
+        changed = {name for name, value in after if value != getattr(before, name)}
+        for name in changed:
+            assert name == "images" or name.endswith("_images"), (stage.name, name)
+            assert getattr(after, name) < getattr(before, name)
+        assert stage.standard(after, frozenset()) == after
+        short = stage.quick(before, frozenset())
+        assert all(getattr(short, name) <= getattr(after, name) for name in changed), stage.name
+        shorter |= {stage.name} if changed else set()
+    assert shorter == {"adversarial", "comparison", "explainability", "monitors", "perturbation", "physical"}
+
+
+def test_the_standard_profile_keeps_what_fits_a_monitor_or_an_attack_on_memory() -> None:
+    """These images are no sample that an interval counts: with fewer of them the fitted thing is another one, or a weaker attack."""
+    full = parse_config(GOOD, "safeml.toml")
+    standard = in_profile(full, "standard")
+    assert standard.stages.monitors.fitting_images == full.stages.monitors.fitting_images
+    assert standard.stages.privacy == full.stages.privacy
+
+
+def test_which_profiles_decide() -> None:
+    assert {name for name in PROFILES if proves(name, accept_quick=False)} == {"full", "standard"}
+    assert all(proves(name, accept_quick=True) for name in PROFILES)
+    assert not proves("of a later version", accept_quick=False)
+    with pytest.raises(ConfigError, match="there is no profile 'fast'; expected full, standard, quick"):
+        in_profile(parse_config(GOOD, "safeml.toml"), "fast")

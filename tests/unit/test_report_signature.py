@@ -85,6 +85,7 @@ def test_a_signature_covers_each_file_that_a_reader_sees_and_says_which_verdict_
         ({"threshold": 0.99}, "failed", "FAILED"),
         ({"threshold": 0.97}, "not_proven", "WARNED"),
         ({"without": "performance"}, "incomplete", "FAILED"),
+        ({"profile": "standard"}, "passed", "WARNED"),
         ({"profile": "quick"}, "not_proven", "WARNED"),
         ({"profile": "quick", "accept_quick": True}, "passed", "WARNED"),
     ],
@@ -299,18 +300,3 @@ def test_the_envelope_is_dsse_that_other_tools_read(run: Path) -> None:
     statement = json.loads(payload)
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["subject"][0].keys() == {"name", "digest", "annotations"}
-
-
-@pytest.mark.slow
-def test_a_bundle_carries_the_signature_of_its_report(tmp_path: Path) -> None:
-    run, export = bundle_runs.release(tmp_path)
-    key, out = key_file(tmp_path), tmp_path / "signs-7.safeml"
-    given = ["bundle", run, "--export", export, "--product", "signs", "--release", 7, "--key", key, "--expires-days", 0, "-o", out]  # fmt: skip
-    sign_report(run, (SECOND,), DAY)
-    drawn_again(run, title="Another report")
-    assert "is stale" in str(error(call(*given)))
-    assert call("sign", run, "--key", key).exit_code == 0
-    assert call(*given).exit_code == 0
-    shown = call("bundle", "show", out, "--public", f"{key}.pub")
-    lines = [line.split() for line in shown.output.splitlines()]
-    assert [line[2] for line in lines if line[0] in ("report", "signed")] == ["verified", "verified"]
