@@ -8,6 +8,13 @@ from safeml.results import Gate
 from safeml.stages import OWN
 
 README = Path(__file__).parents[1] / "README.md"
+# The guides of stages that were written for more than the stage; all others are docs/stages/NAME.md.
+GUIDES = {
+    "calibration": "docs/calibration.md",
+    "monitors": "docs/monitors.md",
+    "perturbation": "docs/corruptions.md",
+    "quantization": "docs/quantization.md",
+}
 START, END = "<!-- stages: python -m tests.stage_table -->\n", "<!-- end of stages -->\n"
 
 
@@ -16,8 +23,13 @@ def table() -> str:
     lines = ["| stage | what it measures | default gates |", "|---|---|---|"]
     for stage in OWN:
         gates = ", ".join(_gate(gate) for gate in stage.gates) or "none"
-        lines.append(f"| {stage.name} | {stage.summary} | {gates} |")
+        lines.append(f"| [{stage.name}]({guide(stage.name)}) | {stage.summary} | {gates} |")
     return "\n".join(lines) + "\n"
+
+
+def guide(name: str) -> str:
+    """Return the path of the guide of a stage, from the root of the repository."""
+    return GUIDES.get(name, f"docs/stages/{name}.md")
 
 
 def split(text: str) -> tuple[str, str, str]:

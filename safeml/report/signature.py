@@ -26,7 +26,7 @@ SIGNATURE = "signature.dsse.json"
 # What a reader of the report does not see: the journal of an unfinished run, and reports by other limits, which have sums of their folder.
 JOURNAL = ("stages", "work")
 OTHER_LIMITS = "limits-"
-STALE = f"The signature beside this report, {SIGNATURE}, was made for other content: it says nothing about this report."
+STALE = f"The signature beside this report, {SIGNATURE}, was made for other content and does not cover this report."
 REMEDY = "sign again with `safeml sign`"
 
 

@@ -41,7 +41,7 @@ class AdversarialSettings(StageTable):
     ddn_steps: of DDN, which runs in L2 only.
     queries: of Square (AutoAttack spends 5,000).
     spend: "full": every survivor gets every attempt and query; "where_it_counts": further target classes and queries only where
-            a verdict can change, and on a random sample; intervals count what that can hide (docs/reading.md).
+            a verdict can change, and on a random sample; intervals count what that can hide (docs/stages/adversarial.md).
     batch: images per batch, or "auto" for the fastest on this machine; it changes only speed.
     breadth: attacks of the Adversarial Robustness Toolbox by name.
     breadth_images, breadth_seconds: number of images for each of these attacks, and its time limit in seconds.

@@ -44,7 +44,7 @@ PENDING: set[str] = set()
 
 def user_files() -> list[Path]:
     found = [*ROOT.glob("safeml/**/*.py"), *ROOT.glob("safeml/report/templates/*.html")]
-    return sorted([*found, ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md")])
+    return sorted([*found, ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 
 def texts(path: Path) -> list[tuple[int, str]]:
