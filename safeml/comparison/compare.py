@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from safeml.comparison.forms import form_of
 from safeml.comparison.limits import gate_changes, limit_changes, requirement_changes, setting_changes
 from safeml.comparison.paired import paired_outcomes
 from safeml.comparison.records import LOOSENED, Comparison, PairedDifference, RunSummary, Side, Unpaired
@@ -90,6 +91,7 @@ def summary_of(run: Run, folder: str = "", times: RunTimes | None = None) -> Run
         sentence=run.verdict.sentence,
         safeml_version=run.safeml_version,
         started=times.started if times else "",
+        form=form_of(run),
     )
 
 
@@ -203,6 +205,11 @@ def _notes(first: Run, second: Run, paired: list[PairedDifference]) -> list[str]
         )
     else:
         notes.append(BEST_OF_SEVERAL)
+    forms = (form_of(first), form_of(second))
+    if forms[0] != forms[1]:
+        notes.append(
+            f"The forms differ: {forms[0]} and {forms[1]}. A loss is that of making the one from the other only if both are of the same training."
+        )
     if len(paired) > 1:
         notes.append(SEVERAL_TESTS)
     if any(entry.side == "no interval" for entry in paired):

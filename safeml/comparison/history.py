@@ -1,11 +1,11 @@
-"""The runs below a folder in the order of their start: verdicts, gated metrics and limits."""
+"""The runs below a folder in the order of their start: verdicts, gated metrics and limits; and what devices recorded beside them."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 from safeml.comparison.compare import summary_of
+from safeml.comparison.devices import audited_words, device_trends, read_devices
 from safeml.comparison.limits import limit_changes, requirement_changes
 from safeml.comparison.records import History, LimitChange, RunSummary, Trend, TrendPoint, Unreadable
 from safeml.errors import ConfigError, InputRefused
@@ -28,14 +28,18 @@ def history_of(folder: Path) -> History:
             f"{folder}: is not a folder; expected one that holds run folders of `safeml audit`."
         )
     files = sorted(folder.rglob("results.json"))
-    if not files:
-        raise ConfigError(f"{folder}: holds no results.json; expected run folders of `safeml audit`.")
+    devices, damaged = read_devices(folder)
+    if not files and not devices:
+        first = f" {damaged[0].reason}" if damaged else ""
+        raise ConfigError(
+            f"{folder}: holds no results.json; expected run folders of `safeml audit`, or records of devices.{first}"
+        )
     if len(files) > MOST_RUNS:
         raise ConfigError(
             f"{folder}: holds {len(files):,} results.json; expected at most {MOST_RUNS}. Give a folder with fewer runs."
         )
     runs: list[tuple[RunSummary, Run]] = []
-    unreadable: list[Unreadable] = []
+    unreadable: list[Unreadable] = list(damaged)
     for file in files:
         place = file.parent.relative_to(folder).as_posix()
         try:
@@ -43,7 +47,7 @@ def history_of(folder: Path) -> History:
             runs.append((summary_of(run, place, read_times(file)), run))
         except InputRefused as error:
             unreadable.append(Unreadable(path=place, reason=str(error)))
-    if not runs:
+    if not runs and not devices:
         raise ConfigError(
             f"{folder}: none of its {len(files)} results.json can be read: {unreadable[0].reason}"
         )
@@ -52,9 +56,14 @@ def history_of(folder: Path) -> History:
         folder=folder.name,
         runs=[summary for summary, _ in runs],
         trends=_trends([run for _, run in runs]),
-        limits=_limits([run for _, run in runs]),
+        limits=_limits(runs),
+        devices=devices,
+        device_trends=device_trends(devices),
         unreadable=unreadable,
-        notes=_notes([summary for summary, _ in runs]),
+        notes=[
+            *(_notes([summary for summary, _ in runs]) if runs else []),
+            *audited_words(devices, [summary.model_fingerprint for summary, _ in runs]),
+        ],
     )
 
 
@@ -82,13 +91,17 @@ def _point(place: int, result: GateResult) -> TrendPoint:
     return TrendPoint(run=place, metric=result.metric, limit=gate.threshold, op=gate.op, status=result.status)
 
 
-def _limits(runs: list[Run]) -> list[tuple[int, LimitChange]]:
-    pairs = itertools.pairwise(runs)
-    return [
-        (place, change)
-        for place, (before, after) in enumerate(pairs, 1)
-        for change in (*limit_changes(before.gates, after.gates), *requirement_changes(before, after))
-    ]
+def _limits(runs: list[tuple[RunSummary, Run]]) -> list[tuple[int, LimitChange]]:
+    """Compare each run with the one before it of the same form: the limits of an INT8 file replace none of the float model."""
+    changes = []
+    latest: dict[str, Run] = {}
+    for place, (summary, run) in enumerate(runs):
+        before = latest.get(summary.form)
+        if before is not None:
+            made = (*limit_changes(before.gates, run.gates), *requirement_changes(before, run))
+            changes += [(place, change) for change in made]
+        latest[summary.form] = run
+    return changes
 
 
 def _notes(runs: list[RunSummary]) -> list[str]:
@@ -96,6 +109,12 @@ def _notes(runs: list[RunSummary]) -> list[str]:
     models: dict[str, set[str]] = {}
     for run in runs:
         models.setdefault(run.data_fingerprint, set()).add(run.model_fingerprint)
+    lines = {(run.form, run.profile) for run in runs}
+    if len(lines) > 1:
+        notes.append(
+            f"The runs are of {counted(len(lines), 'form or profile', 'forms or profiles')}; each is a separate line, because a step between them may be "
+            "that of the quantization, or of fewer images, steps and threats."
+        )
     if len(models) > 1:
         notes.append(
             f"The runs are on {counted(len(models), 'test set')}; values on different test sets are separate lines, because a "

@@ -7,9 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from safeml.comparison.device_page import comparison_parts, device_parts
 from safeml.comparison.records import (
     LOOSENED,
     Comparison,
+    DeviceComparison,
     History,
     LimitChange,
     PairedDifference,
@@ -29,6 +31,7 @@ from safeml.store.files import to_json
 from safeml.verdict_text import stage_words
 from safeml.wording import MINUS, NOT_MEASURED, counted, interval, limit_quantity, number, percent, quantity
 
+NO_RUNS = "No run of the host; what devices recorded is below."
 COMPARED = State("compared", "none", "i-info")
 STATUS: dict[str, GateStatus] = {
     "lower": "fail",
@@ -81,22 +84,39 @@ def comparison_page(comparison: Comparison) -> str:
     )
 
 
+def device_comparison_page(comparison: DeviceComparison) -> str:
+    """Return the page of two records of devices."""
+    first, second = comparison.first, comparison.second
+    return _page(
+        comparison,
+        f"{second.device_id}, release {second.release}, compared with {first.device_id}, release {first.release}",
+        COMPARED,
+        comparison.sentence,
+        comparison.notes,
+        comparison_parts(comparison),
+    )
+
+
 def history_page(history: History) -> str:
     """Return the page of a history."""
-    last = history.runs[-1]
+    last = history.runs[-1] if history.runs else None
+    latest = (
+        f"Latest of {counted(len(history.runs), 'run')}: {last.model}. {last.sentence}" if last else NO_RUNS
+    )
     return _page(
         history,
         f"History of {history.folder or 'runs'}",
-        VERDICT_STATES.get(last.status, NO_GATE),
-        f"Latest of {counted(len(history.runs), 'run')}: {last.model}. {last.sentence}",
+        VERDICT_STATES.get(last.status, NO_GATE) if last else NO_GATE,
+        latest,
         history.notes,
         [
-            part("Verdicts", "In the order of their start.", [_runs_table(history.runs, numbered=True)]),
+            part("Verdicts", "In the order of their start.", [_runs_table(history.runs, numbered=True)] if history.runs else [], "No run of the host."),
             *(
                 part(trend.title, f"{stage_words(trend.stage, trend.subject)}, {trend.name}", [_trend_table(trend)], figure=_curve(trend, history))
                 for trend in history.trends
             ),
             part("Limits that changed", "", _dated_limits(history), "No limit changed."),
+            *device_parts(history),
             *(
                 [part("Unreadable", "These results are in no line.", [table(["Folder", "Reason"], [[e.path, e.reason] for e in history.unreadable])])]
                 if history.unreadable
@@ -128,7 +148,7 @@ def _runs_table(runs: list[RunSummary], numbered: bool = False) -> Part:
         rows.append(
             [
                 cell(name, sub=when(run.started) if run.started else ""),
-                cell(run.model, sub=f"sha256 {short_hash(run.model_fingerprint)}"),
+                cell(run.model, sub=f"{run.form}, sha256 {short_hash(run.model_fingerprint)}"),
                 cell(_verdict(run.status), sub=f"exit code {run.exit_code}"),
                 cell(run.data, sub=f"sha256 {short_hash(run.data_fingerprint)}"),
                 cell(run.folder or "in memory", sub=f"{run.profile} profile, safeml {run.safeml_version}"),
@@ -251,11 +271,11 @@ def _trend_table(trend: Trend) -> Part:
 
 
 def _curve(trend: Trend, history: History) -> Any:
-    """Draw the values over the runs: one line per test set, the latest bold, and the limit dotted; None without a value."""
-    lines: dict[str, list[TrendPoint]] = {}
+    """Draw the values over the runs: one line per test set, form and profile, the latest bold, and the limit dotted; None without a value."""
+    lines: dict[tuple[str, str, str], list[TrendPoint]] = {}
     for point in trend.points:
         if point.metric is not None and point.metric.value is not None:
-            lines.setdefault(history.runs[point.run].data_fingerprint, []).append(point)
+            lines.setdefault(_line_of(history.runs[point.run]), []).append(point)
     if not lines:
         return None
     latest = max(lines, key=lambda data: lines[data][-1].run)
@@ -266,7 +286,7 @@ def _curve(trend: Trend, history: History) -> Any:
         whole = len(ends) == len(metrics)
         series.append(
             Series(
-                name=history.runs[row[-1].run].data or "test data",
+                name=_line_name(history.runs[row[-1].run], len({key[1:] for key in lines}) > 1),
                 x=[float(point.run + 1) for point in row],
                 y=[m.value for m in metrics if m.value is not None],
                 low=[low for low, _ in ends] if whole else None,
@@ -294,6 +314,16 @@ def _curve(trend: Trend, history: History) -> Any:
             x_ticks=[(float(place), str(place)) for place in range(1, len(history.runs) + 1)],
         )
     )
+
+
+def _line_of(run: RunSummary) -> tuple[str, str, str]:
+    return run.data_fingerprint, run.form, run.profile
+
+
+def _line_name(run: RunSummary, several: bool) -> str:
+    """Name a line by its test data, and by form and profile where the lines differ in them."""
+    data = run.data or "test data"
+    return f"{data}, {run.form}, {run.profile}" if several else data
 
 
 def _value(metric: Metric | None, limit: float | None = None) -> Part:

@@ -15,6 +15,7 @@ class RunSummary(Record):
     """One of the runs.
 
     folder: where it was read; "" for a run in memory.
+    form: of the model, as `safeml.comparison.forms` reads it; numbers of two forms are never in one line.
     started: ISO time (UTC); "" where it was not recorded.
     """
 
@@ -29,6 +30,7 @@ class RunSummary(Record):
     sentence: str
     safeml_version: str
     started: str = ""
+    form: str = ""
 
 
 class PairedDifference(Record):
@@ -144,6 +146,61 @@ class Trend(Record):
     points: list[TrendPoint]
 
 
+class DeviceValue(Record):
+    """A number that a device recorded."""
+
+    name: str
+    unit: str = ""
+    value: Finite
+
+
+class DeviceRecord(Record):
+    """What `safeml-edge selftest`, `bench` or `run` recorded on a device.
+
+    path: where it was read. at: ISO time (UTC) by the clock of the device.
+    model: fingerprint of the audited INT8 model of the release; precision: of what ran.
+    board, power_mode, backend, batch, source: "unknown" where they are not recorded.
+    passed: of a self-test; None for a measurement without a limit.
+    """
+
+    path: str
+    kind: str
+    at: str
+    device_id: str
+    board: str
+    power_mode: str
+    product: str
+    release: int
+    model: str
+    precision: str
+    backend: str
+    batch: str
+    source: str
+    passed: bool | None
+    overridden: bool
+    values: list[DeviceValue]
+
+
+class DeviceTrend(Record):
+    """A number of one device under the same conditions, over the places in `History.devices`."""
+
+    name: str
+    unit: str
+    conditions: str
+    places: list[int]
+
+
+class DeviceComparison(Record):
+    """Two records of devices. not_comparable: the conditions that differ, one clause each."""
+
+    schema_version: Literal[1] = 1
+    first: DeviceRecord
+    second: DeviceRecord
+    sentence: str
+    not_comparable: list[str]
+    notes: list[str]
+
+
 class Unreadable(Record):
     """A results file that could not be read. reason: one sentence."""
 
@@ -154,7 +211,9 @@ class Unreadable(Record):
 class History(Record):
     """Runs in the order in which they started.
 
-    limits: changes from each run to the next: the place of the later run, and the change.
+    limits: changes from each run to the next of the same form: the place of the later run, and the change.
+    devices: records of devices in the order of their time.
+    device_trends: their numbers, a line for each set of conditions.
     """
 
     schema_version: Literal[1] = 1
@@ -162,5 +221,7 @@ class History(Record):
     runs: list[RunSummary]
     trends: list[Trend]
     limits: list[tuple[int, LimitChange]]
+    devices: list[DeviceRecord]
+    device_trends: list[DeviceTrend]
     unreadable: list[Unreadable]
     notes: list[str]
