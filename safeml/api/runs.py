@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from safeml.config.audit import load_config
 from safeml.errors import InputRefused
 from safeml.results import Gate, Run, StageResult, Verdict
 from safeml.store import files
+from safeml.waivers import today_utc
 from safeml.wording import counted, number
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def decide(
         InputRefused: the results cannot be read.
     """
     recorded = read_run(run) if isinstance(run, str | os.PathLike) else run
-    day = today or datetime.now(UTC).date().isoformat()
+    day = today or today_utc()
     accepted = requirements = None
     if isinstance(gates, str | os.PathLike):
         settings = load_config(Path(gates))

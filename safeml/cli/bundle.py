@@ -13,6 +13,7 @@ from safeml.cli.keys import Signer, password_of, public_keys, signer
 from safeml.cli.needs import tensorflow_needed
 from safeml.cli.paths import check_name, check_room
 from safeml.errors import ConfigError
+from safeml.waivers import today_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ def build(
     check_name(run, export, *(key or ()))
     paths = key or ([config.parent / settings.key] if config and settings.key and not unsigned else [])
     request = Request(
-        run, export, settings, _today(), moment(created) if created else source_date(), override, labels
+        run, export, settings, today_utc(), moment(created) if created else source_date(), override, labels
     )
     make(request, signer(paths, unsigned), out, force)
 
@@ -339,7 +340,3 @@ def show_step(step: Step) -> None:
 
     last = step.output.splitlines()[-1:] or [""]
     typer.echo(f"  {step.exit_code}  {step.command[0]:10} {plain(last[0])}")
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()

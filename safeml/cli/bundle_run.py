@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from safeml.errors import ConfigError, ExitCode
+from safeml.waivers import today_utc
 
 if TYPE_CHECKING:
     from safeml.cli.keys import Signer
@@ -55,7 +55,7 @@ class PlannedBundle:
             folder,
             export,
             self.settings,
-            datetime.now(UTC).date().isoformat(),
+            today_utc(),
             source_date(),
             TRIAL if trial else "",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from safeml.cli.audit import ACCEPT_QUICK, BASELINE
 from safeml.cli.outputs import GITHUB, JSON, JUNIT, SARIF, check_outputs, publish
 from safeml.errors import ConfigError
+from safeml.waivers import today_utc
 
 if TYPE_CHECKING:
     from safeml.config.audit import Config
@@ -52,7 +52,7 @@ def gate(
     check_outputs(sarif, junit)
     settings = _configured(config)
     recorded_run = recorded(results)
-    run = _decided_again(recorded_run, settings, _today(), accept_quick, baseline)
+    run = _decided_again(recorded_run, settings, today_utc(), accept_quick, baseline)
     publish(run, None, config, as_json, github, sarif, junit)
     if verdict_line(run) != verdict_line(recorded_run) or settings is not None:
         typer.echo(plain(f"Recorded, and unchanged in {results}: {verdict_line(recorded_run)}"), err=as_json)
@@ -76,18 +76,20 @@ def report(
     With the limits of another settings file, the report is written beside the recorded verdict, never over it.
     """
     from safeml.cli.paths import check_name
+    from safeml.cli.show import plain
     from safeml.cli.signing import say_stale
     from safeml.errors import InputRefused
     from safeml.recorded_verdict import follows
     from safeml.report.write import write_report
     from safeml.store.files import atomic_write, make_folder, read_times, to_json
+    from safeml.waivers import expired
 
     settings = _configured(config)
     run = recorded(results, signature=False)
     if out:
         check_name(out)
     times = read_times(results)
-    day = times.started[:10] if times else _today()
+    day = times.started[:10] if times else today_utc()
     if not follows(run, day):
         raise InputRefused(
             f"{results}: the verdict does not follow from the evidence and gates on {day}, so the file was edited; audit again "
@@ -109,6 +111,8 @@ def report(
             f"{folder}: holds the recorded verdict, which other limits never replace; set another folder with --out."
         )
     write_report(run, folder, times)
+    for sentence in expired(run, today_utc()):
+        typer.echo(plain(f"EXPIRED: {sentence}"), err=True)
     say_stale(folder)
     typer.echo(folder / "index.html")
 
@@ -170,10 +174,6 @@ def _key(run: Run) -> str:
     return content_key(
         [entry.model_dump(mode="json") for entry in (*run.gates, *run.accepted, *run.requirements)]
     )[:10]
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
 
 
 def recorded(results: Path, signature: bool = True) -> Run:

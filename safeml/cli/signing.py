@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from safeml.cli.keys import password_of, public_keys
 from safeml.cli.paths import check_name
+from safeml.waivers import today_utc
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -82,7 +82,7 @@ def sign_folder(folder: Path, keys: list[Ed25519PrivateKey], *, force: bool, qui
     from safeml.bundle.signing import key_id, public_bytes
     from safeml.report.signature import SIGNATURE
 
-    statement = sign_report(folder, keys, datetime.now(UTC).date().isoformat(), replace=force)
+    statement = sign_report(folder, keys, today_utc(), replace=force)
     for key in keys:
         typer.echo(f"{folder / SIGNATURE} written, signed by {key_id(public_bytes(key))}", err=quiet)
     _show(statement, quiet)

@@ -16,6 +16,7 @@ from safeml.errors import InputRefused
 from safeml.results import LOSS, Metric, Run, RunTimes, StageResult
 from safeml.statistics.clusters import Clustering
 from safeml.statistics.paired import flips, paired_difference_metric
+from safeml.waivers import expired, today_utc
 from safeml.wording import counted, limit_percent
 
 NOT_RECORDED = "no record of single images"
@@ -44,9 +45,12 @@ class _Pair:
         return stage
 
 
-def compare_runs(first: Run, second: Run, first_folder: str = "", second_folder: str = "") -> Comparison:
+def compare_runs(
+    first: Run, second: Run, first_folder: str = "", second_folder: str = "", today: str = ""
+) -> Comparison:
     """Return what changed from the first run to the second.
 
+    today: ISO date (UTC); waivers that have expired by it are named. "" for the present date.
     Raises InputRefused where the runs have no test data or not the same.
     """
     _check_same_data(first, second)
@@ -62,7 +66,7 @@ def compare_runs(first: Run, second: Run, first_folder: str = "", second_folder:
         first=summary_of(first, first_folder),
         second=summary_of(second, second_folder),
         sentence=_sentence(paired, len(gates), sum(change.kind in LOOSENED for change in limits)),
-        notes=_notes(first, second, paired),
+        notes=[*_notes(first, second, paired), *_expired(first, second, today or today_utc())],
         paired=paired,
         unpaired=unpaired,
         gates=gates,
@@ -195,6 +199,14 @@ def _sentence(paired: list[PairedDifference], gates: int, loosened: int) -> str:
     parts += [f"{counted(gates, 'gate')} changed status."] if gates else ["No gate changed its status."]
     parts += [f"Loosened: {counted(loosened, 'limit')}."] if loosened else []
     return " ".join(parts)
+
+
+def _expired(first: Run, second: Run, today: str) -> list[str]:
+    return [
+        f"{name} run: {sentence}"
+        for name, run in (("First", first), ("Second", second))
+        for sentence in expired(run, today)
+    ]
 
 
 def _notes(first: Run, second: Run, paired: list[PairedDifference]) -> list[str]:

@@ -12,6 +12,7 @@ from safeml.errors import ConfigError, InputRefused
 from safeml.results import GateResult, Run
 from safeml.store.files import read_run, read_times
 from safeml.verdict_text import title_of
+from safeml.waivers import expired, today_utc
 from safeml.wording import counted, limit_percent
 
 MOST_RUNS = 500
@@ -62,6 +63,11 @@ def history_of(folder: Path) -> History:
         unreadable=unreadable,
         notes=[
             *(_notes([summary for summary, _ in runs]) if runs else []),
+            *(
+                f"Run {place}, {summary.folder}: {sentence}"
+                for place, (summary, run) in enumerate(runs, 1)
+                for sentence in expired(run, today_utc())
+            ),
             *audited_words(devices, [summary.model_fingerprint for summary, _ in runs]),
         ],
     )

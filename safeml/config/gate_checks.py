@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 from safeml.errors import ConfigError
@@ -49,8 +48,6 @@ def check_gates(
             raise ConfigError(f"{here} reads the stage {found(gate.stage)}{suggest(gate.stage, known)}.")
         if gate.min_n > MOST_IMAGES:
             raise ConfigError(f"{here}: min_n is {found(gate.min_n)}; expected at most {MOST_IMAGES:,}.")
-        if gate.waiver is not None and not _is_date(gate.waiver.until):
-            raise ConfigError(f"{here}: waiver.until is {gate.waiver.until}, which is not a valid date.")
         declared = records[gate.stage] if gate.subject == MODEL else losses(records[gate.stage])
         _check_on(gate, _row(gate, declared, here), here)
     _check_together(gates, where)
@@ -105,14 +102,6 @@ def check_requirements(requirements: Sequence[Requirement], gates: Sequence[Gate
             raise ConfigError(
                 f"{here} has gates and evidence elsewhere; split it in two, so that each part has one kind of evidence."
             )
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _row(gate: Gate, rows: tuple[Declared, ...], here: str) -> Declared:

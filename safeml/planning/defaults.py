@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from safeml.config.audit import Config
@@ -20,6 +19,7 @@ from safeml.stages import STAGES, settings_of
 from safeml.stages.base import Stage
 from safeml.stages.comparison import COMPARISON
 from safeml.subject import records_beside
+from safeml.waivers import today_utc
 
 # The data cannot feed a gate in one of these states. A gate that fails for every model stays: it found a fault of the data.
 IMPASSABLE = ("not_provable", "missing")
@@ -51,7 +51,7 @@ def default_limits(config: Config, place: Place) -> DefaultLimits:
     stages = _stages(config, place)
     defaults = tuple(gate for stage in stages for gate in stage.gates)
     subject = planned(config.model_copy(update={"gates": defaults, "accepted": ()}), known)
-    today = datetime.now(UTC).date().isoformat()
+    today = today_utc()
     plans, _ = plan_gates(BestCase(subject.known), defaults, today, allowances=False)
     reasons = {plan.gate.id: _sentence(plan.message) for plan in plans if plan.state in IMPASSABLE}
     rows = {stage.name: stage for stage in STAGES}

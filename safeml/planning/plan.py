@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from safeml.stages import STAGES, settings_of
 from safeml.stages.adversarial import ADVERSARIAL
 from safeml.stages.base import Stage, load
 from safeml.statistics.clusters import clusters_of
+from safeml.waivers import today_utc
 from safeml.wording import counted
 from safeml.work import SURROGATE_GRAPH, Progress, keep_nothing, silent
 
@@ -56,7 +56,7 @@ def make_plan(
     known, opening = subject.known, subject.opening
     config = known.config  # with what a quantization adds to the settings
     progress("deciding gates on a perfect model", 0, 1)
-    today = datetime.now(UTC).date().isoformat()
+    today = today_utc()
     best = BestCase(known)
     gates, code = plan_gates(best, config.gates, today)
     unsettled = _unsettled(config, profile)

@@ -22,6 +22,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _a_day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"is {text}, which is not a valid date; expected a day such as 2027-01-31") from None
+    return text
+
+
 class Waiver(Record):
     """An accepted failed or open gate.
 
@@ -34,7 +42,9 @@ class Waiver(Record):
 
     owner: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
     reason: Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
-    until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), BeforeValidator(_as_text)]
+    until: Annotated[
+        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), BeforeValidator(_as_text), AfterValidator(_a_day)
+    ]
 
 
 class Accepted(Record):

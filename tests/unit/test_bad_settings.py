@@ -157,7 +157,7 @@ FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         ("contradict",),
     ),
     "id with a path": (changed('"a"', '"../a"'), ("gates.0.id",)),
-    "waiver of a day that is none": (GOOD + "[gates.waiver]\nowner='a'\nreason='b'\nuntil='2026-02-30'\n", ("2026-02-30", 'gate "a"')),
+    "waiver of a day that is none": (GOOD + "[gates.waiver]\nowner='a'\nreason='b'\nuntil='2026-02-30'\n", ("2026-02-30", "gates.0.waiver.until", "not a valid date")),
     "waiver for ever": (GOOD + "[gates.waiver]\nowner='a'\nreason='b'\nuntil='never'\n", ("waiver.until",)),
     "waiver of nobody": (GOOD + "[gates.waiver]\nowner=' '\nreason='b'\nuntil='2027-01-31'\n", ("waiver.owner", "blank")),
     "waiver with an hour": (GOOD + "[gates.waiver]\nowner='a'\nreason='b'\nuntil=2027-01-31T10:00:00\n", ("waiver.until is the datetime",)),

@@ -146,7 +146,11 @@ def test_gates_stand_worst_first_and_unmeasured_last_within_a_state():
         ([], TODAY, "there are none"),
         ([gate(), gate()], TODAY, "the id g is used more than once"),
         ([gate()], "2026-13-01", "today: '2026-13-01' is not a date"),
-        ([gate(waiver=waiver("2026-02-30"))], TODAY, r"gates\.g\.waiver\.until: '2026-02-30' is not a date"),
+        (
+            [gate().model_copy(update={"waiver": waiver().model_copy(update={"until": "2026-02-30"})})],
+            TODAY,
+            r"gates\.g\.waiver\.until: '2026-02-30' is not a date",
+        ),
         ([gate(op="<=")], TODAY, r"gates\.g: op is <=, but higher is better for acc; use >= or =="),
     ],
 )
