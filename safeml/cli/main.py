@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -79,10 +79,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
-    ),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
 ) -> None:
     os.environ["SAFEML_DEBUG"] = "1" if debug else ""
 

@@ -89,6 +89,10 @@ def latency_table(seconds: np.ndarray, longest: Optional[float] = None) -> Optio
     return {key: round(1000 * value, 4) for key, value in table.items()}
 
 
+# Immutable, as a named tuple is, so that it may be the default of an argument.
+USUAL = RunSettings()
+
+
 class Runner:
     """Answers frames with one model and one monitor.
 
@@ -105,7 +109,7 @@ class Runner:
         monitor: Optional[Monitor],
         labels: Tuple[str, ...],
         write: Callable[[Dict[str, Any]], None],
-        limits: RunSettings = RunSettings(),  # noqa: B008
+        limits: RunSettings = USUAL,
         monitor_id: str = "",
         observer: Optional[Callable[[Work, Answer], None]] = None,
     ) -> None:

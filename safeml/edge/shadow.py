@@ -44,13 +44,17 @@ class Counts(NamedTuple):
 _NONE = object()
 
 
+# Immutable, as a named tuple is, so that it may be the default of an argument.
+NO_COUNTS = Counts()
+
+
 class Comparison:
     """Counts frames of two releases. Its memory does not grow.
 
     counts: of earlier runs. The frames of one sign follow each other.
     """
 
-    def __init__(self, counts: Counts = Counts()) -> None:  # noqa: B008
+    def __init__(self, counts: Counts = NO_COUNTS) -> None:
         self.counts = counts
         self.sign: Any = _NONE
         self.flipped = self.alarmed = False

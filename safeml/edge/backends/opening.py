@@ -33,13 +33,17 @@ def choose(settings: Any, manifest: Any) -> str:
     )
 
 
+# Immutable, as a named tuple is, so that it may be the default of an argument.
+USUAL = Limits()
+
+
 def open_backend(
     folder: str,
     manifest: Any,
     settings: Any,
     facts: Any,
     cache: Optional[EngineCache] = None,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = USUAL,
     fresh: bool = False,
 ) -> Backend:
     """Return the backend of a slot, with its engine ready.
