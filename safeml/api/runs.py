@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safeml import gates as deciding
 from safeml.config.audit import load_config
 from safeml.errors import InputRefused
+from safeml.recorded_verdict import decide_again
 from safeml.results import Gate, Run, StageResult, Verdict
 from safeml.store import files
 from safeml.waivers import today_utc
@@ -80,7 +81,7 @@ def decide(
         settings = load_config(Path(gates))
         gates, accepted, requirements = settings.gates, settings.accepted, settings.requirements
     if isinstance(recorded, Run):
-        return deciding.decide_again(recorded, day, gates, accepted, requirements)
+        return decide_again(recorded, day, gates, accepted, requirements)
     return deciding.decide(
         list(recorded), gates or (), day, accepted=accepted or (), requirements=requirements or ()
     )
