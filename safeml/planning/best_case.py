@@ -16,7 +16,7 @@ from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
-from safeml.pipeline import applying
+from safeml.pipeline import applying, other_head
 from safeml.planning.perfect import PerfectWork
 from safeml.planning.wrong import Signs, signs_of
 from safeml.results import StageResult
@@ -64,7 +64,8 @@ class PlanData:
     @property
     def no_model(self) -> NoModel:
         """Return the placeholder of the classifier."""
-        return NoModel(self.name, self.test.classes, no_answer if self.gradient else None)
+        answer = no_answer if self.gradient else None
+        return NoModel(self.name, len(self.test.outputs), answer, head=self.config.head)
 
     @property
     def no_surrogate(self) -> DifferentiableClassifier | None:
@@ -130,6 +131,9 @@ class BestCase:
                 results.append(
                     StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
                 )
+                continue
+            if self.data.config.head not in stage.heads:
+                results.append(other_head(stage, self.data.config.head))
                 continue
             perfect = perfect_of(stage)
             waits = self.data.untrained and "manifest" in stage.needs

@@ -23,7 +23,7 @@ GROUPS, CONDITIONS, COLUMNS = "group:", "condition:", "column:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Resource = Literal[
-    "contract", "origin", "manifest", "surrogate", "reference", "quantization", "export", "ood"
+    "contract", "origin", "manifest", "surrogate", "reference", "quantization", "export", "ood", "targets"
 ]
 
 
