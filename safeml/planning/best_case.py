@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from safeml.audits.base import AuditInputs, Reference
+from safeml.audits.judged import judged_data
 from safeml.audits.perfect import Call, NoModel, Perfect, Simulated, no_answer
 from safeml.audits.slices import numbers
 from safeml.classifiers.base import DifferentiableClassifier
@@ -84,7 +85,8 @@ class PlanData:
     @cached_property
     def blank(self) -> ImageDataset:
         """Return the test images without pixels, which a perfect model does not need."""
-        return replace(self.test, images=np.zeros((len(self.test), 1, 1, 1), np.uint8), boxes=None)
+        test = judged_data(self.test)
+        return replace(test, images=np.zeros((len(test), 1, 1, 1), np.uint8), boxes=None)
 
     def inputs(self, pixels: bool = False) -> AuditInputs:
         """Return the inputs of a stage without a model; pixels: include the pixels of the images."""

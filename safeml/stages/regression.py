@@ -7,10 +7,10 @@ import math
 from pydantic import Field
 
 from safeml.results import Alarm, Gate
-from safeml.stages.base import GROUPS, HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
+from safeml.stages.base import GROUPS, HALF, NO_AUTHORITY, TARGETS, Declared, Stage, StageTable, at_most
 
-# The slice of one target, and of the images whose target lies in one part of its range.
-TARGETS, PARTS = "target:", "part:"
+# The images whose target lies in one part of its range.
+PARTS = "part:"
 NEEDS_TOLERANCE = "tolerance in [[data.targets]]"
 # The fewest sign tracks whose lower end reaches 0.90 if all predictions are correct: 0.025^(1/36) = 0.903.
 LEAST_SIGNS = 36

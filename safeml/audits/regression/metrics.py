@@ -17,7 +17,8 @@ from safeml.metrics.regression import (
 )
 from safeml.results import Metric
 from safeml.settings.targets import TargetSettings
-from safeml.stages.regression import LEAST_SIGNS, PARTS, QUANTILES, TARGETS, RegressionSettings
+from safeml.stages.base import TARGETS
+from safeml.stages.regression import LEAST_SIGNS, PARTS, QUANTILES, RegressionSettings
 from safeml.statistics import (
     bootstrap_metric,
     proportion_by_sign_metric,
@@ -125,7 +126,10 @@ def _of_target(
             Metric.undefined(name, title, reason, direction="down", unit="target", n=len(errors))
             for name, title in titles.items()
         ]
-        return [*undefined, Metric.undefined("r2", f"R2 of {target.name}", reason, unit="ratio", n=len(errors))]
+        return [
+            *undefined,
+            Metric.undefined("r2", f"R2 of {target.name}", reason, unit="ratio", n=len(errors)),
+        ]
 
     def metric(name: str, title: str, statistic: Statistic, low: float = 0.0) -> Metric:
         return bootstrap_metric(

@@ -17,7 +17,8 @@ from safeml.audits.regression.measure import Measured, measure
 from safeml.audits.regression.metrics import all_metrics, all_parts, range_parts
 from safeml.audits.weakest import untested_groups, user_groups
 from safeml.results import Card, Fact, Finding, Metric, StageResult
-from safeml.stages.regression import LEAST_SIGNS, REGRESSION, TARGETS, RegressionSettings
+from safeml.stages.base import TARGETS
+from safeml.stages.regression import LEAST_SIGNS, REGRESSION, RegressionSettings
 from safeml.wording import counted, interval, number, percent, quantity
 
 
