@@ -12,7 +12,7 @@ from safeml.settings.base import PathText, Settings
 # What a model's outputs are: a class, or a quantity.
 Head = Literal["classification", "regression"]
 # The outputs of a regression model, as declared; they are never guessed from the file.
-VALUES = "values"
+VALUES: Literal["values"] = "values"
 
 
 class InputSettings(Settings):
