@@ -14,6 +14,9 @@ from safeml.settings.model import Head
 from safeml.settings.targets import TargetSettings, check_targets
 from safeml.settings.toml_file import read_toml
 
+# Of a regression.
+ERROR_MONITORS = ("val_mae", "val_rmse")
+
 
 class AugmentSettings(Settings):
     """The maximum of each label-preserving change; no flip, because a mirrored sign is another sign.
@@ -181,6 +184,30 @@ class FitSettings(Settings):
         return self
 
 
+def check_regression(fit: FitSettings, unsuited: dict[str, bool]) -> None:
+    """Raise ValueError for a fit of a regression with what only a classifier has. unsuited: further settings, and whether they are set."""
+    if fit.monitor not in (*ERROR_MONITORS, "val_loss"):
+        raise ValueError(
+            f'monitor is "{fit.monitor}", which a regression has not; set "val_mae", "val_rmse" or "val_loss"'
+        )
+    moving = {name: getattr(fit.augment, name) for name in ("shift", "rotation_degrees", "zoom")}
+    moved = next((name for name, most in moving.items() if most), None)
+    if moved is not None:
+        raise ValueError(
+            f"augment.{moved} is {moving[moved]:g}, but moving pixels may change the target, such as an angle; set shift, "
+            "rotation_degrees and zoom to 0"
+        )
+    given = {
+        "label_smoothing": bool(fit.label_smoothing),
+        "balance": fit.balance != "none",
+        "[adversarial]": fit.adversarial is not None,
+        **unsuited,
+    }
+    name = next((name for name, is_set in given.items() if is_set), None)
+    if name is not None:
+        raise ValueError(f"{name} is for classifiers, and [[data.targets]] declares a regression; remove it")
+
+
 class Recipe(FitSettings):
     """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
 
@@ -221,35 +248,21 @@ class Recipe(FitSettings):
             raise ValueError(
                 'head = "regression" requires [[data.targets]] with name, unit and range, and vice versa'
             )
-        of_errors = self.monitor in ("val_mae", "val_rmse")
+        of_errors = self.monitor in ERROR_MONITORS
         if self.head == "classification":
             if of_errors:
                 raise ValueError(
                     f'monitor is "{self.monitor}", which a classifier has not; set "val_accuracy"'
                 )
             return self
-        if not of_errors and self.monitor != "val_loss":
-            raise ValueError(
-                f'monitor is "{self.monitor}", which a regression has not; set "val_mae", "val_rmse" or "val_loss"'
-            )
-        moving = {name: getattr(self.augment, name) for name in ("shift", "rotation_degrees", "zoom")}
-        moved = next((name for name, most in moving.items() if most), None)
-        if moved is not None:
-            raise ValueError(
-                f"augment.{moved} is {moving[moved]:g}, but moving pixels may change the target, such as an angle; set shift, "
-                "rotation_degrees and zoom to 0"
-            )
-        unsuited = {
-            "label_smoothing": bool(self.label_smoothing),
-            "balance": self.balance != "none",
-            "[adversarial]": self.adversarial is not None,
-            "[distill]": self.distill is not None,
-            "[backbone]": self.backbone is not None,
-            "inflation": self.inflation,
-        }
-        set_ = next((name for name, is_set in unsuited.items() if is_set), None)
-        if set_ is not None:
-            raise ValueError(f"{set_} is for classifiers, and head is regression; remove it")
+        check_regression(
+            self,
+            {
+                "[backbone]": self.backbone is not None,
+                "[distill]": self.distill is not None,
+                "inflation": self.inflation,
+            },
+        )
         return self
 
     @model_validator(mode="after")

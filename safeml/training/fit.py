@@ -289,8 +289,10 @@ class _Training:
     def _loss(self) -> tuple[Any, list[Any]]:
         """Return loss and metrics: of a classifier, or of the errors in units of the spread of the training targets."""
         recipe, targets = self.recipe, self.train.targets
-        if targets is not None and isinstance(recipe, Recipe):
-            return scaled_loss(recipe.loss, targets), error_metrics(targets)
+        if targets is not None:
+            return scaled_loss(
+                recipe.loss if isinstance(recipe, Recipe) else "huber", targets
+            ), error_metrics(targets)
         smoothing = recipe.label_smoothing
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=self.start.feed.logits, label_smoothing=smoothing
