@@ -10,6 +10,7 @@ from safeml.audits.base import AuditInputs
 from safeml.classifiers.base import head_of
 from safeml.classifiers.judged import Judged, judged, outcomes
 from safeml.data.dataset import ImageDataset
+from safeml.errors import StageError
 
 NO_TOLERANCE = (
     "no tolerance is declared, so no prediction is correct or incorrect; set it in [[data.targets]]"
@@ -21,8 +22,13 @@ def judged_inputs(inputs: AuditInputs) -> AuditInputs:
 
     Raises StageError without a tolerance (see `lacks_tolerance`).
     """
-    targets = inputs.test.targets
-    if targets is None or head_of(inputs.classifier) != "regression" or isinstance(inputs.classifier, Judged):
+    targets, regression = inputs.test.targets, head_of(inputs.classifier) == "regression"
+    if (targets is None) == regression:  # never a class by accident, and never a value by accident
+        raise StageError(
+            f"{inputs.classifier.name} is a {head_of(inputs.classifier)} model, and the test images have "
+            f"{'no targets' if targets is None else 'targets'}; declare [[data.targets]] for a regression alone."
+        )
+    if targets is None or isinstance(inputs.classifier, Judged):
         return inputs
     classifier = judged(inputs.classifier, targets.names, targets.tolerances)
     return replace(inputs, classifier=classifier, test=judged_data(inputs.test))  # type: ignore[arg-type]  # the rest is the model's

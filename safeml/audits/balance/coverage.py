@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from safeml.audits.balance.leakage import copies_table, leakage_findings, leakage_metrics
@@ -82,7 +84,7 @@ def target_bars(splits: list[Split], column: int) -> Bars:
     return Bars(
         id=f"targets-{target.name}",
         title=f"Images by {target.name}",
-        labels=[f"{low:.4g} to {high:.4g}" for low, high in zip(edges[:-1], edges[1:], strict=True)],
+        labels=[f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)],
         values=[float(count) for count in counts],
         compare=None if train is None else [float(count) for count in _counts(train, column)[1]],
         value_label="test images",
