@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def material() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, (values - errors).astype(np.float32), errors
 
 
+@cache  # an attack is compiled once for each object
 def judged() -> Judged:
     return Judged(model(), ("angle",), np.array([TOLERANCE], np.float32))
 
