@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from safeml.results import Accepted, Gate
 from safeml.settings.model import InputSettings
+from safeml.settings.targets import TargetSettings
 from safeml.stages import STAGES
 from safeml.stages.alarms import default_accepted
 from safeml.stages.base import Stage
@@ -57,6 +58,7 @@ def new_config(
     accepted: Sequence[Accepted] | None = None,
     gradients: str = "",
     reference: str = "",
+    targets: Sequence[TargetSettings] = (),
 ) -> str:
     """Return the text of a new `safeml.toml`: model, data, gates and accepted entries.
 
@@ -69,6 +71,7 @@ def new_config(
     gates, accepted: by default those of the stages.
     gradients: path of the Keras model that an exported file has its gradients from.
     reference: path of the model to compare with, which has the same input contract.
+    targets: of a regression model.
     """
     quote = _quoted
     kind = kind or data_kind(data)
@@ -89,6 +92,7 @@ def new_config(
         f'[data.test]\nkind = "{kind}"\npath = {quote(data)}\nsplit = "test"\n{frames}\n',
         _split_lines("train", train, kind, data_keys),
         _split_lines("valid", valid, kind, data_keys),
+        *map(_target_lines, targets),
         *([f"[hazard]\ncosts = {quote(costs)}\n"] if costs else []),
         '[run]\nseed = 7\nreports = "reports"\nresponsible = ""\n',
         '[stages.adversarial]\nimages = 1000\nfull_ensemble = ["linf_4"]   # all attacks run here; a gate may read only these\n',
@@ -125,6 +129,16 @@ def _split_lines(role: str, path: str, kind: str, keys: Mapping[str, object] | N
         return f'[data.{role}]\nkind = "{kind}"\npath = {_quoted(path)}\n{split}{further}'
     what = "training data; without them, leakage is not measured" if role == "train" else "validation data"
     return f'# [data.{role}]          # {what}\n# kind = "{kind}"\n# path = "..."\n'
+
+
+def _target_lines(target: TargetSettings) -> str:
+    tolerance = (
+        "# tolerance = 1   # the largest error of a correct prediction"
+        if target.tolerance is None
+        else f"tolerance = {target.tolerance!r}"
+    )
+    low, high = target.range
+    return f"[[data.targets]]\nname = {_quoted(target.name)}\nunit = {_quoted(target.unit)}\nrange = [{low!r}, {high!r}]\n{tolerance}\n"
 
 
 def _gate_lines(gate: Gate) -> str:

@@ -27,6 +27,7 @@ from safeml.errors import ConfigError, SafemlError, first_line
 from safeml.loosening import loosened_since
 from safeml.profiles import FULL, PROFILES
 from safeml.results import Finding, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
+from safeml.settings.model import Head
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
 from safeml.stages.base import Stage, load
@@ -209,8 +210,7 @@ def _stage(
         return _skipped(stage, f"[stages.{stage.name}] enabled = false in the configuration"), False
     head = head_of(subject.inputs.classifier)
     if head not in stage.heads:
-        reason = f"it measures {' and '.join(stage.heads)} models; this is a {head} model"
-        return _skipped(stage, reason), False
+        return KeptStage(other_head(stage, head), 0.0), False
     evidence, key = stage_key(stage, subject, settings)
     kept = journal.stage(stage.name, key)
     if kept is None and not measured:
@@ -244,6 +244,12 @@ def _stamped(
         made = inputs.provenance(settings)
     stamped = made.model_copy(update={"key": key}) if made is not None else None
     return result.model_copy(update={"stage": stage.name, "title": stage.title, "provenance": stamped})
+
+
+def other_head(stage: Stage[Any], head: Head) -> StageResult:
+    """Return the result of a stage that does not support the outputs of the model: its gates are missing evidence."""
+    reason = f"it measures {' and '.join(stage.heads)} models; this is a {head} model"
+    return _skipped(stage, reason).result
 
 
 def _skipped(stage: Stage[Any], reason: str) -> KeptStage:

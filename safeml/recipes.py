@@ -20,7 +20,7 @@ from safeml.data.place import Place
 from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, StageError, first_line
 from safeml.results import Run, RunTimes, Verdict
 from safeml.scan.sources import MANIFEST, find_model, read_manifest
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
 from safeml.stages.training import TrainingSettings
 from safeml.store.files import atomic_write, content_key, file_sha256, make_folder, to_json
 from safeml.store.lock import folder_lock
@@ -211,7 +211,8 @@ def training_run(prepared: Prepared, folder: Path) -> Run:
     from safeml.classifiers.load import load_model
 
     opened = load_model(folder)
-    classifier = opened.model.fed(InputSettings(), choosing.class_names, recipe.name)
+    contract = InputSettings(outputs=VALUES if recipe.head == "regression" else None)
+    classifier = opened.model.fed(contract, choosing.outputs, recipe.name)
     # No test image is read here; one validation image supplies the names of the classes.
     shown = choosing.take(np.arange(1))
     inputs = AuditInputs(classifier, shown, training, choosing, recipe.seed, manifest=opened.source.manifest)

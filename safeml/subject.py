@@ -56,8 +56,8 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
     """Read the data and open the model. Raises ConfigError or InputRefused for invalid ones."""
     progress(Phase("Reading the data"), 0, 1)
     test = place.test(config.data, config.hazard)
-    train_data = place.data(config.data.train) if config.data.train else None
-    valid = place.data(config.data.valid) if config.data.valid else None
+    train_data = place.data(config.data.train, config.data.targets) if config.data.train else None
+    valid = place.data(config.data.valid, config.data.targets) if config.data.valid else None
     for other in (train_data, valid):
         if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(
@@ -69,7 +69,7 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
     progress(Phase("Opening the model"), 0, 1)
     opened = load_model(model) if isinstance(model, Path) else model
     name = config.model.name or opened.title
-    fed = opened.model.fed(config.model.input, test.class_names, name)
+    fed = opened.model.fed(config.model.input, test.outputs, name)
     classifier, gradients = open_gradients(config, place, fed, test, progress)
     identity = model_identity(classifier)
     roles: tuple[tuple[Role, ImageDataset | None], ...] = (
@@ -87,16 +87,14 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         "seed": config.run.seed,
         **({} if test.frames is None else {"frames": hashlib.sha256(test.frames.tobytes()).hexdigest()}),
     }
-    surrogate = open_surrogate(config, place, test.class_names, progress)
+    surrogate = open_surrogate(config, place, test.outputs, progress)
     if surrogate is not None and surrogate.classifier.fingerprint == classifier.fingerprint:
         raise InputRefused(
             f"{SURROGATE}: {surrogate.opened.source.file} is the model under test itself, which would be a white-box attack; "
             "set another model of the same task."
         )
 
-    others = Others(
-        surrogate, open_reference(config, place, classifier, test.class_names, progress), gradients
-    )
+    others = Others(surrogate, open_reference(config, place, classifier, test.outputs, progress), gradients)
 
     def check_unchanged() -> None:
         opened.check_unchanged()

@@ -94,7 +94,7 @@ def open_gradients(
 
     progress(Phase("Opening the model that gives the gradients"), 0, 1)
     path = place.base / config.model.gradients
-    companion = open_companion(OF_GRADIENTS, path, config.model.input, images.class_names)
+    companion = open_companion(OF_GRADIENTS, path, config.model.input, images.outputs)
     where = f"{GRADIENTS}: {companion.opened.source.file}"
     return with_gradients(classifier, companion.differentiable, images.images, where), companion
 

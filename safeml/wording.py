@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Unit = Literal["proportion", "count", "ratio", "cost"]
+Unit = Literal["proportion", "count", "ratio", "cost", "target"]
 
 MINUS = "\u2212"
 NARROW_SPACE = "\u202f"

@@ -68,6 +68,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "conversion": {"images": 32},
     "comparison": {"attacked_images": 8, "explained_images": 8, "steps": 2, "resamples": 100},
     "performance": PERFORMANCE,
+    "regression": {"bootstrap": 100},
     "fairness": {},
     "calibration": {"resamples": 100},
     "balance": {"bootstrap": 100},

@@ -131,7 +131,7 @@ class GivenPlace(Place):
         """Return the settings with the name of each data set in memory instead of a placeholder."""
         data = {
             role: {"kind": "memory", "name": self.given[table["path"]].name}
-            if table and table["path"] in self.given
+            if isinstance(table, dict) and table["path"] in self.given
             else table
             for role, table in configuration["data"].items()
         }

@@ -19,6 +19,7 @@ from safeml.attacks.norms import NORMS, Norm, random_starts
 from safeml.attacks.slots import attack
 from safeml.attacks.targets import nearest_classes, runners_up
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import predict
 from safeml.threats import Threat
 
 # Of the source: first window and how it shrinks, least window (shares of all steps); share of steps that must improve.
@@ -51,7 +52,7 @@ def apgd_pm(
 ) -> AttackOutcome:
     """Attack without a target, on the margin of probabilities; budget.attempts are restarts."""
     method = AutoProjectedGradient(loss=probability_margin)
-    scales = equal_margins(classifier.predict_logits(images), labels)
+    scales = equal_margins(*predict(classifier, images, labels))
     return attack(classifier, images, labels, threat, method, budget, ids, scales=scales)
 
 
@@ -86,7 +87,7 @@ def apgd_t(
     method = AutoProjectedGradient(loss=targeted_difference_of_logits_ratio)
     effort = replace(budget, attempts=min(budget.attempts, classifier.classes - 1))
     if not budget.nearest_first:
-        targets = runners_up(classifier.predict_logits(images), labels, effort.attempts)
+        targets = runners_up(*predict(classifier, images, labels), effort.attempts)
         return attack(classifier, images, labels, threat, method, effort, ids, targets)
     targets, gradients = nearest_classes(
         classifier, images, labels, NORMS[threat.norm], effort.attempts, budget.batch

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from safeml import framework
+from safeml.attacks.targets import given_type
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import judge_of
 
 SIZES = (32, 64, 128, 256)
 REPEATS = 2
@@ -28,7 +30,8 @@ def fastest_batch(classifier: DifferentiableClassifier, images: np.ndarray, labe
         try:
             with framework.memory_errors():
                 seconds = min(
-                    _timed(gradient, pixels, labels[rows].astype(np.int32)) for _ in range(REPEATS + 1)
+                    _timed(gradient, pixels, labels[rows].astype(given_type(labels)))
+                    for _ in range(REPEATS + 1)
                 )
         except MemoryError:
             break
@@ -46,8 +49,11 @@ def _timed(gradient: Any, pixels: np.ndarray, labels: np.ndarray) -> float:
 def _gradient(classifier: DifferentiableClassifier) -> Any:
     import tensorflow as tf
 
-    def gradient(pixels: Any, labels: Any) -> Any:
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.logits(pixels))
+    judge = judge_of(classifier)
+
+    def gradient(pixels: Any, truths: Any) -> Any:
+        logits, labels = judge(classifier.logits(pixels), truths)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.gradients(tf.reduce_sum(loss), [pixels], unconnected_gradients="zero")[0]
 
     return tf.function(gradient, autograph=False, reduce_retracing=True)

@@ -20,6 +20,7 @@ from safeml.attacks.base import SURVIVED
 from safeml.attacks.method import Ball, Method, Seen, State, choose
 from safeml.attacks.norms import Norm
 from safeml.classifiers.base import DifferentiableClassifier, deployed_logits_of
+from safeml.classifiers.judged import judge_of, width_of
 
 LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any more
 
@@ -27,7 +28,7 @@ LAST_PART = 0.1  # of the steps, in which a converged loss gains nothing any mor
 class Compiled(NamedTuple):
     """The graphs of one method on one classifier.
 
-    broken(images, labels) -> bool [B]. enter(slots, mask, clean, images, labels, targets, scales) -> slots, the masked ones again.
+    broken(images, truths) -> bool [B]. enter(slots, mask, clean, images, truths, targets, scales) -> slots, the masked ones again.
     advance(slots, hyperparameters, draws [S, B, D]) -> slots after at most S steps each. result(slots) -> what the attack gives back.
     """
 
@@ -37,8 +38,11 @@ class Compiled(NamedTuple):
     result: Callable[[State], Any]
 
 
-def lanes_of(size: Any, shape: tuple[int, ...], method: Method) -> State:
-    """`size` empty slots for images of `shape`. best, least, earlier: of the loss so far, and before the last steps."""
+def lanes_of(size: Any, shape: tuple[int, ...], method: Method, truths: Any) -> State:
+    """`size` empty slots for images of `shape`. best, least, earlier: of the loss so far, and before the last steps.
+
+    truths: int32 [B] labels, or float32 [B, T] targets of a regression; only their type and shape are read.
+    """
     import tensorflow as tf
 
     images = tf.zeros((size, *shape))
@@ -46,7 +50,7 @@ def lanes_of(size: Any, shape: tuple[int, ...], method: Method) -> State:
     return {
         "clean": images,
         "images": images,
-        "labels": tf.zeros([size], tf.int32),
+        "truths": tf.zeros([size, *truths.shape[1:]], truths.dtype),
         "targets": tf.zeros([size], tf.int32),
         "scales": tf.ones([size]),
         "count": tf.zeros([size], tf.int32),
@@ -67,6 +71,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     import tensorflow as tf
 
     answers = deployed_logits_of(classifier)
+    judge, width = judge_of(classifier), width_of(classifier)
     own = answers == classifier.logits
 
     reached = getattr(classifier, "broken", None) or _misclassified
@@ -75,12 +80,13 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return reached(logits, labels) | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
     @framework.apart
-    def look(images: Any, labels: Any, targets: Any, scales: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def look(images: Any, truths: Any, targets: Any, scales: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Broken, loss, direction, slope and gradient at `images`: one forward pass, and one backward pass where it is asked for."""
         followed = classifier.logits if method.gradient else answers
-        logits = tf.ensure_shape(followed(images), [None, classifier.classes])
+        logits, labels = judge(tf.ensure_shape(followed(images), [None, width]), truths)
         loss = method.loss(logits * scales[:, None], labels, targets)
-        broken = is_broken(logits if own or not method.gradient else answers(images), labels)
+        deciding = logits if own or not method.gradient else judge(answers(images), truths)[0]
+        broken = is_broken(deciding, labels)
         if not method.gradient:
             return broken, loss, images, tf.zeros_like(loss), images
         # Symbolic gradients, unlike a tape's, honour what a straight-through view says of single operations.
@@ -96,13 +102,13 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return broken | undefined, loss, direction, slope, gradient
 
     def enter(
-        slots: State, mask: Any, clean: Any, images: Any, labels: Any, targets: Any, scales: Any
+        slots: State, mask: Any, clean: Any, images: Any, truths: Any, targets: Any, scales: Any
     ) -> State:
         fresh = {
-            **lanes_of(tf.shape(mask)[0], tuple(clean.shape[1:]), method),
+            **lanes_of(tf.shape(mask)[0], tuple(clean.shape[1:]), method, truths),
             "clean": clean,
             "images": images,
-            "labels": labels,
+            "truths": truths,
             "targets": targets,
             "scales": scales,
             "going": tf.ones_like(mask),
@@ -113,7 +119,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
     def advance(slots: State, hyperparameters: State, draws: Any) -> State:
         steps = hyperparameters["steps"]
         late = tf.cast(tf.math.ceil((1.0 - LAST_PART) * tf.cast(steps, tf.float32)), tf.int32)
-        constant = {name: slots[name] for name in ("clean", "labels", "targets", "scales")}
+        constant = {name: slots[name] for name in ("clean", "truths", "targets", "scales")}
         changing = {name: value for name, value in slots.items() if name not in constant}
         ball = Ball(norm, slots["clean"], hyperparameters["epsilon"], steps)
 
@@ -123,7 +129,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         def one(step: Any, state: State) -> tuple[Any, State]:
             images, count, going = state["images"], state["count"], state["going"]
             broken, loss, direction, slope, gradient = look(
-                images, constant["labels"], constant["targets"], constant["scales"]
+                images, constant["truths"], constant["targets"], constant["scales"]
             )
             first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
             flat = (
@@ -155,7 +161,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return {**constant, **changed}
 
     return Compiled(
-        broken=_graph(lambda images, labels: is_broken(answers(images), labels)),
+        broken=_graph(lambda images, truths: is_broken(*judge(answers(images), truths))),
         enter=_graph(enter),
         advance=_graph(advance),
         result=lambda slots: method.result(slots["images"], slots["own"]),

@@ -72,6 +72,11 @@ def targeted_difference_of_logits_ratio(logits: Any, labels: Any, targets: Any) 
     return tf.math.divide_no_nan(difference, top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]))
 
 
+def target_logit(logits: Any, labels: Any, targets: Any) -> Any:
+    """The logit of the target alone: of a judged regression model how far the value is above, or below, its tolerance."""
+    return _of(logits, targets)
+
+
 def _of(logits: Any, classes: Any) -> Any:
     import tensorflow as tf
 

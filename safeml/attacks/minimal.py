@@ -13,6 +13,7 @@ from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.method import Ball, Method, Seen, State, choose
 from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import predict
 from safeml.metrics.classification import right_answers
 from safeml.threats import Threat
 
@@ -51,7 +52,7 @@ def _bisect(
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         tried = clean + middle * (misclassified - clean)
-        wrong = ~right_answers(classifier.predict_logits(tried), labels)
+        wrong = ~right_answers(*predict(classifier, tried, labels))
         nearest[wrong] = tried[wrong]
         nearer = wrong[:, None, None, None]
         high, low = np.where(nearer, middle, high), np.where(nearer, low, middle)

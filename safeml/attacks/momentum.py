@@ -19,6 +19,7 @@ from safeml.attacks.method import Ball, Seen, State
 from safeml.attacks.norms import Norm
 from safeml.attacks.slots import attack
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import predict
 from safeml.metrics.classification import right_answers
 from safeml.threats import Threat
 
@@ -42,7 +43,7 @@ def momentum(
     outcome = attack(classifier, images, labels, threat, Momentum(), once, ids)
     if not len(images):
         return outcome
-    right = right_answers(classifier.predict_logits(outcome.adversarial), labels)
+    right = right_answers(*predict(classifier, outcome.adversarial, labels))
     # The image after the last step has not been predicted yet.
     first = np.where(outcome.first_step == SURVIVED, budget.steps, outcome.first_step)
     return replace(outcome, first_step=np.where(right, SURVIVED, first))

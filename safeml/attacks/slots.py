@@ -17,6 +17,7 @@ from safeml.attacks.base import SURVIVED, AttackOutcome, Budget
 from safeml.attacks.engine import Compiled, compile_for, lanes_of
 from safeml.attacks.method import Method
 from safeml.attacks.norms import NORMS
+from safeml.attacks.targets import given_type
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.errors import StageError
 from safeml.threats import Threat
@@ -38,7 +39,7 @@ def attack(
 ) -> AttackOutcome:
     """Attack each image, inside the ball of `threat` and inside 0..1, until it breaks or its attempts are used up.
 
-    images: float32 [N, H, W, C], 0..1. labels: int [N], 0..K-1. ids: int [N], >= 0; default 0..N-1.
+    images: float32 [N, H, W, C], 0..1. labels: int [N], 0..K-1; of a judged regression model the targets, float [N, T]. ids: int [N], >= 0; default 0..N-1.
     targets: int [N, T], T >= budget.attempts: the class that each attempt leads to, for a targeted loss.
     scales: float [N], factor on the logits of each image before the loss; default 1. It changes no prediction.
     An image that is misclassified, or whose logits or gradient are not finite, is broken: it keeps the iterate at which
@@ -49,7 +50,7 @@ def attack(
     return _Attack(
         classifier,
         images,
-        labels.astype(np.int32),
+        labels.astype(given_type(labels)),
         threat,
         method,
         budget,
@@ -105,7 +106,7 @@ class _Attack:
     def _drain(self) -> None:
         """Run slots until no image waits and none is under way."""
         size = min(self.budget.batch, len(self.queue))
-        slots = lanes_of(size, self.images.shape[1:], self.method)
+        slots = lanes_of(size, self.images.shape[1:], self.method, self.labels)
         jobs: list[tuple[int, int] | None] = [None] * size
         while True:
             slots = self._fill(slots, jobs)
@@ -131,7 +132,8 @@ class _Attack:
         mask = np.zeros(size, bool)
         mask[new] = True
         clean, start = np.zeros((2, size, *self.images.shape[1:]), np.float32)
-        labels, targets = np.zeros((2, size), np.int32)
+        labels = np.zeros((size, *self.labels.shape[1:]), self.labels.dtype)
+        targets = np.zeros(size, np.int32)
         clean[new], labels[new] = self.images[rows], self.labels[rows]
         scales = np.ones(size, np.float32)
         scales[new] = self.scales[rows]
@@ -236,9 +238,9 @@ def _check(images: np.ndarray, labels: np.ndarray, budget: Budget) -> None:
         raise StageError(
             f"attack: images are {images.dtype} {list(images.shape)}; expected float32 [N, H, W, C]."
         )
-    if labels.shape != (len(images),):
+    if labels.shape[:1] != (len(images),) or (labels.ndim > 1) != (labels.dtype.kind == "f"):
         raise StageError(
-            f"attack: labels are {list(labels.shape)}; expected one for each of {len(images)} images."
+            f"attack: labels are {labels.dtype} {list(labels.shape)}; expected one for each of {len(images)} images."
         )
     if min(budget.steps, budget.attempts, budget.batch) < 1:
         raise StageError(

@@ -14,6 +14,7 @@ import numpy as np
 from safeml import framework
 from safeml.attacks.views import View
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import width_of
 
 
 def hidden_gradient(
@@ -30,7 +31,7 @@ def hidden_gradient(
     """
     import tensorflow as tf
 
-    weights = np.random.default_rng(0).standard_normal(classifier.classes).astype(np.float32)
+    weights = np.random.default_rng(0).standard_normal(width_of(classifier)).astype(np.float32)
 
     def gradient(logits: Any, pixels: Any) -> Any:
         (slope,) = tf.gradients(

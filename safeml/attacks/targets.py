@@ -11,6 +11,7 @@ import numpy as np
 from safeml import framework
 from safeml.attacks.norms import Norm
 from safeml.classifiers.base import DifferentiableClassifier
+from safeml.classifiers.judged import judge_of, predict, width_of
 
 CANDIDATES = (
     100  # incorrect classes with the highest logits; with more classes, the others are never a target
@@ -42,9 +43,7 @@ def nearest_classes(
     images: float32 [N, H, W, C], 0..1; labels: int [N].
     O. Melamed, G. Yehudai, A. Shamir, "MALT powers up adversarial attacks", 2024.
     """
-    candidates = runners_up(
-        classifier.predict_logits(images), labels, min(CANDIDATES, classifier.classes - 1)
-    )
+    candidates = runners_up(*predict(classifier, images, labels), min(CANDIDATES, classifier.classes - 1))
     distance = np.full(candidates.shape, np.inf)
     measured = _compiled(classifier, norm)  # type: ignore[arg-type]  # hashed by identity
     for start in range(0, len(images), batch):
@@ -55,13 +54,20 @@ def nearest_classes(
     return np.take_along_axis(candidates, order, axis=1)[:, :count], candidates.shape[1]
 
 
+def given_type(truths: np.ndarray) -> type:
+    """Return the type in which a graph takes labels or targets."""
+    return np.int32 if np.issubdtype(truths.dtype, np.integer) else np.float32
+
+
 @lru_cache(maxsize=8)
 def _compiled(classifier: DifferentiableClassifier, norm: Norm) -> Callable[..., np.ndarray]:
     """Return the function (images, labels, targets) -> float32 [N]: the linearised distance to each image's target."""
     import tensorflow as tf
 
-    def distance(images: Any, labels: Any, targets: Any) -> Any:
-        logits = tf.ensure_shape(classifier.logits(images), [None, classifier.classes])
+    judge, width = judge_of(classifier), width_of(classifier)
+
+    def distance(images: Any, truths: Any, targets: Any) -> Any:
+        logits, labels = judge(tf.ensure_shape(classifier.logits(images), [None, width]), truths)
         gap = tf.gather(logits, labels, axis=1, batch_dims=1) - tf.gather(
             logits, targets, axis=1, batch_dims=1
         )
@@ -75,8 +81,9 @@ def _compiled(classifier: DifferentiableClassifier, norm: Norm) -> Callable[...,
         with framework.memory_errors():
             if not traced:
                 integers = tf.TensorSpec([None], tf.int32)
-                signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32), integers, integers]
+                given = tf.TensorSpec([None, *labels.shape[1:]], tf.float32) if labels.ndim > 1 else integers
+                signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32), given, integers]
                 traced.append(tf.function(distance, autograph=False, input_signature=signature))
-            return np.asarray(traced[0](images, labels.astype(np.int32), targets))
+            return np.asarray(traced[0](images, labels.astype(given_type(labels)), targets))
 
     return run

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.judged import width_of
 from safeml.classifiers.stoppers import IDENTITY, SOFTSIGN, register_gradients
 
 WIDTH = 2 / 255
@@ -36,6 +37,7 @@ class View:
     predict_logits: of the classifier itself, float32 [N, H, W, C], 0..1 -> float32 [N, K].
     deployed_logits: of an exported file, as `logits` but without a gradient; None where the logits are the classifier's own.
     broken: (logits, labels int32 [N]) -> bool [N], which images the attack has reached its aim on; None for the misclassified ones.
+    judge, judge_arrays, outputs: of a regression model, see `Judged`: what the logits are made of, which are its values then.
     """
 
     classes: int
@@ -43,6 +45,14 @@ class View:
     predict_logits: Callable[[np.ndarray], np.ndarray]
     deployed_logits: Callable[[Any], Any] | None = None
     broken: Callable[[Any, Any], Any] | None = None
+    judge: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    judge_arrays: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    outputs: int = 0
+
+    @property
+    def width(self) -> int:
+        """Return how many values `logits` gives for an image."""
+        return self.outputs or self.classes
 
     @classmethod
     def of(cls, classifier: Any, logits: Callable[[Any], Any]) -> View:
@@ -52,6 +62,9 @@ class View:
             logits,
             classifier.predict_logits,
             getattr(classifier, "deployed_logits", None),
+            judge=getattr(classifier, "judge", None),
+            judge_arrays=getattr(classifier, "judge_arrays", None),
+            outputs=width_of(classifier),
         )
 
 
@@ -110,6 +123,6 @@ def answers_alone(classifier: Any) -> View:
         answers = tf.numpy_function(
             lambda images: np.asarray(classifier.predict_logits(images), np.float32), [pixels], tf.float32
         )
-        return tf.ensure_shape(answers, [None, classifier.classes])
+        return tf.ensure_shape(answers, [None, width_of(classifier)])
 
     return View.of(classifier, logits)

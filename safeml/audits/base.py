@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from safeml.classifiers.base import Classifier, DifferentiableClassifier
 from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
+from safeml.data.targets import Targets
 from safeml.results import Artefact, ModelOrigin, Provenance
 from safeml.settings.model import InputSettings, SurrogateSettings
 from safeml.work import Progress, Work, keep_nothing, silent
@@ -67,6 +68,11 @@ class AuditInputs:
     work: Work = keep_nothing
     hand_over: HandOver = Artefact.of
     predicting: BatchSize = field(default_factory=lambda: BatchSize(1))
+
+    @property
+    def targets(self) -> Targets | None:
+        """Return the targets of the test images; None for a classifier."""
+        return self.test.targets
 
     def provenance(self, settings: BaseModel, data: str = "") -> Provenance:
         """Return what the numbers of a stage belong to; `safeml.pipeline` gives it to a result that has none.

@@ -57,7 +57,8 @@ def measure_linearity(
 ) -> np.ndarray:
     """Return the gain of a small step as a share of the gain that the gradient predicts: float32 [M].
 
-    columns: images (float32 [M, H, W, C], 0..1, classified correctly when clean); labels and ids (int [M]).
+    columns: images (float32 [M, H, W, C], 0..1, classified correctly when clean); labels and ids (int [M]); the labels of a judged
+        regression model are its targets, float32 [M, T].
     step: in pixel units.
     Raises StageError where the classifier gives no gradient.
     """

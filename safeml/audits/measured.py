@@ -6,7 +6,7 @@ An attack is never trusted: an image that comes back with a fault counts as brok
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,16 +32,24 @@ class CleanSample:
     labels: int64 [N].
     logits: float32 [N, K].
     right: bool [N], classified correctly.
+    targets: float32 [N, T], of a judged regression model; None for a classifier.
     """
 
     images: np.ndarray
     labels: np.ndarray
     logits: np.ndarray
     right: np.ndarray
+    targets: np.ndarray | None = None
+
+    @property
+    def truths(self) -> np.ndarray:
+        """Return what predictions are compared with: labels, or the targets of a regression."""
+        return self.labels if self.targets is None else self.targets
 
     def take(self, rows: np.ndarray | slice) -> CleanSample:
         """Return the images in `rows` (int [M], or a slice)."""
-        return CleanSample(*(getattr(self, field.name)[rows] for field in fields(self)))
+        targets = None if self.targets is None else self.targets[rows]
+        return CleanSample(self.images[rows], self.labels[rows], self.logits[rows], self.right[rows], targets)
 
 
 def fault_clauses(faults: np.ndarray) -> list[str]:

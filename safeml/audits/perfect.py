@@ -18,6 +18,7 @@ from safeml.classifiers.batches import BatchSize
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.results import StageResult
+from safeml.settings.model import Head
 from safeml.work import FORWARD, Cost
 
 Maker = Callable[[tuple[int, ...]], np.ndarray]
@@ -103,7 +104,7 @@ class Perfect:
 
 @dataclass(eq=False)
 class NoModel:
-    """Takes the place of a classifier and is never asked. See `Classifier` for the fields.
+    """Takes the place of a model and is never asked. See `Classifier` for the fields.
 
     logits: `no_answer` for a model of a kind that gives gradients, None for any other.
     """
@@ -111,6 +112,7 @@ class NoModel:
     name: str
     classes: int
     logits: Callable[[Any], Any] | None = None
+    head: Head = "classification"
     spec: InputSpec = field(default_factory=lambda: InputSpec(height=1, width=1))
     parameters: int = 0
     fingerprint: str = ""

@@ -23,14 +23,14 @@ def predicted_logits(
 
     def predicted(rows: slice) -> Arrays:
         part = np.asarray(inputs.classifier.predict_logits(data.images[rows]))
-        expected = (rows.stop - rows.start, data.classes)
+        expected = (rows.stop - rows.start, len(data.outputs))
         if part.shape != expected:
             raise StageError(
                 f"{step}: {inputs.classifier.name} returns {list(part.shape)}; expected {list(expected)}, one logit per class."
             )
         return {"logits": part.astype(np.float32)}
 
-    form = {"logits": ("float32", (data.classes,))}
+    form = {"logits": ("float32", (len(data.outputs),))}
     columns = {"images": data.images, "ids": numbers(data)}
     return slices.measure(
         item, columns, {}, form, predicted, lambda done: inputs.progress(step, done, len(data))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.data.dataset import ImageDataset
+from safeml.data.groups import DERIVED
 from safeml.results import Metric
+from safeml.stages.base import GROUPS
 from safeml.statistics import proportion_metric
 
 LEVEL = 0.95
@@ -21,6 +23,15 @@ METHOD = (
 def members(prefix: str, column: np.ndarray) -> dict[str, np.ndarray]:
     """Return the images (bool [N]) of each value of a column (str [N]), as the prefix and the value."""
     return {f"{prefix}{value}": column == value for value in sorted(set(column.tolist()))}
+
+
+def user_groups(dataset: ImageDataset) -> dict[str, np.ndarray]:
+    """Return the images (bool [N]) of each value of the user's group columns, as `group:COLUMN=VALUE`."""
+    return {
+        group: member
+        for column in sorted(set(dataset.groups) - set(DERIVED))
+        for group, member in members(f"{GROUPS}{column}=", dataset.groups[column]).items()
+    }
 
 
 def group_recall(

@@ -44,6 +44,7 @@ from safeml.report.signature import SIGNATURE, stale_sentence
 from safeml.report.write import CHECKSUMS
 from safeml.scan.sources import EXPORT
 from safeml.settings.bundle import BundleSettings
+from safeml.settings.model import VALUES
 from safeml.store.files import file_sha256, read_plain
 
 Content = bytes | Path
@@ -111,6 +112,11 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     if len(request.override) > LONGEST_REASON or not request.override.isprintable():
         raise ConfigError(f"--override is no text of one line with at most {LONGEST_REASON} characters.")
     evidence = read_evidence(request.run, request.today)
+    if evidence.run.model.input.get("outputs") == VALUES:
+        raise InputRefused(
+            f"{request.run}: audits a regression model, and the runtime of the device decides classes; bundles of regression models are "
+            "not supported."
+        )
     exported = read_export(request.export, evidence)
     stale = stale_sentence(evidence.folder)
     if stale:

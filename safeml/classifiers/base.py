@@ -15,9 +15,9 @@ import numpy as np
 
 from safeml.classifiers.batches import BatchSize
 from safeml.errors import StageError
-from safeml.settings.model import Head, InputSettings
+from safeml.settings.model import VALUES, Head, InputSettings
 
-Gives = Literal["logits", "probabilities", "sigmoids"]
+Gives = Literal["logits", "probabilities", "sigmoids", "values"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class InputSpec:
     low, high: the model's values for pixel 0 and pixel 255, before mean and std; the map between is linear.
     mean, std: of each channel in the model's order, or empty; what is fed is (value - mean) / std.
     standardise: each image is fed minus its own mean, divided by its own standard deviation.
-    outputs: what the file's last layer gives ("sigmoids": one probability for each class, which need not sum to 1);
-        safeml itself always works on logits.
+    outputs: what the file's last layer gives ("sigmoids": one probability for each class, which need not sum to 1; "values": the
+        quantities of a regression); safeml itself always works on logits, or on the values.
     class_order: class id of each of the model's K outputs, or None where output k is class k.
     """
 
@@ -53,19 +53,21 @@ class Model(Protocol):
     """A model file in memory, without an input contract.
 
     where: the file, for messages. input_shape: what the file fixes of (height, width, channels); None where it is open.
-    outputs: K. gives: what the file's last layer gives. notes: what was done to it on loading, for the report.
+    outputs: K. gives: what the file's last layer gives. takes_log: its outputs look like probabilities, although it ends in no
+        softmax. notes: what was done to it on loading, for the report.
     """
 
     where: str
     input_shape: tuple[int | None, int | None, int | None]
     outputs: int
     gives: Gives
+    takes_log: bool
     parameters: int
     fingerprint: str
     notes: tuple[str, ...]
 
     def fed(self, settings: InputSettings, class_names: tuple[str, ...], name: str) -> Classifier:
-        """The classifier of these classes under an input contract, checked as a whole.
+        """The classifier of these classes under an input contract, checked as a whole; of a regression, the names are its targets'.
 
         Raises InputRefused where contract, classes and model do not fit, or where the outputs are not finite or not
         deterministic; ConfigError where the contract contradicts itself.
@@ -74,7 +76,10 @@ class Model(Protocol):
 
 
 class Classifier(Protocol):
-    """A trained image classifier under test. batch: how many images it answers at a time; fewer where memory runs out."""
+    """A trained image model under test. batch: how many images it answers at a time; fewer where memory runs out.
+
+    The logits of a regression model (`head_of`) are its K values, in the units of the targets.
+    """
 
     name: str
     spec: InputSpec
@@ -126,8 +131,10 @@ GradientStoppers = tuple[tuple[str, str], ...]
 
 
 def head_of(classifier: Any) -> Head:
-    """Return what the outputs of `classifier` are. A runtime with another head than a classifier's has it as `head`."""
-    head: Head = getattr(classifier, "head", "classification")
+    """Return what the outputs of `classifier` are: declared by its contract, or by a runtime of another head as `head`."""
+    spec: InputSpec | None = getattr(classifier, "spec", None)
+    contract: Head = "regression" if spec is not None and spec.outputs == VALUES else "classification"
+    head: Head = getattr(classifier, "head", contract)
     return head
 
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from safeml.classifiers.base import Classifier, InputSpec, Model
 from safeml.errors import ConfigError, InputRefused
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
+
+LOG_NOTE = "the outputs are probabilities without a softmax layer; logits are their logarithms"
 
 
 def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec:
@@ -19,7 +21,14 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
     Raises InputRefused where the model does not fit, and ConfigError where the settings contradict themselves.
     """
     where = model.where
-    if model.outputs != classes:
+    if settings.outputs == VALUES:
+        _check_values(model, classes)
+    elif model.outputs == 1:
+        raise InputRefused(
+            f"{where}: gives outputs of shape [None, 1] without a sigmoid; expected one sigmoid for two classes, or one output "
+            "for each class. For a regression, declare [[data.targets]]."
+        )
+    elif model.outputs != classes:
         remedy = (
             "If the model was trained on some of these classes, list them in data.test.classes in the order of its outputs."
             if model.outputs < classes
@@ -34,7 +43,8 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
         raise InputRefused(
             f'{where}: takes {depth} channels; model.input.channels = "{settings.channels}" gives {wanted}.'
         )
-    if settings.outputs not in (None, model.gives, "probabilities" if model.gives == "sigmoids" else None):
+    gives = VALUES if settings.outputs == VALUES else model.gives
+    if settings.outputs not in (None, gives, "probabilities" if model.gives == "sigmoids" else None):
         raise InputRefused(f'{where}: gives {model.gives}; model.input.outputs says "{settings.outputs}".')
     order = settings.class_order
     if order is not None and sorted(order) != list(range(len(order))):
@@ -51,12 +61,31 @@ def input_spec(model: Model, settings: InputSettings, classes: int) -> InputSpec
         channels=settings.channels,
         low=settings.range[0],
         high=settings.range[1],
-        outputs=model.gives,
+        outputs=gives,
         class_order=order,
         mean=settings.mean,
         std=settings.std,
         standardise=settings.standardise,
     )
+
+
+def _check_values(model: Model, targets: int) -> None:
+    """Raise InputRefused unless the outputs of `model` can be the values of so many targets."""
+    if model.gives in ("probabilities", "sigmoids") and not model.takes_log:
+        raise InputRefused(
+            f"{model.where}: ends in a softmax or a sigmoid, so it is a classifier; [[data.targets]] declares a regression, whose model ends in "
+            "a linear layer. Remove [[data.targets]], or give the regression model."
+        )
+    if model.outputs != targets:
+        raise InputRefused(
+            f"{model.where}: gives {model.outputs} values; [[data.targets]] declares {targets}. Declare one target for each output, "
+            "in their order."
+        )
+
+
+def raw_values(model: Model) -> dict[str, Any]:
+    """Return the fields of a regression model that differ from those of a classifier: no logarithm is taken of its outputs."""
+    return {"takes_log": False, "notes": tuple(note for note in model.notes if note != LOG_NOTE)}
 
 
 def check_integer_contract(spec: InputSpec, where: str) -> None:

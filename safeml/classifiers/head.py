@@ -11,7 +11,6 @@ from safeml.classifiers.contract import are_probabilities
 from safeml.errors import InputRefused
 from safeml.metrics.classification import softmax
 
-LOG_NOTE = "the outputs are probabilities without a softmax layer; logits are their logarithms"
 NO_INPUT_SHAPE = (
     "has no input shape; start the Sequential with keras.Input((height, width, channels)), or call it once on images "
     "before it is saved."
@@ -59,6 +58,8 @@ def check_ends(inputs: int, outputs: int, where: str) -> None:
 def check_shapes(taken: Shape, given: Shape, where: str, *, one_sigmoid: bool = False) -> int:
     """K, or InputRefused unless `taken` is [N, height, width, 1 or 3] and `given` is [N, K].
 
+    One output without a sigmoid is a value of a regression, which `input_spec` refuses for a classifier.
+
     one_sigmoid: the model ends in a sigmoid, so that one output is two classes.
     """
     if len(taken) != 4 or taken[3] not in (None, 1, 3):
@@ -66,12 +67,7 @@ def check_shapes(taken: Shape, given: Shape, where: str, *, one_sigmoid: bool = 
             f"{where}: takes inputs of shape {list(taken)}; expected images [None, height, width, 1 or 3]."
         )
     if len(given) == 2 and given[1] == 1:
-        if one_sigmoid:
-            return 2
-        raise InputRefused(
-            f"{where}: gives outputs of shape {list(given)} without a sigmoid; expected one sigmoid for two classes, "
-            "or one output for each class."
-        )
+        return 2 if one_sigmoid else 1
     if len(given) != 2 or given[1] is None:
         raise InputRefused(
             f"{where}: gives outputs of shape {list(given)}; expected [None, classes] of at least 2 classes."

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.contract import LOG_NOTE
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.classifiers.frozen import FrozenGraph, freeze
 from safeml.classifiers.head import (
     EPSILON,
     INTEGER_NOTE,
-    LOG_NOTE,
     NO_INPUT_SHAPE,
     causes,
     check_ends,
@@ -80,7 +80,7 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
         forward=lambda values: logits(values, training=False),
         penultimate=_penultimate(model),
         takes_log=takes_log,
-        one_logit=given[1] == 1,
+        one_logit=given[1] == 1 and outputs == 2,
         integers=integers,
         graph=lambda: _graph(logits, where),
         network=model,

@@ -18,15 +18,16 @@ import numpy as np
 from safeml.classifiers.base import Gives, InputSpec
 from safeml.classifiers.batches import BatchSize, until_it_fits
 from safeml.classifiers.contract import (
+    LOG_NOTE,
     as_pixels,
     check_integer_contract,
     check_outputs,
     input_spec,
     model_values,
+    raw_values,
 )
 from safeml.classifiers.head import (
     EPSILON,
-    LOG_NOTE,
     Shape,
     causes,
     check_ends,
@@ -38,7 +39,7 @@ from safeml.classifiers.onnx_graph import OnnxGraph
 from safeml.errors import InputRefused, first_line
 from safeml.scan.onnx import FEATURES, LOGITS, PROBABILITIES
 from safeml.scan.onnx_tensors import WEIGHTS
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
 
 BATCH = 64
 # Images of one call of ONNX Runtime. Calls of one shape give the same numbers, however many run at once.
@@ -81,8 +82,9 @@ class OnnxModel:
         if self.dtype == "uint8":
             check_integer_contract(spec, self.where)
         batch = BatchSize(self.batch, least=1 if self.open_batch else self.batch)
+        model = self if spec.outputs != VALUES else replace(self, **raw_values(self))
         classifier = OnnxClassifier(
-            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self, batch
+            name, spec, len(class_names), self.parameters, self.fingerprint, model.notes, model, batch
         )
         check_outputs(classifier, self.where)
         return classifier

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from safeml.classifiers.contract import LOG_NOTE
 from safeml.classifiers.frozen import FrozenGraph, freeze
 from safeml.classifiers.head import (
     EPSILON,
     INTEGER_NOTE,
-    LOG_NOTE,
     Activation,
     Shape,
     causes,
@@ -85,7 +85,7 @@ def load_saved_model(folder: Path, where: str, notes: tuple[str, ...] = ()) -> T
         forward=lambda values: forward(values)[0],
         penultimate=lambda values: features(values)[0],
         takes_log=takes_log,
-        one_logit=given[1] == 1,
+        one_logit=given[1] == 1 and outputs == 2,
         integers=integers,
         graph=lambda: logits,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -18,12 +18,13 @@ from safeml.classifiers.contract import (
     check_outputs,
     input_spec,
     model_values,
+    raw_values,
 )
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.classifiers.frozen import FrozenGraph
 from safeml.classifiers.maps import GraphMaps
 from safeml.errors import InputRefused
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
 
 BATCH = 256
 SMALLEST_BATCH = (
@@ -77,8 +78,9 @@ class TensorModel:
         spec = input_spec(self, settings, len(class_names))
         if self.integers:
             check_integer_contract(spec, self.where)
+        model = self if spec.outputs != VALUES else replace(self, **raw_values(self))
         classifier = TensorClassifier(
-            name, spec, len(class_names), self.parameters, self.fingerprint, self.notes, self
+            name, spec, len(class_names), self.parameters, self.fingerprint, model.notes, model
         )
         try:
             check_outputs(classifier, self.where)

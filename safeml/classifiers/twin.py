@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from safeml.classifiers.base import Classifier, DifferentiableClassifier, InputSpec
+from safeml.classifiers.base import Classifier, DifferentiableClassifier, InputSpec, head_of
 from safeml.classifiers.batches import BatchSize
 from safeml.errors import InputRefused
 from safeml.results import GradientsIdentity
@@ -98,12 +98,20 @@ def with_gradients(
     own, other = (np.asarray(model.predict_logits(shown), np.float64) for model in (artefact, gradients))
     if not (np.isfinite(own).all() and np.isfinite(other).all()):
         raise InputRefused(f"{where}: logits on the test images are not finite, in it or in {artefact.name}.")
+    values = head_of(artefact) == "regression"
     agreement = float((own.argmax(axis=1) == other.argmax(axis=1)).mean())
-    centred = own - own.mean(axis=1, keepdims=True)
-    change = other - other.mean(axis=1, keepdims=True) - centred
+    # A constant added to all logits of an image changes no probability; added to a value, it is an error. Values are centred over
+    # the images, so that their size is how much they differ from image to image.
+    centred = own - own.mean(axis=0 if values else 1, keepdims=True)
+    change = other - own if values else other - other.mean(axis=1, keepdims=True) - centred
     size = float(np.sqrt(np.mean(centred**2)))
     difference = float(np.sqrt(np.mean(change**2))) / size if size > 0 else float(np.abs(change).max() > 0)
-    if agreement < LEAST_AGREEMENT or difference > MOST_DIFFERENCE:
+    if values and difference > MOST_DIFFERENCE:
+        raise InputRefused(
+            f"{where}: its values differ from those of {artefact.name} by {percent(difference)} of their spread over {len(shown)} test "
+            f"images; expected at most {limit_percent(MOST_DIFFERENCE)}. Set the fake-quantized model that the file was exported from."
+        )
+    if not values and (agreement < LEAST_AGREEMENT or difference > MOST_DIFFERENCE):
         raise InputRefused(
             f"{where}: predicts the class of {artefact.name} for {percent(agreement)} of {len(shown)} test images, and its logits "
             f"differ by {percent(difference)} of their size; expected at least {limit_percent(LEAST_AGREEMENT)} and at most "
@@ -113,7 +121,7 @@ def with_gradients(
         name=gradients.name,
         fingerprint=gradients.fingerprint,
         images=len(shown),
-        agreement=agreement,
+        agreement=1.0 if values else agreement,
         difference=difference,
         largest=float(np.abs(other - own).max()),
     )

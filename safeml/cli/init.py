@@ -21,6 +21,7 @@ from safeml.errors import MissingInput
 
 if TYPE_CHECKING:
     from safeml.results import Accepted, Gate
+    from safeml.settings.targets import TargetSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +60,12 @@ def init(
     costs: Annotated[
         str, typer.Option(help="A CSV file with the columns true, predicted and cost (0 to 1).")
     ] = "",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An output of a regression model, as NAME:UNIT:LOWEST:HIGHEST or NAME:UNIT:LOWEST:HIGHEST:TOLERANCE; once for each output, in their order."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     label_order: LabelOrderOption = None,
     class_table: ClassTableOption = None,
@@ -79,6 +86,7 @@ def init(
     for path in given:
         check_there(path)
     here = out.parent
+    targets = [given_target(text) for text in target or ()]
     keys = data_keys(label_order, class_table, classes, decode)
     if class_table is not None:
         keys["class_table"] = from_folder(str(class_table), here)
@@ -110,12 +118,34 @@ def init(
             costs=beside(costs),
             gates=gates,
             accepted=accepted,
+            targets=targets,
             **of_export,
         )
 
     gates, accepted = limits(text(), out)
     atomic_write(out, text(gates, accepted))
     typer.echo(f"{out} written. Next: safeml plan --config {out}")
+
+
+def given_target(text: str) -> TargetSettings:
+    """Return the target of an option `--target`. Raises ConfigError for another form."""
+    from safeml.errors import ConfigError
+    from safeml.settings.base import validated
+    from safeml.settings.targets import TargetSettings
+
+    name, *rest = text.split(":")
+    try:
+        unit, *numbers = rest
+        low, high, *tolerance = map(float, numbers)
+        limit = tolerance.pop() if tolerance else None
+        if tolerance:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f'--target {text[:80]}: expected NAME:UNIT:LOWEST:HIGHEST, and :TOLERANCE where there is one, such as "tilt:degrees:-25:25:5".'
+        ) from None
+    values = {"name": name, "unit": unit, "range": (low, high), "tolerance": limit}
+    return validated(TargetSettings, values, f"--target {text[:80]}")
 
 
 def check_there(path: str) -> None:

@@ -73,9 +73,10 @@ def show_line(line: str) -> None:
 
 def show_epoch(epoch: dict[str, Any]) -> None:
     """Print the measurements of a finished epoch."""
+    measure = "mae" if "mae" in epoch else "accuracy"
     typer.echo(
-        f"epoch {epoch['epoch']:3d}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}  "
-        f"val_loss {epoch['val_loss']:.4f}  val_accuracy {epoch['val_accuracy']:.4f}"
+        f"epoch {epoch['epoch']:3d}  loss {epoch['loss']:.4f}  {measure} {epoch[measure]:.4f}  "
+        f"val_loss {epoch['val_loss']:.4f}  val_{measure} {epoch[f'val_{measure}']:.4f}"
         + (f"  attacked {epoch['val_robust_accuracy']:.4f}" if "val_robust_accuracy" in epoch else ""),
         err=True,
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from safeml.config.recipe import FitSettings
+from safeml.config.recipe import ERROR_MONITORS, AugmentSettings, FitSettings, check_regression
 from safeml.results import Finite
 from safeml.settings.base import PathText, Settings, validated
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
 from safeml.settings.toml_file import read_toml
+
+STILL = AugmentSettings(shift=0.0, rotation_degrees=0.0, zoom=0.0)
 
 
 class SourceSettings(Settings):
@@ -124,6 +126,33 @@ class QuantizeSettings(FitSettings):
             )
         if len(set(self.keep_float)) < len(self.keep_float):
             raise ValueError("keep_float names a layer twice; expected each once")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_targets(cls, values: Any) -> Any:
+        """With [[data.targets]] the model gives values, and a monitor that is not set is its mean absolute error."""
+        data = values.get("data") if isinstance(values, dict) else None
+        if not isinstance(data, dict) or not data.get("targets"):
+            return values
+        model = values.get("model")
+        if isinstance(model, dict) and isinstance(model.get("input", {}), dict):
+            values = {**values, "model": {**model, "input": {"outputs": VALUES, **model.get("input", {})}}}
+        return {"monitor": ERROR_MONITORS[0], **values}
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        """Refuse what a classifier or a regression does not have."""
+        if self.data.targets:
+            if self.model.input.outputs not in (None, VALUES):
+                raise ValueError(
+                    f'model.input.outputs is "{self.model.input.outputs}", but [[data.targets]] declares a regression; remove it'
+                )
+            unsuited = {"[prune]": self.prune is not None, 'backend = "tfmot"': self.backend == "tfmot"}
+            # Without epochs nothing is trained, so that the augmentation has no effect.
+            check_regression(self if self.epochs else self.model_copy(update={"augment": STILL}), unsuited)
+        elif self.monitor in ERROR_MONITORS or self.model.input.outputs == VALUES:
+            raise ValueError("monitor or model.input.outputs is of a regression; declare [[data.targets]]")
         return self
 
     @model_validator(mode="after")

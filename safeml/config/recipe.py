@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from safeml.results import Finite
 from safeml.settings.base import Epsilon, PathText, Settings, validated
-from safeml.settings.data import DataSettings
+from safeml.settings.data import DataSettings, check_tables
+from safeml.settings.model import Head
+from safeml.settings.targets import TargetSettings, check_targets
 from safeml.settings.toml_file import read_toml
+
+# Of a regression.
+ERROR_MONITORS = ("val_mae", "val_rmse")
 
 
 class AugmentSettings(Settings):
@@ -37,12 +42,20 @@ class TrainingData(Settings):
 
     valid, valid_fraction: either separate images, or the held-out share of the training signs.
     split: hold out whole signs ("track"), or single images ("image"), which leaks and serves to measure the leakage.
+    targets: what a regression model learns to predict; empty for a classifier.
     """
 
     train: DataSettings
     valid: DataSettings | None = None
     valid_fraction: Finite | None = Field(default=None, gt=0, lt=1)
     split: Literal["track", "image"] = "track"
+    targets: tuple[TargetSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _targets_are_declared(self) -> Self:
+        check_targets(self.targets)
+        check_tables(self.targets, self.train, self.valid)
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -140,7 +153,8 @@ class FitSettings(Settings):
         balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
         adversarial: attack on the training images; without the table there is none.
         early_stopping: epochs without improvement of `monitor` after which training ends; 0 for never.
-        monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial].
+        monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial]. Not set:
+            `val_accuracy`, or `val_mae` of a regression.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -157,7 +171,9 @@ class FitSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
     adversarial: AdversarialTrainingSettings | None = None
     early_stopping: int = Field(default=0, ge=0, le=1000)
-    monitor: Literal["val_accuracy", "val_loss", "val_robust_accuracy"] = "val_accuracy"
+    monitor: Literal["val_accuracy", "val_loss", "val_robust_accuracy", "val_mae", "val_rmse"] = (
+        "val_accuracy"
+    )
     save_best_only: bool = True
     seed: int = Field(default=7, ge=0, lt=2**31)
 
@@ -168,6 +184,30 @@ class FitSettings(Settings):
         return self
 
 
+def check_regression(fit: FitSettings, unsuited: dict[str, bool]) -> None:
+    """Raise ValueError for a fit of a regression with what only a classifier has. unsuited: further settings, and whether they are set."""
+    if fit.monitor not in (*ERROR_MONITORS, "val_loss"):
+        raise ValueError(
+            f'monitor is "{fit.monitor}", which a regression has not; set "val_mae", "val_rmse" or "val_loss"'
+        )
+    moving = {name: getattr(fit.augment, name) for name in ("shift", "rotation_degrees", "zoom")}
+    moved = next((name for name, most in moving.items() if most), None)
+    if moved is not None:
+        raise ValueError(
+            f"augment.{moved} is {moving[moved]:g}, but moving pixels may change the target, such as an angle; set shift, "
+            "rotation_degrees and zoom to 0"
+        )
+    given = {
+        "label_smoothing": bool(fit.label_smoothing),
+        "balance": fit.balance != "none",
+        "[adversarial]": fit.adversarial is not None,
+        **unsuited,
+    }
+    name = next((name for name, is_set in given.items() if is_set), None)
+    if name is not None:
+        raise ValueError(f"{name} is for classifiers, and [[data.targets]] declares a regression; remove it")
+
+
 class Recipe(FitSettings):
     """The training of a model (`recipe.toml`). Paths are relative to the folder of the recipe.
 
@@ -176,6 +216,8 @@ class Recipe(FitSettings):
     dropout: share of the activations dropped before the last layer.
     bn_momentum: 0.9 suits fits of a few hundred steps; a larger value gives a long fit steadier statistics.
     inflation: train a second time on a random split of the same images, to measure the inflation by such a split.
+    head: what the outputs are: a logit for each class, or with "regression" a value for each of [[data.targets]], in its unit.
+    loss: of a regression, on errors divided by the spread of the training targets: "huber" (linear beyond one spread) or "mse".
     distill: the teacher; without the table there is none.
     """
 
@@ -187,7 +229,41 @@ class Recipe(FitSettings):
     backbone: BackboneSettings | None = None
     bn_momentum: Finite = Field(default=0.9, gt=0, lt=1)
     inflation: bool = False
+    head: Head = "classification"
+    loss: Literal["huber", "mse"] = "huber"
     distill: DistillSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _monitor_of_its_head(cls, values: Any) -> Any:
+        """A regression without a monitor is selected by its mean absolute error: it has no accuracy."""
+        if isinstance(values, dict) and values.get("head") == "regression" and "monitor" not in values:
+            return {**values, "monitor": "val_mae"}
+        return values
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        """Refuse what a classifier or a regression does not have."""
+        if (self.head == "regression") != bool(self.data.targets):
+            raise ValueError(
+                'head = "regression" requires [[data.targets]] with name, unit and range, and vice versa'
+            )
+        of_errors = self.monitor in ERROR_MONITORS
+        if self.head == "classification":
+            if of_errors:
+                raise ValueError(
+                    f'monitor is "{self.monitor}", which a classifier has not; set "val_accuracy"'
+                )
+            return self
+        check_regression(
+            self,
+            {
+                "[backbone]": self.backbone is not None,
+                "[distill]": self.distill is not None,
+                "inflation": self.inflation,
+            },
+        )
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -29,6 +29,7 @@ class Corruption:
     source: of definition and constants.
     own: severities of `small` whose constants are not the published ones.
     colour: it changes only colours, so grey images have no such corruption.
+    moves: it moves pixels, which may change what a regression predicts, such as an angle.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Corruption:
     source: str = OURS
     own: tuple[int, ...] = ()
     colour: bool = False
+    moves: bool = False
 
     @property
     def published(self) -> bool:
@@ -245,6 +247,7 @@ ROWS = (
         ((0.1, 0.03, 0.03), (0.1, 0.04, 0.05), (0.08, 0.06, 0.06), (0.05, 0.2, 0.07), (0, 0, 0.08)),
         ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)),
         own=(1, 2, 4, 5),
+        moves=True,
     ),
     _road(
         "rain",
@@ -272,7 +275,7 @@ ROWS = (
     _road("sticker", "Sticker", COVER, "road", (0.01, 0.025, 0.05, 0.09, 0.15)),
     _road("occlusion", "Partial occlusion", COVER, "road", (0.1, 0.18, 0.26, 0.35, 0.45)),
     _road("driving_blur", "Motion blur while driving", CAMERA, "camera", (0.06, 0.1, 0.15, 0.21, 0.3)),
-    _road("rolling_shutter", "Rolling shutter", CAMERA, "camera", (0.06, 0.12, 0.2, 0.3, 0.42)),
+    _road("rolling_shutter", "Rolling shutter", CAMERA, "camera", (0.06, 0.12, 0.2, 0.3, 0.42), moves=True),
     _road("white_balance", "White balance", CAMERA, "camera", (0.08, 0.16, 0.26, 0.38, 0.55), colour=True),
     _road(
         "isp",
@@ -281,8 +284,8 @@ ROWS = (
         "camera",
         ((0.5, 0.5), (1, 1), (1.6, 1.5), (2.4, 2), (3.5, 3)),
     ),
-    _road("rotation", "Rotation", VIEW, "view", (4, 8, 13, 19, 27)),
-    _road("perspective", "Perspective", VIEW, "view", (12, 22, 32, 42, 52)),
+    _road("rotation", "Rotation", VIEW, "view", (4, 8, 13, 19, 27), moves=True),
+    _road("perspective", "Perspective", VIEW, "view", (12, 22, 32, 42, 52), moves=True),
     _road("distance", "Distance", VIEW, "view", (0.8, 0.65, 0.5, 0.4, 0.3)),
 )
 CORRUPTIONS = {row.name: row for row in ROWS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,18 @@ class Row:
                 f"{self.where}: {column} is {shown}; expected a whole number of at most 9 digits."
             )
         return int(text)
+
+    def number(self, column: str) -> float:
+        """Return the finite number in `column`."""
+        text = self.cells[column].strip()
+        try:
+            value = float(text) if text.isascii() and len(text) <= 40 and "_" not in text else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            shown = text[:40] or "an empty cell"
+            raise InputRefused(f"{self.where}: {column} is {shown}; expected a finite number, such as -3.5.")
+        return value
 
     def class_id(self, classes: int) -> int:
         """Return the class id in the column `ClassId`, 0..classes-1."""

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from safeml.data.targets import Targets
 from safeml.errors import ConfigError, InputRefused
 from safeml.settings.errors import suggest
 from safeml.statistics.clusters import Clustering
@@ -35,6 +36,8 @@ class ImageDataset:
     costs: float64 [K, K] in 0..1 or None; the user's cost of predicting class j for class i.
     generated: bool [N] or None; which images were generated, not photographed. None: not known.
     tracks_origin: "" for recorded tracks, RECOVERED for tracks proposed from pixels.
+    quantities: name -> float64 [N]; what the source knows of each image, from which targets are chosen. Not in the fingerprint.
+    targets: what a regression model predicts; None for a classifier.
     notes: what a reader must know of how the files were read, one sentence each, with counts.
     """
 
@@ -54,6 +57,8 @@ class ImageDataset:
     frames: np.ndarray | None = None
     generated: np.ndarray | None = None
     tracks_origin: str = ""
+    quantities: dict[str, np.ndarray] = field(default_factory=dict)
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -88,8 +93,9 @@ class ImageDataset:
             "files": self.files,
             "frames": self.frames,
             "generated": self.generated,
+            "targets": None if self.targets is None else self.targets.values,
         }
-        for column, values in {**columns, **self.groups}.items():
+        for column, values in {**columns, **self.groups, **self.quantities}.items():
             if values is not None and len(values) != len(images):
                 raise InputRefused(
                     f"{self.name}: {column} has {len(values)} rows; there are {len(images)} images."
@@ -104,6 +110,16 @@ class ImageDataset:
     def classes(self) -> int:
         """Return K, the number of classes."""
         return len(self.class_names)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of a model's outputs: the classes, or the targets of a regression."""
+        return self.class_names if self.targets is None else self.targets.names
+
+    @property
+    def truths(self) -> np.ndarray:
+        """Return what a prediction is compared with: labels, int64 [N]; of a regression the targets, float32 [N, T]."""
+        return self.labels if self.targets is None else self.targets.values.astype(np.float32)
 
     @property
     def clustering(self) -> Clustering:
@@ -124,6 +140,8 @@ class ImageDataset:
         if self.generated is not None:
             digest.update(b"generated" + self.generated.astype(bool).tobytes())
         digest.update(self.tracks_origin.encode())
+        if self.targets is not None:
+            digest.update(b"targets" + self.targets.content)
         return digest.hexdigest()
 
     @cached_property
@@ -151,6 +169,8 @@ class ImageDataset:
             files=pick(self.files),
             frames=pick(self.frames),
             generated=pick(self.generated),
+            quantities={name: values[indices] for name, values in self.quantities.items()},
+            targets=None if self.targets is None else self.targets.take(indices),
         )
 
     def only(self, classes: tuple[str | int, ...]) -> ImageDataset:

@@ -1,6 +1,6 @@
-"""What a user lists of single images: their sign tracks, and which of them are generated. Legend: N images.
+"""What a user lists of single images: their sign tracks, which of them are generated, their targets. Legend: N images.
 
-Both are CSV files with a column `image`: the path of an image in the data folder, or its number in the source.
+All are CSV files with a column `image`: the path of an image in the data folder, or its number in the source.
 """
 
 from __future__ import annotations
@@ -60,6 +60,31 @@ def with_generated(data: ImageDataset, path: Path) -> ImageDataset:
     by_image = rows_by_image(path, (IMAGE,))
     marked = [row_of(data, place, by_image) is not None for place in range(len(data))]
     return replace(data, generated=np.array(marked, bool))
+
+
+def with_quantities(data: ImageDataset, path: Path, names: tuple[str, ...]) -> ImageDataset:
+    """Add the quantities `names` of each image from the columns of these names. Rows of other images are ignored.
+
+    Raises InputRefused if the data hold targets already, an image has no row or two, or a cell is no finite number.
+    """
+    if data.quantities:
+        raise InputRefused(
+            f"{path}: {data.name} holds targets already; remove the setting targets, or the targets from the data."
+        )
+    by_image = rows_by_image(path, (IMAGE, *names))
+    rows = [row_of(data, place, by_image) for place in range(len(data))]
+    absent = next((place for place, row in enumerate(rows) if row is None), None)
+    if absent is not None:
+        raise InputRefused(
+            f"{path}: the image {names_of(data, absent)[0]} has no row; expected the targets of each image."
+        )
+    return replace(
+        data,
+        quantities={
+            name: np.array([row.number(name) for row in rows if row is not None], np.float64)
+            for name in names
+        },
+    )
 
 
 def rows_by_image(path: Path, columns: tuple[str, ...]) -> dict[str, Row]:

@@ -1,7 +1,9 @@
 """Images from one .npz file, checked before they are read. Legend: N images, H W C pixels, K classes.
 
     images       uint8 [N, H, W, C], RGB or grey              required
-    labels       integer [N], 0..K-1                          required
+    labels       integer [N], 0..K-1                          required, unless there are targets
+    targets      float [N] or [N, T]; what a regression model predicts
+    target_names text [T]; without it, the columns have the order of [[data.targets]]
     track_id     integer [N]; with the label, one physical sign
     frame_id     integer [N]; the number of the image in its track
     roi          integer [N, 4]; x1, y1, x2, y2 in pixels of the ORIGINAL image, needs width and height
@@ -34,7 +36,24 @@ from safeml.data.dataset import ImageDataset
 from safeml.errors import ConfigError, InputRefused
 from safeml.limits import LIMITS, Limits
 
-KEYS = ("images", "labels", "track_id", "frame_id", "roi", "width", "height", "file_index", "class_names")
+KEYS = (
+    "images",
+    "labels",
+    "track_id",
+    "frame_id",
+    "roi",
+    "width",
+    "height",
+    "file_index",
+    "class_names",
+    "targets",
+    "target_names",
+)
+# Arrays whose rows are not images.
+NAMES = ("class_names", "target_names")
+# The class of images that have targets and no labels.
+ONE_CLASS = "image"
+MOST_TARGETS = 64
 # Errors of zipfile, zlib and numpy's header parser on damaged files.
 _DAMAGED = (
     OSError,
@@ -86,7 +105,11 @@ def load(
         problem = "is not a file" if os.path.lexists(file) else "does not exist"
         raise ConfigError(f"{file}: {problem}; expected an .npz file with images and labels.")
     arrays = read_arrays(file)
-    images, labels = arrays["images"], arrays["labels"]
+    images = arrays["images"]
+    if "labels" not in arrays:
+        arrays["labels"] = np.zeros(len(images), np.int64)
+        class_names = class_names or (ONE_CLASS,)
+    labels = arrays["labels"]
     if images.dtype != np.uint8:
         raise InputRefused(f"{file}: {_wrong_pixels(images)}")
     if 0 in images.shape[1:]:
@@ -130,7 +153,39 @@ def load(
         ids=arrays["file_index"].astype(np.int64) if "file_index" in arrays else None,
         notes=known.notes,
         frames=arrays["frame_id"].astype(np.int64) if "frame_id" in arrays else None,
+        quantities=_quantities(file, arrays),
     )
+
+
+def _quantities(file: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the columns of the targets by name, float64 [N]; by number where they have no names."""
+    if "targets" not in arrays:
+        return {}
+    values = arrays["targets"]
+    if values.dtype.kind != "f":
+        raise InputRefused(
+            f"{file}: targets are {values.dtype}; expected floats. If they are class ids, store them as labels; if they are "
+            "quantities, store them as float32."
+        )
+    if values.ndim not in (1, 2) or (values.ndim == 2 and not 1 <= values.shape[1] <= MOST_TARGETS):
+        raise InputRefused(
+            f"{file}: targets are {list(values.shape)}; expected [N], or [N, T] with 1 to {MOST_TARGETS} columns."
+        )
+    columns = values.reshape(len(values), -1).astype(np.float64).T
+    names = [str(number) for number in range(len(columns))]
+    if "target_names" in arrays:
+        given = arrays["target_names"]
+        if (
+            given.dtype.kind != "U"
+            or given.shape != (len(columns),)
+            or len(set(given.tolist())) < len(columns)
+        ):
+            raise InputRefused(
+                f"{file}: target_names is {given.dtype} {list(given.shape)}; expected {len(columns)} different texts, one for "
+                "each column of targets."
+            )
+        names = [str(name) for name in given]
+    return dict(zip(names, columns, strict=True))
 
 
 def read_arrays(path: Path, limits: Limits = LIMITS) -> dict[str, np.ndarray]:
@@ -157,7 +212,7 @@ def _read_headers(archive: zipfile.ZipFile, path: Path, limits: Limits) -> dict[
     if len(by_name) != len(members):
         raise InputRefused(f"{path}: holds an array twice; expected each once.")
     for key in ("images", "labels"):
-        if key not in by_name:
+        if key not in by_name and not (key == "labels" and "targets" in by_name):
             near = difflib.get_close_matches(key, by_name, n=1)
             hint = f'; rename "{near[0]}"?' if near else "; expected the arrays images and labels."
             raise InputRefused(f"{path}: has no array {key}{hint}")
@@ -176,7 +231,7 @@ def _read_headers(archive: zipfile.ZipFile, path: Path, limits: Limits) -> dict[
     if rows > limits.images:
         raise InputRefused(f"{path}: has {rows:,} images; the limit is {limits.images:,}.")
     for key, header in headers.items():
-        if key != "class_names" and (not header.shape or header.shape[0] != rows):
+        if key not in NAMES and (not header.shape or header.shape[0] != rows):
             found = header.shape[0] if header.shape else "no"
             raise InputRefused(f"{path}: {key} has {found} rows; there are {rows} images.")
     return headers

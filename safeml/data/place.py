@@ -14,11 +14,13 @@ from safeml.data.class_tables import read_costs, read_families
 from safeml.data.dataset import ImageDataset
 from safeml.data.group_table import with_groups
 from safeml.data.groups import add_pixel_groups
-from safeml.data.image_tables import with_generated, with_tracks
+from safeml.data.image_tables import with_generated, with_quantities, with_tracks
 from safeml.data.load import load_dataset
+from safeml.data.targets import targets_of
 from safeml.errors import ConfigError, InputRefused
 from safeml.settings.data import DataRoles, DataSettings
 from safeml.settings.hazard import HazardSettings
+from safeml.settings.targets import TargetSettings
 
 RENDERED_IMAGES = 4300
 _log = logging.getLogger(__name__)
@@ -39,13 +41,29 @@ class Place:
         """Return the settings of a run as its results record them."""
         return configuration
 
-    def data(self, settings: DataSettings) -> ImageDataset:
-        """Load the configured data; declared clustering applies if tracks are unknown."""
-        return add_pixel_groups(self.plain(settings))
+    def data(self, settings: DataSettings, targets: tuple[TargetSettings, ...] = ()) -> ImageDataset:
+        """Load the configured data; declared clustering applies if tracks are unknown.
+
+        targets: of a regression; () for a classifier.
+        """
+        return add_pixel_groups(self.targeted(settings, targets))
+
+    def targeted(self, settings: DataSettings, targets: tuple[TargetSettings, ...]) -> ImageDataset:
+        """Load the data with the targets of a regression, without the columns measured from pixels.
+
+        A regression needs no classes: data of one class, or of none, are accepted.
+        """
+        if not targets:
+            return self.plain(settings)
+        data = self.plain(settings, least_classes=1)
+        if settings.targets:
+            names = tuple(target.name for target in targets)
+            data = with_quantities(data, self.file(settings.targets, "targets"), names)
+        return replace(data, targets=targets_of(data.quantities, targets, data.name))
 
     def test(self, roles: DataRoles, hazard: HazardSettings) -> ImageDataset:
         """Load the test data, with the groups of its images and the families and costs of its classes where they are configured."""
-        data = self.data(roles.test)
+        data = self.data(roles.test, roles.targets)
         if roles.families:
             families = read_families(self.file(roles.families, "data.families"), data.class_names)
             data = replace(data, groups={**data.groups, "family": np.array(families)[data.labels]})

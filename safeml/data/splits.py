@@ -81,6 +81,10 @@ def pooled(first: ImageDataset, second: ImageDataset) -> ImageDataset:
         raise ConfigError(
             f"{first.name} and {second.name} differ in classes or image size; they cannot be pooled."
         )
+    if first.targets is not None or second.targets is not None:
+        raise ConfigError(
+            f"{first.name} and {second.name} have targets of a regression; they cannot be pooled."
+        )
     tracks = None
     if first.tracks is not None and second.tracks is not None:
         tracks = np.concatenate([first.tracks, second.tracks])

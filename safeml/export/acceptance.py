@@ -95,13 +95,18 @@ def parity(material: Material) -> Check:
     """Compare the INT8 file with the fake-quantized Keras model."""
     from safeml.export.parity import compare
 
-    result = compare(material.model, material.work / INT8_ONNX, material.images)
+    result = compare(material.model, material.work / INT8_ONNX, material.images, material.values)
     facts = {**result.as_json(), "images_from": material.images_from}
     words = (
         f"{len(result.flips)} of {result.images} images ({material.images_from}) change their class between Keras and ONNX "
         f"Runtime without optimizations{', each at a rounding tie' if result.flips else ''}; the largest difference of an output is {result.max_difference:.3g}. "
         f"With optimizations, {len(result.optimized_flips)} more change"
     )
+    if material.values:
+        words = (
+            f"The values of {result.images} images ({material.images_from}) differ between Keras and ONNX Runtime by {result.difference:.2%} of "
+            f"their spread, at most {result.max_difference:.3g}; with optimizations by {result.optimized_max_difference:.3g}"
+        )
     if result.unexplained:
         flip = result.unexplained[0]
         return Check(

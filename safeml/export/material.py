@@ -38,6 +38,7 @@ class Material:
     work: an empty folder for the files.
     batch: number of images of the ONNX input, or None for any.
     opset: of the ONNX files.
+    values: the outputs are the values of a regression.
     """
 
     model: Any
@@ -51,6 +52,7 @@ class Material:
     batch: int | None
     opset: int
     sparse: tuple[str, ...] = ()
+    values: bool = False
 
 
 def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset: int) -> Material:
@@ -94,6 +96,7 @@ def read(folder: Path, work: Path, images: Path | None, batch: int | None, opset
         batch=batch,
         opset=opset,
         sparse=_sparse_layers(manifest),
+        values=bool(_entry(manifest, "settings", "data").get("targets")),
     )
 
 

@@ -76,10 +76,11 @@ class Parity:
         return asdict(self)
 
 
-def compare(model: Any, path: Path, images: np.ndarray) -> Parity:
+def compare(model: Any, path: Path, images: np.ndarray, values: bool = False) -> Parity:
     """Compare a fake-quantized keras.Model with the ONNX file that was exported from it.
 
-    images: float32 [N, H, W, C], in the values that the model takes.
+    images: float32 [N, H, W, C], in the values that the model takes. values: the outputs are those of a regression, which has no
+        classes that could flip: their difference alone is judged.
     """
     import onnx
 
@@ -89,6 +90,15 @@ def compare(model: Any, path: Path, images: np.ndarray) -> Parity:
     exact = outputs(session(loaded), images, [same, LOGITS], BATCH)
     fast = outputs(session(loaded, optimized=True), images, [LOGITS], BATCH)[0]
     expected = predict(model, images)
+    if values:
+        return Parity(
+            images=len(images),
+            flips=(),
+            max_difference=_largest(expected - exact[0]),
+            optimized_flips=(),
+            optimized_max_difference=_largest(fast - exact[1]),
+            difference=relative_difference(expected, exact[0], values=True),
+        )
     classes = expected.argmax(1), exact[0].argmax(1)
     flipped = np.flatnonzero(classes[0] != classes[1])
     return Parity(
@@ -101,10 +111,17 @@ def compare(model: Any, path: Path, images: np.ndarray) -> Parity:
     )
 
 
-def relative_difference(expected: np.ndarray, given: np.ndarray) -> float:
-    """Return the difference of outputs [N, K] as a share of the size of the expected ones; see `Parity`."""
-    centred = expected - expected.mean(axis=1, keepdims=True, dtype=np.float64)
-    change = given - given.mean(axis=1, keepdims=True, dtype=np.float64) - centred
+def relative_difference(expected: np.ndarray, given: np.ndarray, values: bool = False) -> float:
+    """Return the difference of outputs [N, K] as a share of the size of the expected ones; see `Parity`.
+
+    values: of a regression, whose size is its spread over the images: a constant added to a value is an error.
+    """
+    if values:
+        centred = expected - expected.mean(axis=0, keepdims=True, dtype=np.float64)
+        change = given.astype(np.float64) - expected
+    else:
+        centred = expected - expected.mean(axis=1, keepdims=True, dtype=np.float64)
+        change = given - given.mean(axis=1, keepdims=True, dtype=np.float64) - centred
     size, moved = (float(np.sqrt(np.mean(values**2))) for values in (centred, change))
     if size > 0:
         return moved / size

@@ -10,13 +10,14 @@ from typing import Any, cast
 import numpy as np
 
 from safeml.audits.base import AuditInputs, Reference
+from safeml.audits.judged import judged_data
 from safeml.audits.perfect import Call, NoModel, Perfect, Simulated, no_answer
 from safeml.audits.slices import numbers
 from safeml.classifiers.base import DifferentiableClassifier
 from safeml.config.audit import Config
 from safeml.data.dataset import ImageDataset
 from safeml.errors import SafemlError, first_line
-from safeml.pipeline import applying
+from safeml.pipeline import applying, other_head
 from safeml.planning.perfect import PerfectWork
 from safeml.planning.wrong import Signs, signs_of
 from safeml.results import StageResult
@@ -64,7 +65,8 @@ class PlanData:
     @property
     def no_model(self) -> NoModel:
         """Return the placeholder of the classifier."""
-        return NoModel(self.name, self.test.classes, no_answer if self.gradient else None)
+        answer = no_answer if self.gradient else None
+        return NoModel(self.name, len(self.test.outputs), answer, head=self.config.head)
 
     @property
     def no_surrogate(self) -> DifferentiableClassifier | None:
@@ -83,7 +85,8 @@ class PlanData:
     @cached_property
     def blank(self) -> ImageDataset:
         """Return the test images without pixels, which a perfect model does not need."""
-        return replace(self.test, images=np.zeros((len(self.test), 1, 1, 1), np.uint8), boxes=None)
+        test = judged_data(self.test)
+        return replace(test, images=np.zeros((len(test), 1, 1, 1), np.uint8), boxes=None)
 
     def inputs(self, pixels: bool = False) -> AuditInputs:
         """Return the inputs of a stage without a model; pixels: include the pixels of the images."""
@@ -130,6 +133,9 @@ class BestCase:
                 results.append(
                     StageResult(stage=stage.name, title=stage.title, status="skipped", reason=reason)
                 )
+                continue
+            if self.data.config.head not in stage.heads:
+                results.append(other_head(stage, self.data.config.head))
                 continue
             perfect = perfect_of(stage)
             waits = self.data.untrained and "manifest" in stage.needs

@@ -78,11 +78,18 @@ def default_limits(config: Config, place: Place) -> DefaultLimits:
 def _stages(config: Config, place: Place) -> list[Stage[Any]]:
     """Return the stages that have something to measure with this model."""
     file = find_model(place.base / config.model.path).file
-    resources = {**records_beside(file), "reference": settings_of(config.stages, COMPARISON).reference}
+    resources = {
+        **records_beside(file),
+        "reference": settings_of(config.stages, COMPARISON).reference,
+        "targets": config.data.targets or None,
+    }
     if file.suffix not in ONNX.suffixes:  # the checks of an export are about its files
         resources["export"] = None
     return [
-        stage for stage in STAGES if stage.only_with is None or resources.get(stage.only_with) is not None
+        stage
+        for stage in STAGES
+        if (stage.only_with is None or resources.get(stage.only_with) is not None)
+        and config.head in stage.heads
     ]
 
 

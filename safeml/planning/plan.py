@@ -14,7 +14,7 @@ from safeml.config.audit import Config
 from safeml.data.identity import data_identity
 from safeml.data.place import Place
 from safeml.errors import ExitCode, SafemlError
-from safeml.pipeline import applying, in_profile
+from safeml.pipeline import applying, in_profile, other_head
 from safeml.planning.base import Plan, StagePlan
 from safeml.planning.best_case import BestCase, correct_model, perfect_of
 from safeml.planning.cost import DryWork, Rates, about, forward_passes, gradient_steps, seconds_of, together
@@ -126,7 +126,7 @@ def _dry(stage: Stage[Any], subject: Planned) -> DryRun:
     """Run a stage without its model: stored results are read, the others are simulated, and model calls are not timed."""
     known, journal = subject.known, subject.journal
     settings = settings_of(known.config.stages, stage)
-    if not settings.enabled:
+    if not settings.enabled or known.config.head not in stage.heads:
         return DryRun()
     evidence, key = subject.keys.get(stage.name, ({}, ""))
     if journal is not None and key and journal.stage(stage.name, key) is not None:
@@ -154,6 +154,8 @@ def _undone(stage: Stage[Any], subject: Planned, best: BestCase) -> DryRun:
     """Return the calls of a stage on a perfect model, without stored results."""
     known = subject.known
     settings, perfect = settings_of(known.config.stages, stage), perfect_of(stage)
+    if known.config.head not in stage.heads:
+        return DryRun()
     if settings.enabled and perfect is not None and perfect.calls is not None:
         return DryRun(perfect.calls(subject.inputs, settings, known.gradient))
     return DryRun(best.calls.get(stage.name, []))
@@ -218,6 +220,8 @@ def _state(
         return "off", f"[stages.{stage.name}] enabled = false"
     if kept:
         return "done", "stored in the run folder"
+    if known.config.head not in stage.heads:
+        return "idle", other_head(stage, known.config.head).reason
     perfect = perfect_of(stage)
     if perfect is None:
         return "runs", "its cost is not known"

@@ -220,7 +220,10 @@ def _of_quantization(config: Config, place: Place, inputs: QuantizationInputs, f
 def _read(config: Config, place: Place, name: str) -> PlanData:
     """Read the data of the settings, without a model."""
     test = place.test(config.data, config.hazard)
-    train, valid = (place.plain(data) if data else None for data in (config.data.train, config.data.valid))
+    train, valid = (
+        place.targeted(data, config.data.targets) if data else None
+        for data in (config.data.train, config.data.valid)
+    )
     for other in (train, valid):
         if other is not None and other.pixels_fingerprint == test.pixels_fingerprint:
             raise ConfigError(

@@ -12,7 +12,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.planning.base import TrainingPlan
 from safeml.planning.cost import about
 from safeml.planning.probe import timed
-from safeml.settings.model import InputSettings
+from safeml.settings.model import VALUES, InputSettings
 
 STEPS = 6
 PATIENCE = 10.0  # seconds after which no further step is timed
@@ -68,7 +68,8 @@ def plan_training(
             ),
         }
     )
-    classifier = from_keras(model, recipe.name).fed(InputSettings(), train.class_names, name)
+    contract = InputSettings(outputs=VALUES if recipe.head == "regression" else None)
+    classifier = from_keras(model, recipe.name).fed(contract, train.outputs, name)
     return Trained(plan, classifier, starting)
 
 
@@ -80,10 +81,14 @@ def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) 
     from safeml.training.optimizers import optimizer
 
     steps = steps_per_epoch(train, recipe)
+    loss: Any = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    metrics: list[Any] = ["accuracy"]
+    if train.targets is not None:
+        from safeml.training.regression import error_metrics, scaled_loss
+
+        loss, metrics = scaled_loss(recipe.loss, train.targets), error_metrics(train.targets)
     model.compile(
-        optimizer=optimizer(recipe, recipe.learning_rate, steps * recipe.epochs),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
+        optimizer=optimizer(recipe, recipe.learning_rate, steps * recipe.epochs), loss=loss, metrics=metrics
     )
     ends: list[float] = []
 

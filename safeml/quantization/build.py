@@ -157,9 +157,10 @@ def _quantize(work: _Work) -> list[str]:
     validation = Validation(settings, inputs.choosing)
     source, origin = _source(inputs)
     classifier = validation.classifier(source, str(inputs.source))
-    _check_trainable(settings, source, inputs.source)
+    if inputs.choosing.targets is None:
+        _check_trainable(settings, source, inputs.source)
     work.measured["float"] = validation.measure(source, FLOAT)
-    _check_contract(work.measured["float"]["val_accuracy"], inputs)
+    _check_contract(work.measured["float"], inputs)
     _save(source, out, FLOAT)
     feed = feed_of(classifier.spec)
     models, fits = {"float": source}, {}
@@ -315,9 +316,18 @@ def _check_trainable(settings: QuantizeSettings, model: Any, where: Path) -> Non
         )
 
 
-def _check_contract(accuracy: float, inputs: QuantizationInputs) -> None:
-    """Raise ConfigError if the float model is no better than chance on the validation images."""
-    classes = inputs.choosing.classes
+def _check_contract(measured: dict[str, float], inputs: QuantizationInputs) -> None:
+    """Raise ConfigError if the float model is no better than chance, or than the mean target, on the validation images."""
+    targets = inputs.choosing.targets
+    if targets is not None:
+        unit = targets.values.std() if len(targets.settings) == 1 else 1.0
+        if measured["val_rmse"] >= unit:
+            raise ConfigError(
+                f"{inputs.source}: has an RMSE of {measured['val_rmse']:.3g} on the validation images; their mean as a constant has "
+                f"{unit:.3g}. Its input contract, or the order of [[data.targets]], is not that of the model."
+            )
+        return
+    accuracy, classes = measured["val_accuracy"], inputs.choosing.classes
     if accuracy <= 1.5 / classes:
         raise ConfigError(
             f"{inputs.source}: classifies {accuracy:.1%} of the validation images correctly, no more than chance for "

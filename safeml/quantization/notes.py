@@ -18,6 +18,8 @@ def data_notes(sample: ImageDataset) -> list[str]:
     constant = int((flat.max(axis=1) == flat.min(axis=1)).sum())
     if constant:
         notes.append(f"{constant} of {len(sample)} calibration images have one value in all pixels.")
+    if sample.targets is not None:
+        return notes
     absent = np.flatnonzero(np.bincount(sample.labels, minlength=sample.classes) == 0)
     if len(absent):
         names = ", ".join(sample.class_names[number] for number in absent[:6])

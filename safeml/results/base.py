@@ -24,7 +24,8 @@ Proportion = Annotated[float, Field(ge=0, le=1)]
 
 Direction = Literal["up", "down"]
 
-Unit = Literal["proportion", "count", "ratio", "cost"]
+# "target": in the unit of a regression's target, which the title of the metric names.
+Unit = Literal["proportion", "count", "ratio", "cost", "target"]
 
 
 def both_or_neither(first: float | None, second: float | None, where: str) -> None:

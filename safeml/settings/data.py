@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from safeml.results import Finite
 from safeml.settings.base import PathText, Settings
 from safeml.settings.errors import found
+from safeml.settings.targets import TargetSettings, check_targets
 
 # The keys that only some kinds of data read.
 KINDS_OF: dict[str, tuple[str, ...]] = {
@@ -41,6 +42,7 @@ class DataSettings(Settings):
     tracks: CSV file with the columns image and track, for data without track ids; `safeml data tracks` proposes one.
     generated: CSV file with the column image, which lists the images that were generated, not photographed; those not listed are
         photographs.
+    targets: CSV file with the column image and a column for each of [[data.targets]], for data that hold no targets themselves.
     """
 
     kind: Literal["npz", "gtsrb", "folder", "rendered"]
@@ -59,6 +61,7 @@ class DataSettings(Settings):
     max_refused: int = Field(default=0, ge=0, le=1_000_000)
     tracks: PathText = ""
     generated: PathText = ""
+    targets: PathText = ""
 
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> Self:
@@ -77,6 +80,8 @@ class DataSettings(Settings):
                     f"{key} is {found(value)}, but only kind = {supporting} supports it; "
                     f'remove it for data of kind "{self.kind}"'
                 )
+        if self.kind == "rendered" and self.targets:
+            raise ValueError("targets names a table, but rendered signs know their targets; remove it")
         if self.class_names and self.class_table:
             raise ValueError("class_names and class_table both name the classes; set one of them")
         if self.kind == "gtsrb" and self.split == "valid" and not self.valid_fraction:
@@ -101,6 +106,7 @@ class DataRoles(Settings):
     families: CSV file with the columns class and family; empty: the families of GTSRB where all classes are its signs.
     groups: CSV file with the column image (path in the data folder, or number of the image) and a column for each grouping
         of the test images, such as condition, site or camera.
+    targets: what the outputs of a regression model are; empty for a classifier.
     """
 
     test: DataSettings
@@ -108,3 +114,18 @@ class DataRoles(Settings):
     valid: DataSettings | None = None
     families: PathText = ""
     groups: PathText = ""
+    targets: tuple[TargetSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _targets_are_declared(self) -> Self:
+        check_targets(self.targets)
+        check_tables(self.targets, self.test, self.train, self.valid)
+        return self
+
+
+def check_tables(targets: tuple[TargetSettings, ...], *data: DataSettings | None) -> None:
+    """Raise ValueError where data name a table of targets that are not declared."""
+    if not targets and any(part is not None and part.targets for part in data):
+        raise ValueError(
+            "targets names a table of targets, but none is declared; add [[data.targets]] with name, unit and range"
+        )

@@ -11,6 +11,8 @@ from safeml.settings.base import PathText, Settings
 
 # What a model's outputs are: a class, or a quantity.
 Head = Literal["classification", "regression"]
+# The outputs of a regression model, as declared; they are never guessed from the file.
+VALUES: Literal["values"] = "values"
 
 
 class InputSettings(Settings):
@@ -18,7 +20,8 @@ class InputSettings(Settings):
 
     height, width: of the input in pixels; read from the file where it states them.
     channels: their order, or grey.
-    outputs: what the file returns; by default this is read from its last layer.
+    outputs: what the file returns; by default this is read from its last layer. "values" are the quantities of a regression, one
+            for each of [[data.targets]].
     class_order: the class number of each output, where the model numbers the classes in another order.
     range: the values of pixels 0 and 255, before mean and std.
         mean, std: per channel, in the channel order of the model; the input is (value - mean) / std.
@@ -33,7 +36,7 @@ class InputSettings(Settings):
     mean: tuple[Finite, ...] = ()
     std: tuple[Finite, ...] = ()
     standardise: bool = False
-    outputs: Literal["logits", "probabilities"] | None = None
+    outputs: Literal["logits", "probabilities", "values"] | None = None
     class_order: tuple[int, ...] | None = None
     chosen_on: str = ""
 
@@ -51,7 +54,16 @@ class InputSettings(Settings):
             raise ValueError("std has an entry that is not positive; expected positive divisors")
         if self.standardise and (self.mean or self.std):
             raise ValueError("standardise uses the statistics of each image; remove mean and std")
+        if self.outputs == VALUES and self.class_order is not None:
+            raise ValueError(
+                "class_order numbers classes, and the outputs are the values of a regression; remove it"
+            )
         return self
+
+    @property
+    def head(self) -> Head:
+        """Return what the outputs of the model are."""
+        return "regression" if self.outputs == VALUES else "classification"
 
 
 class SurrogateSettings(Settings):

@@ -30,6 +30,7 @@ from safeml.stages.perturbation import PERTURBATION
 from safeml.stages.physical import PHYSICAL
 from safeml.stages.privacy import PRIVACY
 from safeml.stages.quantization import QUANTIZATION
+from safeml.stages.regression import REGRESSION
 from safeml.stages.training import TRAINING
 
 S = TypeVar("S", bound=StageTable)
@@ -41,6 +42,7 @@ OWN: tuple[Stage[Any], ...] = (
     CONVERSION,
     COMPARISON,
     PERFORMANCE,
+    REGRESSION,
     FAIRNESS,
     CALIBRATION,
     BALANCE,

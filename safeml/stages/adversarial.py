@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -12,10 +13,12 @@ from safeml.errors import ConfigError
 from safeml.results import Alarm, Finite, Gate
 from safeml.settings.errors import suggest
 from safeml.settings.model import SurrogateSettings
-from safeml.stages.base import HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most, count
+from safeml.stages.base import HALF, NO_AUTHORITY, TARGETS, Declared, Stage, StageTable, at_most, count
 from safeml.threats import Threat, outside_range, threat_words
 
 MAIN_THREAT = "linf_4"
+REGRESSION = "[[data.targets]]"
+NO_BOUND = "the largest error of a sample, which bounds no other image; gate worst_error_p95"
 
 
 def _known_attack(name: str) -> str:
@@ -154,7 +157,28 @@ def _records(settings: AdversarialSettings) -> tuple[Declared, ...]:
             rows.append(Declared(f"certified_accuracy.{threat.label}", context=BOUND))
         if settings.smoothed_images and threat.norm == "l2":
             rows.append(Declared(f"smoothed_accuracy.{threat.label}", context=BOUND))
+    rows += [row for threat in settings.threats for row in _errors(threat, weak)]
     return (*rows, count("masking_flags", weak=weak))
+
+
+def _errors(threat: Threat, weak: str) -> list[Declared]:
+    """Declare the largest errors of a regression model that were found within a threat, in the unit of each target."""
+    context = f"robust_accuracy.{threat.label} counts the errors beyond your tolerance"
+    slices = ("all", TARGETS)
+    return [
+        Declared(
+            f"{name}.{threat.label}",
+            "down",
+            0.0,
+            math.inf,
+            slices,
+            weak=why,
+            context=context,
+            plain=True,
+            requires=REGRESSION,
+        )
+        for name, why in (("worst_mae", weak), ("worst_error_p95", weak), ("worst_error_max", NO_BOUND))
+    ]
 
 
 def _alarmed(settings: AdversarialSettings) -> list[Threat]:
@@ -255,5 +279,6 @@ ADVERSARIAL = Stage(
     quick=_quick,
     images=lambda settings: settings.images,
     needs=("surrogate",),
+    heads=("classification", "regression"),
     perfect="safeml.audits.adversarial.perfect:PERFECT",
 )

@@ -11,6 +11,8 @@ from safeml.stages.base import Declared, Stage, StageTable, at_most, count
 
 SPLITS = ("split:test", "split:train", "split:valid")
 SHARED = ("all", "split:train", "split:valid")
+# What needs no classes: a regression has these, too.
+LEAKAGE = ("test_duplicates", "shared_duplicates", "shared_tracks")
 OF_THE_DATA = "it describes the data and not the model"
 # The default gates read the training split; what is beyond it is shared with the validation split.
 ALARMS = (
@@ -92,6 +94,7 @@ BALANCE = Stage(
     ),
     alarms=lambda settings: ALARMS,
     needs=("manifest",),
+    heads=("classification", "regression"),
     quick=lambda settings, gated: at_most(settings, bootstrap=100),
     perfect="safeml.audits.balance.perfect:PERFECT",
 )

@@ -20,10 +20,12 @@ NO_AUTHORITY = "No standard sets this limit; it is a starting point for you to a
 CLASSES, FAMILIES = "class:", "family:"
 # A group of a column of the user, of a condition that is measured on the images, and a whole column.
 GROUPS, CONDITIONS, COLUMNS = "group:", "condition:", "column:"
+# One target of a regression.
+TARGETS = "target:"
 # An alarm's usual level: the model is incorrect more often than correct. No standard sets it.
 HALF = 0.5
 Resource = Literal[
-    "contract", "origin", "manifest", "surrogate", "reference", "quantization", "export", "ood"
+    "contract", "origin", "manifest", "surrogate", "reference", "quantization", "export", "ood", "targets"
 ]
 
 

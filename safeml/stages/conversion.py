@@ -73,6 +73,7 @@ CONVERSION = Stage(
     ),
     quick=lambda settings, gated: at_most(settings, images=1000),
     images=lambda settings: settings.images,
+    heads=("classification", "regression"),
     needs=("export", "origin"),
     only_with="export",
     perfect="safeml.audits.conversion.run:PERFECT",

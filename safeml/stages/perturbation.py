@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from safeml.corruptions.rows import CORRUPTIONS, SEVERITIES
 from safeml.results import Alarm, Gate
 from safeml.settings.errors import suggest
-from safeml.stages.base import HALF, NO_AUTHORITY, Declared, Stage, StageTable, at_most
+from safeml.stages.base import HALF, NO_AUTHORITY, TARGETS, Declared, Stage, StageTable, at_most
 
 ALL = tuple(CORRUPTIONS)
 # An incorrect prediction of at least this confidence is an overconfident error.
@@ -70,6 +70,21 @@ class PerturbationSettings(StageTable):
 
 
 CONFIDENCE = "corruption_ece_mean speaks for the confidence under corruptions"
+# Errors of a regression model in the unit of its target; and what is defined for classes alone.
+OF_TARGETS = ("corruption_mae_mean", "corruption_mae_worst", "corruption_mae")
+OF_CLASSES = (
+    "flip_probability",
+    "corruption_ece_mean",
+    "corruption_ece",
+    "corruption_nll_mean",
+    "corruption_nll",
+    "corruption_set_coverage_mean",
+    "corruption_set_coverage",
+    "overconfident_errors",
+)
+TOGETHER = ("all", TARGETS)
+NEEDS_TARGETS = "[[data.targets]]"
+OF_SHARE = "corruption_accuracy_mean has the share of these errors within your tolerance"
 FEW = "measured on fewer corruptions than all; leave out the setting corruptions in [stages.perturbation]"
 
 
@@ -106,6 +121,20 @@ def _records(settings: PerturbationSettings) -> tuple[Declared, ...]:
         Declared("corruption_set_coverage_mean", weak=AT_RUN_TIME, context=AT_RUN_TIME),
         Declared("corruption_set_coverage", slices=cells, weak=AT_RUN_TIME, context=AT_RUN_TIME),
         Declared("overconfident_errors", "down", weak=weak, context=CONFIDENCE),
+        *(
+            Declared(
+                name,
+                "down",
+                0.0,
+                math.inf,
+                where,
+                weak=weak,
+                context=OF_SHARE,
+                requires=NEEDS_TARGETS,
+                plain=True,
+            )
+            for name, where in zip(OF_TARGETS, (TOGETHER, TOGETHER, cells), strict=True)
+        ),
     )
 
 
@@ -153,5 +182,6 @@ PERTURBATION = Stage(
     standard=lambda settings, gated: at_most(settings, images=500),
     quick=lambda settings, gated: at_most(settings, images=64, bootstrap=100, probe_images=256),
     images=lambda settings: settings.images,
+    heads=("classification", "regression"),
     perfect="safeml.audits.perturbation.perfect:PERFECT",
 )

@@ -22,6 +22,7 @@ TRAINING = Stage(
         Declared("train_validation_gap", "down", -1.0, context=FINDINGS),
     ),
     images=lambda settings: 0,
+    heads=("classification", "regression"),
     needs=("manifest",),
     perfect="safeml.audits.training.perfect:PERFECT",
 )

@@ -11,6 +11,7 @@ from safeml.statistics.noninferiority import paired_noninferiority, signs_for_id
 from safeml.statistics.paired import paired_difference_metric
 from safeml.statistics.planning import further_signs
 from safeml.statistics.proportions import mean_metric, proportion_metric
+from safeml.statistics.quantiles import quantile_metric
 
 __all__ = [
     "Clustering",
@@ -23,6 +24,7 @@ __all__ = [
     "paired_noninferiority",
     "proportion_by_sign_metric",
     "proportion_metric",
+    "quantile_metric",
     "resample_counts",
     "signs_for_identical_models",
     "unequal_tracks",

@@ -23,12 +23,13 @@ def steps_per_epoch(data: ImageDataset, recipe: FitSettings) -> int:
 
 
 def training_batches(data: ImageDataset, recipe: FitSettings, first: int) -> tf.data.Dataset:
-    """Return batches of endless epochs from epoch `first` (from 0): (images [B, H, W, C], one-hot labels, weights [B]).
+    """Return batches of endless epochs from epoch `first` (from 0): (images [B, H, W, C], one-hot labels or targets, weights [B]).
 
     The last batch of an epoch may be smaller; an epoch has `steps_per_epoch` batches.
     """
     prepare = _prepare(data)
     weights = tf.constant(class_weights(data, recipe), tf.float32)
+    classes = tf.constant(data.labels)
     order = _order(data, recipe)
 
     def epoch_of(epoch: Any) -> tf.data.Dataset:
@@ -39,8 +40,8 @@ def training_batches(data: ImageDataset, recipe: FitSettings, first: int) -> tf.
 
     def load(rows: Any, draws: Any) -> tuple[Any, Any, Any]:
         images, labels = prepare(rows)
-        classes = tf.argmax(labels, axis=1)
-        return augment(images, draws, recipe.augment), labels, tf.gather(weights, classes)
+        own = tf.gather(weights, tf.gather(classes, rows))
+        return augment(images, draws, recipe.augment), labels, own
 
     # Deterministic: the order does not depend on the threads.
     batches = tf.data.Dataset.range(first, recipe.epochs).flat_map(epoch_of)
@@ -79,11 +80,13 @@ def _seed(seed: int, epoch: Any, purpose: int) -> Any:
 
 
 def _prepare(data: ImageDataset) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a function rows [B] -> (float32 images in 0..1, one-hot labels)."""
-    pixels, labels = tf.constant(data.images), tf.constant(data.labels)
+    """Return a function rows [B] -> (float32 images in 0..1, one-hot labels, or the targets of a regression)."""
+    pixels, labels = tf.constant(data.images), tf.constant(data.truths)
 
     def prepare(rows: Any) -> tuple[Any, Any]:
         images = tf.cast(tf.gather(pixels, rows), tf.float32) / 255.0
+        if data.targets is not None:
+            return images, tf.gather(labels, rows)
         return images, tf.one_hot(tf.gather(labels, rows), data.classes)
 
     return prepare

@@ -17,15 +17,17 @@ def recipe_data(recipe: FitSettings, place: Place) -> tuple[ImageDataset, ImageD
     Raises ConfigError if their classes differ or a class has no image.
     """
     settings = recipe.data
-    training = place.data(settings.train)
+    training = place.data(settings.train, settings.targets)
     if settings.valid is not None:
-        choosing = place.data(settings.valid)
+        choosing = place.data(settings.valid, settings.targets)
     elif settings.split == "image":
         training, choosing = split_by_image(training, settings.valid_fraction or 0.0, recipe.seed)
     else:
         held = settings.valid_fraction or 0.0
         parts = split_by_track(training, {"train": 1 - held, "valid": held}, recipe.seed)
         training, choosing = parts["train"], parts["valid"]
+    if settings.targets:
+        return training, choosing
     if training.class_names != choosing.class_names:
         raise ConfigError(
             f"{recipe.name}: {training.name} has {training.classes} classes and {choosing.name} has {choosing.classes}, or "

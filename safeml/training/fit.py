@@ -29,12 +29,15 @@ from safeml.training.distillation import taught_by
 from safeml.training.feed import PLAIN, Feed
 from safeml.training.optimizers import optimizer
 from safeml.training.phases import Phase, recorded
-from safeml.training.publish import best_epoch, identity, versions
+from safeml.training.publish import LOWER_IS_BETTER, best_epoch, identity, versions
+from safeml.training.regression import error_metrics, scaled_loss
 
 CHECKPOINTS, LOGS = "checkpoints", "logs"
 CHECKPOINT_NAMES = {
     "val_accuracy": "{epoch:02d}-{val_accuracy:.4f}.keras",
     "val_loss": "{epoch:02d}-{val_loss:.4f}.keras",
+    "val_mae": "{epoch:02d}-{val_mae:.4f}.keras",
+    "val_rmse": "{epoch:02d}-{val_rmse:.4f}.keras",
     "val_robust_accuracy": "{epoch:02d}-{val_robust_accuracy:.4f}.keras",
 }
 # Files of ModelCheckpoint and TensorFlow's writer.
@@ -223,12 +226,11 @@ class _Training:
             attacked_training(model, recipe.adversarial, recipe.seed, feed)
             robust = [RobustValidation(recipe.adversarial, self.valid, recipe.batch, recipe.seed, feed)]
         self.start.teach(model)
+        loss, metrics = self._loss()
         model.compile(
             optimizer=optimizer(recipe, phase.learning_rate, steps * (phase.end - phase.first)),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=feed.logits, label_smoothing=recipe.label_smoothing
-            ),
-            metrics=["accuracy"],
+            loss=loss,
+            metrics=metrics,
         )
         model.optimizer.build(model.trainable_variables)
         if resumed is not None:
@@ -253,7 +255,7 @@ class _Training:
         saver = LateCheckpoint(
             self.folder / CHECKPOINTS / pattern,
             monitor=recipe.monitor,
-            mode="min" if recipe.monitor == "val_loss" else "max",
+            mode="min" if recipe.monitor in LOWER_IS_BETTER else "max",
             save_best_only=recipe.save_best_only,
             initial_value_threshold=best,
             select_from=self.start.select_from,
@@ -283,6 +285,19 @@ class _Training:
                 f"{recipe.name}: the loss is not finite in epoch {len(self.epochs) + 1}; reduce learning_rate "
                 f"({recipe.learning_rate:g})."
             )
+
+    def _loss(self) -> tuple[Any, list[Any]]:
+        """Return loss and metrics: of a classifier, or of the errors in units of the spread of the training targets."""
+        recipe, targets = self.recipe, self.train.targets
+        if targets is not None:
+            return scaled_loss(
+                recipe.loss if isinstance(recipe, Recipe) else "huber", targets
+            ), error_metrics(targets)
+        smoothing = recipe.label_smoothing
+        loss = keras.losses.CategoricalCrossentropy(
+            from_logits=self.start.feed.logits, label_smoothing=smoothing
+        )
+        return loss, ["accuracy"]
 
     def _fed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return batches of pixels as the inputs and targets of the model; an attack needs the pixels, and feeds them itself."""

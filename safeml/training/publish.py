@@ -20,6 +20,7 @@ from safeml.errors import StageError, first_line
 from safeml.store.files import atomic_write
 
 MANIFEST = "training.json"
+LOWER_IS_BETTER = ("val_loss", "val_mae", "val_rmse")
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
 
@@ -71,7 +72,7 @@ def best_model(folder: Path, epochs: list[dict[str, Any]], monitor: str) -> kera
 
 def best_epoch(epochs: list[dict[str, Any]], monitor: str) -> dict[str, Any]:
     """Return the first best epoch at full precision: rounded names tie 0.98204 with 0.98196."""
-    return (min if monitor == "val_loss" else max)(epochs, key=lambda entry: entry[monitor])
+    return (min if monitor in LOWER_IS_BETTER else max)(epochs, key=lambda entry: entry[monitor])
 
 
 def small_archive(model: keras.Model, folder: Path) -> bytes:

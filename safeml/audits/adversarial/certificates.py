@@ -20,6 +20,7 @@ from safeml.threats import Threat, threat_words
 from safeml.wording import counted, percent
 
 PIXEL = 2.0**-24  # rounding of a float32 pixel, by which a certificate extends beyond its radius
+REGRESSION = "the certificates are for classifiers, and this is a regression model"
 EXPORTED = "a bound of the model that gives the gradients would not hold for the file"
 HALVINGS = 7  # of the largest epsilon: radii are exact to 1/128 of it
 CHOOSING = 100  # noisy copies that select the class of a smoothed classifier
@@ -120,6 +121,21 @@ def _bounds(inputs: AuditInputs, items: Items, campaign: Campaign, threats: list
             "Interval bounds are loose on networks that were not trained for them: a low bound is no evidence of weakness."
         ],
     )
+
+
+def no_proofs(settings: AdversarialSettings) -> Certificates:
+    """Return the certificates of a regression model without values: both methods prove a class, and no bound of an error."""
+    proof = _no_proof([threat for threat in settings.threats if threat.norm == "linf"], REGRESSION)
+    smoothed = [
+        Metric.undefined(
+            f"smoothed_accuracy.{threat.label}",
+            f"Accuracy certified by smoothing at {threat_words(threat)}",
+            REGRESSION,
+        )
+        for threat in settings.threats
+        if threat.norm == "l2" and settings.smoothed_images
+    ]
+    return Certificates(proof.metrics + smoothed, limits=proof.limits)
 
 
 def _no_proof(threats: list[Threat], reason: str) -> Certificates:

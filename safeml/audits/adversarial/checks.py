@@ -40,8 +40,12 @@ FAR_LOGIT = 0.01
 
 
 def masking_checks(evidence: Evidence) -> list[MaskingCheck]:
-    """Judge the evidence: thirteen checks, and a fourteenth if there is a surrogate."""
-    checks = [check(evidence) for check in CHECKS]
+    """Judge the evidence: thirteen checks, and a fourteenth if there is a surrogate.
+
+    A regression model has no softmax that could be saturated, so it has twelve.
+    """
+    unsuited = () if evidence.clean.targets is None else (softmax_is_not_saturated,)
+    checks = [check(evidence) for check in CHECKS if check not in unsuited]
     return checks if evidence.transfer is None else [*checks, _gradients_beat_transfer(evidence)]
 
 

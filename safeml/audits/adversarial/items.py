@@ -19,6 +19,7 @@ from safeml.audits.measured import CleanSample
 from safeml.audits.slices import Slices, numbers
 from safeml.classifiers.base import Classifier, differentiable
 from safeml.classifiers.batches import BatchSize, until_it_fits
+from safeml.classifiers.judged import predict
 from safeml.data.dataset import ImageDataset
 from safeml.metrics.classification import right_answers
 from safeml.sealed import Arrays
@@ -60,10 +61,15 @@ class Items:
         pixels = sample.images.astype(np.float32) / np.float32(255)
         form = {"logits": ("float32", (sample.classes,))}
         columns = {"images": pixels, "ids": numbers(sample)}
-        logits = slices.measure("clean", columns, {}, form, lambda rows: _logits(inputs, pixels[rows]))[
-            "logits"
-        ]
-        clean = CleanSample(pixels, sample.labels, logits, right_answers(logits, sample.labels))
+        truths = sample.truths
+
+        def answered(rows: slice) -> Arrays:
+            return _logits(inputs, pixels[rows], truths[rows])
+
+        logits = slices.measure("clean", columns, {}, form, answered)["logits"]
+        right = right_answers(logits, sample.labels)
+        targets = None if sample.targets is None else truths
+        clean = CleanSample(pixels, sample.labels, logits, right, targets)
         return cls(inputs, sample, clean, slices, attacking)
 
     def attacked(
@@ -108,7 +114,7 @@ class Items:
                 lambda batch: ATTACKS[name](
                     shown,
                     part.images.copy(),
-                    part.labels.copy(),
+                    part.truths.copy(),
                     threat,
                     Budget(
                         steps, attempts, self.inputs.seed, batch, bool(part.right.all()), first, nearest_first
@@ -134,7 +140,7 @@ class Items:
         if elsewhere and self.inputs.surrogate is not None:
             parts["surrogate"] = self.inputs.surrogate.fingerprint
         item = f"{name}-{threat.label}{'-' if view else ''}{view}"
-        columns = {"images": clean.images, "labels": clean.labels, "ids": ids}
+        columns = {"images": clean.images, "labels": clean.truths, "ids": ids}
         cost = Cost(
             steps * (attempts - first),
             attempts - first,
@@ -155,19 +161,19 @@ class Items:
 
     def right(self, item: str, images: np.ndarray) -> np.ndarray:
         """Return bool [N]: whether each of `images` (float32 [N, H, W, C], 0..1) gets the label of the sample."""
-        labels = self.clean.labels
+        truths = self.clean.truths
 
         def answered(rows: slice) -> Arrays:
-            return {"right": right_answers(self.inputs.classifier.predict_logits(images[rows]), labels[rows])}
+            return {"right": right_answers(*predict(self.inputs.classifier, images[rows], truths[rows]))}
 
-        columns = {"images": images, "labels": labels, "ids": numbers(self.sample)}
+        columns = {"images": images, "labels": truths, "ids": numbers(self.sample)}
         return self.slices.measure(item, columns, {}, {"right": ("bool", ())}, answered)["right"]
 
     def linearity(self, rows: np.ndarray, norm: str, step: float) -> np.ndarray:
         """Return float32 [M]: gain of a small step divided by the gain that the gradient predicts. rows: int [M]."""
         columns = {
             "images": self.clean.images[rows],
-            "labels": self.clean.labels[rows],
+            "labels": self.clean.truths[rows],
             "ids": numbers(self.sample)[rows],
         }
         return measure_linearity(self.inputs, self.slices, self.attacking, columns, norm, step)
@@ -207,7 +213,7 @@ class Items:
         form = {"logits": ("float32", (self.sample.classes,))}
 
         def answered(rows: slice) -> Arrays:
-            return _logits(self.inputs, self.clean.images[rows])
+            return _logits(self.inputs, self.clean.images[rows], self.clean.truths[rows])
 
         return self.slices.measure("again", columns, {}, form, answered)["logits"]
 
@@ -220,11 +226,11 @@ def _batch(inputs: AuditInputs, sample: ImageDataset, settings: AdversarialSetti
     def measured() -> Arrays:
         from safeml.attacks.batch import fastest_batch
 
-        batch = fastest_batch(differentiable(inputs.classifier), sample.images, sample.labels)
+        batch = fastest_batch(differentiable(inputs.classifier), sample.images, sample.truths)
         return {"batch": np.array([batch], np.int64)}
 
     return int(inputs.work("batch", {}, {"batch": ("int64", (1,))}, measured)["batch"][0])
 
 
-def _logits(inputs: AuditInputs, images: np.ndarray) -> Arrays:
-    return {"logits": np.asarray(inputs.classifier.predict_logits(images), np.float32)}
+def _logits(inputs: AuditInputs, images: np.ndarray, truths: np.ndarray) -> Arrays:
+    return {"logits": np.asarray(predict(inputs.classifier, images, truths)[0], np.float32)}

@@ -13,6 +13,7 @@ import numpy as np
 from safeml.attacks.base import SURVIVED, AttackOutcome
 from safeml.audits.measured import BEYOND, NO_VERDICT, NOT_FINITE, OTHER_SHAPE, OUTSIDE, CleanSample
 from safeml.classifiers.base import Classifier
+from safeml.classifiers.judged import predict
 from safeml.metrics.classification import right_answers
 from safeml.metrics.perturbation import perturbation_size, project
 from safeml.threats import Threat
@@ -95,7 +96,7 @@ def measure(
     faults = NOT_FINITE * ~finite + OUTSIDE * outside + BEYOND * beyond
 
     attacked = project(clean.images, usable, threat)
-    logits = classifier.predict_logits(attacked)
+    logits, _ = predict(classifier, attacked, clean.truths)
     wrong = ~right_answers(logits, clean.labels)
     claimed = first_step != SURVIVED
     robust = clean.right & ~wrong & ~(claimed & (not elsewhere)) & (faults == 0)

@@ -26,6 +26,7 @@ NOTHING = {
     "answers": np.int64,
     "attacked": np.float32,
     "hidden": np.float32,
+    "errors": np.float64,
 }
 
 

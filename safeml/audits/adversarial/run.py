@@ -8,9 +8,10 @@ from safeml.attacks.rows import ATLAS, GOAL, NIST, ROWS, TRANSFER, VIEWS
 from safeml.audits.adversarial.breadth import breadth, breadth_findings, breadth_table
 from safeml.audits.adversarial.budget import budget_table, spending_table, spending_words
 from safeml.audits.adversarial.campaign import Campaign
-from safeml.audits.adversarial.certificates import Certificates, certificates
+from safeml.audits.adversarial.certificates import Certificates, certificates, no_proofs
 from safeml.audits.adversarial.check import MaskingCheck
 from safeml.audits.adversarial.checks import masking_checks
+from safeml.audits.adversarial.errors import error_curves, error_metrics, worst_errors
 from safeml.audits.adversarial.evidence import gather
 from safeml.audits.adversarial.figures import (
     attack_table,
@@ -32,11 +33,13 @@ from safeml.audits.adversarial.transfer import (
 )
 from safeml.audits.adversarial.upper_bound import only_upper_bound
 from safeml.audits.base import AuditInputs
-from safeml.audits.measured import fault_clauses
+from safeml.audits.judged import NO_TOLERANCE, judged_inputs, lacks_tolerance
+from safeml.audits.measured import fault_clauses, undefined_metrics
 from safeml.classifiers.base import is_differentiable
 from safeml.data.dataset import ImageDataset
+from safeml.data.targets import Targets
 from safeml.results import Card, Fact, Finding, Metric, StageResult
-from safeml.stages.adversarial import AdversarialSettings
+from safeml.stages.adversarial import ADVERSARIAL, AdversarialSettings
 from safeml.threats import Threat, threat_words
 from safeml.wording import counted, interval, percent
 
@@ -47,6 +50,9 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     An image counts as robust if it is classified correctly when clean and under every attack of the settings. A classifier
     without a gradient is attacked by queries only; its robust accuracy is then not measured.
     """
+    if lacks_tolerance(inputs):
+        return _without_tolerance(inputs, settings)
+    inputs = judged_inputs(inputs)
     main = settings.main
     sample = inputs.test.sample(settings.images, inputs.seed)
     blind = not is_differentiable(inputs.classifier)
@@ -65,12 +71,18 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     if not blind and items.clean.right.any():
         checks = masking_checks(gather(campaign, np.random.default_rng([inputs.seed, 0xAD])))
         views = attack_again(campaign, checks)
-    toolbox = breadth(inputs, items, campaign) if not blind else []
-    proofs = (
-        certificates(inputs, items, settings, campaign) if settings.certify and not blind else Certificates()
-    )
+    targets = sample.targets
+    toolbox = breadth(inputs, items, campaign) if not blind and targets is None else []
+    proofs = Certificates()
+    if targets is not None and settings.certify:
+        proofs = no_proofs(settings)
+    elif settings.certify and not blind:
+        proofs = certificates(inputs, items, settings, campaign)
+    worst = worst_errors(campaign, targets) if targets is not None and not blind else None
 
     metrics = metrics_of(campaign, checks, transferred) + proofs.metrics
+    if targets is not None:
+        metrics += error_metrics(campaign, worst, targets, only_upper_bound(checks, blind), inputs.seed)
     by_name = {metric.name: metric for metric in metrics}
     headline = by_name[f"robust_accuracy.{main.label}"]
     why = only_upper_bound(checks, blind)
@@ -92,15 +104,23 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
     return StageResult(
         stage="adversarial",
         title="Adversarial robustness",
-        tested="Whether images stay correctly classified when an adversary changes the pixels within a bound.",
+        tested="Whether images stay correctly classified when an adversary changes the pixels within a bound."
+        if targets is None
+        else "Whether predictions stay within the tolerance when an adversary changes the pixels within a bound. A prediction is correct "
+        "while no error exceeds its tolerance; accuracy is the share of correct predictions.",
         on_what=f"{sample.name}: {counted(len(sample), 'image')}, attacked independently.",
         facts=_facts(sample, settings, by_name, blind, transferred),
         metrics=metrics,
         findings=findings,
         figures=[
             *curves,
+            *([] if worst is None else error_curves(worst, inputs.seed)),
             attack_table(campaign),
-            *([] if blind else [class_plot(sample, items.clean.right, survivors, main, why, spared)]),
+            *(
+                []
+                if blind or targets is not None
+                else [class_plot(sample, items.clean.right, survivors, main, why, spared)]
+            ),
             check_table(checks),
             *([transfer_table(transferred)] if transferred is not None else []),
             *([breadth_table(toolbox)] if toolbox else []),
@@ -122,6 +142,7 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
                 label="Stickers, shadows, other views", value="see physical threats, if that stage is enabled"
             ),
             _transfer_untested(transferred),
+            *_regression_untested(targets, settings),
             Fact(label="Other attacks on the model", value="poisoning, backdoors, extraction"),
         ],
         reproduce=[
@@ -138,6 +159,46 @@ def run(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
         ),
         provenance=inputs.provenance(settings, sample.fingerprint),
     )
+
+
+def _without_tolerance(inputs: AuditInputs, settings: AdversarialSettings) -> StageResult:
+    """Return a result whose metrics are undefined: no error is too large."""
+    return StageResult(
+        stage=ADVERSARIAL.name,
+        title=ADVERSARIAL.title,
+        tested="Nothing: without a tolerance no prediction is incorrect, so no attack can succeed.",
+        on_what=f"{inputs.test.name}: {counted(len(inputs.test), 'image')}.",
+        metrics=undefined_metrics(ADVERSARIAL.records(settings), NO_TOLERANCE, len(inputs.test)),
+        findings=[
+            Finding(
+                code="no-tolerance",
+                severity="warning",
+                message=f"No attack was run: {NO_TOLERANCE}.",
+                remedy="Set tolerance in [[data.targets]], or enabled = false in [stages.adversarial].",
+            )
+        ],
+        not_tested=[Fact(label="Adversarial robustness", value="not tested", detail=NO_TOLERANCE)],
+    )
+
+
+def _regression_untested(targets: Targets | None, settings: AdversarialSettings) -> list[Fact]:
+    """Name what is for classifiers alone."""
+    if targets is None:
+        return []
+    facts = [
+        Fact(
+            label="Check of a saturated softmax", value="does not apply", detail="a regression has no softmax"
+        )
+    ]
+    if settings.breadth:
+        facts.append(
+            Fact(
+                label="Attacks of ART",
+                value="not tested",
+                detail="they are for classifiers; the setting breadth is not used",
+            )
+        )
+    return facts
 
 
 def _names(settings: AdversarialSettings, transferred: Transfer | None) -> tuple[str, ...]:

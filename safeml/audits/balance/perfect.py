@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.balance.counts import split_metrics
+from safeml.audits.balance.coverage import run_of_regression
 from safeml.audits.balance.leakage import leakage_metrics
 from safeml.audits.balance.recall import class_recall, size_metric
 from safeml.audits.balance.split import splits_of
@@ -16,6 +17,8 @@ from safeml.stages.balance import BALANCE, BalanceSettings
 
 def _run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
     splits = splits_of(inputs)
+    if inputs.test.targets is not None:
+        return run_of_regression(inputs, settings, splits)
     recall = class_recall(inputs.test, inputs.train, np.ones(len(inputs.test), bool))
     metrics = [
         *leakage_metrics(splits),
@@ -26,7 +29,7 @@ def _run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
 
 
 def _calls(inputs: AuditInputs, settings: BalanceSettings, gradient: bool) -> list[Call]:
-    return [Call("predictions", len(inputs.test))]
+    return [] if inputs.test.targets is not None else [Call("predictions", len(inputs.test))]
 
 
 PERFECT = Perfect(run=_run, calls=_calls, pixels=True, before_training=True)

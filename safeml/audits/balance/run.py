@@ -6,6 +6,7 @@ Legend: N images, K classes. The splits are called test, train and valid.
 from __future__ import annotations
 
 from safeml.audits.balance.counts import class_bars, counts_table, small_findings, split_metrics
+from safeml.audits.balance.coverage import run_of_regression
 from safeml.audits.balance.leakage import copies_table, leakage_findings, leakage_metrics
 from safeml.audits.balance.recall import NAME, class_recall, quarters_plot, recall_table, size_metric
 from safeml.audits.balance.split import splits_of
@@ -25,6 +26,8 @@ BALANCING = {"none": "none", "class_weights": "class weights", "sampling": "bala
 def run(inputs: AuditInputs, settings: BalanceSettings) -> StageResult:
     """Count the images of each class, compare the splits, and relate the recall of each class to its size in training."""
     splits = splits_of(inputs)
+    if inputs.test.targets is not None:
+        return run_of_regression(inputs, settings, splits)
     leaks = leakage_metrics(splits)
     slices = Slices(inputs.work, SLICE, {"images": inputs.predicting})
     logits = predicted_logits(inputs, slices, inputs.test, "predictions", "predict test images")

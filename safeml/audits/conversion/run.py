@@ -17,11 +17,15 @@ from safeml.audits.perfect import Perfect
 from safeml.audits.predictions import predicted_logits
 from safeml.audits.slices import Slices
 from safeml.classifiers.twin import ExportedClassifier
+from safeml.data.targets import Targets
 from safeml.results import Card, Column, Fact, Finding, Metric, Scalar, StageResult, Table
 from safeml.stages.base import load
 from safeml.stages.conversion import CONVERSION, ConversionSettings
 from safeml.wording import counted, number, percent
 
+# Of the tolerance of a regression (without one, of a tenth of the range): a larger difference of a value counts as another prediction.
+NOTICEABLE = 0.1
+VALUES_TITLE = "Images whose value differs from that of the source by more than a tenth of the tolerance"
 SLICE = 1024
 SHOWN = 50
 LINTER, EXEMPTION = "safeml.export.linter:lint", "safeml.export.linter:Exemption"
@@ -196,10 +200,21 @@ def _parity(inputs: AuditInputs, settings: ConversionSettings) -> tuple[Metric, 
 
     columns = {"images": sample.images, "ids": np.arange(len(sample))}
     parts = {"gradients": classifier.gradients.fingerprint}
-    form = {"logits": ("float32", (sample.classes,))}
+    form = {"logits": ("float32", (len(sample.outputs),))}
     other = slices.measure("source-predictions", columns, parts, form, source)["logits"]
-    flips = int((own.argmax(axis=1) != other.argmax(axis=1)).sum())
+    if sample.targets is None:
+        flips = int((own.argmax(axis=1) != other.argmax(axis=1)).sum())
+    else:
+        title = VALUES_TITLE
+        flips = int((~(np.abs(own - other) <= _noticeable(sample.targets)).all(axis=1)).sum())
     return Metric.count("parity_flips", title, flips, len(sample)), slices.halved()
+
+
+def _noticeable(targets: Targets) -> np.ndarray:
+    """Return the difference of a value that counts as another prediction, float64 [T]: a share of the tolerance, else of the range."""
+    ranges = [target.range[1] - target.range[0] for target in targets.settings]
+    limits = [target.tolerance or width / 10 for target, width in zip(targets.settings, ranges, strict=True)]
+    return NOTICEABLE * np.array(limits)
 
 
 def _of_another_file(name: str) -> Finding:

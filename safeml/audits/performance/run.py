@@ -20,9 +20,8 @@ from safeml.audits.performance.class_figures import (
 from safeml.audits.performance.mistakes import confusion_table, image_costs, worst_mistakes
 from safeml.audits.predictions import clustering_statement, predicted_logits
 from safeml.audits.slices import Slices
-from safeml.audits.weakest import group_recall, members, untested_groups, weakest_recall
+from safeml.audits.weakest import group_recall, members, untested_groups, user_groups, weakest_recall
 from safeml.data.dataset import ImageDataset
-from safeml.data.groups import DERIVED
 from safeml.data.signs import families
 from safeml.metrics.classification import (
     ClassScores,
@@ -174,7 +173,7 @@ def _metrics(
     else:
         reason = "the classes have no known families; set [data] families"
         metrics.append(Metric.undefined("recall_worst_family", "Recall of the weakest sign family", reason))
-    of_group = _group_members(test)
+    of_group = user_groups(test)
     if of_group:
         title = "Accuracy of the weakest of your groups"
         metrics.append(
@@ -204,15 +203,6 @@ def _family_members(test: ImageDataset) -> dict[str, np.ndarray]:
         return members(FAMILIES, test.groups["family"])
     known = families(test.class_names)
     return {} if known is None else members(FAMILIES, np.array(known)[test.labels])
-
-
-def _group_members(test: ImageDataset) -> dict[str, np.ndarray]:
-    """Return the images (bool [N]) of each value of the user's group columns, as `group:COLUMN=VALUE`."""
-    return {
-        group: member
-        for column in sorted(set(test.groups) - set(DERIVED))
-        for group, member in members(f"{GROUPS}{column}=", test.groups[column]).items()
-    }
 
 
 def _facts(test: ImageDataset, measured: dict[str, Metric], metrics: list[Metric]) -> list[Fact]:
@@ -330,7 +320,7 @@ def _sign_findings(test: ImageDataset, hits: np.ndarray) -> list[Finding]:
     """Report how the images were read, sign families that no gate tests, and sign tracks of very unequal length."""
     findings = [Finding(code="data-read", severity="warning", message=note) for note in test.notes]
     findings += _untested(test, hits, _family_members(test), "family", "families")
-    findings += _untested(test, hits, _group_members(test), "group", "groups")
+    findings += _untested(test, hits, user_groups(test), "group", "groups")
     unequal = unequal_tracks(test.clustering)
     if unequal is not None:
         findings.append(

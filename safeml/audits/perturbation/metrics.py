@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from safeml.audits.perturbation.errors import regression_metrics
 from safeml.audits.perturbation.measure import Measured
 from safeml.audits.perturbation.shift import shift_metrics
 from safeml.audits.weakest import LEVEL, joint_level, weakest_of
@@ -42,14 +43,23 @@ def all_metrics(measured: Measured, settings: PerturbationSettings, seed: int) -
         *(severity_metric(measured, column) for column in range(len(SEVERITIES))),
         *cell_metrics(measured),
         *corruption_errors(measured, settings, seed),
-        proportion_metric(
-            "grid_accuracy_worst",
-            f"Accuracy in the worst of {len(measured.points)} small changes",
-            measured.grid_hits,
-            clustering=clustering,
-        ),
+        grid_metric(measured),
     ]
+    if measured.errors is not None:
+        return [*accuracies, *regression_metrics(measured, settings, seed)]
     return [*accuracies, measured.flips, *shift_metrics(measured, settings, accuracies, seed)]
+
+
+def grid_metric(measured: Measured) -> Metric:
+    """Return the accuracy at every point of the grid; undefined where the unchanged image is its only point."""
+    count = len(measured.points)
+    title = f"Accuracy in the worst of {count} small changes"
+    if count < 2:
+        reason = "the grid of a regression changes light and focus alone, and brightness and blur are 0"
+        return Metric.undefined("grid_accuracy_worst", title, reason, n=len(measured.sample))
+    return proportion_metric(
+        "grid_accuracy_worst", title, measured.grid_hits, clustering=measured.sample.clustering
+    )
 
 
 def corruption_metric(measured: Measured, number: int, level: float = LEVEL) -> Metric:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.audits.judged import NO_TOLERANCE, judged_inputs, lacks_tolerance
 from safeml.audits.measured import undefined_metrics
+from safeml.audits.perturbation.errors import error_table
 from safeml.audits.perturbation.figures import (
     HEAT,
     corruption_table,
@@ -16,7 +18,7 @@ from safeml.audits.perturbation.figures import (
     strips,
     worst_failures,
 )
-from safeml.audits.perturbation.measure import NO_ANSWER, Measured, measure
+from safeml.audits.perturbation.measure import FOR_CLASSES, NO_ANSWER, Measured, measure
 from safeml.audits.perturbation.metrics import all_metrics
 from safeml.audits.perturbation.next_steps import REMEDIES, costliest_group, lost_coverage, overconfidence
 from safeml.audits.perturbation.probe import probe
@@ -24,13 +26,18 @@ from safeml.audits.perturbation.shift_figures import overconfident_errors
 from safeml.corruptions.rows import CORRUPTIONS, LEAST_SIDE, SEVERITIES
 from safeml.results import Card, Fact, Finding, Metric, StageResult
 from safeml.stages.perturbation import PERTURBATION, SET_LEVEL, PerturbationSettings
-from safeml.wording import counted, interval, limit_percent, percent
+from safeml.wording import counted, interval, limit_percent, percent, quantity
 
 
 def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     """Corrupt a sample of the test images at every severity, predict, and compare with the clean predictions."""
+    if lacks_tolerance(inputs):
+        return _not_measured(
+            inputs, settings, NO_TOLERANCE, "no-tolerance", "Set tolerance in [[data.targets]]"
+        )
     if min(inputs.test.images.shape[1:3]) < LEAST_SIDE:
         return _too_small(inputs, settings)
+    inputs = judged_inputs(inputs)
     measured = measure(inputs, settings)
     metrics = all_metrics(measured, settings, inputs.seed)
     by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
@@ -39,6 +46,8 @@ def run(inputs: AuditInputs, settings: PerturbationSettings) -> StageResult:
     mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
     weakest = min(measured.names, key=lambda name: by_slice[name].value or 0.0)
     sample = measured.sample
+    if measured.errors is not None:
+        return _of_regression(inputs, settings, measured, metrics, weakest)
     errors_shown = overconfident_errors(measured, inputs.seed)
     return StageResult(
         stage="perturbation",
@@ -100,26 +109,117 @@ def _too_small(inputs: AuditInputs, settings: PerturbationSettings) -> StageResu
     reason = (
         f"the images have {height} x {width} pixels, and the corruptions need sides of at least {LEAST_SIDE}"
     )
+    return _not_measured(inputs, settings, reason, "too-small", "Read the data at a larger size")
+
+
+def _not_measured(
+    inputs: AuditInputs, settings: PerturbationSettings, reason: str, code: str, remedy: str
+) -> StageResult:
+    """Return a result whose metrics are undefined. reason: a clause. remedy: what to do instead of turning the stage off."""
     return StageResult(
         stage=PERTURBATION.name,
         title=PERTURBATION.title,
-        tested="Nothing: the corruptions are not defined for images of this size.",
+        tested=f"Nothing: {reason}.",
         on_what=f"{inputs.test.name}: {counted(len(inputs.test), 'image')}.",
         metrics=undefined_metrics(PERTURBATION.records(settings), reason, len(inputs.test)),
         findings=[
             Finding(
-                code="too-small",
+                code=code,
                 severity="warning",
                 message=f"No corruption was measured: {reason}.",
-                remedy="Read the data at a larger size, or set enabled = false in [stages.perturbation].",
+                remedy=f"{remedy}, or set enabled = false in [stages.perturbation].",
             )
         ],
         not_tested=[Fact(label="Corruptions", value="not tested", detail=reason)],
     )
 
 
+def _of_regression(
+    inputs: AuditInputs,
+    settings: PerturbationSettings,
+    measured: Measured,
+    metrics: list[Metric],
+    weakest: str,
+) -> StageResult:
+    """Return the result for a regression model: what is correct is within the tolerance."""
+    sample = measured.sample
+    assert sample.targets is not None
+    by_name = {metric.name: metric for metric in metrics if metric.slice == "all"}
+    by_slice = {metric.slice: metric for metric in metrics if metric.name == "corruption_accuracy"}
+    mean, worst = by_name["corruption_accuracy_mean"], by_name["corruption_accuracy_worst"]
+    columns = range(len(sample.targets.settings))
+    moving = [CORRUPTIONS[name].title for name in settings.corruptions if CORRUPTIONS[name].moves]
+    return StageResult(
+        stage=PERTURBATION.name,
+        title=PERTURBATION.title,
+        tested="Whether predictions stay within the tolerance in noise, blur, bad weather and light, and behind dirt. A prediction is "
+        "correct while no error exceeds its tolerance; accuracy is the share of correct predictions.",
+        on_what=f"{sample.name}: {counted(len(sample), 'image')}, each in {len(measured.names) * len(SEVERITIES)} corrupted forms.",
+        facts=[
+            Fact(label="Corruptions", value=f"{len(measured.names)} x {len(SEVERITIES)} severities"),
+            Fact(label="Images", value=f"{len(sample):,}", detail=sample.name),
+            Fact(label="Clean accuracy", value=percent(by_name["clean_accuracy_perturbation_sample"].value)),
+            Fact(label="Worst corruption", value=CORRUPTIONS[weakest].title, detail=percent(worst.value)),
+            Fact(
+                label="Mean absolute error",
+                value=quantity(by_name["corruption_mae_mean"].value, "target"),
+                detail=by_name["corruption_mae_mean"].reason or by_name["corruption_mae_mean"].title,
+            ),
+        ],
+        metrics=metrics,
+        findings=[
+            *_findings(measured, settings, by_slice, weakest),
+            *costliest_group(measured),
+            *measured.slices.halved(),
+        ],
+        figures=[
+            heat_grid(measured, by_slice),
+            group_curve(measured),
+            *(error_table(measured, column) for column in columns),
+            *strips(measured, inputs.seed),
+        ],
+        meaning=_meaning(measured, by_name, weakest),
+        limits=[
+            "Corruptions are simulated in pixels; none was recorded on the road.",
+            "One corruption at a time; only the grid combines changes, of light and focus.",
+            "The target of a corrupted image is taken to be that of the clean one.",
+        ],
+        not_tested=[
+            *(
+                [
+                    Fact(
+                        label=", ".join(moving),
+                        value="not tested",
+                        detail="it moves pixels, which may change the target; so do rotation and shift of the grid",
+                    )
+                ]
+                if moving
+                else []
+            ),
+            Fact(label="Confidence under corruptions", value="not tested", detail=FOR_CLASSES),
+            *_left_out(measured, settings),
+        ],
+        reproduce=[
+            f"model {inputs.classifier.fingerprint}",
+            f"images {sample.fingerprint}",
+            f"seed {inputs.seed}, {counted(len(measured.names), 'corruption')}, {counted(len(measured.points), 'grid point')}",
+        ],
+        card=Card(
+            headline=percent(mean.value),
+            text=f"mean share within the tolerance under corruptions, 95 % interval {interval(mean.low, mean.high)}; "
+            f"worst: {CORRUPTIONS[weakest].title.lower()}, {percent(worst.value)}",
+            figure_id=HEAT,
+        ),
+        provenance=inputs.provenance(settings, sample.fingerprint),
+    )
+
+
 def _left_out(measured: Measured, settings: PerturbationSettings) -> list[Fact]:
-    grey = [CORRUPTIONS[name].title for name in settings.corruptions if name not in measured.names]
+    grey = [
+        CORRUPTIONS[name].title
+        for name in settings.corruptions
+        if name not in measured.names and (measured.errors is None or not CORRUPTIONS[name].moves)
+    ]
     others = [row.title for row in CORRUPTIONS.values() if row.name not in settings.corruptions]
     facts = []
     if grey:

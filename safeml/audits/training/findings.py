@@ -5,11 +5,13 @@ Legend: K classes, E epochs.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from safeml.audits.base import AuditInputs
 from safeml.audits.training.inflation import points
-from safeml.audits.training.manifest import Manifest
+from safeml.audits.training.manifest import DataUsed, Manifest
 from safeml.data.dataset import ImageDataset
 from safeml.results import Finding
 from safeml.wording import counted, number
@@ -20,7 +22,18 @@ NAMED = 3
 LISTED = 5
 
 
-def identity_findings(inputs: AuditInputs, manifest: Manifest) -> list[Finding]:
+class Identified(Protocol):
+    """What a record of a training says of the model and its data."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def train(self) -> DataUsed: ...
+    @property
+    def valid(self) -> DataUsed: ...
+
+
+def identity_findings(inputs: AuditInputs, manifest: Identified) -> list[Finding]:
     """Check that the manifest belongs to this model and these data."""
     findings = []
     if manifest.fingerprint != inputs.classifier.fingerprint:

@@ -156,7 +156,7 @@ class Manifest:
 
 def parse_manifest(values: dict[str, Any]) -> Manifest:
     """Parse decoded JSON. Raises InputRefused for the first invalid field."""
-    entries = _get(values, "epochs", list, "")
+    entries = value_of(values, "epochs", list, "")
     if not entries:
         raise InputRefused("training.json: epochs is empty; expected one entry per epoch. Train again.")
     epochs = tuple(_epoch(entry, f"epochs[{row}]") for row, entry in enumerate(entries))
@@ -164,25 +164,25 @@ def parse_manifest(values: dict[str, Any]) -> Manifest:
         raise InputRefused(
             "training.json: epochs are not numbered 1, 2, 3, ...; expected every epoch once, in order. Train again."
         )
-    chosen = _get(values, "chosen", dict, "")
-    number = _count(chosen, "epoch", "chosen.", 1, len(epochs))
-    monitor = _get(chosen, "monitor", str, "chosen.")
+    chosen = value_of(values, "chosen", dict, "")
+    number = count_of(chosen, "epoch", "chosen.", 1, len(epochs))
+    monitor = value_of(chosen, "monitor", str, "chosen.")
     if monitor not in get_args(Monitor):
         raise InputRefused(f"training.json: chosen.monitor is not one of {', '.join(get_args(Monitor))}.")
     if monitor == "val_robust_accuracy" and any(epoch.val_robust_accuracy is None for epoch in epochs):
         raise InputRefused(
             "training.json: chosen.monitor is val_robust_accuracy, which is missing in some epochs. Train again."
         )
-    settings = recorded_settings(_get(values, "recipe", dict, ""))
-    versions = _get(values, "versions", dict, "")
+    settings = recorded_settings(value_of(values, "recipe", dict, ""))
+    versions = value_of(values, "versions", dict, "")
     return Manifest(
         epochs=epochs,
         chosen=epochs[number - 1],
-        chosen_value=_number(chosen, "value", "chosen."),
+        chosen_value=number_of(chosen, "value", "chosen."),
         monitor=next(known for known in MONITORS if known == monitor),
-        fingerprint=_get(values, "model_fingerprint", str, "")[:LONGEST_NAME],
-        train=_data(values, "train"),
-        valid=_data(values, "valid"),
+        fingerprint=value_of(values, "model_fingerprint", str, "")[:LONGEST_NAME],
+        train=data_used(values, "train"),
+        valid=data_used(values, "valid"),
         recipe=str(settings.get("name", ""))[:80],
         settings=settings,
         versions={str(name)[:80]: str(versions[name])[:80] for name in sorted(versions)[:MOST_VERSIONS]},
@@ -197,63 +197,64 @@ def _epoch(entry: Any, where: str) -> Epoch:
         raise InputRefused(f"training.json: {where} is of type {type(entry).__name__}; expected an object.")
     attacked = entry.get("val_robust_accuracy") is not None
     return Epoch(
-        epoch=_get(entry, "epoch", int, f"{where}."),
+        epoch=value_of(entry, "epoch", int, f"{where}."),
         accuracy=_share(entry, "accuracy", f"{where}."),
-        loss=_number(entry, "loss", f"{where}."),
+        loss=number_of(entry, "loss", f"{where}."),
         val_accuracy=_share(entry, "val_accuracy", f"{where}."),
-        val_loss=_number(entry, "val_loss", f"{where}."),
+        val_loss=number_of(entry, "val_loss", f"{where}."),
         file=str(entry.get("file", ""))[:LONGEST_NAME],
         val_robust_accuracy=_share(entry, "val_robust_accuracy", f"{where}.") if attacked else None,
     )
 
 
-def _data(values: dict[str, Any], role: str) -> DataUsed:
-    data = _get(values, role, dict, "")
-    images = _count(data, "images", f"{role}.", 1, MOST_COUNTED)
+def data_used(values: dict[str, Any], role: str) -> DataUsed:
+    """Return the recorded data of a role, "train" or "valid"."""
+    data = value_of(values, role, dict, "")
+    images = count_of(data, "images", f"{role}.", 1, MOST_COUNTED)
     known = data.get("signs") is not None
     return DataUsed(
-        name=_get(data, "name", str, f"{role}.")[:LONGEST_NAME],
-        fingerprint=_get(data, "fingerprint", str, f"{role}.")[:LONGEST_NAME],
+        name=value_of(data, "name", str, f"{role}.")[:LONGEST_NAME],
+        fingerprint=value_of(data, "fingerprint", str, f"{role}.")[:LONGEST_NAME],
         images=images,
-        signs=_count(data, "signs", f"{role}.", 1, images) if known else None,
+        signs=count_of(data, "signs", f"{role}.", 1, images) if known else None,
     )
 
 
 def _inflation(values: dict[str, Any]) -> Inflation | None:
     if values.get("inflation") is None:
         return None
-    measured = _get(values, "inflation", dict, "")
-    if _get(measured, "split", str, "inflation.") != "image":
+    measured = value_of(values, "inflation", dict, "")
+    if value_of(measured, "split", str, "inflation.") != "image":
         raise InputRefused(
             'training.json: inflation.split is not "image"; expected the random split of single images from `safeml train`.'
         )
-    images = _count(measured, "images", "inflation.", 1, MOST_COUNTED)
+    images = count_of(measured, "images", "inflation.", 1, MOST_COUNTED)
     return Inflation(
         images=images,
-        images_of_shared_signs=_count(measured, "images_of_shared_signs", "inflation.", 0, images),
+        images_of_shared_signs=count_of(measured, "images_of_shared_signs", "inflation.", 0, images),
         val_accuracy=_share(measured, "val_accuracy", "inflation."),
-        epochs=_count(measured, "epochs", "inflation.", 1, MOST_COUNTED),
+        epochs=count_of(measured, "epochs", "inflation.", 1, MOST_COUNTED),
     )
 
 
 def _distillation(values: dict[str, Any]) -> Distilled | None:
     if values.get("distillation") is None:
         return None
-    measured = _get(values, "distillation", dict, "")
-    fall, of_fall = _get(measured, "largest_fall", dict, "distillation."), "distillation.largest_fall."
-    images = _count(measured, "images", "distillation.", 1, MOST_COUNTED)
+    measured = value_of(values, "distillation", dict, "")
+    fall, of_fall = value_of(measured, "largest_fall", dict, "distillation."), "distillation.largest_fall."
+    images = count_of(measured, "images", "distillation.", 1, MOST_COUNTED)
 
     def model(role: str) -> DistilledModel:
         where = f"distillation.{role}."
-        entry = _get(measured, role, dict, "distillation.")
-        worst = _get(entry, "worst_class", dict, where)
+        entry = value_of(measured, role, dict, "distillation.")
+        worst = value_of(entry, "worst_class", dict, where)
         return DistilledModel(
             name=_cut(str(entry.get("file", "")), LONGEST_NAME),
-            parameters=_count(entry, "parameters", where, 1, MOST_COUNTED * 1000),
+            parameters=count_of(entry, "parameters", where, 1, MOST_COUNTED * 1000),
             val_accuracy=_share(entry, "val_accuracy", where),
-            worst_class=_cut(_get(worst, "name", str, f"{where}worst_class."), LONGEST_NAME),
+            worst_class=_cut(value_of(worst, "name", str, f"{where}worst_class."), LONGEST_NAME),
             worst_recall=_share(worst, "recall", f"{where}worst_class."),
-            worst_images=_count(worst, "images", f"{where}worst_class.", 1, images),
+            worst_images=count_of(worst, "images", f"{where}worst_class.", 1, images),
         )
 
     return Distilled(
@@ -261,10 +262,10 @@ def _distillation(values: dict[str, Any]) -> Distilled | None:
         teacher=model("teacher"),
         student=model("student"),
         agreement=_share(measured, "agreement", "distillation."),
-        lost=_count(measured, "lost", "distillation.", 0, images),
-        gained=_count(measured, "gained", "distillation.", 0, images),
+        lost=count_of(measured, "lost", "distillation.", 0, images),
+        gained=count_of(measured, "gained", "distillation.", 0, images),
         fall=(
-            _cut(_get(fall, "name", str, of_fall), LONGEST_NAME),
+            _cut(value_of(fall, "name", str, of_fall), LONGEST_NAME),
             _share(fall, "before", of_fall),
             _share(fall, "after", of_fall),
         ),
@@ -275,7 +276,7 @@ def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
     """Parse the phases that have epochs, in order."""
     if values.get("phases") is None:
         return ()
-    entries = _get(values, "phases", list, "")
+    entries = value_of(values, "phases", list, "")
     if len(entries) > MOST_PHASES:
         raise InputRefused(
             f"training.json: phases has {len(entries):,} entries; expected at most {MOST_PHASES}."
@@ -288,15 +289,15 @@ def _phases(values: dict[str, Any]) -> tuple[PhaseUsed, ...]:
             raise InputRefused(
                 f"training.json: {where} is of type {type(entry).__name__}; expected an object."
             )
-        first = _count(entry, "first", f"{where}.", last + 1, MOST_COUNTED)
-        last = _count(entry, "last", f"{where}.", first - 1, MOST_COUNTED)
+        first = count_of(entry, "first", f"{where}.", last + 1, MOST_COUNTED)
+        last = count_of(entry, "last", f"{where}.", first - 1, MOST_COUNTED)
         known = entry.get("learning_rate") is not None
-        rate = _number(entry, "learning_rate", f"{where}.") if known else None
+        rate = number_of(entry, "learning_rate", f"{where}.") if known else None
         if rate is not None and not 0 < rate <= 1:
             raise InputRefused(
                 f"training.json: {where}.learning_rate is {rate:g}; expected more than 0 and at most 1."
             )
-        note = _get(entry, "note", str, f"{where}.")
+        note = value_of(entry, "note", str, f"{where}.")
         if first <= last:
             phases.append(PhaseUsed(first, last, _cut(note, LONGEST_NOTE), rate))
     return tuple(phases)
@@ -308,13 +309,14 @@ def _cut(text: str, most: int) -> str:
 
 
 def _share(values: dict[str, Any], key: str, where: str) -> float:
-    value = _number(values, key, where)
+    value = number_of(values, key, where)
     if not 0 <= value <= 1:
         raise InputRefused(f"training.json: {where}{key} is {value:g}; expected a proportion of 0..1.")
     return value
 
 
-def _number(values: dict[str, Any], key: str, where: str) -> float:
+def number_of(values: dict[str, Any], key: str, where: str) -> float:
+    """Return a finite number of the manifest. where: prefix of the key, for messages."""
     value = values.get(key)
     # NaN fails the comparison, and an integer of any size can be compared.
     if (
@@ -328,8 +330,9 @@ def _number(values: dict[str, Any], key: str, where: str) -> float:
     return float(value)
 
 
-def _count(values: dict[str, Any], key: str, where: str, least: int, most: int) -> int:
-    value: int = _get(values, key, int, where)
+def count_of(values: dict[str, Any], key: str, where: str, least: int, most: int) -> int:
+    """Return a whole number of the manifest from `least` to `most`."""
+    value: int = value_of(values, key, int, where)
     if not least <= value <= most:
         expected = f"{least:,}" if least == most else f"{least:,}-{most:,}"
         shown = f"{value:,}" if abs(value) < 10**15 else f"a number of {value.bit_length()} bits"
@@ -337,7 +340,8 @@ def _count(values: dict[str, Any], key: str, where: str, least: int, most: int) 
     return value
 
 
-def _get(values: dict[str, Any], key: str, kind: type, where: str) -> Any:
+def value_of(values: dict[str, Any], key: str, kind: type, where: str) -> Any:
+    """Return a value of the manifest that is of the type `kind`."""
     value = values.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         found = "missing" if value is None else f"of type {type(value).__name__}"

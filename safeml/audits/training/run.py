@@ -12,6 +12,7 @@ from safeml.audits.training.distillation import (
     distillation_untested,
 )
 from safeml.audits.training.doubts import course_findings, fit_findings, recipe_findings
+from safeml.audits.training.errors import is_of_regression, run_of_regression
 from safeml.audits.training.figures import curve, epoch_table, phase_table
 from safeml.audits.training.findings import choice_findings, identity_findings, one_sign, validation_findings
 from safeml.audits.training.inflation import (
@@ -38,6 +39,8 @@ def run(inputs: AuditInputs, settings: TrainingSettings) -> StageResult:
     """
     if inputs.manifest is None:
         return StageResult(stage="training", title="Training", status="skipped", reason=NO_MANIFEST)
+    if is_of_regression(inputs.manifest):
+        return run_of_regression(inputs, settings, inputs.manifest)
     manifest = parse_manifest(inputs.manifest)
     chosen, E = manifest.chosen, len(manifest.epochs)
     return StageResult(

@@ -88,6 +88,20 @@ def homographies(approach: Approach) -> np.ndarray:
     return projected
 
 
+def tilt(matrices: np.ndarray) -> np.ndarray:
+    """Return how far the sign is turned in the image, in degrees, clockwise positive: float64 [F], -180..180.
+
+    It is the angle between the image of the sign's upward axis at the sign's centre and the upward axis of the image: the
+    derivative of the projection there. Roll alone is not determined by an image, because yaw and pitch together turn the axis
+    too; this angle is.
+
+    matrices: float64 [F, 3, 3], see `homographies`; y points down in both planes.
+    """
+    column = matrices[:, :2, 1] * matrices[:, 2:, 2] - matrices[:, :2, 2] * matrices[:, 2:, 1]
+    angles: np.ndarray = np.rad2deg(np.arctan2(-column[:, 0], column[:, 1]))
+    return angles
+
+
 def project(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map points [P, 2] of the sign's plane through each map [F, 3, 3]: float64 [F, P, 2]."""
     lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from safeml.data.rendered import backgrounds
-from safeml.data.rendered.approach import Approach, draw_approach, homographies, project
+from safeml.data.rendered.approach import Approach, draw_approach, homographies, project, tilt
 from safeml.data.rendered.brush import REACH
 from safeml.data.rendered.catalogue import MOUNTS, SIGNS, plate
 from safeml.data.rendered.light import SHARES, WEATHERS, expose
@@ -19,11 +19,12 @@ MARGIN = 1 / 8
 
 @dataclass(frozen=True)
 class Track:
-    """The frames of one sign: images uint8 [F, S, S, 3]; boxes float32 [F, 4], x1 y1 x2 y2; size int32 [F]."""
+    """The frames of one sign: images uint8 [F, S, S, 3]; boxes float32 [F, 4], x1 y1 x2 y2; size int32 [F]; tilt float64 [F], degrees."""
 
     images: np.ndarray
     boxes: np.ndarray
     size: np.ndarray
+    tilt: np.ndarray
     weather: str
     background: str
 
@@ -106,4 +107,11 @@ def film(rng: np.random.Generator, label: int, frames: int, side: int) -> Track:
         canvas.paste(sign, (0, 0), sign)
         scene[index] = np.asarray(canvas.resize((full, full), Image.Resampling.BILINEAR))
     images = expose(rng, weather, scene * np.float32(max(1.0, backlight)), approach.size, margin)
-    return Track(images, _boxes(approach, label, side), approach.size, weather_name, background_name)
+    return Track(
+        images,
+        _boxes(approach, label, side),
+        approach.size,
+        tilt(homographies(approach)),
+        weather_name,
+        background_name,
+    )

@@ -11,6 +11,8 @@ from safeml.errors import ConfigError
 
 SIGNS_PER_CLASS = 20_000
 TRACKS_PER_SEED = 1_000_000
+# The quantity of each image that a regression model may predict; see `approach.tilt`.
+TILT = "tilt"
 LARGEST_SEED = 2**63 // TRACKS_PER_SEED - 1
 
 
@@ -64,7 +66,7 @@ def render(
     seed: another seed gives other signs: no track is shared between seeds, and track numbers do not collide.
     size: S, side of the images in pixels, 16..128. imbalance: images of the first class for one of the last, >= 1.
 
-    Returns uint8 [N, S, S, 3] RGB with tracks, boxes, original sizes and the groups `weather` and `background`. Signs are
+    Returns uint8 [N, S, S, 3] RGB with tracks, boxes, original sizes, the quantity `tilt` (degrees) and the groups `weather` and `background`. Signs are
     ordered with the first of every class before the second of any, so with imbalance 1 a shorter set begins a longer one.
     The same arguments give the same bytes on one installation; other versions of Pillow or numpy may round otherwise.
     Raises ConfigError for a setting out of range.
@@ -101,4 +103,5 @@ def render(
             "weather": per_image([track.weather for track in filmed]),
             "background": per_image([track.background for track in filmed]),
         },
+        quantities={TILT: np.concatenate([track.tilt for track in filmed])[:images]},
     )

@@ -20,6 +20,7 @@ from safeml.training.architectures.resnet import resnet18
 from safeml.training.architectures.safeml_cnn import safeml_cnn
 from safeml.training.architectures.vit import vit
 from safeml.training.phases import Phase, whole
+from safeml.training.regression import in_units
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "lenet": lenet,
@@ -44,9 +45,11 @@ def build(recipe: Recipe, train: ImageDataset, base: Path) -> tuple[keras.Model,
     model = ARCHITECTURES[recipe.architecture](
         height,
         width,
-        train.classes,
+        len(train.outputs),
         base=recipe.width,
         dropout=recipe.dropout,
         bn_momentum=recipe.bn_momentum,
     )
+    if train.targets is not None:
+        model = in_units(model, train.targets)
     return model, whole(recipe)

@@ -1,0 +1,1 @@
+"""The stage *regression error*."""
