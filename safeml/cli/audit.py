@@ -17,6 +17,7 @@ from safeml.settings.errors import suggest
 if TYPE_CHECKING:
     from safeml.config.audit import Config
     from safeml.results import Run
+    from safeml.scale.start import Scale
 
 CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
@@ -40,6 +41,16 @@ ONLY = typer.Option(
 EXIT_ZERO = typer.Option(
     "--exit-zero", help="Exit with 0 once the report is written, whatever the verdict, which is printed."
 )
+
+WORKERS = typer.Option(
+    "--workers",
+    help="Measure in this many processes of this machine; 0 for one process. Needs [run] threads; the results are the same bytes.",
+)
+SCHEDULER = typer.Option(
+    "--scheduler",
+    help="Measure on the workers of a Dask scheduler: tcp://HOST:PORT, or local[:N] for N workers here. Needs the extra `dask` and [run] threads.",
+)
+SLICES = typer.Option("--slices-per-shard", help="Slices that a worker measures at a time.")
 
 TRIAL_BUNDLE = typer.Option(
     "--trial-bundle",
@@ -66,12 +77,16 @@ def audit(
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    workers: Annotated[int, WORKERS] = 0,
+    scheduler: Annotated[str, SCHEDULER] = "",
+    slices_per_shard: Annotated[int, SLICES] = 1,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
 ) -> None:
     """Audit a trained model: stages, gates, verdict and HTML report."""
     from safeml.config.audit import load_config
+    from safeml.scale.start import Scale
 
     settings = load_config(config)
     if model is None and not settings.model.path:
@@ -84,7 +99,10 @@ def audit(
             f"{config}: model.{made} is set, not model.path; use `safeml run`, which {how} first."
         )
     path = model or config.parent / settings.model.path
-    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    scale = Scale(workers, scheduler, slices_per_shard)
+    options = Options(
+        data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force, scale
+    )
     result, _ = _audit(config, settings, path, options, as_json, github, sarif)
     raise typer.Exit(options.exit_code(result))
 
@@ -99,6 +117,9 @@ def run(
     accept_quick: Annotated[bool, ACCEPT_QUICK] = False,
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
+    workers: Annotated[int, WORKERS] = 0,
+    scheduler: Annotated[str, SCHEDULER] = "",
+    slices_per_shard: Annotated[int, SLICES] = 1,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
@@ -110,9 +131,13 @@ def run(
     """
     from safeml.cli.bundle_run import planned_bundle
     from safeml.config.audit import load_config
+    from safeml.scale.start import Scale
 
     settings = load_config(config)
-    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    scale = Scale(workers, scheduler, slices_per_shard)
+    options = Options(
+        data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force, scale
+    )
     options.check(sarif)  # before hours of training
     bundle = planned_bundle(config, settings, trial_bundle, force)
     if settings.model.recipe:
@@ -150,6 +175,7 @@ class Options:
     accept_quick: bool
     baseline: Path | None
     force: bool
+    scale: Scale
 
     def exit_code(self, result: Run) -> int:
         """Return the exit code of the command."""
@@ -167,6 +193,7 @@ class Options:
                 )
         if self.data_root is not None:
             check_name(self.data_root)
+        self.scale.check()
         check_outputs(sarif)
 
 
@@ -202,6 +229,7 @@ def _audit(
             accept_quick=options.accept_quick,
             baseline=earlier,
             only=options.only,
+            scale=options.scale,
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
     publish(result, folder, config, as_json, github, sarif)
