@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -115,6 +115,8 @@ def audit(
             for number, stage in enumerate(stages)
         }
         interruption.check()
+        if shards is not None:
+            _clear_late(done, journal)
         progress(Phase("Verdict"), len(stages), len(stages))
         subject.check_unchanged()
         results = [
@@ -180,6 +182,13 @@ def _loosened(config: Config, earlier: Sequence[Run]) -> list[Loosened]:
         since = loosened_since(run, config.gates, config.requirements)
         changes += [change for change in since if change not in changes]
     return changes
+
+
+def _clear_late(done: Mapping[str, tuple[KeptStage, bool]], journal: Journal) -> None:
+    """Remove slices that a worker stored after their stage was finished, because it measured a shard twice."""
+    for name, (kept, _) in done.items():
+        if kept.result.status == "ok":
+            journal.clear(name)
 
 
 def applying(stages: Sequence[Stage[Any]], config: Config, inputs: AuditInputs) -> list[Stage[Any]]:

@@ -71,7 +71,8 @@ class Cluster:
         if self._client.status not in ("running", "connecting"):
             return self._first(Reply("gone", reason="the connection to the scheduler is lost"))
         try:
-            done, _ = wait(list(self._numbers), timeout=seconds, return_when="FIRST_COMPLETED")
+            with self._client.as_current():
+                done, _ = wait(list(self._numbers), timeout=seconds, return_when="FIRST_COMPLETED")
         except NotYet:
             return self._alone_for_long()
         except Exception as error:  # the scheduler has gone while waiting
@@ -192,10 +193,13 @@ def _reply(future: Any, seconds: float = CONNECT, name: str = "") -> Reply:
 
     try:
         reply: Reply = future.result(timeout=seconds)
+        future.release()  # else Dask measures it again where the worker that has the reply dies
         return reply
     except KilledWorker as error:
-        last = getattr(error, "last_worker", None)
-        return Reply("killed", str(getattr(last, "address", "")), reason="KilledWorker")
+        return Reply(
+            "killed",
+            reason=f"it ended {error.allowed_failures + 1} workers one after the other (KilledWorker)",
+        )
     except CancelledError as error:
         return Reply("gone", name, reason=first_line(error))
     except ImportError as error:  # raised on the worker, where the task could not be unpacked

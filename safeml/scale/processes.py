@@ -90,7 +90,8 @@ class Processes:
                 continue
             waiting.deaths += 1
             if waiting.deaths >= DEATHS:
-                return waiting.number, Reply("killed", child.name, reason=reason)
+                why = f"it ended {DEATHS} workers one after the other, the last {reason}"
+                return waiting.number, Reply("killed", child.name, reason=why)
             self._queue.appendleft(waiting)
         return None
 
@@ -162,8 +163,8 @@ class Processes:
         last = (child.output.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
         child.output.close()
         if code < 0:
-            return f"ended by {signal.Signals(-code).name}"
-        return f"ended with code {code}{': ' if last else ''}{last}"
+            return f"by {signal.Signals(-code).name}"
+        return f"with code {code}{': ' if last else ''}{last}"
 
 
 def _path() -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from safeml import interruption
 from safeml.errors import StageError
-from safeml.scale.base import DEATHS, Reply, Task, Transport
+from safeml.scale.base import Reply, Task, Transport
 from safeml.sealed import largest
 from safeml.store.slices import StoredWork
 from safeml.wording import counted
@@ -94,8 +94,8 @@ class Shards:
                     work.measured(request)
         elif reply.kind == "killed":
             raise StageError(
-                f"{name}: ended {DEATHS} workers one after the other ({reply.reason}); it may need more memory than a worker has: start "
-                f"workers with more, or measure it in one process without workers; {RESUME}"
+                f"{name}: {reply.reason}; it may need more memory than a worker has: start workers with more, or measure it in one process "
+                f"without workers: {RESUME}"
             )
         elif reply.kind == "gone":
             self.lost = f"{name}: there are no workers any more ({reply.reason}); start them and {RESUME}"
