@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ class Here:
     """
 
     workers: list[Worker]
-    change: Any = staticmethod(lambda task, reply: reply)
+    change: Callable[[Task, Reply], Reply] = lambda task, reply: reply
     words: str = "this process"
     tasks: list[tuple[int, Task, str]] = field(default_factory=list)
     sent: list[Task] = field(default_factory=list)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import pytest
 
 from safeml.errors import ConfigError
@@ -22,7 +23,6 @@ from tests.scale_cases import ALWAYS, KILL, NUMPY, run, write_project
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-DASK = {"scheduler": "local:2"}
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,10 @@ def test_the_bytes_are_those_of_one_process_with_a_worker_killed(
 def test_a_shard_that_ends_every_worker_leaves_the_run_incomplete_and_the_same_command_resumes(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: Scale, count: int
 ) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")  # each new worker takes a while
-    cluster._distributed().config.refresh()
     monkeypatch.setenv(KILL, str(tmp_path / "killed"))
     monkeypatch.setenv(ALWAYS, "1")
-    done, _ = run(project, tmp_path / "out", scale)
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):  # each new worker takes a while
+        done, _ = run(project, tmp_path / "out", scale)
     assert done.verdict.exit_code == 4
     assert f"it ended {count} workers one after the other" in reason(done)
     assert "run the same command again" in reason(done)
