@@ -2,6 +2,7 @@
 
 SAFEML_TEST_KILL names a file: the first worker that measures a slice creates it and kills itself. With SAFEML_TEST_ALWAYS every
 worker does. SAFEML_TEST_NUMPY is the version of NumPy that a worker reports.
+A cluster of Dask in another process is started by `python -c CLUSTER`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ from tests.toy import classifier as toy
 
 SLICE = 4
 KILL, ALWAYS, NUMPY = "SAFEML_TEST_KILL", "SAFEML_TEST_ALWAYS", "SAFEML_TEST_NUMPY"
+VICTIM = "SAFEML_TEST_VICTIM"  # the process that is killed instead
+CLUSTER = """
+import os
+os.environ["SAFEML_TEST_VICTIM"] = str(os.getpid())
+from distributed import LocalCluster
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0)
+    print(cluster.scheduler_address, flush=True)
+    input()
+"""
 SETTINGS = f"""
 [model]
 path = "toy.model"
@@ -59,7 +70,7 @@ class Deadly(toy.Templates):
         mark = Path(os.environ[KILL])
         if len(images) == SLICE and (ALWAYS in os.environ or not mark.exists()):
             mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(int(os.environ.get(VICTIM, os.getpid())), signal.SIGKILL)
         return super().predict_logits(images)
 
 

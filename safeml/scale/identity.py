@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from safeml.audits.base import AuditInputs
+from safeml.wording import counted
 
 LISTED = 4  # differences in a sentence
 
@@ -47,7 +48,8 @@ def difference(mine: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
                 f"another {name} than the client" if name != "data" else "other data than the client"
             )
     shown = clauses[:LISTED]
-    more = f" and {len(clauses) - LISTED} more differences" if len(clauses) > LISTED else ""
+    rest = len(clauses) - LISTED
+    more = f" and {counted(rest, 'more difference')}" if rest > 0 else ""
     return f"has {'; '.join(shown)}{more}" if clauses else ""
 
 

@@ -49,10 +49,13 @@ class Shards:
     _number: int = 0
     _open: dict[int, Shard] = field(default_factory=dict)
 
-    def measure(self, work: StoredWork, requests: Sequence[Request], done: Callable[[int], None]) -> None:
+    def measure(
+        self, work: StoredWork, requests: Sequence[Request], done: Callable[[int], None]
+    ) -> dict[str, str]:
         """See `Elsewhere`."""
+        failed: dict[str, str] = {}
         if not requests:
-            return
+            return failed
         if self.lost:
             raise StageError(self.lost)
         named = [(work.path(request).name, request) for request in requests]
@@ -65,12 +68,18 @@ class Shards:
                 if finished is None or finished[0] not in self._open:
                     continue
                 shard = self._open.pop(finished[0])
-                self._receive(work, shard, finished[1])
+                if finished[1].kind == "failed":
+                    failed |= dict.fromkeys(
+                        shard.requests, f"failed on worker {finished[1].worker}: {finished[1].reason}"
+                    )
+                else:
+                    self._receive(work, shard, finished[1])
                 done(len(requests) - sum(len(shard.requests) for shard in self._open.values()))
         finally:
             if self._open:
                 self._open.clear()
                 self.transport.forget()
+        return failed
 
     def _send(
         self, work: StoredWork, shard: Shard, present: Sequence[str] | None = None, worker: str = ""
@@ -87,11 +96,6 @@ class Shards:
             self._verify(work, shard, reply)
         elif reply.kind == "missing":
             self._again(work, shard, f"worker {reply.worker} {reply.reason or 'lacks earlier slices'}", reply)
-        elif reply.kind == "failed":
-            for request in shard.requests.values():
-                if work.read(request) is None:
-                    work.journal.note(work.path(request), f"failed on worker {reply.worker}: {reply.reason}")
-                    work.measured(request)
         elif reply.kind == "killed":
             raise StageError(
                 f"{name}: {reply.reason}; it may need more memory than a worker has: start workers with more, or measure it in one process "

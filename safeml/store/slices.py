@@ -23,8 +23,13 @@ SLICE = re.compile(ITEM.pattern + r"-[0-9a-f]{24}\.npz")
 class Elsewhere(Protocol):
     """What measures slices in other processes; see `safeml.scale.shards`."""
 
-    def measure(self, work: StoredWork, requests: Sequence[Request], done: Callable[[int], None]) -> None:
-        """Measure and store all of `requests`. Raises StageError where one cannot be measured."""
+    def measure(
+        self, work: StoredWork, requests: Sequence[Request], done: Callable[[int], None]
+    ) -> dict[str, str]:
+        """Measure and store `requests`; return those that raised an error, by file name, with the error.
+
+        Raises StageError where the others cannot be measured.
+        """
         ...
 
 
@@ -39,6 +44,7 @@ class StoredWork(MeasuresAhead):
     ) -> None:
         self.journal, self.stage, self.evidence, self.elsewhere = journal, stage, evidence, elsewhere
         self._read: dict[str, Arrays] = {}  # announced slices, until the stage asks for them
+        self._failed: dict[str, str] = {}  # slices that raised an error elsewhere, by file name
 
     def __call__(
         self,
@@ -73,12 +79,15 @@ class StoredWork(MeasuresAhead):
                 self.journal.slices += 1
                 self._read[self.key(request)] = arrays
         count = len(requests) - len(missing)
-        self.elsewhere.measure(self, missing, lambda finished: done(count + finished))
+        self._failed |= self.elsewhere.measure(self, missing, lambda finished: done(count + finished))
 
     def measured(self, request: Request) -> Arrays:
-        """Measure a slice here and store it."""
+        """Measure a slice here and store it. What failed elsewhere fails here too, in the order of the stage, or is noted."""
         interruption.check()
         arrays = request.measure()
+        path = self.path(request)
+        if path.name in self._failed:
+            self.journal.note(path, self._failed.pop(path.name))
         if fits(arrays, request.form):  # the caller refuses other arrays
             self.store(request, seal(self.key(request), arrays))
         return arrays

@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 
 import dask
+import distributed  # noqa: F401 - its settings must exist before a test changes one
 import pytest
 
 from safeml.errors import ConfigError
 from safeml.results import Run
 from safeml.scale import cluster
 from safeml.scale.start import Scale
-from tests.scale_cases import ALWAYS, KILL, NUMPY, run, write_project
+from tests.scale_cases import ALWAYS, CLUSTER, KILL, NUMPY, run, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,31 @@ def test_a_worker_with_another_version_is_refused_by_name(
     with pytest.raises(ConfigError, match=r"worker tls://\S+: has numpy 1\.0, and the client has 2"):
         run(project, tmp_path / "dask", Scale(scheduler="local:1"))
     assert not (tmp_path / "dask" / "results.json").exists()
+
+
+def test_a_lost_scheduler_leaves_the_run_incomplete_and_a_worker_without_the_folder_returns_its_slices(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KILL, str(tmp_path / "killed"))
+    monkeypatch.setattr(
+        "safeml.pipeline.lock_content", lambda folder: ""
+    )  # as where the folder is not shared
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+            done, _ = run(project, tmp_path / "out", Scale(scheduler=address))
+        assert process.wait(10) == -9
+    assert done.verdict.exit_code == 4
+    assert "there are no workers any more" in reason(done)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        _, times = run(project, tmp_path / "out", Scale(scheduler=address, slices=4))
+        process.communicate("\n")
+    assert times.hardware["workers"] == f"workers of the Dask scheduler {address}"
+    assert results(tmp_path / "out") == results(project / "serial")
 
 
 def test_a_wrong_address_is_one_sentence(

@@ -294,11 +294,22 @@ def test_a_slice_that_fails_on_a_worker_fails_as_in_one_process(
 ) -> None:
     run, inputs = clean(monkeypatch)
     broken = replace(inputs, classifier=Failing(np.zeros((N, K))))
-    alone = pytest.raises(ZeroDivisionError, match="slice of 4")
-    with alone:
+    with pytest.raises(ZeroDivisionError, match="slice of 4"):
         run(broken)
     with pytest.raises(ZeroDivisionError, match="slice of 4"):
         measured(run, broken, tmp_path, Shards(workers(run, broken, tmp_path)))
+
+
+def test_a_slice_that_fails_on_workers_only_is_measured_by_the_client_and_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, inputs = clean(monkeypatch)
+    broken = replace(inputs, classifier=Failing(np.zeros((N, K))))
+    record, journal = measured(run, inputs, tmp_path, Shards(workers(run, broken, tmp_path)))
+    assert record == to_json(run(inputs))
+    reasons = [entry.reason for entry in journal.recomputed]
+    assert len(reasons) == 10
+    assert all(reason.startswith("failed on worker w") and "slice of 4" in reason for reason in reasons)
 
 
 class Failing(Answers):
