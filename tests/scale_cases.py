@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,12 +96,18 @@ def write_project(folder: Path) -> Path:
     return folder
 
 
-def run(project: Path, out: Path, scale: Scale = HERE) -> tuple[Run, RunTimes]:
+def open_other(job: Job) -> Any:
+    """Open a job on a worker that has another version of NumPy."""
+    packages = {**job.identity["packages"], "numpy": "1.0"}
+    return SimpleNamespace(identity={**job.identity, "packages": packages}, shared=True)
+
+
+def run(project: Path, out: Path, scale: Scale = HERE, opener: str = "open_toy") -> tuple[Run, RunTimes]:
     """Audit the project into `out` in this process; slices are measured where `scale` says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(performance, "SLICE", SLICE)
         patch.setattr(load, "load_model", toy.load_model)
-        patch.setattr(start, "OPENER", "tests.scale_cases:open_toy")
+        patch.setattr(start, "OPENER", f"tests.scale_cases:{opener}")
         config, place = load_config(project / "safeml.toml"), Place(project)
         done, times, _ = pipeline.audit(config, place, project / "toy.model", out, scale=scale)
     return done, times

@@ -51,6 +51,7 @@ class Follower(MeasuresAhead):
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._target = ""  # the slice that is asked for, and not answered yet
         self._passed: set[str] = set()  # slices that the stage has read and left behind
+        self._read: dict[str, Arrays] = {}  # announced slices, until the stage asks for them
         self._thread = threading.Thread(target=self._follow, name=f"safeml {self.stage}", daemon=True)
         self._thread.start()
 
@@ -74,6 +75,9 @@ class Follower(MeasuresAhead):
     ) -> Arrays:
         """Read a stored slice; one that was not announced is measured by the client."""
         request = Request(item, parts, form, measure, cost)
+        held = self._read.pop(self.store.path(request).name, None)
+        if held is not None:
+            return held
         while (arrays := self.store.read(request)) is None:
             if self._target:
                 self._lacks(self.store.path(request).name)
@@ -88,7 +92,10 @@ class Follower(MeasuresAhead):
             if self._target in named:
                 self._answer(self._measured(named[self._target]))
                 continue
-            absent = [name for name, request in named.items() if self.store.read(request) is None]
+            for name in [name for name in named if name not in self._read]:
+                if (arrays := self.store.read(named[name])) is not None:
+                    self._read[name] = arrays
+            absent = [name for name in named if name not in self._read]
             if not absent and self._target not in self._passed:
                 self._passed.update(named)
                 return

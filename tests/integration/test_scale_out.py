@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import dask
-import distributed  # noqa: F401 - its settings must exist before a test changes one
+import distributed
 import pytest
 
 from safeml.errors import ConfigError
@@ -56,7 +56,7 @@ def results(folder: Path) -> bytes:
     ("scale", "words"),
     [
         (Scale(workers=2), "2 processes of this machine"),
-        (Scale(workers=2, slices=7), "2 processes of this machine"),
+        (Scale(workers=1, slices=7), "1 process of this machine"),
         (Scale(scheduler="local:2", slices=3), "2 workers of a local Dask cluster"),
     ],
     ids=["processes", "large shards", "dask"],
@@ -86,8 +86,7 @@ def test_a_shard_that_ends_every_worker_leaves_the_run_incomplete_and_the_same_c
     assert done.verdict.exit_code == 4
     assert f"it ended {count} workers one after the other" in reason(done)
     assert "run the same command again" in reason(done)
-    monkeypatch.delenv(KILL)
-    run(project, tmp_path / "out", Scale(workers=1))
+    run(project, tmp_path / "out")
     assert results(tmp_path / "out") == results(project / "serial")
 
 
@@ -99,9 +98,25 @@ def test_a_worker_with_another_version_is_refused_by_name(
     assert done.verdict.exit_code == 4
     assert reason(done).startswith("worker process ")
     assert "has numpy 1.0, and the client has 2" in reason(done)
-    with pytest.raises(ConfigError, match=r"worker tls://\S+: has numpy 1\.0, and the client has 2"):
-        run(project, tmp_path / "dask", Scale(scheduler="local:1"))
-    assert not (tmp_path / "dask" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("threads", "sentence"), [(1, "has numpy 1.0, and the client has 2"), (2, "has 2 threads; start it with")]
+)
+def test_a_worker_of_dask_that_differs_is_refused_before_the_run(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, sentence: str
+) -> None:
+    """The worker is a thread of this process, which costs nothing."""
+    with (
+        distributed.LocalCluster(
+            1, processes=False, threads_per_worker=threads, dashboard_address=None
+        ) as there,
+        distributed.Client(there, set_as_default=False) as client,
+    ):
+        monkeypatch.setattr(cluster, "connect", lambda address: cluster.Cluster(client, None, "Dask"))
+        with pytest.raises(ConfigError, match=rf"worker inproc://\S+: {sentence}"):
+            run(project, tmp_path / "out", Scale(scheduler="tcp://there:1"), opener="open_other")
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_a_lost_scheduler_leaves_the_run_incomplete_and_a_worker_without_the_folder_returns_its_slices(
