@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from safeml.errors import first_line
+from safeml import sandbox
+from safeml.errors import ConfigError, first_line
+
+# TensorFlow reads them when it starts, and the linear algebra of NumPy and SciPy those of `safeml.sandbox`.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def start() -> None:
@@ -32,6 +36,24 @@ def start() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
+
+
+def fix_threads(count: int) -> None:
+    """Make TensorFlow, and the linear algebra of NumPy, use `count` threads in this process.
+
+    Raises ConfigError if TensorFlow runs already with another number.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if "tensorflow" not in sys.modules:
+        os.environ.update(dict.fromkeys(THREADS, str(count)))
+    elif any(os.environ.get(name) != str(count) for name in THREADS):
+        raise ConfigError(
+            f"TensorFlow runs already in this process, and not with {count} threads; set {' and '.join(THREADS)} to {count} before "
+            "it is imported, or start a new process."
+        )
+    os.environ.update(dict.fromkeys(sandbox.THREADS, str(count)))  # for libraries that are loaded later
+    threadpool_limits(count)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +27,8 @@ from safeml.errors import ConfigError, SafemlError, first_line
 from safeml.loosening import loosened_since
 from safeml.profiles import FULL, PROFILES
 from safeml.results import Finding, Loosened, Resume, Run, RunTimes, StageResult, test_data_of
+from safeml.scale.identity import identity
+from safeml.scale.start import HERE, Scale, begun, connected
 from safeml.settings.model import Head
 from safeml.stages import STAGES, settings_of
 from safeml.stages.alarms import with_alarms
@@ -34,7 +36,7 @@ from safeml.stages.base import Stage, load
 from safeml.store.artefacts import drop_other_artefacts
 from safeml.store.files import FolderError, content_key, keep, make_folder, sweep, to_json
 from safeml.store.journal import Journal, KeptStage
-from safeml.store.lock import folder_lock
+from safeml.store.lock import folder_lock, lock_content
 from safeml.store.run_folder import earlier_run, forget_verdict, refuse_other_limits, refuse_other_run
 from safeml.subject import Subject, default_folder, open_subject
 from safeml.surrogate import reference_identity, surrogate_identity
@@ -71,6 +73,7 @@ def audit(
     accept_quick: bool = False,
     baseline: Run | None = None,
     only: Collection[str] = (),
+    scale: Scale = HERE,
     stages: Sequence[Stage[Any]] = STAGES,
     finish: Callable[[Run, RunTimes, Path], object] = lambda run, times, folder: None,
 ) -> tuple[Run, RunTimes, Path]:
@@ -83,6 +86,7 @@ def audit(
     baseline: an earlier run; gates with the subject "baseline" read the losses against it. Gates that are looser than its
         gates are recorded, as are those of the folder's earlier run.
     only: the stages to measure, () for all; the others are read from the folder, or skipped.
+    scale: where slices are measured; the results are the same bytes.
     Raises ConfigError if the folder is in use, or holds another run or other limits.
     """
     started = datetime.now(UTC)
@@ -92,6 +96,7 @@ def audit(
         there = folder is not None and os.path.lexists(folder)
         if folder is not None and there:  # refused before the model is loaded
             earlier = held.enter_context(folder_lock(make_folder(folder), command))
+        transport = held.enter_context(connected(scale, config.run.threads))
         subject = open_subject(config, place, model, progress)
         folder = folder or default_folder(place.base / config.run.reports, subject, config, profile)
         if not there:
@@ -101,7 +106,13 @@ def audit(
             refuse_other_limits(folder, config.gates, config.requirements)
         sweep(folder)
         stages = applying(stages, config, subject.inputs)
-        journal = Journal(folder)
+        shards = None
+        if transport is not None and isinstance(model, Path):
+            progress(Phase(f"Opening the run on {transport.words}"), 0, 1)
+            own = identity(subject.inputs, subject.evidence, subject.file_sha256)
+            lock = lock_content(folder)
+            shards = begun(transport, scale, config, place.base, place.data_root, model, folder, lock, own)
+        journal = Journal(folder, shards)
         done = {
             stage.name: _stage(
                 stage, subject, config, journal, (number, len(stages)), not only or stage.name in only
@@ -109,6 +120,8 @@ def audit(
             for number, stage in enumerate(stages)
         }
         interruption.check()
+        if shards is not None:
+            _clear_late(done, journal)
         progress(Phase("Verdict"), len(stages), len(stages))
         subject.check_unchanged()
         results = [
@@ -148,7 +161,7 @@ def audit(
             started=started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds={name: kept.seconds for name, (kept, _) in done.items()},
-            hardware=provenance.hardware(),
+            hardware={**provenance.hardware(), **({"workers": transport.words} if transport else {})},
             model_file_sha256=subject.file_sha256,
             code_commit=provenance.commit(place.base),
             resume=Resume(
@@ -174,6 +187,13 @@ def _loosened(config: Config, earlier: Sequence[Run]) -> list[Loosened]:
         since = loosened_since(run, config.gates, config.requirements)
         changes += [change for change in since if change not in changes]
     return changes
+
+
+def _clear_late(done: Mapping[str, tuple[KeptStage, bool]], journal: Journal) -> None:
+    """Remove slices that a worker stored after their stage was finished, because it measured a shard twice."""
+    for name, (kept, _) in done.items():
+        if kept.result.status == "ok":
+            journal.clear(name)
 
 
 def applying(stages: Sequence[Stage[Any]], config: Config, inputs: AuditInputs) -> list[Stage[Any]]:

@@ -25,9 +25,11 @@ NOT_MEASURING = (
     "planning",
     "recipes.py",
     "report",
+    "scale",
     "store",
     "verdict_text.py",
     "version.py",
+    "worker",
 )
 CODE = (".py", ".so", ".pyd")
 PACKAGES = (

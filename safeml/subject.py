@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safeml import provenance
+from safeml import framework, provenance
 from safeml.audits.base import AuditInputs, Reference
 from safeml.classifiers.identity import model_identity
 from safeml.classifiers.memory import InMemory
@@ -54,6 +54,8 @@ class Subject:
 
 def open_subject(config: Config, place: Place, model: Path | InMemory, progress: Progress) -> Subject:
     """Read the data and open the model. Raises ConfigError or InputRefused for invalid ones."""
+    if config.run.threads:
+        framework.fix_threads(config.run.threads)
     progress(Phase("Reading the data"), 0, 1)
     test = place.test(config.data, config.hazard)
     train_data = place.data(config.data.train, config.data.targets) if config.data.train else None
@@ -85,6 +87,7 @@ def open_subject(config: Config, place: Place, model: Path | InMemory, progress:
         "model": identity.model_dump(mode="json"),
         "data": [entry.model_dump(mode="json") for entry in data],
         "seed": config.run.seed,
+        **({"threads": config.run.threads} if config.run.threads else {}),
         **({} if test.frames is None else {"frames": hashlib.sha256(test.frames.tobytes()).hexdigest()}),
     }
     surrogate = open_surrogate(config, place, test.outputs, progress)

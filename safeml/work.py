@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +65,47 @@ class Work(Protocol):
         cost: for each image of the slice.
         """
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One slice of one item, as a stage asks a `Work` for it; the fields are the arguments of `Work.__call__`."""
+
+    item: str
+    parts: Mapping[str, Any]
+    form: Form
+    measure: Callable[[], Arrays]
+    cost: Cost = FORWARD
+
+
+class MeasuresAhead(ABC):
+    """A `Work` that can measure several slices at the same time, in other processes.
+
+    A stage first announces all slices of an item, and then asks for each of them in order. The announcement changes no number.
+    """
+
+    @abstractmethod
+    def ahead(self, requests: Sequence[Request], done: Callable[[int], None]) -> None:
+        """Measure and store all of `requests`. done: receives how many of them are finished."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        item: str,
+        parts: Mapping[str, Any],
+        form: Form,
+        measure: Callable[[], Arrays],
+        cost: Cost = FORWARD,
+    ) -> Arrays:
+        """See `Work`."""
+
+
+def announce(
+    work: Work, requests: Sequence[Request], done: Callable[[int], None] = lambda done: None
+) -> None:
+    """Let a `Work` that measures in other processes measure all of `requests`, which must not depend on each other."""
+    if isinstance(work, MeasuresAhead):
+        work.ahead(requests, done)
 
 
 def keep_nothing(

@@ -19,7 +19,7 @@ from safeml.errors import StageError
 from safeml.results import Finding
 from safeml.sealed import Arrays, Form, fits
 from safeml.wording import counted
-from safeml.work import FORWARD, Cost, Work
+from safeml.work import FORWARD, Cost, Request, Work, announce
 
 BATCHES = "batches"
 
@@ -59,13 +59,12 @@ class Slices:
         """
         done: list[Arrays] = []
         [count] = {len(column) for column in columns.values()}
-        for start in range(0, count, self.size):
-            progress(start)
-            rows = slice(start, min(start + self.size, count))
-            whole = {**parts, "columns": _content(columns, rows)}
-            if "ids" in columns:
-                whole["ids"] = columns["ids"][rows].tolist()
-            done.append(self._slice(item, whole, form, rows, compute, cost))
+        cuts = [slice(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+        requests = [self._request(item, columns, parts, form, rows, compute, cost) for rows in cuts]
+        announce(self.work, requests, lambda finished: progress(min(finished * self.size, count)))
+        for rows, request in zip(cuts, requests, strict=True):
+            progress(rows.start)
+            done.append(self._slice(request))
         progress(count)
         return {name: np.concatenate([arrays[name] for arrays in done]) for name in form}
 
@@ -84,15 +83,19 @@ class Slices:
             if least < batch.first
         ]
 
-    def _slice(
+    def _request(
         self,
         item: str,
+        columns: Mapping[str, np.ndarray],
         parts: Mapping[str, Any],
         form: Form,
         rows: slice,
         compute: Callable[[slice], Arrays],
         cost: Cost,
-    ) -> Arrays:
+    ) -> Request:
+        inputs = {**parts, "columns": _content(columns, rows)}
+        if "ids" in columns:
+            inputs["ids"] = columns["ids"][rows].tolist()
         whole = {name: (kind, (rows.stop - rows.start, *shape)) for name, (kind, shape) in form.items()}
         whole[BATCHES] = ("int64", (len(self.batches),))
 
@@ -102,7 +105,10 @@ class Slices:
                 raise StageError(f"{item}: {_difference(arrays, whole)}.")
             return arrays
 
-        arrays = self.work(item, parts, whole, measured, cost)
+        return Request(item, inputs, whole, measured, cost)
+
+    def _slice(self, request: Request) -> Arrays:
+        arrays = self.work(request.item, request.parts, request.form, request.measure, request.cost)
         self._smallest = np.minimum(self._smallest, arrays[BATCHES])
         return arrays
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from safeml.config.audit import Config
     from safeml.results import Run
+    from safeml.scale.start import Scale
 
 CONFIG = typer.Option("--config", "-c", help="The settings file.", show_default=True)
 DATA_ROOT = typer.Option("--data-root", envvar="SAFEML_DATA_ROOT", help="Base folder of relative data paths.")
@@ -49,6 +50,16 @@ SIGN_KEY = typer.Option(
     "--sign-key",
     help="Sign the report with this private key, whatever the verdict; default: sign.key of the settings.",
 )
+WORKERS = typer.Option(
+    "--workers",
+    help="Measure in this many processes of this machine; 0 for one process. Needs [run] threads; the results are the same bytes.",
+)
+SCHEDULER = typer.Option(
+    "--scheduler",
+    help="Measure on the workers of a Dask scheduler: tcp://HOST:PORT, or local[:N] for N workers here. Needs the extra `dask` and [run] threads.",
+)
+SLICES = typer.Option("--slices-per-shard", help="Slices that a worker measures at a time.")
+
 TRIAL_BUNDLE = typer.Option(
     "--trial-bundle",
     help="Make an unsigned bundle whatever the verdict, to try the device runtime; every device refuses it.",
@@ -75,6 +86,9 @@ def audit(
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
     sign_key: Annotated[Path | None, SIGN_KEY] = None,
+    workers: Annotated[int, WORKERS] = 0,
+    scheduler: Annotated[str, SCHEDULER] = "",
+    slices_per_shard: Annotated[int, SLICES] = 1,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
@@ -82,6 +96,7 @@ def audit(
     """Audit a trained model: stages, gates, verdict and HTML report."""
     from safeml.cli.signing import configured_keys
     from safeml.config.audit import load_config
+    from safeml.scale.start import Scale
 
     settings = load_config(config)
     if model is None and not settings.model.path:
@@ -94,7 +109,10 @@ def audit(
             f"{config}: model.{made} is set, not model.path; use `safeml run`, which {how} first."
         )
     path = model or config.parent / settings.model.path
-    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    scale = Scale(workers, scheduler, slices_per_shard)
+    options = Options(
+        data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force, scale
+    )
     keys = configured_keys(config, settings, sign_key)
     result, _ = _audit(config, settings, path, options, as_json, github, sarif, keys)
     raise typer.Exit(options.exit_code(result))
@@ -111,6 +129,9 @@ def run(
     baseline: Annotated[Path | None, BASELINE] = None,
     force: Annotated[bool, FORCE] = False,
     sign_key: Annotated[Path | None, SIGN_KEY] = None,
+    workers: Annotated[int, WORKERS] = 0,
+    scheduler: Annotated[str, SCHEDULER] = "",
+    slices_per_shard: Annotated[int, SLICES] = 1,
     as_json: Annotated[bool, JSON] = False,
     github: Annotated[bool, GITHUB] = False,
     sarif: Annotated[Path | None, SARIF] = None,
@@ -123,9 +144,13 @@ def run(
     from safeml.cli.bundle_run import planned_bundle
     from safeml.cli.signing import configured_keys
     from safeml.config.audit import load_config
+    from safeml.scale.start import Scale
 
     settings = load_config(config)
-    options = Options(data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force)
+    scale = Scale(workers, scheduler, slices_per_shard)
+    options = Options(
+        data_root, profile, out, tuple(only or ()), exit_zero, accept_quick, baseline, force, scale
+    )
     options.check(sarif)  # before hours of training
     bundle = planned_bundle(config, settings, trial_bundle, force)
     keys = configured_keys(config, settings, sign_key)
@@ -164,6 +189,7 @@ class Options:
     accept_quick: bool
     baseline: Path | None
     force: bool
+    scale: Scale
 
     def exit_code(self, result: Run) -> int:
         """Return the exit code of the command."""
@@ -181,6 +207,7 @@ class Options:
                 )
         if self.data_root is not None:
             check_name(self.data_root)
+        self.scale.check()
         check_outputs(sarif)
 
 
@@ -218,6 +245,7 @@ def _audit(
             accept_quick=options.accept_quick,
             baseline=earlier,
             only=options.only,
+            scale=options.scale,
             finish=lambda run, times, folder: write_report(run, folder, times),
         )
     publish(result, folder, config, as_json, github, sarif)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safeml.errors import ConfigError
@@ -53,7 +54,20 @@ def from_folder(path: str, folder: Path) -> str:
     return path if os.path.isabs(path) else os.path.relpath(path, folder)
 
 
+# Options that say where slices are measured. They change no result, so they are not in the record of the command.
+WHERE = ("--workers", "--scheduler", "--slices-per-shard")
+
+
 def shown_command() -> tuple[str, ...]:
-    """Return the command line without the folders of absolute paths."""
-    given = (argument.encode("utf-8", "backslashreplace").decode() for argument in sys.argv[1:])
+    """Return the command line without the folders of absolute paths and without the options in `WHERE`."""
+    given = (argument.encode("utf-8", "backslashreplace").decode() for argument in _what(sys.argv[1:]))
     return ("safeml", *(ABSOLUTE.sub("", argument) for argument in given))
+
+
+def _what(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments without those of `WHERE`."""
+    value_follows = False
+    for argument in arguments:
+        if not value_follows and argument.partition("=")[0] not in WHERE:
+            yield argument
+        value_follows = not value_follows and argument in WHERE

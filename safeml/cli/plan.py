@@ -49,6 +49,12 @@ def plan(
             "--probe/--no-probe", help="Open the model and time it; --no-probe starts no framework."
         ),
     ] = True,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1024, help="Duration with this many workers, each as fast as this machine is now."
+        ),
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
 ) -> None:
     """Show the work and the duration of an audit, and which gates these images can prove. Writes nothing.
@@ -66,7 +72,7 @@ def plan(
     settings = load_config(config)
     place = Place(config.parent, data_root)
     with progress_bar() as progress:
-        made = make_plan(settings, place, model, out, profile, probe, progress)
+        made = make_plan(settings, place, model, out, profile, probe, progress, workers)
     if as_json:
         typer.echo(to_json(made), nl=False)
     else:
@@ -100,7 +106,8 @@ def show(plan: Plan) -> None:
     if plan.training is not None and plan.training.note:
         console.print(plain(f"Training: {plan.training.note}."))
     if plan.seconds is not None:
-        console.print(plain(f"About {duration(plan.seconds)}. {plan.note}"))
+        shared = f" with {counted(plan.workers, 'worker')}" if plan.workers > 1 else ""
+        console.print(plain(f"About {duration(plan.seconds)}{shared}. {plan.note}"))
     console.print(plain(plan.sentence), style="bold")
 
 

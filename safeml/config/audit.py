@@ -30,11 +30,14 @@ class RunSettings(Settings):
     seed: of every random choice of the audit.
     reports: folder of the run folders.
     responsible: the person who answers for the model; the report names them.
+    threads: of TensorFlow, in each process that measures; 0: as many as it chooses. Set it where several processes or machines
+            measure one run, because the last digits can depend on it.
     """
 
     seed: int = Field(default=7, ge=0, lt=2**32)
     reports: PathText = "reports"
     responsible: str = ""
+    threads: int = Field(default=0, ge=0, le=1024)
 
 
 class Config(Settings):

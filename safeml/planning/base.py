@@ -103,6 +103,7 @@ class Plan(Record):
     opening: reading model and data.
     compiling: graphs, once per process.
     seconds: total, training included.
+    workers: processors that share the slices of the stages; opening, compiling and training are not shared.
     folder: the run folder, "" for none.
     """
 
@@ -120,5 +121,6 @@ class Plan(Record):
     opening: Seconds | None = None
     compiling: Seconds | None = None
     seconds: Seconds | None = None
+    workers: int = 1
     folder: str = ""
     note: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from safeml.audits.perfect import Call
@@ -90,29 +91,37 @@ def gradient_steps(calls: Sequence[Call]) -> int:
     return sum(call.images * call.cost.steps for call in calls if call.cost.gradient)
 
 
-def seconds_of(calls: Sequence[Call], rates: Rates, beside: float) -> Seconds | None:
+def seconds_of(calls: Sequence[Call], rates: Rates, beside: float, workers: int = 1) -> Seconds | None:
     """Return the duration of the calls without stored results, plus `beside` seconds without the model.
 
+    workers: that share the slices of an item; the next item waits for all of them, and work beside the model is not shared.
     None if an attack has no rate.
     """
-    answering = attacking = 0.0
+    fixed, attacking = beside, 0.0
     if any(call.cost.steps and not call.kept and call.cost.graph not in rates.step for call in calls):
         return None
-    for call in calls:
-        if call.kept:
-            continue
-        passes = 1 if call.cost.steps else call.cost.passes
-        answering += passes * math.ceil(call.images / rates.forward_batch) * rates.forward
-        if call.cost.steps and call.cost.gradient:
-            batches = math.ceil(call.images / rates.attack_batch)
-            attacking += batches * (
-                call.cost.steps * rates.step[call.cost.graph]
-                + call.cost.attempts * rates.turn[call.cost.graph]
-            )
-        elif call.cost.steps:
-            attacking += call.cost.steps * math.ceil(call.images / rates.forward_batch) * rates.forward
-    fixed = answering + beside
+    for _, item in groupby((call for call in calls if not call.kept), key=lambda call: call.item):
+        shared = [(0.0, 0.0)] * workers
+        for call in item:
+            least = min(range(workers), key=lambda place: sum(shared[place]))
+            answer, attack = _seconds(call, rates)
+            shared[least] = (shared[least][0] + answer, shared[least][1] + attack)
+        longest = max(shared, key=sum)
+        fixed, attacking = fixed + longest[0], attacking + longest[1]
     return Seconds(low=FASTER * fixed + ATTACK_FASTER * attacking, high=SLOWER * (fixed + attacking))
+
+
+def _seconds(call: Call, rates: Rates) -> tuple[float, float]:
+    """Return the seconds of the forward passes of a call, and those of its attack."""
+    batches = math.ceil(call.images / rates.forward_batch)
+    answering = (1 if call.cost.steps else call.cost.passes) * batches * rates.forward
+    if not call.cost.steps:
+        return answering, 0.0
+    if not call.cost.gradient:
+        return answering, call.cost.steps * batches * rates.forward
+    graph = call.cost.graph
+    each = call.cost.steps * rates.step[graph] + call.cost.attempts * rates.turn[graph]
+    return answering, math.ceil(call.images / rates.attack_batch) * each
 
 
 def about(seconds: float) -> Seconds:

@@ -43,6 +43,7 @@ def make_plan(
     profile: str = "full",
     timing: bool = True,
     progress: Progress = silent,
+    workers: int = 1,
 ) -> Plan:
     """Plan the work, the duration and the provable gates of an audit. Writes nothing.
 
@@ -50,6 +51,7 @@ def make_plan(
     out: the run folder, whose stored work is not counted again.
     timing: open the model and time it; otherwise no framework starts and there are no times.
         Raises ConfigError and InputRefused as the audit would.
+    workers: equal processors that share the work, see docs/scale-out.md.
     """
     config = in_profile(config, profile)
     subject = planned(config, place, model, out, profile, timing, progress)
@@ -69,7 +71,7 @@ def make_plan(
     else:
         dry = {stage.name: _undone(stage, subject, best) for stage in rows}
         rates = None
-    stages = [_stage(stage, subject, dry[stage.name], rates) for stage in rows]
+    stages = [_stage(stage, subject, dry[stage.name], rates, workers) for stage in rows]
     training = subject.training
     compiling = sum(rates.compiling.get(graph, 0.0) for graph in _graphs(dry)) if rates else 0.0
     if not timing or (training is not None and training.seconds is None):
@@ -90,6 +92,7 @@ def make_plan(
         compiling=about(compiling) if rates else None,
         seconds=together([*parts, training.seconds if training else None]) if rates else None,
         folder=str(subject.folder) if subject.journal is not None else "",
+        workers=workers,
         note=NOISY if rates else "",
     )
 
@@ -189,11 +192,11 @@ def _rates(subject: Planned, dry: dict[str, DryRun], progress: Progress) -> Rate
     )
 
 
-def _stage(stage: Stage[Any], subject: Planned, dry: DryRun, rates: Rates | None) -> StagePlan:
+def _stage(stage: Stage[Any], subject: Planned, dry: DryRun, rates: Rates | None, workers: int) -> StagePlan:
     known = subject.known
     images = known.images_of(stage)
     state, note = _state(stage, subject, dry.kept)
-    seconds = seconds_of(dry.calls, rates, dry.beside) if rates and state == "runs" else None
+    seconds = seconds_of(dry.calls, rates, dry.beside, workers) if rates and state == "runs" else None
     if rates and state == "runs" and seconds is None:
         note = "an attack could not be timed"
     return StagePlan(

@@ -13,23 +13,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safeml import interruption
 from safeml.results import Artefact, Recomputed, StageResult, artefact_path
-from safeml.sealed import Arrays, Damaged, Form, fits, largest, seal, unseal
 from safeml.store.artefacts import artefact_fault, keep_artefact
 from safeml.store.files import MAX_RESULTS_BYTES, content_key, keep, keep_folder, read_plain
+from safeml.store.slices import SLICE, WORK, Elsewhere, StoredWork
 from safeml.version import __version__
-from safeml.work import FORWARD, ITEM, Cost, Work, check_item
 
-STAGES, WORK = "stages", "work"
-SLICE = re.compile(ITEM.pattern + r"-[0-9a-f]{24}\.npz")
+STAGES = "stages"
 REASONS = {errno.ELOOP: "is a link", errno.EISDIR: "is a folder"}
 
 
@@ -44,18 +40,20 @@ class KeptStage(NamedTuple):
 class Journal:
     """The stored work of a run folder, and its use in this run.
 
-    slices: number of slices read.
+    elsewhere: measures announced slices in other processes; None: all are measured here.
+    slices: number of slices that an earlier run had stored.
     recomputed: entries that could not be used.
     """
 
     folder: Path
+    elsewhere: Elsewhere | None = None
     slices: int = 0
     recomputed: list[Recomputed] = field(default_factory=list)
 
     def stage(self, name: str, key: str) -> KeptStage | None:
         """Read the finished stage with this key; None for another key, a damaged or an edited file, or a missing artefact."""
         path = self.folder / STAGES / f"{name}.json"
-        raw = self._read(path, MAX_RESULTS_BYTES)
+        raw = self.read(path, MAX_RESULTS_BYTES)
         if raw is None:
             return None
         try:
@@ -65,12 +63,12 @@ class Journal:
                 raise ValueError(name)
             kept = KeptStage(StageResult.model_validate(envelope["result"]), float(envelope["seconds"]))
         except (ValueError, KeyError, TypeError, RecursionError):
-            self._note(path, "is damaged or was edited")
+            self.note(path, "is damaged or was edited")
             return None
         if envelope["key"] == key:
             return kept if self._has_artefacts(kept.result) else None
         other = envelope["safeml"] != __version__
-        self._note(
+        self.note(
             path,
             "was measured by another version of safeml" if other else "was measured from other evidence",
         )
@@ -83,7 +81,7 @@ class Journal:
         ]
         for path, fault in faults:
             if fault:
-                self._note(self.folder / path, fault)
+                self.note(self.folder / path, fault)
         return not any(fault for _, fault in faults)
 
     def hand_over(self, stage: str) -> Callable[[str, bytes], Artefact]:
@@ -103,30 +101,9 @@ class Journal:
         keep(folder / f"{result.stage}.json", json.dumps(envelope, sort_keys=True, allow_nan=False) + "\n")
         self.clear(result.stage)
 
-    def work(self, stage: str, evidence: Mapping[str, Any]) -> Work:
+    def work(self, stage: str, evidence: Mapping[str, Any]) -> StoredWork:
         """Return a `Work` that stores the slices of `stage` as long as `evidence` (JSON-able) is the same."""
-
-        def kept(
-            item: str,
-            parts: Mapping[str, Any],
-            form: Form,
-            measure: Callable[[], Arrays],
-            cost: Cost = FORWARD,
-        ) -> Arrays:
-            check_item(item)
-            key = content_key({"evidence": evidence, "stage": stage, "item": item, "parts": parts})
-            path = self.folder / WORK / stage / f"{item}-{key[:24]}.npz"
-            found = self._slice(path, key, form)
-            if found is not None:
-                return found
-            interruption.check()
-            arrays = measure()
-            if fits(arrays, form):  # the caller refuses other arrays
-                keep_folder(path.parent)
-                keep(path, seal(key, arrays))
-            return arrays
-
-        return kept
+        return StoredWork(self, stage, evidence, self.elsewhere)
 
     def clear(self, stage: str) -> None:
         """Remove the slices of a stage; a slice that cannot be removed is obsolete but harmless."""
@@ -140,31 +117,21 @@ class Journal:
         with suppress(OSError):
             folder.parent.rmdir()
 
-    def _slice(self, path: Path, key: str, form: Form) -> Arrays | None:
-        raw = self._read(path, largest(form))
-        if raw is None:
-            return None
-        try:
-            arrays = unseal(raw, key, form)
-        except Damaged as error:
-            self._note(path, str(error))
-            return None
-        self.slices += 1
-        return arrays
-
-    def _read(self, path: Path, most: int) -> bytes | None:
+    def read(self, path: Path, most: int) -> bytes | None:
+        """Read a file of at most `most` bytes; None, with a note where there is something else at the path."""
         try:
             return read_plain(path, most)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note(
+            self.note(
                 path, REASONS.get(error.errno or 0, f"cannot be read ({os.strerror(error.errno or 0)})")
             )
         except ValueError as error:
-            self._note(path, str(error))
+            self.note(path, str(error))
         return None
 
-    def _note(self, path: Path, reason: str) -> None:
+    def note(self, path: Path, reason: str) -> None:
+        """Record that an entry could not be used."""
         entry = path.relative_to(self.folder).as_posix()
         self.recomputed.append(Recomputed(entry=entry, reason=reason))

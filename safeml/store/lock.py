@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from safeml.errors import ConfigError, InputRefused
+from safeml.store.files import read_plain
 
 LOCK = ".lock"
 MOST_BYTES = 16 * 1024
@@ -66,6 +67,14 @@ def folder_lock(folder: Path, command: tuple[str, ...] = (), resumes: bool = Tru
         _remove(path)
     finally:
         os.close(handle)
+
+
+def lock_content(folder: Path) -> str:
+    """Return what the holder of a folder wrote into its lock; "" if there is none."""
+    try:
+        return read_plain(folder / LOCK, MOST_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def _take(path: Path) -> int:

@@ -126,6 +126,20 @@ def test_seconds_follow_batches_steps_and_starts() -> None:
     assert together([None]) is None
 
 
+def test_workers_share_the_slices_of_an_item_and_wait_for_the_last() -> None:
+    rates = Rates(forward=1.0, forward_batch=256)
+    calls = [Call(item, 256, Cost()) for item in ("first", "first", "first", "second")]
+
+    def middle(workers: int) -> float:
+        found = seconds_of(calls, rates, 5.0, workers)
+        assert found is not None
+        return found.high / 1.6
+
+    assert middle(1) == pytest.approx(5 + 4)
+    assert middle(2) == pytest.approx(5 + 2 + 1)
+    assert middle(3) == middle(9) == pytest.approx(5 + 1 + 1)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [

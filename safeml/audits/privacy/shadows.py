@@ -22,7 +22,7 @@ from safeml.metrics.membership import lira_scores, true_class_score
 from safeml.sealed import Arrays
 from safeml.settings.data import DataSettings
 from safeml.stages.privacy import LIRA, PrivacySettings
-from safeml.work import Cost
+from safeml.work import Cost, Request, announce
 
 PURPOSE = 0x11A
 # A step of training costs about three forward passes: one forward, and two backward.
@@ -115,9 +115,16 @@ def lira_attack(
     assigned = halves(sides, settings.shadows, inputs.seed)
     parts = _parts(sides)
     scores: dict[str, list[np.ndarray]] = {part: [] for part in parts}
-    for shadow, member in enumerate(assigned.training):
+    requests = [
+        _shadow(recipe, shadow, sides.training, np.flatnonzero(member), parts)
+        for shadow, member in enumerate(assigned.training)
+    ]
+    announce(
+        inputs.work, requests, lambda done: inputs.progress("train shadow models", done, settings.shadows)
+    )
+    for shadow, request in enumerate(requests):
         inputs.progress("train shadow models", shadow, settings.shadows)
-        one = _shadow(inputs, recipe, shadow, sides.training.take(np.flatnonzero(member)), parts)
+        one = inputs.work(request.item, request.parts, request.form, request.measure, request.cost)
         for part, own in scores.items():
             own.append(one[part.replace("-", "_")])
     inputs.progress("train shadow models", settings.shadows, settings.shadows)
@@ -146,12 +153,13 @@ def shadow_cost(recipe: Recipe) -> Cost:
 
 
 def _shadow(
-    inputs: AuditInputs, recipe: Recipe, shadow: int, train: ImageDataset, parts: dict[str, ImageDataset]
-) -> Arrays:
+    recipe: Recipe, shadow: int, training: ImageDataset, rows: np.ndarray, parts: dict[str, ImageDataset]
+) -> Request:
+    """Return the request of one shadow model, trained on `rows` (int [M]) of `training`."""
     own = recipe.model_copy(update={"seed": (recipe.seed + 1 + shadow) % 2**31, "name": f"shadow-{shadow}"})
 
     def trained() -> Arrays:
-        predict = _train(own, train)
+        predict = _train(own, training.take(rows))
         return {
             part.replace("-", "_"): true_class_score(predict(data.images), data.labels)
             for part, data in parts.items()
@@ -160,10 +168,10 @@ def _shadow(
     form = {part.replace("-", "_"): ("float64", (len(data),)) for part, data in parts.items()}
     whole = {
         "recipe": own.model_dump(mode="json"),
-        "train": train.fingerprint,
+        "train": training.take(rows).fingerprint,
         "asked": [data.fingerprint for data in parts.values()],
     }
-    return inputs.work(f"shadow-{shadow:03d}", whole, form, trained, shadow_cost(own))
+    return Request(f"shadow-{shadow:03d}", whole, form, trained, shadow_cost(own))
 
 
 def _train(recipe: Recipe, train: ImageDataset) -> Any:
