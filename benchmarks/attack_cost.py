@@ -8,7 +8,8 @@ plain cross entropy, no APGD-PM, no DDN), `full` and `where_it_counts` are the t
 the same images and seed. What is counted is what the attacks ask of the model, so the speed of the machine has no part in it.
 Attacks on a sample with at most 100 survivors whose verdict cannot change pay the full bill under both.
 `most_that_order_or_starts_can_save` is what the expensive attacks spent on images that they broke: at the full bill a survivor pays
-every attempt in whatever order and from whatever start, so no order, and no start from a smaller epsilon, saves more.
+every attempt in whatever order and from whatever start, so no order, and no start from a smaller epsilon, saves more, unless it breaks
+an image that survives today.
 The record is benchmarks/results/attack_cost.json: counts by attack, survivors, and the images on which the schedules differ.
 """
 
