@@ -1,7 +1,8 @@
-"""PGD, APGD and Square against their physical limits (the passes that they must make), and PGD against ART's.
+"""PGD, APGD and Square against their physical limits (the passes that they must make, the last prediction included), and PGD against ART's.
 
     python benchmarks/attack_speed.py                           # models/lenet-gtsrb and models/resnet-gtsrb on rendered signs
     python benchmarks/attack_speed.py MODEL.keras [IMAGES.npz]
+    python benchmarks/attack_speed.py again                     # the ratios of the recorded seconds, computed once more
 
 All contestants run in one process, by turns, on the same images, batch size and model, on one thread. The epsilon is so
 small that next to no image breaks: early stopping saves nothing, and all steps are really made by everybody.
@@ -48,7 +49,7 @@ STEPS, TRACES, ART_ROUNDS = 20, 5, 2
 APGD_STEPS, QUERIES = 40, 100
 BATCHES = (64, 128)
 IMAGES = 128
-TARGET = {"pgd_of_limit": 0.95, "apgd_of_limit": 0.85, "square_of_limit": 0.8, "pgd_faster_than_art": 2.0}
+TARGET = {"pgd_of_limit": 0.97, "apgd_of_limit": 0.85, "square_of_limit": 0.8, "pgd_faster_than_art": 2.0}
 THREAT = Threat(norm="linf", epsilon=1e-6)
 
 
@@ -159,11 +160,15 @@ def load(data: str | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ratios(taken: dict[str, float]) -> dict[str, float]:
-    """Of the time that the passes alone take, for as many passes; and against ART."""
+    """Of the time that the passes alone take, for as many passes; and against ART.
+
+    An attack that does not break an image predicts its last iterate: one forward pass, which is part of the limit.
+    """
+    one_look = taken["query_limit"] / QUERIES
     return {
-        "pgd_of_limit": taken["gradient_limit"] / taken["pgd"],
-        "apgd_of_limit": taken["gradient_limit"] * (APGD_STEPS / STEPS) / taken["apgd"],
-        "square_of_limit": taken["query_limit"] / taken["square"],
+        "pgd_of_limit": (taken["gradient_limit"] + one_look) / taken["pgd"],
+        "apgd_of_limit": (taken["gradient_limit"] * (APGD_STEPS / STEPS) + one_look) / taken["apgd"],
+        "square_of_limit": (taken["query_limit"] + one_look) / taken["square"],
         "pgd_faster_than_art": taken["art"] / taken["pgd"],
         "pgd_faster_than_art_compiled_model": taken["art_compiled_model"] / taken["pgd"],
     }
@@ -174,6 +179,27 @@ def summary(
 ) -> dict[str, float]:
     """The ratios of one trace of each contestant, the best or the median."""
     return ratios({name: trace([each[clock] for each in rounds]) for name, rounds in taken.items()})
+
+
+def judged(taken: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """The ratios of the best and the median trace, and which aims the median meets in processor time."""
+    traces = {"best": min, "median": statistics.median}
+    ratio = {
+        name: {clock: summary(taken, clock, trace) for clock in ("wall", "cpu")}
+        for name, trace in traces.items()
+    }
+    met = {name: ratio["median"]["cpu"][name] >= least for name, least in TARGET.items()}
+    return {"ratio": ratio, "met_by_median_trace_in_cpu_time": met}
+
+
+def again() -> None:
+    """Compute the ratios of the record from its seconds."""
+    record = json.loads(RESULT.read_text(encoding="utf-8"))
+    record["target"] = TARGET
+    for model in record["models"]:
+        for row in model["rows"]:
+            row.update(judged(row["seconds"]))
+    RESULT.write_text(json.dumps(_rounded(record), indent=2) + "\n", encoding="utf-8")
 
 
 def measured(model: str, data: str | None) -> dict[str, Any]:
@@ -190,22 +216,8 @@ def measured(model: str, data: str | None) -> dict[str, Any]:
         survivors = float(
             (contestants(classifier, images, labels, batch)["pgd"]().first_step == SURVIVED).mean()
         )
-        traces = {"best": min, "median": statistics.median}
-        ratio = {
-            name: {clock: summary(taken, clock, trace) for clock in ("wall", "cpu")}
-            for name, trace in traces.items()
-        }
-        met = {name: ratio["median"]["cpu"][name] >= least for name, least in TARGET.items()}
-        rows.append(
-            {
-                "batch": batch,
-                "survivors": survivors,
-                "seconds": taken,
-                "ratio": ratio,
-                "met_by_median_trace_in_cpu_time": met,
-            }
-        )
-        shown = {name: ratio[name]["cpu"] for name in traces}
+        rows.append({"batch": batch, "survivors": survivors, "seconds": taken, **judged(taken)})
+        shown = {name: each["cpu"] for name, each in rows[-1]["ratio"].items()}
         print(
             f"{classifier.name} batch {batch}: {json.dumps(_rounded(shown))} (CPU time), survivors {survivors:.3f}",
             flush=True,
@@ -251,6 +263,8 @@ def _rounded(value: Any) -> Any:
 if __name__ == "__main__":
     if len(sys.argv) > 3:
         raise SystemExit(__doc__)
+    if sys.argv[1:] == ["again"]:
+        raise SystemExit(again())
     folder = Path(__file__).parent.parent / "models"
     ours = [str(next((folder / name).glob("*.keras"))) for name in ("lenet-gtsrb", "resnet-gtsrb")]
     main([sys.argv[1]] if len(sys.argv) > 1 else ours, sys.argv[2] if len(sys.argv) > 2 else None)

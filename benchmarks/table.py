@@ -28,6 +28,7 @@ LENET_256, LENET_64 = (
     "lenet-gtsrb on test.npz, linf_4, 256 images",
     "lenet-gtsrb on test.npz, linf_8, 64 images",
 )
+AUTO_ATTACKED = ("lenet-gtsrb",)
 LARGE, SMALL = "15 frames, reference of 1410", "15 frames, reference of 128"
 
 
@@ -61,16 +62,27 @@ def _attack(model: int, batch: int, name: str) -> list[Row]:
     size = (64, 128)[batch]
     bare = "its own bare gradients or queries"
     return [
-        Row(f"share of the speed of its bare gradients, PGD-20, {name}, batch {size}", "attack_speed", (*at, "pgd_of_limit"), bare, (">=", 0.95), CPU),
+        Row(f"share of the speed of its bare gradients and the last prediction, PGD-20, {name}, batch {size}", "attack_speed", (*at, "pgd_of_limit"), bare, (">=", 0.97), CPU),
         Row(f"the same, APGD, {name}, batch {size}", "attack_speed", (*at, "apgd_of_limit"), bare, (">=", 0.85), CPU),
-        Row(f"share of the speed of its bare queries, Square, {name}, batch {size}", "attack_speed", (*at, "square_of_limit"), bare, (">=", 0.8), CPU),
+        Row(f"share of the speed of its bare queries and the last prediction, Square, {name}, batch {size}", "attack_speed", (*at, "square_of_limit"), bare, (">=", 0.8), CPU),
         Row(f"times as fast, PGD-20, {name}, batch {size}", "attack_speed", (*at, "pgd_faster_than_art"), ART, (">=", 2.0), CPU),
         Row(f"the same, where the peer is given a compiled model, {name}, batch {size}", "attack_speed", (*at, "pgd_faster_than_art_compiled_model"), ART, None, CPU),
     ]  # fmt: skip
 
 
+def _auto_attack(case: str, words: str) -> list[Row]:
+    """Return the rows of one comparison with the original AutoAttack. case: its key in the record."""
+    return [
+        Row(f"times less processor time, whole ensemble against the original AutoAttack, Square with {queries:,} queries, {words}", "autoattack",
+            (case, "against_autoattack", f"{queries} queries", "times_less_processor_time"), "pyautoattack 0.2.0, torch 2.13.0", (">=", 5.0),
+            limits, (case, "against_autoattack", f"{queries} queries", "safeml", "cpu_seconds"), (case, "autoattack", "cpu_seconds"), "s")
+        for queries, limits in ((5000, "one thread each; without compiling, which the record has"), (1000, "fewer queries than AutoAttack, which always makes 5,000; without compiling"))
+    ]  # fmt: skip
+
+
 ROWS: tuple[Row, ...] = (
     *(row for model, name in enumerate(("lenet-gtsrb", "resnet-gtsrb")) for batch in (0, 1) for row in _attack(model, batch, name)),
+    *(row for name in AUTO_ATTACKED for row in _auto_attack(f"{name}, 64 test images, linf_4", f"{name}, 64 images at 4/255")),
     Row("times as fast, whole ensemble against AutoAttack, lenet-gtsrb, 64 images at 8/255", "ensemble_speed", (LENET_64, "ratio", "faster_than_art"), ART, (">=", 15.0),
         "recorded before the attacks climbed the log-odds; one small network", (LENET_64, "cpu_seconds", "safeml"), (LENET_64, "cpu_seconds", "art"), "s"),
     Row("bill of gradients and queries as a share of the time, lenet-gtsrb, 64 images at 8/255", "ensemble_speed", (LENET_64, "ratio", "of_the_bill"), "its own bill", (">=", 0.8),
