@@ -128,10 +128,6 @@ class Here:
     sent: list[Task] = field(default_factory=list)
     turn: int = 0
 
-    @property
-    def count(self) -> int:
-        return len(self.workers)
-
     def begin(self, job: Job) -> list[Reply]:
         return []
 

@@ -85,11 +85,6 @@ class Transport(Protocol):
 
     words: str
 
-    @property
-    def count(self) -> int:
-        """Return the present number of workers."""
-        ...
-
     def begin(self, job: Job) -> list[Reply]:
         """Open the job on the workers that are known already; return what refused it."""
         ...

@@ -31,12 +31,8 @@ class Cluster:
         self._client, self._cluster = client, cluster
         self._job: Job | None = None
         self._numbers: dict[Any, int] = {}
+        self._unsent: list[tuple[int, Reply]] = []
         self._alone = 0.0  # since when there is no worker
-
-    @property
-    def count(self) -> int:
-        """See `Transport`."""
-        return len(self._workers())
 
     def begin(self, job: Job) -> list[Reply]:
         """See `Transport`. Workers that come later are checked at their first task."""
@@ -56,18 +52,23 @@ class Cluster:
         return crowded or self._check(job, list(workers))
 
     def submit(self, number: int, task: Task, worker: str = "") -> None:
-        """See `Transport`."""
-        where = {"workers": [worker], "allow_other_workers": True} if worker in self._workers() else {}
-        future = self._client.submit(
-            remote.measure, self._job, task, "", key=f"safeml-{self._run}-{number}", pure=False, **where
-        )
-        self._numbers[future] = number
+        """See `Transport`. A task that cannot be sent ends as one whose scheduler is lost."""
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        key = f"safeml-{self._run}-{number}"
+        try:
+            future = self._client.submit(remote.measure, self._job, task, "", key=key, pure=False, **where)
+        except Exception as error:  # the client closes itself when it cannot reach the scheduler again
+            self._unsent.append((number, Reply("gone", reason=first_line(error))))
+        else:
+            self._numbers[future] = number
 
     def finished(self, seconds: float) -> tuple[int, Reply] | None:
         """See `Transport`. Dask gives the task of a worker that died to another one, up to its `allowed-failures`."""
         from distributed import TimeoutError as NotYet
         from distributed import wait
 
+        if self._unsent:
+            return self._unsent.pop()
         if self._client.status not in ("running", "connecting"):
             return self._first(Reply("gone", reason="the connection to the scheduler is lost"))
         try:
@@ -87,6 +88,7 @@ class Cluster:
         with suppress(Exception):  # the scheduler may have gone
             self._client.cancel(list(self._numbers), force=True)
         self._numbers.clear()
+        self._unsent.clear()
 
     def close(self) -> None:
         """See `Transport`."""

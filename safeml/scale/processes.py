@@ -57,11 +57,6 @@ class Processes:
         self._children: dict[int, _Child] = {}
         self._selector = selectors.DefaultSelector()
 
-    @property
-    def count(self) -> int:
-        """See `Transport`."""
-        return self.size
-
     def begin(self, job: Job) -> list[Reply]:
         """Remember the job. The code and the machine are those of the client, so each worker checks itself at its first task."""
         self._job = json.dumps(asdict(job))

@@ -14,7 +14,8 @@ from safeml import framework, sandbox
 from safeml.cli.paths import shown_command
 from safeml.config.audit import Config, load_config
 from safeml.errors import ConfigError
-from safeml.pipeline import quick
+from safeml.pipeline import in_profile
+from safeml.profiles import PROFILES
 from safeml.scale import start
 from safeml.scale.identity import difference
 from safeml.scale.start import Scale, connected, gpus
@@ -68,7 +69,7 @@ def test_where_slices_are_measured_is_not_in_the_recorded_command(monkeypatch: p
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.parent.name)
 def test_a_worker_reads_the_settings_that_the_client_sends(path: Path) -> None:
     config = load_config(path)
-    for sent in (config, quick(config)):
+    for sent in (in_profile(config, profile) for profile in PROFILES):
         assert Config.model_validate_json(json.dumps(sent.model_dump(mode="json"))) == sent
 
 
