@@ -3,7 +3,7 @@
     images       uint8 [N, H, W, C], RGB or grey              required
     labels       integer [N], 0..K-1                          required, unless there are targets
     targets      float [N] or [N, T]; what a regression model predicts
-    target_names text [T]; without it, the columns have the order of [[data.targets]]
+    target_names text [T]; without it, the columns have the declared order
     track_id     integer [N]; with the label, one physical sign
     frame_id     integer [N]; the number of the image in its track
     roi          integer [N, 4]; x1, y1, x2, y2 in pixels of the ORIGINAL image, needs width and height

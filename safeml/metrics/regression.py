@@ -13,8 +13,8 @@ def within_tolerance(errors: np.ndarray, tolerances: np.ndarray) -> np.ndarray:
 
     errors: float [N, T]. tolerances: float [T], > 0.
 
-    >>> within_tolerance(np.array([[0.5], [-1.5], [np.nan]]), np.array([1.0])).tolist()
-    [True, False, False]
+    >>> within_tolerance(np.array([[0.5], [-1.5], [1.0]]), np.array([1.0])).tolist()
+    [True, False, True]
     """
     with np.errstate(invalid="ignore"):
         return np.asarray((np.abs(errors) <= tolerances).all(axis=1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from safeml.audits.judged import judged_inputs, lacks_tolerance
 from safeml.audits.perfect import Call
 from safeml.audits.slices import numbers
 from safeml.config.audit import Config
@@ -175,7 +176,10 @@ def _rates(subject: Planned, dry: dict[str, DryRun], progress: Progress) -> Rate
     settings = settings_of(subject.known.config.stages, ADVERSARIAL)
     graphs, images = _graphs(dry) - {"forward"}, subject.known.test.images
     away = {graph for graph in graphs if graph.startswith(SURROGATE_GRAPH)}
-    rates = probe(subject.inputs.classifier, images, settings, graphs - away)
+    inputs = subject.inputs
+    if lacks_tolerance(inputs):  # no attack runs
+        return probe(inputs.classifier, images, settings, ())
+    rates = probe(judged_inputs(inputs).classifier, images, settings, graphs - away)
     if not away:
         return rates
     norms = {graph.removeprefix(SURROGATE_GRAPH) for graph in away}

@@ -12,6 +12,7 @@ import numpy as np
 
 from safeml.attacks.base import Budget
 from safeml.classifiers.batches import BatchSize, until_it_fits
+from safeml.classifiers.judged import Judged
 from safeml.errors import SafemlError
 from safeml.planning.cost import Rates
 from safeml.stages.adversarial import AdversarialSettings
@@ -73,8 +74,9 @@ def _attack(classifier: Any, images: np.ndarray, threat: Threat, size: int) -> t
     from safeml.attacks.registry import ATTACKS
 
     pixels = _batch(images, size).astype(np.float32) / np.float32(255)
-    # Its predictions serve as labels, so no image is misclassified at the start.
-    labels = classifier.predict_logits(pixels).argmax(axis=1)
+    # Its predictions serve as labels, or as targets, so no image is misclassified at the start.
+    predicted = classifier.predict_logits(pixels)
+    labels = predicted if isinstance(classifier, Judged) else predicted.argmax(axis=1)
 
     def attack(steps: int) -> float:
         budget = Budget(steps, attempts=1, seed=0, batch=size)

@@ -68,7 +68,7 @@ def plan_training(
             ),
         }
     )
-    contract = InputSettings(outputs=VALUES if recipe.head == "regression" else None)
+    contract = InputSettings(outputs=VALUES if recipe.data.targets else None)
     classifier = from_keras(model, recipe.name).fed(contract, train.outputs, name)
     return Trained(plan, classifier, starting)
 

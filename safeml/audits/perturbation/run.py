@@ -121,7 +121,11 @@ def _not_measured(
         title=PERTURBATION.title,
         tested=f"Nothing: {reason}.",
         on_what=f"{inputs.test.name}: {counted(len(inputs.test), 'image')}.",
-        metrics=undefined_metrics(PERTURBATION.records(settings), reason, len(inputs.test)),
+        metrics=undefined_metrics(
+            (row for row in PERTURBATION.records(settings) if inputs.targets is not None or not row.requires),
+            reason,
+            len(inputs.test),
+        ),
         findings=[
             Finding(
                 code=code,
