@@ -14,7 +14,6 @@ GUIDES = {
     "monitors": "docs/monitors.md",
     "perturbation": "docs/corruptions.md",
     "quantization": "docs/quantization.md",
-    "regression": "docs/regression.md",
 }
 START, END = "<!-- stages: python -m tests.stage_table -->\n", "<!-- end of stages -->\n"
 
