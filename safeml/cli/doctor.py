@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "safeml-suite"
 # The extras whose absence is a note. The extra `jetson` belongs on the device and is not looked for.
-EXTRAS = ("trt", "litert", "mlflow", "delta", "openssf")
+EXTRAS = ("trt", "litert", "mlflow", "delta", "openssf", "dask")
 # What needs each package.
 USES = {
     "tensorflow": "every command that opens a model",
@@ -47,12 +47,14 @@ USES = {
     "cryptography": "`safeml bundle` and `safeml keys`",
     "pooch": "`safeml data fetch`",
     "packaging": "`safeml doctor`",
+    "threadpoolctl": "`--workers` and `--scheduler`",
     "tensorrt-rtx": "the check tensorrt_rtx of `safeml export` (optional)",
     "ai-edge-litert": "the latency that `safeml export` measures (optional)",
     "mlflow": "`safeml mlflow` (optional)",
     "bsdiff4": "`safeml bundle delta` (optional)",
     "model-signing": "`safeml bundle openssf` (optional)",
     "pyOpenSSL": "`safeml bundle openssf` (optional)",
+    "distributed": "`--scheduler` (optional)",
 }
 State = Literal["ok", "note", "fault"]
 

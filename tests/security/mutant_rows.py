@@ -52,6 +52,7 @@ TARGETS: dict[str, Target] = {
     "safeml/statistics/paired.py": _numbers(*OF_STATISTICS),
     "safeml/statistics/planning.py": _numbers(*OF_STATISTICS),
     "safeml/statistics/proportions.py": _numbers(*OF_STATISTICS),
+    "safeml/statistics/quantiles.py": _numbers((f"{UNIT}regression.py",), (f"{ORACLE}regression_oracle.py",)),
     "safeml/edge/conditions.py": _checks("verify"),
     "safeml/edge/container.py": _checks("container"),
     "safeml/edge/dsse.py": _checks("envelope"),

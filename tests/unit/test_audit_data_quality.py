@@ -218,6 +218,7 @@ def approaches(seed: int) -> ImageDataset:
         frames=None,
         original_size=np.stack([sides, sides], axis=1).astype(np.int32),
         tracks=np.repeat(np.arange(12), 6),
+        quantities={},
         frames_per_sign=None,
     )
 

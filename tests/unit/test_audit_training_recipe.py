@@ -16,6 +16,7 @@ from safeml.audits.training.recipe import (
 )
 from safeml.config.recipe import Recipe
 from safeml.settings.data import DataSettings
+from safeml.settings.targets import TargetSettings
 from tests.unit.test_audit_training import audit, found, manifest
 
 NPZ = {"kind": "npz", "path": "train.npz"}
@@ -36,6 +37,7 @@ OTHER_VALUES: dict[str, Any] = {
     "label_order": "text",
     "decode": "keras",
     "max_refused": 3,
+    "targets": "targets.csv",
 }
 
 
@@ -45,7 +47,7 @@ def settings_of(model: type[BaseModel], before: str = "") -> set[str]:
     for name, field in model.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if table is None or table is DataSettings:
+        if table is None or table in (DataSettings, TargetSettings):
             names.add(before + name)
         else:
             names |= settings_of(table, f"{before}{name}.")
@@ -156,3 +158,11 @@ def test_the_architectures_without_batch_normalisation_are_those_that_have_none(
     model = ARCHITECTURES[architecture](32, 32, 3, base=16, dropout=0.0, bn_momentum=0.9)
     has = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     assert has == (architecture not in WITHOUT_BATCH_NORM)
+
+
+def test_the_targets_of_a_regression_are_shown_with_their_units() -> None:
+    target = {"name": "tilt", "unit": "degrees", "range": [-45.0, 45.0], "tolerance": 5.0}
+    recipe = {"head": "regression", "loss": "huber", "data": {"targets": [target]}}
+    assert recorded_settings(recipe)["data.targets"] == "tilt in degrees"
+    assert {"Head", "Loss", "Targets"} <= labels(**recipe)
+    assert "data.targets" not in recorded_settings({"data": {"train": NPZ}})

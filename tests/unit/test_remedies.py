@@ -43,6 +43,7 @@ FOREIGN = {
     "--extra-index-url",
     "--user",
     "--runtime",  # of docker
+    "--nthreads",  # of dask
     "--signature",  # of model_signing
     "--no-block",  # of systemctl
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,6 +36,9 @@ SETTINGS: dict[str, tuple[str, str]] = {
     ),
     "backbone.head_epochs": ("Head epochs", "first epochs, in which the whole backbone is frozen"),
     "backbone.fine_tune_rate": ("Fine-tuning rate", "factor of the learning rate in the later epochs"),
+    "head": ("Head", "classification, or the values of a regression"),
+    "loss": ("Loss", "of a regression"),
+    "data.targets": ("Targets", "what the outputs of a regression are, with their units"),
     "data.train": ("Training data", "the images that fit the weights"),
     "data.valid": ("Validation data", "the images that select the epoch"),
     "data.valid_fraction": ("Held out", "share of the training data that selects the epoch"),
@@ -97,6 +100,7 @@ LEFT_OUT_OF_DATA = {
     "size": "the image size equals the input size of the model",
     "class_names": "names of the classes, which the images of a class do not depend on",
     "class_table": "names of the classes, which the images of a class do not depend on",
+    "targets": "values of the images, which select none",
     "generated": "describes the images and selects none; the stage data_quality counts them",
 }
 NONE_AT_ZERO = (*PROPORTIONS, "weight_decay", "weight_average", "early_stopping", "augment.rotation_degrees", "augment.blur_sigma")  # fmt: skip
@@ -117,6 +121,8 @@ def recorded_settings(recipe: dict[str, Any]) -> dict[str, Setting]:
         value = _at(recipe, name)
         if isinstance(value, Mapping):
             value = _source(value)
+        if name == "data.targets":
+            value = _targets(value)
         if isinstance(value, str):
             value = value[:LONGEST]
         if isinstance(value, Setting) and value != "":
@@ -151,6 +157,13 @@ def _at(values: Any, name: str) -> Any:
     for part in name.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
+
+
+def _targets(targets: object) -> str:
+    """Summarise the targets of a regression: `tilt in degrees`."""
+    if not isinstance(targets, Sequence):
+        return ""
+    return ", ".join(f"{target['name']} in {target['unit']}" for target in targets)
 
 
 def _source(data: Mapping[str, Any]) -> str:
