@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from safeml.bundle import runtime
+from safeml.bundle.report_signing import verify_report
+from safeml.bundle.signing import generate_key
 from safeml.store.files import read_run
 from safeml.version import __version__
 from tests import bundle_runs
+from tests.edge_bundles import trust
 
 ROOT = Path(__file__).parents[2]
 NAME = f"safeml_suite-{__version__}"
@@ -125,12 +128,14 @@ def test_an_installed_wheel_audits_and_makes_the_edge_runtime_in_another_folder(
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, bundle_runs.SIDE, bundle_runs.SIDE, 3), dtype=np.uint8)
     np.savez(tmp_path / "test.npz", images=images, labels=np.arange(40) % bundle_runs.CLASSES)
+    key = generate_key(tmp_path / "key")
     (tmp_path / "safeml.toml").write_text(
         '[model]\npath = "model.onnx"\n[data.test]\nkind = "npz"\npath = "test.npz"\nframes_per_sign = 1\n[[gates]]\nid = "accuracy"\n'
-        'stage = "performance"\nmetric = "clean_accuracy"\nop = ">="\nthreshold = 0.99\nrationale = "A random model."\n'
+        'stage = "performance"\nmetric = "clean_accuracy"\nop = ">="\nthreshold = 0.99\nrationale = "A random model."\n[sign]\nkey = "key"\n'
     )
     told = call(installed, tmp_path, "audit", "--only", "performance", "--out", "run", code=1)
     assert "FAILED (exit code 1)" in told
     run = read_run(tmp_path / "run")
     assert (run.safeml_version, run.verdict.status) == (__version__, "failed")
+    assert verify_report(tmp_path / "run", [trust(key)]).statement.claims.ours["verdict"] == "failed"
     assert "<style>" in (tmp_path / "run" / "index.html").read_text(encoding="utf-8")

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from safeml.bundle.report_signing import sign_report, verify_report
-from safeml.bundle.signing import envelope_of
+from safeml.bundle.signing import envelope_of, generate_key, public_bytes
+from safeml.cli.signing import configured_keys
+from safeml.config.audit import Config, parse_config
 from safeml.edge import dsse
 from safeml.errors import ConfigError, InputRefused, MissingInput
 from safeml.report.signature import SIGNATURE, STALE, read_signature, stale_sentence
@@ -23,6 +25,7 @@ from tests import bundle_runs
 from tests.bundle_runs import DAY
 from tests.edge_bundles import FOREIGN, KEY, SECOND, Bundle, trust
 from tests.unit.test_cli_bundle import call, error, key_file
+from tests.unit.test_config import GOOD
 
 PAGES = ("index.html", "performance.html", "safety_case.html", "summary.md")
 
@@ -288,6 +291,31 @@ def test_the_commands_sign_verify_and_tell_a_stale_signature(tmp_path: Path) -> 
         told = call(*arguments)
         assert f"SIGNATURE: {SIGNATURE} is stale" in told.output, arguments
     assert "safeml verify . --trust" in (run / "index.html").read_text()
+
+
+def test_the_key_of_the_command_line_wins_over_that_of_the_settings_and_a_bad_one_stops_before_any_work(
+    tmp_path: Path,
+) -> None:
+    ours, theirs = generate_key(tmp_path / "ours"), generate_key(tmp_path / "theirs")
+    settings = parse_config({**GOOD, "sign": {"key": "ours"}}, "safeml.toml")
+    config = tmp_path / "safeml.toml"
+
+    def ids(key: Path | None, given: Config = settings) -> list[bytes]:
+        return [public_bytes(each) for each in configured_keys(config, given, key)]
+
+    assert ids(None) == [public_bytes(ours)]
+    assert ids(tmp_path / "theirs") == [public_bytes(theirs)]
+    assert ids(None, parse_config(GOOD, "safeml.toml")) == []
+    (tmp_path / "ours").chmod(0o644)
+    with pytest.raises(InputRefused, match="chmod 600"):
+        ids(None)
+    with pytest.raises(MissingInput, match="there is no such key"):
+        ids(tmp_path / "none")
+    config.write_text(
+        '[model]\npath = "m.keras"\n[data.test]\nkind = "npz"\npath = "t.npz"\n[sign]\nkey = "ours"\n'
+    )
+    for command in ("audit", "run"):  # neither model nor data is there: the key is read before them
+        assert "chmod 600" in str(error(call(command, "--config", config)))
 
 
 def test_the_envelope_is_dsse_that_other_tools_read(run: Path) -> None:
