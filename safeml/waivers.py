@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
-from safeml.results import Run
+if TYPE_CHECKING:
+    from safeml.results import Run
 
 
 def today_utc() -> str:
