@@ -313,6 +313,7 @@ def test_the_key_of_the_command_line_wins_over_that_of_the_settings_and_a_bad_on
         ids(tmp_path / "none")
     config.write_text(
         '[model]\npath = "m.keras"\n[data.test]\nkind = "npz"\npath = "t.npz"\n[sign]\nkey = "ours"\n'
+        '[[gates]]\nid = "clean"\nstage = "performance"\nmetric = "clean_accuracy"\nop = ">="\nthreshold = 0.9\n'
     )
     for command in ("audit", "run"):  # neither model nor data is there: the key is read before them
         assert "chmod 600" in str(error(call(command, "--config", config)))
