@@ -77,6 +77,7 @@ def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) 
     import keras
 
     from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
+    from safeml.training.feed import PLAIN, build_metrics
     from safeml.training.optimizers import optimizer
 
     steps = steps_per_epoch(train, recipe)
@@ -85,6 +86,7 @@ def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) 
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
     )
+    build_metrics(model, PLAIN, train.classes)
     ends: list[float] = []
 
     def ended(batch: int, logs: object) -> None:
