@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml import framework
 from safeml.classifiers.judged import width_of
 from safeml.classifiers.stoppers import IDENTITY, SOFTSIGN, register_gradients
 
@@ -94,8 +95,10 @@ def expectation(classifier: Any, draws: int = DRAWS) -> View:
     """Return the mean over several predictions, for a random classifier (EOT)."""
     import tensorflow as tf
 
+    once = framework.apart(classifier.logits)
+
     def logits(pixels: Any) -> Any:
-        return tf.add_n([classifier.logits(pixels) for _ in range(draws)]) / np.float32(draws)
+        return tf.add_n([once(pixels) for _ in range(draws)]) / np.float32(draws)
 
     return View.of(classifier, logits)
 
@@ -107,10 +110,12 @@ def smoothed(classifier: Any, draws: int = 2 * DRAWS, width: float = WIDTH) -> V
     """
     import tensorflow as tf
 
+    once = framework.apart(classifier.logits)
+
     def logits(pixels: Any) -> Any:
         shape = [1, *pixels.shape[1:]]
         noises = [tf.random.stateless_uniform(shape, [draw, 0], -width, width) for draw in range(draws)]
-        return tf.add_n([classifier.logits(pixels + noise) for noise in noises]) / np.float32(draws)
+        return tf.add_n([once(pixels + noise) for noise in noises]) / np.float32(draws)
 
     return View.of(classifier, logits)
 

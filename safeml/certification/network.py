@@ -90,7 +90,8 @@ def _frozen(classifier: DifferentiableClassifier, shape: Sequence[int], images: 
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    traced = tf.function(classifier.logits).get_concrete_function(tf.TensorSpec([images, *shape], tf.float32))
+    logits = tf.function(classifier.logits, autograph=False)
+    traced = logits.get_concrete_function(tf.TensorSpec([images, *shape], tf.float32))
     try:
         return convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:

@@ -210,7 +210,7 @@ class TensorClassifier:
         with framework.memory_errors():
             if key not in self._functions:
                 signature = [tf.TensorSpec([size, *images.shape[1:]], tf.float32)]
-                self._functions[key] = tf.function(function, input_signature=signature)
+                self._functions[key] = tf.function(function, autograph=False, input_signature=signature)
             batch = as_pixels(images[:size])
             padded = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.float32)])
             return self._functions[key](padded).numpy()[: len(batch)]

@@ -78,6 +78,7 @@ def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) 
     import keras
 
     from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
+    from safeml.training.feed import PLAIN, build_metrics
     from safeml.training.optimizers import optimizer
 
     steps = steps_per_epoch(train, recipe)
@@ -90,6 +91,7 @@ def _time(model: Any, recipe: Recipe, train: ImageDataset, valid: ImageDataset) 
     model.compile(
         optimizer=optimizer(recipe, recipe.learning_rate, steps * recipe.epochs), loss=loss, metrics=metrics
     )
+    build_metrics(model, PLAIN, train.classes)
     ends: list[float] = []
 
     def ended(batch: int, logs: object) -> None:

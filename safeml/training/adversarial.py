@@ -109,7 +109,7 @@ class RobustValidation(keras.callbacks.Callback):
             outputs = model(feed.images(perturb(images, labels, seed)), training=False)
             return tf.argmax(outputs, axis=1) == tf.argmax(feed.labels(labels), axis=1)
 
-        self._correct = tf.function(correct, reduce_retracing=True)
+        self._correct = tf.function(correct, autograph=False, reduce_retracing=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:

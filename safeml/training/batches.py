@@ -16,6 +16,8 @@ from safeml.data.dataset import ImageDataset
 from safeml.training.augment import DRAWS, augment
 
 ORDER, AUGMENT = 1, 2
+# For the functions of a `tf.data.Dataset`: AutoGraph would rewrite their source, which takes seconds and changes nothing.
+as_written: Callable[..., Any] = tf.autograph.experimental.do_not_convert
 
 
 def steps_per_epoch(data: ImageDataset, recipe: FitSettings) -> int:
@@ -32,12 +34,14 @@ def training_batches(data: ImageDataset, recipe: FitSettings, first: int) -> tf.
     classes = tf.constant(data.labels)
     order = _order(data, recipe)
 
+    @as_written
     def epoch_of(epoch: Any) -> tf.data.Dataset:
         draws = tf.random.stateless_uniform(
             [len(data), DRAWS], seed=_seed(recipe.seed, epoch, AUGMENT), minval=-1.0, maxval=1.0
         )
         return tf.data.Dataset.from_tensor_slices((order(epoch), draws)).batch(recipe.batch)
 
+    @as_written
     def load(rows: Any, draws: Any) -> tuple[Any, Any, Any]:
         images, labels = prepare(rows)
         own = tf.gather(weights, tf.gather(classes, rows))
@@ -83,6 +87,7 @@ def _prepare(data: ImageDataset) -> Callable[[Any], tuple[Any, Any]]:
     """Return a function rows [B] -> (float32 images in 0..1, one-hot labels, or the targets of a regression)."""
     pixels, labels = tf.constant(data.images), tf.constant(data.truths)
 
+    @as_written
     def prepare(rows: Any) -> tuple[Any, Any]:
         images = tf.cast(tf.gather(pixels, rows), tf.float32) / 255.0
         if data.targets is not None:

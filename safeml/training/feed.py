@@ -40,6 +40,15 @@ class Feed:
 PLAIN = Feed()
 
 
+def build_metrics(model: keras.Model, feed: Feed, classes: int) -> None:
+    """Make the variables of the metrics of a compiled model; made inside the training step, they have the step traced twice.
+
+    classes: K, of the labels.
+    """
+    model.compute_metrics(None, feed.labels(tf.zeros([1, classes])), tf.zeros([1, *model.output_shape[1:]]))
+    model.reset_metrics()
+
+
 def feed_of(spec: InputSpec) -> Feed:
     """Return the feed of a model with the input contract `spec`."""
     order = spec.class_order

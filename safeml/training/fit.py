@@ -23,10 +23,10 @@ from safeml.store.files import content_key
 from safeml.training import state as saved
 from safeml.training.adversarial import RobustValidation, attacked_training
 from safeml.training.architectures.registry import build
-from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
+from safeml.training.batches import as_written, steps_per_epoch, training_batches, validation_batches
 from safeml.training.callbacks import AfterEpoch, Epoch, LateCheckpoint, TensorBoardLog, WeightAverage
 from safeml.training.distillation import taught_by
-from safeml.training.feed import PLAIN, Feed
+from safeml.training.feed import PLAIN, Feed, build_metrics
 from safeml.training.optimizers import optimizer
 from safeml.training.phases import Phase, recorded
 from safeml.training.publish import LOWER_IS_BETTER, best_epoch, identity, versions
@@ -233,6 +233,7 @@ class _Training:
             metrics=metrics,
         )
         model.optimizer.build(model.trainable_variables)
+        build_metrics(model, feed, self.train.classes)
         if resumed is not None:
             saved.restore(model, resumed)
         if len(self.epochs) == phase.end or self._patience_ends(last_phase):
@@ -263,7 +264,7 @@ class _Training:
         model.fit(
             self._fed(training_batches(self.train, recipe, first=len(self.epochs))),
             validation_data=validation_batches(self.valid, recipe.batch).map(
-                lambda images, labels: (feed.images(images), feed.labels(labels))
+                as_written(lambda images, labels: (feed.images(images), feed.labels(labels)))
             ),
             initial_epoch=len(self.epochs),
             epochs=phase.end,
@@ -305,7 +306,7 @@ class _Training:
         if self.recipe.adversarial is not None or feed is PLAIN:
             return batches
         return batches.map(
-            lambda images, labels, weights: (feed.images(images), feed.labels(labels), weights)
+            as_written(lambda images, labels, weights: (feed.images(images), feed.labels(labels), weights))
         )
 
     def _patience_ends(self, last_phase: int) -> bool:

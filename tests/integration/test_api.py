@@ -296,7 +296,7 @@ def test_models_in_memory_that_cannot_be_audited_are_refused(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"profile": "fast"}, 'profile is "fast"; expected full or quick'),
+        ({"profile": "fast"}, 'profile is "fast"; expected full, standard, quick'),
         ({"stagess": {}}, 'unknown keyword stagess; did you mean "stages"'),
         ({"stages": {"advers": {}}}, "safeml.audit: unknown key stages.advers"),
         ({"gates": []}, "safeml.audit: has no"),

@@ -345,8 +345,8 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_next_one_goes_on(proje
 import resource
 from safeml import pipeline
 class Journal(pipeline.Journal):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 pipeline.Journal = Journal
 """

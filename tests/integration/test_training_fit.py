@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,35 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate({**values, **changes})
 
 
+def normalised(
+    height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
+) -> Any:
+    """Build the smallest network with moving statistics and dropout."""
+    import keras
+
+    from safeml.training.architectures.parts import conv_bn, image_input, pooled_logits
+
+    inputs = image_input(height, width)
+    return keras.Model(
+        inputs, pooled_logits(conv_bn(inputs, base, 3, 2, bn_momentum, "stem", "relu"), classes, dropout)
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _smallest_resnet() -> Iterator[None]:
+    """Replace ResNet-18: what is compiled for each training is smaller than for any network of the registry."""
+    from safeml.training.architectures import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.ARCHITECTURES, "resnet18", normalised)
+        yield
+
+
+def smallest(**changes: Any) -> Recipe:
+    """As `recipe`, for tests that need a training and not that it learns much."""
+    return recipe(**{"architecture": "resnet18", "width": 4, **changes})
+
+
 class Interrupted(Exception):
     pass
 
@@ -73,7 +103,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[np.ndarra
     from safeml.training.fit import fit
 
     folder = tmp_path_factory.mktemp("whole")
-    return fit(recipe(), TRAIN, VALID, folder).epochs, weights(folder)
+    return fit(smallest(), TRAIN, VALID, folder).epochs, weights(folder)
 
 
 def test_a_training_that_is_interrupted_twice_ends_with_the_same_weights(
@@ -83,9 +113,9 @@ def test_a_training_that_is_interrupted_twice_ends_with_the_same_weights(
 
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     with pytest.raises(Interrupted):
-        fit(recipe(), TRAIN, VALID, tmp_path, stop_after(3))
+        fit(smallest(), TRAIN, VALID, tmp_path, stop_after(3))
     (tmp_path / "checkpoints" / "04-0.9999.keras").write_bytes(b"half a checkpoint")
-    resumed = fit(recipe(), TRAIN, VALID, tmp_path)
+    resumed = fit(smallest(), TRAIN, VALID, tmp_path)
     assert resumed.resumed_after == 3
     assert resumed.epochs == whole[0]
     for again, once in zip(weights(tmp_path), whole[1], strict=True):
@@ -94,28 +124,10 @@ def test_a_training_that_is_interrupted_twice_ends_with_the_same_weights(
     assert written == {entry["file"] for entry in whole[0]} - {""}
 
 
-def normalised(
-    height: int, width: int, classes: int, *, base: int, dropout: float, bn_momentum: float
-) -> Any:
-    """Build the smallest network with moving statistics and dropout: its training is compiled in a fraction of ResNet-18's."""
-    import keras
-
-    from safeml.training.architectures.parts import conv_bn, image_input, pooled_logits
-
-    inputs = image_input(height, width)
-    return keras.Model(
-        inputs, pooled_logits(conv_bn(inputs, base, 3, 2, bn_momentum, "stem", "relu"), classes, dropout)
-    )
-
-
-def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from safeml.training.architectures import registry
+def test_moving_statistics_and_seeds_of_dropout_are_resumed_too(tmp_path: Path) -> None:
     from safeml.training.fit import fit
 
-    monkeypatch.setitem(registry.ARCHITECTURES, "resnet18", normalised)
-    asked = recipe(architecture="resnet18", width=4, epochs=2, balance="sampling", optimizer="sgd")
+    asked = smallest(epochs=2, balance="sampling", optimizer="sgd")
     (tmp_path / "once").mkdir()
     once = fit(asked, TRAIN, VALID, tmp_path / "once").epochs
     (tmp_path / "again").mkdir()
@@ -133,7 +145,7 @@ def test_the_averaged_weights_are_what_is_validated_and_saved(tmp_path: Path) ->
 
     from safeml.training.fit import fit
 
-    epochs = fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path).epochs
+    epochs = fit(smallest(save_best_only=False), TRAIN, VALID, tmp_path).epochs
     model = keras.models.load_model(tmp_path / "checkpoints" / epochs[-1]["file"])
     loss, accuracy = model.evaluate(
         VALID.images.astype(np.float32) / 255, np.eye(3, dtype=np.float32)[VALID.labels], verbose=0
@@ -146,12 +158,24 @@ def test_the_averaged_weights_are_what_is_validated_and_saved(tmp_path: Path) ->
     assert not all(same)  # training goes on with the weights themselves
 
 
-def test_it_learns_and_the_log_holds_what_the_history_says(tmp_path: Path) -> None:
+def test_it_learns_and_the_log_holds_what_the_history_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps of training and of validation are traced once each."""
+    import keras
     import tensorflow as tf
 
     from safeml.training.fit import fit
 
+    traced, loss = [], keras.losses.CategoricalCrossentropy.call
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        traced.append(1)
+        return loss(self, *arguments)
+
+    monkeypatch.setattr(keras.losses.CategoricalCrossentropy, "call", counted)
     epochs = fit(recipe(weight_average=0.0, epochs=6), TRAIN, VALID, tmp_path).epochs
+    assert len(traced) == 2
     assert max(entry["val_accuracy"] for entry in epochs) > 0.9
     found: dict[tuple[int, str], float] = {}
     (file,) = (tmp_path / "logs").iterdir()
@@ -207,9 +231,9 @@ def test_the_unfinished_training_of_another_recipe_is_not_touched(interrupted: P
     shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match="another recipe, other images or other library versions"):
-        fit(recipe(learning_rate=0.02), TRAIN, VALID, tmp_path)
+        fit(smallest(learning_rate=0.02), TRAIN, VALID, tmp_path)
     with pytest.raises(ConfigError, match="another recipe, other images"):
-        fit(recipe(), stripes(90, 5), VALID, tmp_path)
+        fit(smallest(), stripes(90, 5), VALID, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -219,7 +243,7 @@ def test_checkpoints_of_somebody_else_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "thesis.keras").write_bytes(b"years of work")
     with pytest.raises(ConfigError, match="belong to no training of stripes"):
-        fit(recipe(), TRAIN, VALID, tmp_path)
+        fit(smallest(), TRAIN, VALID, tmp_path)
     assert (tmp_path / "checkpoints" / "thesis.keras").read_bytes() == b"years of work"
 
 
@@ -230,7 +254,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Interrupted):
-        fit(recipe(), TRAIN, VALID, folder, stop_after(2))
+        fit(smallest(), TRAIN, VALID, folder, stop_after(2))
     return folder
 
 
@@ -244,7 +268,7 @@ def test_the_state_of_another_model_is_not_used_and_training_begins_anew(
     found = state.load(tmp_path)
     assert found is not None
     state.save(tmp_path, state.State(found.key, found.history, found.variables[:-1]))
-    again = fit(recipe(), TRAIN, VALID, tmp_path)
+    again = fit(smallest(), TRAIN, VALID, tmp_path)
     assert again.resumed_after == 0
     assert "could not be used" in again.note
     assert again.epochs == whole[0]
@@ -269,7 +293,7 @@ def test_a_pickled_state_is_not_read_and_training_begins_anew(
         return module.Fit([], 0)
 
     monkeypatch.setattr(module._Training, "run", run)
-    assert "could not be used" in module.fit(recipe(), TRAIN, VALID, tmp_path).note
+    assert "could not be used" in module.fit(smallest(), TRAIN, VALID, tmp_path).note
     assert begun == [None]
     assert not list(tmp_path.iterdir())
 
@@ -315,10 +339,10 @@ def test_a_full_disk_in_the_middle_of_a_checkpoint(
         StageError,
         match=r"epoch 2 cannot be written \(No space left on device\); the training up to epoch 1 is stored",
     ):
-        fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path)
+        fit(smallest(save_best_only=False), TRAIN, VALID, tmp_path)
     assert [path.name[:2] for path in (tmp_path / "checkpoints").iterdir()] == ["01"]
     monkeypatch.undo()
-    resumed = fit(recipe(save_best_only=False), TRAIN, VALID, tmp_path)
+    resumed = fit(smallest(save_best_only=False), TRAIN, VALID, tmp_path)
     assert resumed.resumed_after == 1
     assert [entry["val_loss"] for entry in resumed.epochs] == [entry["val_loss"] for entry in whole[0]]
 
@@ -334,7 +358,7 @@ def test_out_of_memory_names_a_batch_that_may_fit(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(keras.Model, "fit", exhausted)
     with pytest.raises(StageError, match=r"out of memory with batch = 32; .* such as batch = 16"):
-        fit(recipe(), TRAIN, VALID, tmp_path)
+        fit(smallest(), TRAIN, VALID, tmp_path)
 
 
 def test_operations_are_deterministic_in_training_only(tmp_path: Path) -> None:

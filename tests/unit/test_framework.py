@@ -1,13 +1,15 @@
-"""The start of the framework: garbage collection is as it was, whatever the import did."""
+"""The start of the framework: garbage collection is as it was, whatever the import did; and how graphs are made."""
 
 from __future__ import annotations
 
+import ast
 import gc
 from contextlib import suppress
 
 import pytest
 
 from safeml.framework import uncollected
+from tests.source_texts import nodes, sources
 
 
 def failed_import() -> bool:
@@ -28,3 +30,17 @@ def test_imports_are_not_collected_and_the_state_returns(was: bool) -> None:
         assert gc.isenabled() is was
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_no_graph_is_rewritten_by_autograph() -> None:
+    """The functions of the product branch on nothing that a graph computes; rewriting their source takes seconds a run."""
+    calls = [
+        (path.name, node)
+        for path in sources()
+        for node in nodes(path)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "tf.function"
+    ]
+    assert len(calls) > 10
+    for name, call in calls:
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert given.get("autograph") == "False", f"{name}:{call.lineno}"

@@ -116,11 +116,11 @@ def _difference(plan: Any, arrays: dict[str, np.ndarray]) -> float:
 
 def _outputs(network: Any, data: Any, spec: Any) -> np.ndarray:
     """float32 [N, K]: the outputs of TFMOT's model for the images of `data`, in the order of the model."""
-    from safeml.training.batches import validation_batches
+    from safeml.training.batches import as_written, validation_batches
     from safeml.training.feed import feed_of
 
     feed = feed_of(spec)
-    batches = validation_batches(data, 256).map(lambda images, labels: feed.images(images))
+    batches = validation_batches(data, 256).map(as_written(lambda images, labels: feed.images(images)))
     return np.asarray(network.model.predict(batches, verbose=0), np.float32)
 
 

@@ -14,7 +14,7 @@ from safeml.config.quantization import QuantizeSettings
 from safeml.data.dataset import ImageDataset
 from safeml.errors import StageError
 from safeml.quantization.tfmot.scheme import QuantizedNetwork
-from safeml.training.batches import steps_per_epoch, training_batches, validation_batches
+from safeml.training.batches import as_written, steps_per_epoch, training_batches, validation_batches
 from safeml.training.feed import feed_of
 from safeml.training.optimizers import optimizer
 
@@ -58,10 +58,10 @@ def train(
         )
     model.fit(
         training_batches(training, settings, first=0).map(
-            lambda images, labels, weights: (feed.images(images), feed.labels(labels), weights)
+            as_written(lambda images, labels, weights: (feed.images(images), feed.labels(labels), weights))
         ),
         validation_data=validation_batches(valid, settings.batch).map(
-            lambda images, labels: (feed.images(images), feed.labels(labels))
+            as_written(lambda images, labels: (feed.images(images), feed.labels(labels)))
         ),
         epochs=settings.epochs,
         steps_per_epoch=steps,
