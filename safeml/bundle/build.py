@@ -21,9 +21,6 @@ from safeml.bundle import contract, golden, runtime, tolerances
 from safeml.bundle.arrays import json_bytes, npz_bytes
 from safeml.bundle.evidence import MONITOR, Evidence, NotReleased, class_names, read_evidence
 from safeml.bundle.manifest import (
-    MONITOR as MONITOR_FOLDER,
-)
-from safeml.bundle.manifest import (
     Entry,
     Release,
     check_release,
@@ -32,7 +29,7 @@ from safeml.bundle.manifest import (
     statement_bytes,
 )
 from safeml.bundle.models import FOLDER, Exported, classes, features, read_export
-from safeml.bundle.reading import AUDIT, BUNDLED_SIGNATURE, BUNDLED_SUMS
+from safeml.bundle.reading import AUDIT, BUNDLED_SIGNATURE, BUNDLED_SUMS, MONITOR_FOLDER
 from safeml.edge.container import pack
 from safeml.edge.errors import Refused
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError

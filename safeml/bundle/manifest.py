@@ -9,6 +9,7 @@ from typing import Any
 from safeml.bundle import contract, devices, golden
 from safeml.bundle.evidence import Evidence
 from safeml.bundle.models import FLOAT, FOLDER, Exported, classes, features
+from safeml.bundle.reading import MONITOR_FOLDER
 from safeml.classifiers.base import InputSpec
 from safeml.edge.manifest import FORMAT, RESULTS_FILE, check_files, parse_manifest
 from safeml.edge.statement import MANIFEST, Resource, Statement, write_statement
@@ -18,8 +19,6 @@ from safeml.errors import ConfigError, InputRefused
 from safeml.export.tftrt import SAVED_MODEL
 from safeml.settings.bundle import BundleSettings, ConstraintSettings
 from safeml.store.files import content_key
-
-MONITOR = "monitor"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def manifest_bytes(
             "file": golden.FILE,
             "tolerances": {key: {"max_abs": one.max_abs, "flips": 0} for key, one in made.tolerances.items()},
         },
-        "monitor": f"{MONITOR}/" if monitor else None,
+        "monitor": f"{MONITOR_FOLDER}/" if monitor else None,
         "monitor_model": exported.int8.facts.fingerprint if monitor else None,
         "constraints": constraints(settings.constraints, exported),
         "evidence": {

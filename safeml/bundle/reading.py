@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from safeml.bundle.manifest import MONITOR
 from safeml.edge import container, dsse
 from safeml.edge.errors import EdgeFailure, Refused
 from safeml.edge.manifest import File, Manifest, check_files, parse_manifest
@@ -25,6 +24,7 @@ from safeml.stages.monitors import MONITORS
 from safeml.store.files import file_sha256
 
 AUDIT = "audit"
+MONITOR_FOLDER = "monitor"
 BUNDLED_SUMS = f"{AUDIT}/{CHECKSUMS.lower()}.txt"
 BUNDLED_SIGNATURE = f"{AUDIT}/{SIGNATURE}"
 # Small files whose content is returned; the others are hashed alone.
@@ -132,7 +132,7 @@ def _bundled(name: str) -> str:
     if name == CHECKSUMS:
         return BUNDLED_SUMS
     if name.startswith(f"{ARTEFACTS}/{MONITORS.name}/"):
-        return f"{MONITOR}/{Path(name).name}"
+        return f"{MONITOR_FOLDER}/{Path(name).name}"
     return f"{AUDIT}/{name}"
 
 

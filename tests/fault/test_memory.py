@@ -174,12 +174,12 @@ def test_onnx_runtime_without_memory(open_batch: bool, fits: bool) -> None:
         def run(self, _: None, fed: dict[str, np.ndarray]) -> list[np.ndarray]:
             if len(fed["x"]) > 3:
                 raise RuntimeError("Failed to allocate memory for requested buffer of size 12288")
-            return [fed["x"].sum(axis=(1, 2))]
+            return [np.repeat(fed["x"].sum(axis=(1, 2)), 2, axis=1)]
 
     model = OnnxModel(
         where="m.onnx",
         input_shape=(SIZE, SIZE, 1),
-        outputs=1,
+        outputs=2,
         gives="logits",
         parameters=0,
         fingerprint="0" * 64,
@@ -195,10 +195,10 @@ def test_onnx_runtime_without_memory(open_batch: bool, fits: bool) -> None:
     images = data().images
     if not fits:
         with pytest.raises(StageError, match="out of memory at batch 16"):
-            model.fed(InputSettings(channels="grey"), ("a",), "m")
+            model.fed(InputSettings(channels="grey"), ("a", "b"), "m")
         return
-    classifier = model.fed(InputSettings(channels="grey"), ("a",), "m")
-    expected = (images / 255).sum(axis=(1, 2)).astype(np.float32)
+    classifier = model.fed(InputSettings(channels="grey"), ("a", "b"), "m")
+    expected = np.repeat((images / 255).sum(axis=(1, 2)).astype(np.float32), 2, axis=1)
     assert np.allclose(classifier.predict_logits(images), expected, atol=1e-5)
     assert classifier.batch.size == 2
 

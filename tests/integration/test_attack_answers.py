@@ -120,7 +120,7 @@ def test_evaluations_are_what_the_model_was_really_asked(name, evaluations):
     [
         (np.zeros((2, 8, 8, 1)), np.zeros(2, int), Budget(1, 1, 0, 1), "images are float64"),
         (np.zeros((2, 8, 8), np.float32), np.zeros(2, int), Budget(1, 1, 0, 1), r"expected float32 \[N"),
-        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(3, int), Budget(1, 1, 0, 1), r"labels are \[3\]"),
+        (np.zeros((2, 8, 8, 1), np.float32), np.zeros(3, int), Budget(1, 1, 0, 1), r"labels are int64 \[3\]"),
         (np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int), Budget(0, 1, 0, 1), "steps, attempts, batch"),
     ],
 )

@@ -250,7 +250,6 @@ def test_assets_and_tables_are_refused(tmp_path: Path) -> None:
         (lambda x: (x, x), (None, 2, 2, 3), "1 inputs and 2 outputs"),
         (lambda x: x, (1, 2, 2, 3), "exactly 1 images at a time"),
         (lambda x: x, (None, 12), r"inputs of shape \[None, 12\]"),
-        (lambda x: x[:, :1], (None, 2, 2, 3), r"outputs of shape \[None, 1\]"),
         (lambda x: x[:, :, None], (None, 2, 2, 3), r"outputs of shape \[None, 5, 1\]"),
     ],
 )
@@ -259,6 +258,12 @@ def test_a_saved_model_that_is_no_classifier_is_refused(
 ) -> None:
     with pytest.raises(InputRefused, match=message):
         load_saved_model(save(tmp_path / "m", function, shape), "m")
+
+
+def test_one_output_without_a_sigmoid_is_no_classifier(tmp_path: Path) -> None:
+    model = load_saved_model(save(tmp_path / "m", lambda x: x[:, :1], (None, 2, 2, 3)), "m")
+    with pytest.raises(InputRefused, match=r"outputs of shape \[None, 1\] without a sigmoid"):
+        model.fed(InputSettings(), NAMES, "m")
 
 
 def test_broken_weights_and_damaged_variables_are_refused(tmp_path: Path) -> None:

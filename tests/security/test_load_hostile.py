@@ -233,8 +233,9 @@ def test_one_class_and_another_number_of_classes_are_refused(tmp_path: Path) -> 
     one = clean.sequential([*clean.clean_layers()[:3], dense("logits", 1)])
     arrays = clean.weights()
     arrays["logits"] = [arrays["logits"][0][:, :1], arrays["logits"][1][:1]]
+    single = open_scanned(clean.keras_file(tmp_path / "one.keras", one, arrays=clean.weights_h5(arrays)))
     with pytest.raises(InputRefused, match=r"\[None, 1\]"):
-        open_scanned(clean.keras_file(tmp_path / "one.keras", one, arrays=clean.weights_h5(arrays)))
+        single.fed(InputSettings(), ("a",), "one")
     model = open_scanned(clean.keras_file(tmp_path / "four.keras"))
     with pytest.raises(InputRefused, match=r"4 outputs.*43 classes"):
         model.fed(InputSettings(), tuple(map(str, range(43))), "four")
