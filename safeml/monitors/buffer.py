@@ -1,7 +1,7 @@
 """The statistical-distance monitor: a buffer for each predicted class against a reference sample. Legend: K classes, D columns, Q quantiles."""
 
-from collections import deque
-from typing import Optional
+import math
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from . import scores
 from .decisions import COLLECT_MORE, FALL_BACK, TRUST, Decision, Hysteresis
 from .distances import DISTANCES
 from .errors import MonitorRefused
-from .reference import Reference
+from .windows import ClassReferences, Windows
 
 COMPONENTS = 6
 QUANTILES = 128
@@ -45,15 +45,21 @@ def fit_columns(features: Optional[np.ndarray]) -> dict:
     }
 
 
-def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
-    """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
+def columns_of(
+    arrays: dict, logits: np.ndarray, features: Optional[np.ndarray], alone: bool = False
+) -> np.ndarray:
+    """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features.
+
+    alone: a row is that of a call with this row alone, to the bit; a product of many rows is rounded in another order, and faster.
+    """
     outputs = scores.checked(logits, 0, "logits")
     parts = [scores.log_odds(outputs), scores.log_sum(outputs), outputs.max(axis=1)]
     columns = np.ascontiguousarray(np.minimum(np.array(parts).T, 1e6))
     if "column_mean" not in arrays:
         return columns
     rows = scores.checked(np.asarray(features), len(arrays["column_mean"]), "features")
-    inside = (rows - arrays["column_mean"]) @ arrays["column_basis"].astype(np.float64)
+    centred, basis = rows - arrays["column_mean"], arrays["column_basis"].astype(np.float64)
+    inside = np.matmul(centred[:, None], basis)[:, 0] if alone else centred @ basis
     return np.concatenate([columns, inside], axis=1)
 
 
@@ -84,24 +90,17 @@ def fit_reference(columns: np.ndarray, predicted: np.ndarray, classes: int) -> d
     }
 
 
-class ClassReference:
-    """The reference of one predicted class, sorted once.
+class Pending(NamedTuple):
+    """A frame whose distance is not computed yet.
 
-    arrays: of `fit_reference`. predicted: the class, 0..K-1.
+    predicted: class. frames: in its buffer. place: among the distances to compute; -1 for the latest distance of the class.
+    reason: why it is compared with nothing, or "".
     """
 
-    def __init__(self, arrays: dict, predicted: int) -> None:
-        k = int(predicted)
-        self.mean = arrays["reference_mean"][k].astype(np.float64)
-        self.spread = arrays["reference_spread"][k].astype(np.float64)
-        self.reference = Reference(arrays["reference"][k])
-
-    def distance(self, name: str, columns: np.ndarray) -> float:
-        """Return the largest distance over the columns between a buffer and the reference.
-
-        name: of the distance, a key of `DISTANCES`. columns: float [n, D], at least one row.
-        """
-        return float(self.reference.distance(name, (columns - self.mean) / self.spread).max())
+    predicted: int
+    frames: int = 0
+    place: int = -1
+    reason: str = ""
 
 
 class DistanceMonitor:
@@ -143,12 +142,10 @@ class DistanceMonitor:
             float(time_out),
         )
         classes = len(arrays["reference_known"])
-        self.buffers = [deque(maxlen=self.window) for _ in range(classes)]  # type: list
+        self.known = [bool(known) for known in arrays["reference_known"]]
+        self.references = ClassReferences(arrays)
+        self.buffers = Windows(classes, self.window, self.references.width)
         self.holding = [Hysteresis(hold) for _ in range(classes)]
-        # All at the start, so that memory does not grow with the classes that are predicted.
-        self.references = [
-            ClassReference(arrays, k) if known else None for k, known in enumerate(arrays["reference_known"])
-        ]  # type: list
         self.waiting = [None] * classes  # type: list
         self.since = [0] * classes
         self.latest = [None] * classes  # type: list
@@ -171,58 +168,115 @@ class DistanceMonitor:
 
         logits: float [K]. features: float [F], or None where the model gives none. time: seconds, never decreasing.
         """
-        if not (np.isfinite(time) and time >= self.clock):
-            return Decision(FALL_BACK, "clock")
-        self.clock = float(time)
-        row = np.asarray(logits, np.float64)
-        if row.shape != (len(self.buffers),):
-            return Decision(FALL_BACK, "wrong-size")
-        if "column_mean" in self.arrays and _shape(features) != self.arrays["column_mean"].shape:
-            return Decision(FALL_BACK, "wrong-size")
-        finite = np.isfinite(row).all() and (
-            features is None or np.isfinite(np.asarray(features, np.float64)).all()
-        )
-        if not finite:
-            return Decision(FALL_BACK, "not-finite")
-        k = int(row.argmax())
-        columns = columns_of(
-            self.arrays, row[None], None if features is None else np.asarray(features)[None]
-        )[0]
-        return self.holding[k].update(self._decide(k, columns, float(time)))
+        batch = None if features is None else np.asarray(features)[None]
+        return self.update_all(np.asarray(logits)[None], batch, [time])[0]
 
-    def _decide(self, k: int, columns: np.ndarray, time: float) -> Decision:
+    def update_all(
+        self, logits: np.ndarray, features: Optional[np.ndarray], times: List[float]
+    ) -> List[Decision]:
+        """Return the decisions for frames in succession, each as `update` gives it, to the bit.
+
+        logits: float [N, K]. features: float [N, F], or None. times: of the frames.
+        """
+        rows = np.asarray(logits, np.float64)
+        columns = None if features is None else np.asarray(features, np.float64)
+        refusals = self._refusals(rows, columns, times)
+        good = [place for place, reason in enumerate(refusals) if not reason]
+        if len(good) < len(refusals):
+            rows, columns = rows[good], None if columns is None else columns[good]
+        decisions = iter(self._decisions(rows, columns, [float(times[place]) for place in good]))
+        return [Decision(FALL_BACK, reason) if reason else next(decisions) for reason in refusals]
+
+    def _refusals(self, rows: np.ndarray, columns: Optional[np.ndarray], times: List[float]) -> List[str]:
+        """Return why each frame is not compared, or ""; the clock goes on."""
+        wrong = rows.shape[1:] != (len(self.known),) or (
+            "column_mean" in self.arrays and _shape(columns) != self.arrays["column_mean"].shape
+        )
+        if wrong:
+            finite = [True] * len(times)
+        else:
+            whole = np.isfinite(rows).all(axis=1)
+            finite = (whole if columns is None else whole & np.isfinite(columns).all(axis=1)).tolist()
+        refusals = []
+        for place, time in enumerate(times):
+            if not (math.isfinite(time) and time >= self.clock):
+                refusals.append("clock")
+                continue
+            self.clock = float(time)
+            refusals.append("wrong-size" if wrong else "" if finite[place] else "not-finite")
+        return refusals
+
+    def _decisions(
+        self, rows: np.ndarray, columns: Optional[np.ndarray], times: List[float]
+    ) -> List[Decision]:
+        if not times:
+            return []
+        classes = rows.argmax(axis=1)
+        predicted = classes.tolist()
         if self.threshold is None:
-            return Decision(FALL_BACK, "no-threshold", k)
-        if not self.arrays["reference_known"][k]:
-            return Decision(FALL_BACK, "no-reference", k)
-        buffer = self.buffers[k]
-        while buffer and time - buffer[0][0] > self.time_out:
-            buffer.popleft()
-        buffer.append((time, columns))
-        count = len(buffer)
-        if count < self.least:
-            self.latest[k] = None
-            if self.waiting[k] is None:
-                self.waiting[k] = time
-            late = time - self.waiting[k] > self.time_out
-            return Decision(
-                *((FALL_BACK, "timed-out") if late else (COLLECT_MORE, "buffer-short")),
-                predicted=k,
-                frames=count,
+            return [
+                self.holding[k].update(Decision(FALL_BACK, "no-threshold", predicted=k)) for k in predicted
+            ]
+        values = columns_of(self.arrays, rows, columns, alone=True)
+        known = [place for place, k in enumerate(predicted) if self.known[k]]
+        held = np.full((len(times), 2, self.references.width), np.nan)
+        if known:
+            held[known] = self.references.placed(classes[known], values[known])
+        pending, distances = self._pass(predicted, held, times)
+        return [self.holding[one.predicted].update(self._decide(one, distances)) for one in pending]
+
+    def _pass(self, predicted: List[int], held: np.ndarray, times: List[float]) -> tuple:
+        """Let frames enter their buffers; return what is pending, and the distances of the buffers that are due."""
+        pending, due, sizes = [], [], []
+        windows = np.empty((len(times), 2, self.references.width, self.window))
+        fresh = [value is not None for value in self.latest]
+        finite = np.isfinite(held[:, 0]).all(axis=1).tolist()
+        for place, (k, time) in enumerate(zip(predicted, times)):
+            if not self.known[k] or not finite[place]:
+                pending.append(Pending(k, reason="not-finite" if self.known[k] else "no-reference"))
+                continue
+            count = self.buffers.add(k, time, held[place], self.time_out)
+            if count < self.least:
+                fresh[k] = False
+                if self.waiting[k] is None:
+                    self.waiting[k] = time
+                late = time - self.waiting[k] > self.time_out
+                pending.append(Pending(k, count, reason="timed-out" if late else "buffer-short"))
+                continue
+            self.waiting[k] = None
+            self.since[k] += 1
+            number = -1
+            if not fresh[k] or self.since[k] >= self.every:
+                number, fresh[k], self.since[k] = len(due), True, 0
+                windows[number, :, :, :count] = self.buffers.last(k)
+                due.append(k)
+                sizes.append(count)
+            pending.append(Pending(k, count, number))
+        distances = np.empty(len(due))
+        for size in set(sizes):
+            rows = np.flatnonzero(np.array(sizes) == size)
+            distances[rows] = self.references.distances(
+                self.name, np.array(due)[rows], windows[rows, :, :, :size]
             )
-        self.waiting[k] = None
-        self.since[k] += 1
-        if self.latest[k] is None or self.since[k] >= self.every:
-            rows = np.stack([entry[1] for entry in buffer])
-            self.latest[k], self.since[k] = self.references[k].distance(self.name, rows), 0
+        return pending, distances.tolist()
+
+    def _decide(self, one: Pending, distances: List[float]) -> Decision:
+        k, count = one.predicted, one.frames
+        if one.reason:
+            if count:
+                self.latest[k] = None
+            action = COLLECT_MORE if one.reason == "buffer-short" else FALL_BACK
+            return Decision(action, one.reason, predicted=k, frames=count)
+        if one.place >= 0:
+            self.latest[k] = distances[one.place]
         measured = self.latest[k]
         action, reason = TRUST, ""
         if not measured <= self.threshold:
             action, reason = FALL_BACK, "distance"
         elif measured > NEAR * float(self.threshold):
             action, reason = COLLECT_MORE, "distance-near"
-        return Decision(action, reason, predicted=k, distance=measured, frames=count)
+        return Decision(action, reason, k, None, measured, count)
 
 
 def _shape(values: Optional[np.ndarray]) -> tuple:
-    return () if values is None else np.asarray(values).shape
+    return () if values is None else values.shape[1:]

@@ -85,6 +85,18 @@ def score(name: str, arrays: dict, logits: np.ndarray, features: Optional[np.nda
     return np.asarray(function(arrays, rows))
 
 
+def row_scores(name: str, arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
+    """Return the score `name` as `score` does, where each row is that of a call with this row alone, to the bit.
+
+    A product of many rows is rounded in another order than that of one, so only a score of logits takes all rows at once.
+    """
+    if name in SCORES and not SCORES[name].features:
+        return score(name, arrays, logits)
+    parts = [None if features is None else features[row : row + 1] for row in range(len(logits))]
+    alone = [score(name, arrays, logits[row : row + 1], part) for row, part in enumerate(parts)]
+    return np.concatenate(alone) if alone else np.zeros(0)
+
+
 def arrays_of(name: str, arrays: dict) -> dict:
     """Return the arrays that the score `name` reads; with them alone it gives the same values."""
     return {key: arrays[key] for key in SCORES[name].arrays if key in arrays}
