@@ -45,22 +45,18 @@ def fit_columns(features: Optional[np.ndarray]) -> dict:
     }
 
 
-def columns_of(
-    arrays: dict, logits: np.ndarray, features: Optional[np.ndarray], alone: bool = False
-) -> np.ndarray:
-    """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features.
-
-    alone: a row is that of a call with this row alone, to the bit; a product of many rows is rounded in another order, and faster.
-    """
-    outputs = scores.checked(logits, 0, "logits")
-    parts = [scores.log_odds(outputs), scores.log_sum(outputs), outputs.max(axis=1)]
-    columns = np.ascontiguousarray(np.minimum(np.array(parts).T, 1e6))
+def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
+    """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
+    columns = _logit_columns(scores.logit_parts(scores.checked(logits, 0, "logits")))
     if "column_mean" not in arrays:
         return columns
     rows = scores.checked(np.asarray(features), len(arrays["column_mean"]), "features")
-    centred, basis = rows - arrays["column_mean"], arrays["column_basis"].astype(np.float64)
-    inside = np.matmul(centred[:, None], basis)[:, 0] if alone else centred @ basis
+    inside = (rows - arrays["column_mean"]) @ arrays["column_basis"].astype(np.float64)
     return np.concatenate([columns, inside], axis=1)
+
+
+def _logit_columns(parts: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.minimum(parts.T, 1e6))
 
 
 def fit_reference(columns: np.ndarray, predicted: np.ndarray, classes: int) -> dict:
@@ -144,6 +140,7 @@ class DistanceMonitor:
         classes = len(arrays["reference_known"])
         self.known = [bool(known) for known in arrays["reference_known"]]
         self.references = ClassReferences(arrays)
+        self.basis = arrays["column_basis"].astype(np.float64) if "column_mean" in arrays else None
         self.buffers = Windows(classes, self.window, self.references.width)
         self.holding = [Hysteresis(hold) for _ in range(classes)]
         self.waiting = [None] * classes  # type: list
@@ -172,42 +169,53 @@ class DistanceMonitor:
         return self.update_all(np.asarray(logits)[None], batch, [time])[0]
 
     def update_all(
-        self, logits: np.ndarray, features: Optional[np.ndarray], times: List[float]
+        self,
+        logits: np.ndarray,
+        features: Optional[np.ndarray],
+        times: List[float],
+        parts: Optional[np.ndarray] = None,
     ) -> List[Decision]:
         """Return the decisions for frames in succession, each as `update` gives it, to the bit.
 
         logits: float [N, K]. features: float [N, F], or None. times: of the frames.
+        parts: `scores.logit_parts` of the logits, for rows of the size of the model whose values are finite; None for rows that are not checked.
         """
         rows = np.asarray(logits, np.float64)
         columns = None if features is None else np.asarray(features, np.float64)
-        refusals = self._refusals(rows, columns, times)
+        fits = self.basis is None or _shape(columns) == self.basis.shape[:1]
+        unfit = [""] * len(rows) if parts is not None and fits else self._unfit(rows, columns)
+        refusals = [reason if self._tick(time) else "clock" for reason, time in zip(unfit, times)]
         good = [place for place, reason in enumerate(refusals) if not reason]
         if len(good) < len(refusals):
             rows, columns = rows[good], None if columns is None else columns[good]
-        decisions = iter(self._decisions(rows, columns, [float(times[place]) for place in good]))
+            parts = None if parts is None else parts[:, good]
+        decisions = iter(self._decisions(rows, columns, [float(times[place]) for place in good], parts))
         return [Decision(FALL_BACK, reason) if reason else next(decisions) for reason in refusals]
 
-    def _refusals(self, rows: np.ndarray, columns: Optional[np.ndarray], times: List[float]) -> List[str]:
-        """Return why each frame is not compared, or ""; the clock goes on."""
-        wrong = rows.shape[1:] != (len(self.known),) or (
+    def _tick(self, time: float) -> bool:
+        """Return whether the clock did not go back."""
+        if not (math.isfinite(time) and time >= self.clock):
+            return False
+        self.clock = float(time)
+        return True
+
+    def _unfit(self, rows: np.ndarray, columns: Optional[np.ndarray]) -> List[str]:
+        """Return why each frame cannot be compared, or ""."""
+        if rows.shape[1:] != (len(self.known),) or (
             "column_mean" in self.arrays and _shape(columns) != self.arrays["column_mean"].shape
-        )
-        if wrong:
-            finite = [True] * len(times)
-        else:
-            whole = np.isfinite(rows).all(axis=1)
-            finite = (whole if columns is None else whole & np.isfinite(columns).all(axis=1)).tolist()
-        refusals = []
-        for place, time in enumerate(times):
-            if not (math.isfinite(time) and time >= self.clock):
-                refusals.append("clock")
-                continue
-            self.clock = float(time)
-            refusals.append("wrong-size" if wrong else "" if finite[place] else "not-finite")
-        return refusals
+        ):
+            return ["wrong-size"] * len(rows)
+        finite = np.isfinite(rows).all(axis=1)
+        if columns is not None:
+            finite &= np.isfinite(columns.reshape(len(rows), -1)).all(axis=1)
+        return ["" if one else "not-finite" for one in finite.tolist()]
 
     def _decisions(
-        self, rows: np.ndarray, columns: Optional[np.ndarray], times: List[float]
+        self,
+        rows: np.ndarray,
+        columns: Optional[np.ndarray],
+        times: List[float],
+        parts: Optional[np.ndarray],
     ) -> List[Decision]:
         if not times:
             return []
@@ -217,18 +225,24 @@ class DistanceMonitor:
             return [
                 self.holding[k].update(Decision(FALL_BACK, "no-threshold", predicted=k)) for k in predicted
             ]
-        values = columns_of(self.arrays, rows, columns, alone=True)
+        values = _logit_columns(scores.logit_parts(rows) if parts is None else parts)
+        if self.basis is not None:
+            # Row by row: a product of many rows is rounded in another order than that of one.
+            inside = np.matmul((columns - self.arrays["column_mean"])[:, None], self.basis)[:, 0]
+            values = np.concatenate([values, inside], axis=1)
         known = [place for place, k in enumerate(predicted) if self.known[k]]
         held = np.full((len(times), 2, self.references.width), np.nan)
-        if known:
+        if len(known) == len(times):
+            held = self.references.placed(classes, values)
+        elif known:
             held[known] = self.references.placed(classes[known], values[known])
         pending, distances = self._pass(predicted, held, times)
         return [self.holding[one.predicted].update(self._decide(one, distances)) for one in pending]
 
     def _pass(self, predicted: List[int], held: np.ndarray, times: List[float]) -> tuple:
         """Let frames enter their buffers; return what is pending, and the distances of the buffers that are due."""
-        pending, due, sizes = [], [], []
-        windows = np.empty((len(times), 2, self.references.width, self.window))
+        pending, due, sizes = [], [], []  # type: list, list, list
+        windows = np.empty(0)
         fresh = [value is not None for value in self.latest]
         finite = np.isfinite(held[:, 0]).all(axis=1).tolist()
         for place, (k, time) in enumerate(zip(predicted, times)):
@@ -248,16 +262,15 @@ class DistanceMonitor:
             number = -1
             if not fresh[k] or self.since[k] >= self.every:
                 number, fresh[k], self.since[k] = len(due), True, 0
+                if not due:
+                    windows = self.references.empty(len(times), self.window)
                 windows[number, :, :, :count] = self.buffers.last(k)
                 due.append(k)
                 sizes.append(count)
             pending.append(Pending(k, count, number))
-        distances = np.empty(len(due))
-        for size in set(sizes):
-            rows = np.flatnonzero(np.array(sizes) == size)
-            distances[rows] = self.references.distances(
-                self.name, np.array(due)[rows], windows[rows, :, :, :size]
-            )
+        if not due:
+            return pending, []
+        distances = self.references.distances(self.name, np.array(due), windows[: len(due)], np.array(sizes))
         return pending, distances.tolist()
 
     def _decide(self, one: Pending, distances: List[float]) -> Decision:
@@ -270,10 +283,11 @@ class DistanceMonitor:
         if one.place >= 0:
             self.latest[k] = distances[one.place]
         measured = self.latest[k]
+        limit = -np.inf if self.threshold is None else float(self.threshold)
         action, reason = TRUST, ""
-        if not measured <= self.threshold:
+        if not measured <= limit:
             action, reason = FALL_BACK, "distance"
-        elif measured > NEAR * float(self.threshold):
+        elif measured > NEAR * limit:
             action, reason = COLLECT_MORE, "distance-near"
         return Decision(action, reason, k, None, measured, count)
 

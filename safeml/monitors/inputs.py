@@ -23,16 +23,18 @@ ODDS = 1000.0
 # Where the channels differ by less than this many spreads, their order is not decidable.
 LEAST_CONTRAST = 0.1
 
+# Images whose sums are computed together, so that their float64 values stay in the cache of a processor.
+TOGETHER = 8
+
 
 class Sums(NamedTuple):
     """Exact sums over the pixels of each of N images, from which every check follows.
 
-    largest: int. white: number of values of 255. black: number of values of 0. channels: float64 [C], sums. squares: of the values.
+    saturated: number of values of 0 or 255. channels: the sum of each channel. squares: sum of the squared values.
+    size: number of values of an image.
     """
 
-    largest: list
-    white: list
-    black: list
+    saturated: list
     channels: list
     squares: list
     size: int
@@ -91,6 +93,9 @@ class InputChecks:
 
     def check_all(self, images: List[np.ndarray], new_signs: List[bool]) -> List[Optional[str]]:
         """Return what `check` gives for each of several images in succession."""
+        if len(images) > TOGETHER:
+            parts = [slice(begin, begin + TOGETHER) for begin in range(0, len(images), TOGETHER)]
+            return [code for part in parts for code in self.check_all(images[part], new_signs[part])]
         limits = self.limits
         shape = (limits["height"], limits["width"], limits["channels"])
         every = [np.asarray(image) for image in images]
@@ -98,7 +103,7 @@ class InputChecks:
         fit = [pixels for pixels, code in zip(every, codes) if code is None]
         if not fit:
             return codes
-        sums, number = _sums(np.stack(fit) if len(fit) > 1 else fit[0][None]), 0
+        sums, number = _sums(np.concatenate(fit).reshape((len(fit), *shape))), 0
         for place, code in enumerate(codes):
             if code is None:
                 codes[place] = self._checked(every[place], sums, number, new_signs[place])
@@ -111,12 +116,12 @@ class InputChecks:
         self.latest = data
         if self.equal >= self.repeats:
             return FROZEN
-        if sums.largest[number] <= 1:
+        channels, squares = sums.channels[number], int(sums.squares[number])
+        if squares == sum(channels):  # only 0 and 1 are their own squares
             return RANGE
-        if float(sums.black[number] + sums.white[number]) / size > self.limits["saturated"]:
+        if sums.saturated[number] / size > self.limits["saturated"]:
             return SATURATED
-        channels = sums.channels[number]
-        variance = size * int(sums.squares[number]) - int(sum(channels)) ** 2
+        variance = size * squares - int(sum(channels)) ** 2
         if math.sqrt(variance) / size <= self.limits["contrast"]:
             return BLANK
         return self._order(channels, size // len(channels), new_sign)
@@ -153,12 +158,11 @@ def _sums(images: np.ndarray) -> Sums:
     count, channels = len(images), images.shape[3]
     rows = images.reshape(count, -1)
     values = rows.astype(np.float64)
+    ends = rows + np.uint8(1) <= 1  # 255 + 1 is 0 in uint8
     by_channel = values.reshape(count, -1, channels)
     return Sums(
-        rows.max(axis=1).tolist(),
-        [int(np.count_nonzero(row)) for row in rows == 255],
-        [rows.shape[1] - int(np.count_nonzero(row)) for row in rows],
+        [int(np.count_nonzero(row)) for row in ends],
         np.matmul(np.ones((1, by_channel.shape[1])), by_channel)[:, 0].tolist(),
-        np.einsum("ni,ni->n", values, values).tolist(),
+        np.matmul(values[:, None], values[:, :, None])[:, 0, 0].tolist(),
         rows.shape[1],
     )

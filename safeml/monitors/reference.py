@@ -7,7 +7,7 @@ Legend: m values of the reference, n of the buffer, M = m + n, D columns, each b
 and buffer, i and j the numbers of their values up to a point.
 """
 
-from typing import Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Reference:
         self.keys = _keys(self.rows, np.arange(self.columns))
         self.flat = self.rows.ravel()
         self.widths = np.diff(self.rows, axis=1)
-        self.repeats = ~(self.widths > 0).all(axis=1)
+        self.repeats = np.asarray((self.widths <= 0).any(axis=1))
 
     def distance(self, name: str, sample: np.ndarray) -> np.ndarray:
         """Return the distance `name` of `distances.DISTANCES` to a buffer, float64 [D].
@@ -60,12 +60,12 @@ class Reference:
         placed = Placed(ordered, self.places(columns, ordered))
         return np.asarray(COMPUTED[name](Columns(self, columns), placed))
 
-    def places(self, columns: np.ndarray, values: np.ndarray, side: str = "right") -> np.ndarray:
-        """Return how many values of its column are at most each value (below it with side "left"), int64 [C, n].
+    def places(self, columns: np.ndarray, values: np.ndarray, below: bool = False) -> np.ndarray:
+        """Return how many values of its column are at most each value (with `below`, below it), int64 [C, n].
 
         columns: int64 [C]. values: float64 [C, n].
         """
-        ranks = np.searchsorted(self.keys, _keys(values, columns), side=side)
+        ranks = np.searchsorted(self.keys, _keys(values, columns), side="left" if below else "right")
         return np.asarray(ranks.reshape(values.shape) - columns[:, None] * self.m)
 
 
@@ -97,11 +97,13 @@ class Placed:
     """A buffer in the order of its reference.
 
     rows: float64 [C, n], ascending, finite. right: int64 [C, n], how many values of the reference are at most each.
+    sizes: float64 [C, 1], how many values of each row count; the rest is infinite, with the place m. None for all. Integrals alone take it.
     """
 
-    def __init__(self, rows: np.ndarray, right: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, right: np.ndarray, sizes: Optional[np.ndarray] = None) -> None:
         self.rows, self.right = rows, right
-        self.n = rows.shape[1]
+        self.room = rows.shape[1]
+        self.n = self.room if sizes is None else sizes  # type: Any
 
     def left(self, columns: Columns) -> np.ndarray:
         """Return how many values of the reference are below each value of the buffer, int64 [C, n]; `right` itself where none is equal."""
@@ -109,7 +111,7 @@ class Placed:
         last = columns.flat[columns.first + np.maximum(self.right - 1, 0)]
         if not (last == self.rows).any():
             return self.right
-        return columns.reference.places(columns.index, self.rows, "left")
+        return columns.reference.places(columns.index, self.rows, below=True)
 
     def has_repeats(self) -> bool:
         """Return whether a value of the buffer occurs twice."""
@@ -120,8 +122,8 @@ class Placed:
         shape = (columns.columns, columns.m + 1)
         flat = (self.right + np.arange(shape[0])[:, None] * shape[1]).ravel()
         counts = np.bincount(flat, minlength=shape[0] * shape[1]).cumsum().reshape(shape)
-        # The sum goes on from column to column, and each has all n values.
-        return np.asarray(counts[:, :-1] - self.n * np.arange(float(shape[0]))[:, None])
+        # The sum goes on from column to column, and each has all its values.
+        return np.asarray(counts[:, :-1] - self.room * np.arange(float(shape[0]))[:, None])
 
     def ties(self, columns: Columns) -> bool:
         """Return whether a value occurs twice, in the reference, in the buffer or in both."""
@@ -205,7 +207,7 @@ def _weighted(m: int, total: float, middle: np.ndarray, below: np.ndarray) -> np
 def _integral(height: Callable, unit: Callable) -> Callable:
     """Return the distance that is the integral of a height between the values.
 
-    height: (i, j, m, n) -> float64, in whole numbers as far as it can be. unit: (m, n) -> what one of it is worth.
+    height: (i, j, m, n) -> float64, in whole numbers as far as it can be. unit: (m, n) -> what one of it is worth, float64 [1 or C].
     From value i of the reference to the next, i is fixed; each value of the buffer between them raises j for the rest of the way.
     """
 
@@ -215,30 +217,33 @@ def _integral(height: Callable, unit: Callable) -> Callable:
         if m > 1:
             before = placed.below(columns)[:, :-1]
             total += np.einsum("dm,dm->d", height(np.arange(1.0, m), before, m, n), columns.widths())
-        heights = height(placed.right, np.arange(n) + np.arange(2.0)[:, None, None], m, n)
-        ends = columns.flat[columns.first + np.minimum(placed.right, m - 1)]
-        total += np.einsum("dn,dn->d", heights[1] - heights[0], ends - placed.rows)
-        return np.asarray(np.maximum(total, 0.0) * unit(float(m), float(n)))
+        places = np.arange(placed.room)
+        heights = height(placed.right, places + np.arange(2.0)[:, None, None], m, n)
+        widths = columns.flat[columns.first + np.minimum(placed.right, m - 1)] - placed.rows
+        if isinstance(n, np.ndarray):
+            widths[places >= n] = 0.0
+        total += np.einsum("dn,dn->d", heights[1] - heights[0], widths)
+        return np.asarray(np.maximum(total, 0.0) * unit(float(m), np.ravel(n).astype(np.float64)))
 
     return computed
 
 
-def _gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
+def _gap(i: np.ndarray, j: np.ndarray, m: int, n: Any) -> np.ndarray:
     """Return n m |F - G|, which is a whole number."""
-    gap = i * float(n) - j * float(m)
+    gap = i * np.float64(n) - j * float(m)
     return np.asarray(np.abs(gap, out=gap))
 
 
-def _squared_gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
-    gap = i * float(n) - j * float(m)
+def _squared_gap(i: np.ndarray, j: np.ndarray, m: int, n: Any) -> np.ndarray:
+    gap = i * np.float64(n) - j * float(m)
     gap *= gap
     return gap
 
 
-def _weighted_gap(i: np.ndarray, j: np.ndarray, m: int, n: int) -> np.ndarray:
+def _weighted_gap(i: np.ndarray, j: np.ndarray, m: int, n: Any) -> np.ndarray:
     """Return n m |F - G| / (M sqrt(H (1 - H)))."""
     both = i + j
-    weight = both * (float(m + n) - both)
+    weight = both * (np.float64(m + n) - both)
     np.sqrt(np.maximum(weight, 1.0, out=weight), out=weight)
     return np.asarray(_gap(i, j, m, n) / weight)
 

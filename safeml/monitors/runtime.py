@@ -12,6 +12,7 @@ from .conformal import Threshold, class_scores, sets
 from .decisions import COLLECT_MORE, FALL_BACK, ORDER, TRUST, Decision, Hysteresis
 from .inputs import InputChecks
 from .registry import row_scores
+from .scores import logit_parts
 from .state import State
 
 
@@ -76,6 +77,8 @@ class Monitor:
 
         logits: float [N, K]. features: float [N, F], or None where the model gives none. The others: one for each frame.
         """
+        if not len(times):
+            return []
         checks = self._checks(images, new_signs)
         rows = np.asarray(logits, np.float64)
         columns = None if features is None else np.asarray(features, np.float64)
@@ -83,10 +86,11 @@ class Monitor:
         good = [place for place, decision in enumerate(bad) if decision is None]
         if len(good) < len(bad):
             rows, columns = rows[good], None if columns is None else columns[good]
-        scored = self._scored(rows, columns, [checks[place] for place in good])
+        parts = logit_parts(rows) if good else np.empty((3, 0))
+        scored = self._scored(rows, columns, parts, [checks[place] for place in good])
         distances: List[Optional[Decision]] = [None] * len(good)
         if self.buffers is not None and good:
-            distances = list(self.buffers.update_all(rows, columns, [times[place] for place in good]))
+            distances = list(self.buffers.update_all(rows, columns, [times[place] for place in good], parts))
         answers, sets_of, number = [], self._sets(rows), 0
         for place, decision in enumerate(bad):
             if decision is not None:
@@ -101,11 +105,11 @@ class Monitor:
         codes: List[Optional[str]] = [None] * len(images)
         if self.checks is None:
             return codes
-        seen = [place for place, image in enumerate(images) if image is not None]
+        seen = [(place, image) for place, image in enumerate(images) if image is not None]
         outcomes = self.checks.check_all(
-            [images[place] for place in seen], [new_signs[place] for place in seen]
+            [image for _, image in seen], [new_signs[place] for place, _ in seen]
         )
-        for place, code in zip(seen, outcomes):
+        for (place, _), code in zip(seen, outcomes):
             codes[place] = code
         return codes
 
@@ -121,11 +125,11 @@ class Monitor:
         return [None if one else Decision(FALL_BACK, "not-finite") for one in finite.tolist()]
 
     def _scored(
-        self, rows: np.ndarray, columns: Optional[np.ndarray], checks: List[Optional[str]]
+        self, rows: np.ndarray, columns: Optional[np.ndarray], parts: np.ndarray, checks: List[Optional[str]]
     ) -> List[Decision]:
         if not len(rows):
             return []
-        values = row_scores(self.name, self.state.arrays, rows, columns).tolist()
+        values = row_scores(self.name, self.state.arrays, rows, columns, parts).tolist()
         return [
             self._decision(k, value, check)
             for k, value, check in zip(rows.argmax(axis=1).tolist(), values, checks)

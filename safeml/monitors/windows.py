@@ -4,9 +4,11 @@ Legend: N frames, K classes, D columns, Q quantiles, n frames of a buffer.
 """
 
 from collections import deque
+from typing import Optional
 
 import numpy as np
 
+from .distances import INTEGRALS
 from .reference import COMPUTED, Columns, Placed, Reference
 
 # Distances that sort both samples together where a value occurs twice, which rounds otherwise than the way without.
@@ -19,15 +21,16 @@ class ClassReferences:
     """The references of all classes that have one, side by side as the columns of one.
 
     arrays: of `fit_reference`.
+    columns: int64 [K, D], the columns of each class; of no use for a class without a reference.
     """
 
     def __init__(self, arrays: dict) -> None:
         known = np.asarray(arrays["reference_known"], bool)
-        self.place = np.where(known, np.cumsum(known) - 1, -1)
+        place = np.where(known, np.cumsum(known) - 1, -1)
         self.mean = arrays["reference_mean"].astype(np.float64)
         self.spread = arrays["reference_spread"].astype(np.float64)
         self.width = self.mean.shape[1]
-        self.every = np.arange(self.width)
+        self.columns = place[:, None] * self.width + np.arange(self.width)
         quantiles = arrays["reference"][known]
         rows = quantiles.transpose(1, 0, 2).reshape(quantiles.shape[1], -1)
         self.reference = Reference(rows) if known.any() else None
@@ -40,30 +43,49 @@ class ClassReferences:
         held = np.empty((len(columns), 2, self.width))
         # What is not finite has no place; such a row is never compared.
         held[:, 0] = (columns - self.mean[predicted]) / self.spread[predicted]
-        index = (self.place[predicted][:, None] * self.width + self.every).ravel()
+        index = self.columns[predicted].ravel()
         held[:, 1] = self._reference().places(index, held[:, 0].reshape(-1, 1)).reshape(columns.shape)
         return held
 
-    def distances(self, name: str, predicted: np.ndarray, held: np.ndarray) -> np.ndarray:
+    def empty(self, count: int, n: int) -> np.ndarray:
+        """Return buffers without a frame, for `distances`, float64 [count, 2, D, n]: infinite values, after all others in the reference."""
+        held = np.empty((count, 2, self.width, n))
+        held[:, 0], held[:, 1] = np.inf, 0.0 if self.reference is None else self.reference.m
+        return held
+
+    def distances(self, name: str, predicted: np.ndarray, held: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Return the largest distance over the columns between each buffer and the reference of its class, float64 [N].
 
-        name: of the distance, a key of `DISTANCES`. predicted: int64 [N]. held: float64 [N, 2, D, n], of `placed`, finite.
-        A buffer gets the same distance, to the bit, alone and among others.
+        name: of the distance, a key of `DISTANCES`. predicted: int64 [N].
+        held: float64 [N, 2, D, n], of `empty`, where the first frames of each buffer are of `placed`. sizes: int64 [N], 1..n, of the buffers.
+        A buffer gets the same distance, to the bit, alone and among others: each is as long as the longest one may be.
         """
+        if name in INTEGRALS:
+            rest = np.arange(held.shape[3]) >= sizes[:, None]
+            if rest.any():
+                held = np.where(
+                    rest[:, None, None], np.array([np.inf, self._reference().m])[:, None, None], held
+                )
+            return self._together(name, predicted, held, np.repeat(sizes, self.width)[:, None] * 1.0)
+        distances = np.empty(len(held))
+        for size in set(sizes.tolist()):
+            rows = np.flatnonzero(sizes == size)
+            distances[rows] = self._together(name, predicted[rows], held[rows, :, :, :size], None)
+        return distances
+
+    def _together(
+        self, name: str, predicted: np.ndarray, held: np.ndarray, sizes: Optional[np.ndarray]
+    ) -> np.ndarray:
         count, n = len(held), held.shape[3]
         # A larger value has no smaller place, so values and places can be sorted each by itself.
         ordered = np.sort(held, axis=3)
-        index = (self.place[predicted][:, None] * self.width + self.every).ravel()
+        index = self.columns[predicted].ravel()
         columns = Columns(self._reference(), index)
-        right = np.ascontiguousarray(ordered[:, 1], np.int64)
-        placed = Placed(
-            np.ascontiguousarray(ordered[:, 0]).reshape(len(index), n), right.reshape(len(index), n)
-        )
+        right = ordered[:, 1].reshape(len(index), n).astype(np.int64)
+        placed = Placed(ordered[:, 0].reshape(len(index), n), right, sizes)
         if count > 1 and name in BY_TIES and placed.ties(columns):
-            alone = [
-                self.distances(name, predicted[row : row + 1], held[row : row + 1]) for row in range(count)
-            ]
-            return np.concatenate(alone)
+            parts = [slice(row, row + 1) for row in range(count)]
+            return np.concatenate([self._together(name, predicted[part], held[part], None) for part in parts])
         return np.asarray(COMPUTED[name](columns, placed).reshape(count, self.width).max(axis=1))
 
     def _reference(self) -> Reference:

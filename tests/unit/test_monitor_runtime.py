@@ -154,7 +154,9 @@ def test_a_constant_column_counts_when_it_changes() -> None:
     references, zeros = ClassReferences(reference), np.zeros(10, int)
     for change, expected in ((0.0, 0.0), (2.0, 2.0)):
         held = references.placed(zeros, rows[:10] + np.array([0.0, change]))
-        (distance,) = references.distances("wasserstein", zeros[:1], np.moveaxis(held, 0, 2)[None])
+        (distance,) = references.distances(
+            "wasserstein", zeros[:1], np.moveaxis(held, 0, 2)[None], np.array([10])
+        )
         assert distance == expected
 
 
