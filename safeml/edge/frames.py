@@ -122,16 +122,26 @@ def _npz(path: str, rate: float) -> Iterator[Frame]:
             tracks = _tracks(archive, path)
             with io.BufferedReader(archive.open("images.npy"), READ_AHEAD) as file:  # type: ignore[type-var]
                 shape, dtype = _header(file, path)
-                size = int(np.prod(shape[1:]))
-                for number in range(shape[0]):
-                    row = file.read(size)
-                    if len(row) != size:
-                        raise EdgeError(f"{path}: ends before its images do.")
-                    image = rgb(np.frombuffer(row, dtype).reshape(shape[1:]))
-                    other = tracks is None or number == 0 or bool(tracks[number] != tracks[number - 1])
+                for number, image in enumerate(_rows(file, shape, dtype, path)):
+                    other = tracks is None or number == 0 or tracks[number] != tracks[number - 1]
                     yield Frame(image, str(number), number / rate, other, time.monotonic())
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise EdgeError(f"{path}: is no .npz file with an array `images` ({error}).") from None
+
+
+def _rows(file: Any, shape: Tuple[int, ...], dtype: Any, path: str) -> Iterator[np.ndarray]:
+    """Read the images; as many at a time as READ_AHEAD bytes hold, at least one."""
+    size = int(np.prod(shape[1:]))
+    most = max(1, READ_AHEAD // max(1, size))
+    for begin in range(0, shape[0], most):
+        count = min(most, shape[0] - begin)
+        data = file.read(size * count)
+        whole = len(data) // size if size else count
+        images = np.frombuffer(data, dtype, whole * size).reshape((whole, *shape[1:]))
+        images = images[..., None] if images.ndim == 3 else images
+        yield from images if images.shape[3] != 4 else np.ascontiguousarray(images[..., :3])
+        if whole < count:
+            raise EdgeError(f"{path}: ends before its images do.")
 
 
 def _header(file: Any, path: str) -> Any:
@@ -150,11 +160,11 @@ def _header(file: Any, path: str) -> Any:
     return shape, dtype
 
 
-def _tracks(archive: zipfile.ZipFile, path: str) -> Optional[np.ndarray]:
+def _tracks(archive: zipfile.ZipFile, path: str) -> Optional[list]:
     if "tracks.npy" not in archive.namelist() or archive.getinfo("tracks.npy").file_size > MOST_FILE_BYTES:
         return None
     with archive.open("tracks.npy") as file:
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        return list(np.lib.format.read_array(file, allow_pickle=False).tolist())
 
 
 def _camera(text: str, size: str, rate: float) -> Source:

@@ -6,7 +6,7 @@ within 1e-5 of the pixel range.
 """
 
 from collections import OrderedDict
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
@@ -80,13 +80,37 @@ class Preprocessor:
             return self.resized(frame, self.contract.height, self.contract.width)
         raise EdgeError(f"a frame is {frame.dtype}; expected uint8, or float32 with 0..1.")
 
+    def batch(self, frames: List[np.ndarray]) -> Tuple[Any, Any]:
+        """Return the pixels and the model values of at least one frame, float32 [N, height, width, C] and [N, height, width, depth].
+
+        frames: see `values`. A frame gets the same values, to the bit, alone and among others.
+        """
+        if self._by_element(frames):
+            pixels = np.concatenate(frames).reshape((len(frames), *frames[0].shape)) / np.float32(255)
+            return pixels, self._scaled(pixels)
+        small = [self.pixels(frame) for frame in frames]
+        return small, [self.scaled(one)[0] for one in small]
+
+    def _by_element(self, frames: List[np.ndarray]) -> bool:
+        """Return whether each model value follows from one value of one frame, so that all frames can be computed at once."""
+        contract, shape = self.contract, frames[0].shape
+        if len(shape) != 3 or shape[:2] != (contract.height, contract.width) or shape[2] not in (1, 3):
+            return False
+        if contract.standardise or (contract.channels == "grey" and shape[2] == 3):
+            return False
+        return all(frame.dtype == np.uint8 and frame.shape == shape for frame in frames)
+
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """Return model values, float32 [1, height, width, depth], of pixels float32 [height, width, C], 0..1."""
+        return self._scaled(pixels)[None]
+
+    def _scaled(self, pixels: np.ndarray) -> np.ndarray:
+        """Return model values of pixels float32 [..., height, width, C]; of one frame where they are not computed by element."""
         contract = self.contract
-        if contract.channels == "grey" and pixels.shape[2] == 3:
+        if contract.channels == "grey" and pixels.shape[-1] == 3:
             pixels = np.dot(pixels, np.asarray(GREY, np.float32))[..., None]
-        elif contract.channels != "grey" and pixels.shape[2] == 1:
-            pixels = np.repeat(pixels, 3, axis=2)
+        elif contract.channels != "grey" and pixels.shape[-1] == 1:
+            pixels = np.repeat(pixels, 3, axis=-1)
         elif contract.channels == "bgr":
             pixels = pixels[..., ::-1]
         values = pixels
@@ -101,7 +125,7 @@ class Preprocessor:
                 values = values - self.mean
             if self.std is not None:
                 values = values / self.std
-        return np.ascontiguousarray(values, np.float32)[None]
+        return np.ascontiguousarray(values, np.float32)
 
     def _matrix(self, size: int, wanted: int) -> Any:
         key = (size, wanted)

@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..monitors.decisions import FALL_BACK, TRUST
+from ..monitors.runtime import Answer
 from . import sensors
 from .backends.opening import open_backend
+from .blocks import blocks
 from .errors import BELOW, FAILED, FINE, INTERRUPTED, EdgeError, Usage
 from .facts import as_record, read_facts
 from .frames import Source, open_source, opencv
@@ -21,7 +23,7 @@ from .output import emit, printable
 from .preprocess import Preprocessor
 from .records import finite, write_record
 from .run_settings import RunSettings, run_settings
-from .running import Runner
+from .running import Runner, Work
 from .safety import UNKNOWN, load_labels, load_safety
 from .settings import read_settings
 from .slot import Slot, open_slot
@@ -117,10 +119,14 @@ def loop(runner: Runner, source: Source, control: Control) -> str:
     dog = Watchdog(limits.hang_s, lambda: end_process(limits.hang_s))
     sensed = saved = time.monotonic()
     hot = is_hot(limits.hot, control.root)
+    size = runner.together(source.live) if control.show is None else 1
+
+    def room() -> int:
+        """Return how many frames the next block may have; a hot device pauses after each one."""
+        return 1 if hot else min(size, control.frames - counters.frames) if control.frames else size
+
     try:
-        for frame in source.frames:
-            work = runner.infer(frame, source.live)
-            answer = runner.judge(work)
+        for work, answer in answered(runner, source, size, room):
             dog.alive()
             if control.show is not None:
                 control.show(work, answer)
@@ -144,6 +150,21 @@ def loop(runner: Runner, source: Source, control: Control) -> str:
         return _count(runner, control, True)
     finally:
         dog.stop()
+
+
+def answered(
+    runner: Runner, source: Source, size: int, room: Callable[[], int]
+) -> Iterator[Tuple[Work, Answer]]:
+    """Answer the frames of a source, in blocks; give the last work and answer of each block, or of the part that there was time for.
+
+    size: 1 for frames one by one, with latencies. room: returns the most frames of the next block.
+    """
+    for block in blocks(source.frames, room):
+        while block:
+            works = runner.infer_all(block, source.live)
+            block = block[len(works) :]
+            answers = [runner.judge(works[0])] if size == 1 else runner.judge_all(works)
+            yield works[-1], answers[-1]
 
 
 def _count(runner: Runner, control: Control, ended: bool) -> str:
@@ -176,7 +197,9 @@ def _run(
     lines = Lines(args.out, args.rotate_mb << 20)
     fingerprint = safety.state.fingerprint if safety.state is not None else ""
     monitor = safety.monitor()
-    runner = Runner(backend, Preprocessor(manifest.input), monitor, labels, lines.write, limits, fingerprint)
+    runner = Runner(
+        backend, Preprocessor(manifest.input), monitor, labels, lines.write_all, limits, fingerprint
+    )
     head = dict(
         slot.identity(),
         backend=backend.name,
@@ -243,6 +266,10 @@ def _words(head: Dict[str, Any], summary: Dict[str, Any]) -> List[str]:
     lines = [f"{summary['frames']} frames in {summary['seconds']} s: {counts or 'no decision'}."]
     if table:
         lines.append("Latency: p50 {p50} ms, p95 {p95} ms, p99 {p99} ms, max {max} ms.".format(**table))
+    elif summary["together"]:
+        lines.append(
+            f"No latency: up to {head['limits']['block']} frames were answered together; --block 1 measures it."
+        )
     return lines + ([head["note"]] if head["note"] else [])
 
 

@@ -16,6 +16,8 @@ class RunSettings(NamedTuple):
     hang_s: seconds without an answer after which the process ends.
     least_trusted: share of frames that must be TRUST, 0..1; below it, the run ends with exit code 1.
     threads: of ONNX Runtime; 0 for as many as it chooses.
+    block: most frames of a folder or a file that are answered together; 1 for one by one, each with its latency. Frames of a camera, and all
+        frames under a limit `latency_ms`, are answered one by one.
     """
 
     latency_ms: float = 0.0
@@ -25,9 +27,11 @@ class RunSettings(NamedTuple):
     hang_s: float = 30.0
     least_trusted: float = 0.0
     threads: int = 0
+    block: int = 128
 
 
-MOST = {"least_trusted": 1.0, "threads": 64}
+MOST = {"least_trusted": 1.0, "threads": 64, "block": 1024}
+WHOLE = ("threads", "block")
 
 
 def run_settings(settings: Any, options: Any = None) -> RunSettings:
@@ -48,7 +52,7 @@ def run_settings(settings: Any, options: Any = None) -> RunSettings:
         )
     for name, value in table.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value <= MOST.get(name, 1e9) or (name == "threads" and value != int(value)):
+        if not number or not 0 <= value <= MOST.get(name, 1e9) or (name in WHOLE and value != int(value)):
             raise Usage(f"run.{name} is {value!r}; expected a number from 0 to {MOST.get(name, 1e9):g}.")
     whole = RunSettings()._replace(**table)
-    return whole._replace(threads=int(whole.threads))
+    return whole._replace(threads=int(whole.threads), block=int(whole.block))

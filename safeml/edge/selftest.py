@@ -265,7 +265,7 @@ def _numbered(classes: int) -> Tuple[str, ...]:
     return tuple(str(number) for number in range(classes))
 
 
-def _ignore(record: Dict[str, Any]) -> None:
+def _ignore(lines: List[str]) -> None:
     """A self-test writes no lines."""
 
 

@@ -157,7 +157,7 @@ def run_beside(
             opened.append(open_backend(folder, verified.manifest, settings, facts))
         lines = Lines(args.out)
         limits = run_settings(settings)
-        active = _runner(pair.old_folder, pair.old, opened[0], limits, lines.write)
+        active = _runner(pair.old_folder, pair.old, opened[0], limits, lines.write_all)
         comparison = Comparison(read_counts(settings.root, pair.name))
         new = _runner(pair.new_folder, pair.new, opened[1], limits, _not_written)
         beside = Beside(new, Signs(kind, policy.gap_seconds), comparison, source.live)
@@ -196,7 +196,7 @@ def _uncounted(seconds: float, frames: int, alarms: int, ended: bool) -> str:
     return ""
 
 
-def _not_written(record: Dict[str, Any]) -> None:
+def _not_written(lines: List[str]) -> None:
     """The new release decides nothing, so its lines are not written."""
 
 

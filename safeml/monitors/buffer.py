@@ -1,7 +1,7 @@
 """The statistical-distance monitor: a buffer for each predicted class against a reference sample. Legend: K classes, D columns, Q quantiles."""
 
-from collections import deque
-from typing import Optional
+import math
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from . import scores
 from .decisions import COLLECT_MORE, FALL_BACK, TRUST, Decision, Hysteresis
 from .distances import DISTANCES
 from .errors import MonitorRefused
-from .reference import Reference
+from .windows import ClassReferences, Windows
 
 COMPONENTS = 6
 QUANTILES = 128
@@ -47,14 +47,16 @@ def fit_columns(features: Optional[np.ndarray]) -> dict:
 
 def columns_of(arrays: dict, logits: np.ndarray, features: Optional[np.ndarray]) -> np.ndarray:
     """Return what the buffers hold, float64 [N, D]: log-odds, energy, maximum logit and the components of the features."""
-    outputs = scores.checked(logits, 0, "logits")
-    parts = [scores.log_odds(outputs), scores.log_sum(outputs), outputs.max(axis=1)]
-    columns = np.ascontiguousarray(np.minimum(np.array(parts).T, 1e6))
+    columns = _logit_columns(scores.logit_parts(scores.checked(logits, 0, "logits")))
     if "column_mean" not in arrays:
         return columns
     rows = scores.checked(np.asarray(features), len(arrays["column_mean"]), "features")
     inside = (rows - arrays["column_mean"]) @ arrays["column_basis"].astype(np.float64)
     return np.concatenate([columns, inside], axis=1)
+
+
+def _logit_columns(parts: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.minimum(parts.T, 1e6))
 
 
 def fit_reference(columns: np.ndarray, predicted: np.ndarray, classes: int) -> dict:
@@ -84,24 +86,17 @@ def fit_reference(columns: np.ndarray, predicted: np.ndarray, classes: int) -> d
     }
 
 
-class ClassReference:
-    """The reference of one predicted class, sorted once.
+class Pending(NamedTuple):
+    """A frame whose distance is not computed yet.
 
-    arrays: of `fit_reference`. predicted: the class, 0..K-1.
+    predicted: class. frames: in its buffer. place: among the distances to compute; -1 for the latest distance of the class.
+    reason: why it is compared with nothing, or "".
     """
 
-    def __init__(self, arrays: dict, predicted: int) -> None:
-        k = int(predicted)
-        self.mean = arrays["reference_mean"][k].astype(np.float64)
-        self.spread = arrays["reference_spread"][k].astype(np.float64)
-        self.reference = Reference(arrays["reference"][k])
-
-    def distance(self, name: str, columns: np.ndarray) -> float:
-        """Return the largest distance over the columns between a buffer and the reference.
-
-        name: of the distance, a key of `DISTANCES`. columns: float [n, D], at least one row.
-        """
-        return float(self.reference.distance(name, (columns - self.mean) / self.spread).max())
+    predicted: int
+    frames: int = 0
+    place: int = -1
+    reason: str = ""
 
 
 class DistanceMonitor:
@@ -143,12 +138,11 @@ class DistanceMonitor:
             float(time_out),
         )
         classes = len(arrays["reference_known"])
-        self.buffers = [deque(maxlen=self.window) for _ in range(classes)]  # type: list
+        self.known = [bool(known) for known in arrays["reference_known"]]
+        self.references = ClassReferences(arrays)
+        self.basis = arrays["column_basis"].astype(np.float64) if "column_mean" in arrays else None
+        self.buffers = Windows(classes, self.window, self.references.width)
         self.holding = [Hysteresis(hold) for _ in range(classes)]
-        # All at the start, so that memory does not grow with the classes that are predicted.
-        self.references = [
-            ClassReference(arrays, k) if known else None for k, known in enumerate(arrays["reference_known"])
-        ]  # type: list
         self.waiting = [None] * classes  # type: list
         self.since = [0] * classes
         self.latest = [None] * classes  # type: list
@@ -171,58 +165,132 @@ class DistanceMonitor:
 
         logits: float [K]. features: float [F], or None where the model gives none. time: seconds, never decreasing.
         """
-        if not (np.isfinite(time) and time >= self.clock):
-            return Decision(FALL_BACK, "clock")
-        self.clock = float(time)
-        row = np.asarray(logits, np.float64)
-        if row.shape != (len(self.buffers),):
-            return Decision(FALL_BACK, "wrong-size")
-        if "column_mean" in self.arrays and _shape(features) != self.arrays["column_mean"].shape:
-            return Decision(FALL_BACK, "wrong-size")
-        finite = np.isfinite(row).all() and (
-            features is None or np.isfinite(np.asarray(features, np.float64)).all()
-        )
-        if not finite:
-            return Decision(FALL_BACK, "not-finite")
-        k = int(row.argmax())
-        columns = columns_of(
-            self.arrays, row[None], None if features is None else np.asarray(features)[None]
-        )[0]
-        return self.holding[k].update(self._decide(k, columns, float(time)))
+        batch = None if features is None else np.asarray(features)[None]
+        return self.update_all(np.asarray(logits)[None], batch, [time])[0]
 
-    def _decide(self, k: int, columns: np.ndarray, time: float) -> Decision:
+    def update_all(
+        self,
+        logits: np.ndarray,
+        features: Optional[np.ndarray],
+        times: List[float],
+        parts: Optional[np.ndarray] = None,
+    ) -> List[Decision]:
+        """Return the decisions for frames in succession, each as `update` gives it, to the bit.
+
+        logits: float [N, K]. features: float [N, F], or None. times: of the frames.
+        parts: `scores.logit_parts` of the logits, for rows of the size of the model whose values are finite; None for rows that are not checked.
+        """
+        rows = np.asarray(logits, np.float64)
+        columns = None if features is None else np.asarray(features, np.float64)
+        fits = self.basis is None or _shape(columns) == self.basis.shape[:1]
+        unfit = [""] * len(rows) if parts is not None and fits else self._unfit(rows, columns)
+        refusals = [reason if self._tick(time) else "clock" for reason, time in zip(unfit, times)]
+        good = [place for place, reason in enumerate(refusals) if not reason]
+        if len(good) < len(refusals):
+            rows, columns = rows[good], None if columns is None else columns[good]
+            parts = None if parts is None else parts[:, good]
+        decisions = iter(self._decisions(rows, columns, [float(times[place]) for place in good], parts))
+        return [Decision(FALL_BACK, reason) if reason else next(decisions) for reason in refusals]
+
+    def _tick(self, time: float) -> bool:
+        """Return whether the clock did not go back."""
+        if not (math.isfinite(time) and time >= self.clock):
+            return False
+        self.clock = float(time)
+        return True
+
+    def _unfit(self, rows: np.ndarray, columns: Optional[np.ndarray]) -> List[str]:
+        """Return why each frame cannot be compared, or ""."""
+        if rows.shape[1:] != (len(self.known),) or (
+            "column_mean" in self.arrays and _shape(columns) != self.arrays["column_mean"].shape
+        ):
+            return ["wrong-size"] * len(rows)
+        finite = np.isfinite(rows).all(axis=1)
+        if columns is not None:
+            finite &= np.isfinite(columns.reshape(len(rows), -1)).all(axis=1)
+        return ["" if one else "not-finite" for one in finite.tolist()]
+
+    def _decisions(
+        self,
+        rows: np.ndarray,
+        columns: Optional[np.ndarray],
+        times: List[float],
+        parts: Optional[np.ndarray],
+    ) -> List[Decision]:
+        if not times:
+            return []
+        classes = rows.argmax(axis=1)
+        predicted = classes.tolist()
         if self.threshold is None:
-            return Decision(FALL_BACK, "no-threshold", k)
-        if not self.arrays["reference_known"][k]:
-            return Decision(FALL_BACK, "no-reference", k)
-        buffer = self.buffers[k]
-        while buffer and time - buffer[0][0] > self.time_out:
-            buffer.popleft()
-        buffer.append((time, columns))
-        count = len(buffer)
-        if count < self.least:
-            self.latest[k] = None
-            if self.waiting[k] is None:
-                self.waiting[k] = time
-            late = time - self.waiting[k] > self.time_out
-            return Decision(
-                *((FALL_BACK, "timed-out") if late else (COLLECT_MORE, "buffer-short")),
-                predicted=k,
-                frames=count,
-            )
-        self.waiting[k] = None
-        self.since[k] += 1
-        if self.latest[k] is None or self.since[k] >= self.every:
-            rows = np.stack([entry[1] for entry in buffer])
-            self.latest[k], self.since[k] = self.references[k].distance(self.name, rows), 0
+            return [
+                self.holding[k].update(Decision(FALL_BACK, "no-threshold", predicted=k)) for k in predicted
+            ]
+        values = _logit_columns(scores.logit_parts(rows) if parts is None else parts)
+        if self.basis is not None:
+            # Row by row: a product of many rows is rounded in another order than that of one.
+            inside = np.matmul((columns - self.arrays["column_mean"])[:, None], self.basis)[:, 0]
+            values = np.concatenate([values, inside], axis=1)
+        known = [place for place, k in enumerate(predicted) if self.known[k]]
+        held = np.full((len(times), 2, self.references.width), np.nan)
+        if len(known) == len(times):
+            held = self.references.placed(classes, values)
+        elif known:
+            held[known] = self.references.placed(classes[known], values[known])
+        pending, distances = self._pass(predicted, held, times)
+        return [self.holding[one.predicted].update(self._decide(one, distances)) for one in pending]
+
+    def _pass(self, predicted: List[int], held: np.ndarray, times: List[float]) -> tuple:
+        """Let frames enter their buffers; return what is pending, and the distances of the buffers that are due."""
+        pending, due, sizes = [], [], []  # type: list, list, list
+        windows = np.empty(0)
+        fresh = [value is not None for value in self.latest]
+        finite = np.isfinite(held[:, 0]).all(axis=1).tolist()
+        for place, (k, time) in enumerate(zip(predicted, times)):
+            if not self.known[k] or not finite[place]:
+                pending.append(Pending(k, reason="not-finite" if self.known[k] else "no-reference"))
+                continue
+            count = self.buffers.add(k, time, held[place], self.time_out)
+            if count < self.least:
+                fresh[k] = False
+                if self.waiting[k] is None:
+                    self.waiting[k] = time
+                late = time - self.waiting[k] > self.time_out
+                pending.append(Pending(k, count, reason="timed-out" if late else "buffer-short"))
+                continue
+            self.waiting[k] = None
+            self.since[k] += 1
+            number = -1
+            if not fresh[k] or self.since[k] >= self.every:
+                number, fresh[k], self.since[k] = len(due), True, 0
+                if not due:
+                    windows = self.references.empty(len(times), self.window)
+                windows[number, :, :, :count] = self.buffers.last(k)
+                due.append(k)
+                sizes.append(count)
+            pending.append(Pending(k, count, number))
+        if not due:
+            return pending, []
+        distances = self.references.distances(self.name, np.array(due), windows[: len(due)], np.array(sizes))
+        return pending, distances.tolist()
+
+    def _decide(self, one: Pending, distances: List[float]) -> Decision:
+        k, count = one.predicted, one.frames
+        if one.reason:
+            if count:
+                self.latest[k] = None
+            action = COLLECT_MORE if one.reason == "buffer-short" else FALL_BACK
+            return Decision(action, one.reason, predicted=k, frames=count)
+        if one.place >= 0:
+            self.latest[k] = distances[one.place]
         measured = self.latest[k]
+        limit = -np.inf if self.threshold is None else float(self.threshold)
         action, reason = TRUST, ""
-        if not measured <= self.threshold:
+        if not measured <= limit:
             action, reason = FALL_BACK, "distance"
-        elif measured > NEAR * float(self.threshold):
+        elif measured > NEAR * limit:
             action, reason = COLLECT_MORE, "distance-near"
-        return Decision(action, reason, predicted=k, distance=measured, frames=count)
+        return Decision(action, reason, k, None, measured, count)
 
 
 def _shape(values: Optional[np.ndarray]) -> tuple:
-    return () if values is None else np.asarray(values).shape
+    return () if values is None else values.shape[1:]

@@ -85,6 +85,22 @@ def score(name: str, arrays: dict, logits: np.ndarray, features: Optional[np.nda
     return np.asarray(function(arrays, rows))
 
 
+def row_scores(
+    name: str, arrays: dict, logits: np.ndarray, features: Optional[np.ndarray], parts: np.ndarray
+) -> np.ndarray:
+    """Return the score `name` as `score` does, where each row is that of a call with this row alone, to the bit.
+
+    parts: `scores.logit_parts` of the logits.
+    A product of many rows is rounded in another order than that of one, so a score of features is computed row by row.
+    """
+    if name in scores.PARTS:
+        return np.asarray(parts[scores.PARTS.index(name)])
+    if not SCORES[name].features:
+        return score(name, arrays, logits)
+    rows = [None if features is None else features[row : row + 1] for row in range(len(logits))]
+    return np.concatenate([score(name, arrays, logits[row : row + 1], part) for row, part in enumerate(rows)])
+
+
 def arrays_of(name: str, arrays: dict) -> dict:
     """Return the arrays that the score `name` reads; with them alone it gives the same values."""
     return {key: arrays[key] for key in SCORES[name].arrays if key in arrays}

@@ -3,7 +3,7 @@
 Legend: K classes, F features, H W C pixels.
 """
 
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from .buffer import DistanceMonitor
 from .conformal import Threshold, class_scores, sets
 from .decisions import COLLECT_MORE, FALL_BACK, ORDER, TRUST, Decision, Hysteresis
 from .inputs import InputChecks
-from .registry import score
+from .registry import row_scores
+from .scores import logit_parts
 from .state import State
 
 
@@ -61,38 +62,82 @@ class Monitor:
         logits: float [K]. features: float [F], or None where the model gives none. time: seconds, never decreasing.
         image: uint8 [H, W, C]; None for no input check. new_sign: see `InputChecks.check`.
         """
-        check = None if self.checks is None or image is None else self.checks.check(image, new_sign)
-        row = np.asarray(logits, np.float64)
+        batch = None if features is None else np.asarray(features)[None]
+        return self.update_all(np.asarray(logits)[None], batch, [time], [image], [new_sign])[0]
+
+    def update_all(
+        self,
+        logits: np.ndarray,
+        features: Optional[np.ndarray],
+        times: List[float],
+        images: List[Optional[np.ndarray]],
+        new_signs: List[bool],
+    ) -> List[Answer]:
+        """Return the answers for frames in succession, each as `update` gives it, to the bit; NumPy is called once for all.
+
+        logits: float [N, K]. features: float [N, F], or None where the model gives none. The others: one for each frame.
+        """
+        if not len(times):
+            return []
+        checks = self._checks(images, new_signs)
+        rows = np.asarray(logits, np.float64)
         columns = None if features is None else np.asarray(features, np.float64)
-        bad = self._bad(row, columns)
-        if bad is not None:
-            return Answer(self.holding.update(bad), check, None)
-        own = self.holding.update(self._scored(row, columns, check))
-        parts = [own]
-        if self.buffers is not None:
-            parts.append(self.buffers.update(row, columns, time))
-        worst = max(parts, key=lambda part: ORDER.index(part.action))
-        last = parts[-1]
-        return Answer(
-            worst._replace(score=own.score, distance=last.distance, frames=last.frames), check, self._set(row)
+        bad = self._bad(rows, columns)
+        good = [place for place, decision in enumerate(bad) if decision is None]
+        if len(good) < len(bad):
+            rows, columns = rows[good], None if columns is None else columns[good]
+        parts = logit_parts(rows) if good else np.empty((3, 0))
+        scored = self._scored(rows, columns, parts, [checks[place] for place in good])
+        distances: List[Optional[Decision]] = [None] * len(good)
+        if self.buffers is not None and good:
+            distances = list(self.buffers.update_all(rows, columns, [times[place] for place in good], parts))
+        answers, sets_of, number = [], self._sets(rows), 0
+        for place, decision in enumerate(bad):
+            if decision is not None:
+                answers.append(Answer(self.holding.update(decision), checks[place], None))
+                continue
+            own, other = self.holding.update(scored[number]), distances[number]
+            answers.append(Answer(_together(own, other), checks[place], sets_of[number]))
+            number += 1
+        return answers
+
+    def _checks(self, images: List[Optional[np.ndarray]], new_signs: List[bool]) -> List[Optional[str]]:
+        codes: List[Optional[str]] = [None] * len(images)
+        if self.checks is None:
+            return codes
+        seen = [(place, image) for place, image in enumerate(images) if image is not None]
+        outcomes = self.checks.check_all(
+            [image for _, image in seen], [new_signs[place] for place, _ in seen]
         )
+        for (place, _), code in zip(seen, outcomes):
+            codes[place] = code
+        return codes
 
-    def _bad(self, row: np.ndarray, columns: Optional[np.ndarray]) -> Optional[Decision]:
-        shape = (self.state.features,) if self.state.features else None
-        if row.shape != (self.state.classes,) or (
-            shape is not None and (columns is None or columns.shape != shape)
+    def _bad(self, rows: np.ndarray, columns: Optional[np.ndarray]) -> List[Optional[Decision]]:
+        wanted = self.state.features
+        if rows.shape[1:] != (self.state.classes,) or (
+            wanted and (columns is None or columns.shape[1:] != (wanted,))
         ):
-            return Decision(FALL_BACK, "wrong-size")
-        if not np.isfinite(row).all() or (columns is not None and not np.isfinite(np.asarray(columns)).all()):
-            return Decision(FALL_BACK, "not-finite")
-        return None
+            return [Decision(FALL_BACK, "wrong-size")] * len(rows)
+        finite = np.isfinite(rows).all(axis=1)
+        if columns is not None:
+            finite &= np.isfinite(columns.reshape(len(rows), -1)).all(axis=1)
+        return [None if one else Decision(FALL_BACK, "not-finite") for one in finite.tolist()]
 
-    def _scored(self, row: np.ndarray, columns: Optional[np.ndarray], check: Optional[str]) -> Decision:
-        k = int(row.argmax())
+    def _scored(
+        self, rows: np.ndarray, columns: Optional[np.ndarray], parts: np.ndarray, checks: List[Optional[str]]
+    ) -> List[Decision]:
+        if not len(rows):
+            return []
+        values = row_scores(self.name, self.state.arrays, rows, columns, parts).tolist()
+        return [
+            self._decision(k, value, check)
+            for k, value, check in zip(rows.argmax(axis=1).tolist(), values, checks)
+        ]
+
+    def _decision(self, k: int, value: float, check: Optional[str]) -> Decision:
         if check is not None:
             return Decision(FALL_BACK, "input", k)
-        batch = None if columns is None else np.asarray(columns)[None]
-        value = float(score(self.name, self.state.arrays, row[None], batch)[0])
         if self.threshold is None:
             return Decision(FALL_BACK, "no-threshold", k, value)
         if not value >= self.threshold:
@@ -101,9 +146,17 @@ class Monitor:
             return Decision(COLLECT_MORE, "score-near", k, value)
         return Decision(TRUST, "", k, value)
 
-    def _set(self, row: np.ndarray) -> Optional[tuple]:
-        if self.set_threshold is None:
-            return None
-        values = class_scores("lac", row[None], np.zeros(1))
-        inside = sets(values, self.rng.random((1, len(row))), self.set_threshold)[0]
-        return tuple(int(k) for k in np.flatnonzero(inside))
+    def _sets(self, rows: np.ndarray) -> List[Optional[tuple]]:
+        if self.set_threshold is None or not len(rows):
+            return [None] * len(rows)
+        values = class_scores("lac", rows, np.zeros(len(rows)))
+        inside = sets(values, self.rng.random(rows.shape), self.set_threshold)
+        return [tuple(np.flatnonzero(row).tolist()) for row in inside]
+
+
+def _together(own: Decision, other: Optional[Decision]) -> Decision:
+    """Return the most cautious of two decisions, with the score of the first and the distance of the second."""
+    if other is None:
+        return own
+    worst = own if ORDER.index(own.action) >= ORDER.index(other.action) else other
+    return Decision(worst.action, worst.reason, worst.predicted, own.score, other.distance, other.frames)

@@ -81,6 +81,15 @@ def log_sum(rows: np.ndarray) -> np.ndarray:
     return np.asarray(high + np.log(np.exp(rows - high[:, None]).sum(axis=1)))
 
 
+# The scores of `logit_parts`.
+PARTS = ("max_probability", "energy", "max_logit")
+
+
+def logit_parts(rows: np.ndarray) -> np.ndarray:
+    """Return the scores of `PARTS` of rows that were checked, float64 [3, N]; rows: float64 [N, K]."""
+    return np.array([log_odds(rows), log_sum(rows), rows.max(axis=1)])
+
+
 def entropy(logits: np.ndarray) -> np.ndarray:
     """Return the negative entropy of the probabilities in nats, float64 [N], -log(K)..0.
 

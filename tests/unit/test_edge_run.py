@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,16 @@ class Fake(Backend):
         return outputs(values)
 
 
+def parsed(records: list[dict]) -> Callable[[list[str]], None]:
+    """Return what adds the records of lines."""
+    return lambda lines: records.extend(json.loads(line) for line in lines)
+
+
 def runner(limits: RunSettings = NONE, seconds: float = 0.0, **changes: Any) -> tuple[Runner, list[dict]]:
     lines: list[dict] = []
     monitor = Monitor(monitor_state(**changes))
     return Runner(
-        Fake(seconds), Preprocessor(CONTRACT), monitor, tuple(LABELS), lines.append, limits, "id"
+        Fake(seconds), Preprocessor(CONTRACT), monitor, tuple(LABELS), parsed(lines), limits, "id"
     ), lines
 
 
@@ -94,11 +100,11 @@ def test_checks_of_another_size_than_the_model_see_the_frame_in_that_size() -> N
     one, _ = runner(inputs=fit_inputs(images(40, 5, 16), np.arange(40)))
     assert one.monitor is not None
     assert one.monitor.checks is not None
-    check = one.monitor.checks.check
-    one.monitor.checks.check = lambda image, new: (
-        seen.append((image.shape, image.dtype)),
-        check(image, new),
-    )[1]  # type: ignore[method-assign]
+    check = one.monitor.checks.check_all
+    one.monitor.checks.check_all = lambda given, new: (  # type: ignore[method-assign]
+        seen.extend((image.shape, image.dtype) for image in given),
+        check(given, new),
+    )[1]
     for side in (24, 8, 16):
         answered(one, frame(images(1, side=side)[0]))
     assert seen == [((16, 16, 3), np.uint8)] * 3
@@ -142,7 +148,7 @@ def test_a_slow_answer_falls_back() -> None:
 
 def test_without_a_monitor_nothing_is_trusted() -> None:
     lines: list[dict] = []
-    one = Runner(Fake(), Preprocessor(CONTRACT), None, tuple(LABELS), lines.append)
+    one = Runner(Fake(), Preprocessor(CONTRACT), None, tuple(LABELS), parsed(lines))
     answered(one, frame(images(1)[0]))
     assert (lines[0]["decision"], lines[0]["reason"], lines[0]["predicted"]) == ("FALL_BACK", "no-monitor", 0)
 
@@ -166,7 +172,7 @@ def test_the_latency_table_holds_measured_values() -> None:
 
 def test_memory_is_flat_over_many_frames() -> None:
     one, lines = runner()
-    one.write = lambda record: None
+    one.write = lambda records: None
     pool = images(16)
 
     def go(count: int) -> None:
@@ -211,7 +217,7 @@ def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path) -> None:
 def test_a_loop_ends_after_its_frames_and_saves_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "SENSE", 0.0)
     monkeypatch.setattr(run_module, "RECORD", 0.0)
-    one, lines = runner()
+    one, lines = runner(RunSettings(block=1))
     saved: list[dict] = []
     counts: list[tuple] = []
     control = run_module.Control(
@@ -232,7 +238,7 @@ def test_a_loop_ends_after_its_frames_and_saves_from_time_to_time(monkeypatch: p
 
 def test_a_loop_ends_where_its_release_was_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "SENSE", 0.0)
-    one, lines = runner()
+    one, lines = runner(RunSettings(block=1))
     control = run_module.Control(
         run_module.Stop(), 0, lambda record: None, lambda s, frames, a, e: "rolled back." * (frames > 2)
     )

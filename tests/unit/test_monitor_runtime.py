@@ -27,6 +27,7 @@ from safeml.monitors.runtime import Monitor
 from safeml.monitors.state import State
 from safeml.monitors.streams import pass_tracks, stream_maxima
 from safeml.monitors.thresholds import distance_threshold
+from safeml.monitors.windows import ClassReferences
 
 K, F = 3, 4
 RNG = np.random.default_rng(0)
@@ -96,10 +97,13 @@ def test_a_constant_column_counts_when_it_changes() -> None:
     rows = np.tile([1.0, 5.0], (40, 1))
     reference = fit_reference(rows, np.zeros(40, int), 1)
     assert reference["reference_spread"][0].tolist() == [1.0, 1.0]
-    from safeml.monitors.buffer import ClassReference
-
-    assert ClassReference(reference, 0).distance("wasserstein", rows[:10]) == 0
-    assert ClassReference(reference, 0).distance("wasserstein", rows[:10] + np.array([0.0, 2.0])) == 2
+    references, zeros = ClassReferences(reference), np.zeros(10, int)
+    for change, expected in ((0.0, 0.0), (2.0, 2.0)):
+        held = references.placed(zeros, rows[:10] + np.array([0.0, change]))
+        (distance,) = references.distances(
+            "wasserstein", zeros[:1], np.moveaxis(held, 0, 2)[None], np.array([10])
+        )
+        assert distance == expected
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_memory_does_not_grow() -> None:
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert sum(len(buffer) for buffer in one.buffers) == K * 15
+    assert sum(len(buffer) for buffer in one.buffers.times) == K * 15
     assert held[1] - held[0] < 20_000
 
 

@@ -6,7 +6,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from ..errors import EdgeError
-from .base import Backend, split_outputs
+from .base import Backend
 
 
 class OnnxRuntimeBackend(Backend):
@@ -43,7 +43,9 @@ class OnnxRuntimeBackend(Backend):
 
     def infer(self, values: np.ndarray) -> Tuple[np.ndarray, Optional[np.ndarray]]:
         """See `Backend.infer`."""
-        return split_outputs(self.outputs, self.session.run(self.outputs, {self.input: values}))
+        outputs = self.session.run(self.outputs, {self.input: values})
+        features = np.asarray(outputs[1], np.float32) if len(outputs) > 1 else None
+        return np.asarray(outputs[0], np.float32), features
 
     def close(self) -> None:
         """See `Backend.close`."""

@@ -11,6 +11,7 @@ OPTIONS = {
     "stale_ms": "an older frame of a camera is FALL_BACK",
     "hot": "degrees Celsius from which on the run pauses after each frame",
     "hang_s": "end the process where no frame is answered for this long; 0 for never (default: 30)",
+    "block": "frames of a folder or a file that are answered together; 1 for one by one, with latencies (default: 128)",
     "least_trusted": "exit with code 1 where a smaller share of frames is TRUST",
 }
 
