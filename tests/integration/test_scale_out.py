@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import dask
-import distributed
 import pytest
 
 from safeml.errors import ConfigError
@@ -79,6 +77,8 @@ def test_the_bytes_are_those_of_one_process_with_a_worker_killed(
 def test_a_shard_that_ends_every_worker_leaves_the_run_incomplete_and_the_same_command_resumes(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: Scale, count: int
 ) -> None:
+    import dask
+
     monkeypatch.setenv(KILL, str(tmp_path / "killed"))
     monkeypatch.setenv(ALWAYS, "1")
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):  # each new worker takes a while
@@ -107,6 +107,8 @@ def test_a_worker_of_dask_that_differs_is_refused_before_the_run(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, sentence: str
 ) -> None:
     """The worker is a thread of this process, which costs nothing."""
+    import distributed
+
     with (
         distributed.LocalCluster(
             1, processes=False, threads_per_worker=threads, dashboard_address=None
@@ -122,6 +124,8 @@ def test_a_worker_of_dask_that_differs_is_refused_before_the_run(
 def test_a_lost_scheduler_leaves_the_run_incomplete_and_a_worker_without_the_folder_returns_its_slices(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import dask
+
     monkeypatch.setenv(KILL, str(tmp_path / "killed"))
     monkeypatch.setattr(
         "safeml.pipeline.lock_content", lambda folder: ""

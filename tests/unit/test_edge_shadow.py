@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -286,6 +287,7 @@ def pair_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     policy = {"shadow": {"frames": 40, "signs": 40, "flip_rate": 0.1, "alarm_rate": 0.1}}
     path = write_settings(tmp_path / "etc", tmp_path / "root", backend="onnxruntime", update=policy)
+    import_module("safeml.edge.commands.preflight")  # it binds the function, so it is imported before
     monkeypatch.setattr("safeml.edge.facts.read_facts", lambda: HOST)
     monkeypatch.setattr("time.time", lambda: float(NOW))
     frames = tmp_path / "frames.npz"

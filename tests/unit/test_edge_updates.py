@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     hook = tmp_path / "hook"
     hook.write_text(f'#!/bin/sh\necho "$1 $2" >> {tmp_path}/events\n')
     hook.chmod(0o755)
+    import_module("safeml.edge.commands.preflight")  # it binds the function, so it is imported before
     monkeypatch.setattr("safeml.edge.facts.read_facts", lambda: FACTS)
     monkeypatch.setattr("safeml.edge.selftest.selftest", passing)
     monkeypatch.setattr("time.time", lambda: float(NOW))
