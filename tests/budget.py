@@ -35,7 +35,7 @@ LARGER: dict[str, tuple[float, str]] = {
     "tests/integration/test_training_fit.py": (55, "each interrupted training is compiled again"),
 }
 # Files that fork a child for each case. A fork copies the page tables of its process: ten times the cost once a framework is loaded.
-FORKING = ("tests/fault/test_device_updates.py",)
+FORKING = ("tests/fault/test_device_updates.py", "tests/fault/test_device_disks.py")
 STARTED = pytest.StashKey[float]()
 # What several files share is made by the first that asks and charged to none of them: it has a line and a bound of a file.
 SHARED = "shared_seconds"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from safeml.edge.errors import EdgeError, EdgeFailure
+from safeml.edge.errors import EdgeError
 from safeml.edge.shadow import FILE, Counts, write_counts
 from safeml.edge.shadow_run import open_pair, promote_shadow
 from safeml.edge.slots import release_in
@@ -24,7 +23,7 @@ from safeml.edge.updates import update
 from safeml.edge.verify import verify_folder
 from tests.device import Device, passing
 from tests.edge_bundles import FACTS, NOW, PRODUCT
-from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
+from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs
 from tests.fault.power_cut import DISKS, KILLED, LOST, TORN, cut
 from tests.unit.test_edge_updates import difference
 
@@ -238,31 +237,6 @@ def test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new(
             return
         prepared.goes_on(device, scenario.allowed)
     pytest.fail(f"still dying after {MOST} calls")
-
-
-@pytest.mark.parametrize(("name", "error"), _often((errno.ENOSPC, errno.EIO), None))
-def test_a_disk_that_fails_at_any_call_leaves_the_old_release_or_the_new(
-    tmp_path: Path, name: str, error: int
-) -> None:
-    scenario = SCENARIOS[name]
-    prepared = Prepared(tmp_path, scenario.prepare)
-    handles = open_handles()
-    for at in range(1, MOST):
-        device = prepared.copy()
-        system = FaultyOs(OSError(error, "the disk fails"), at, DEVICE_CALLS)
-        with system.installed():
-            try:
-                scenario.command(device)
-            except (EdgeFailure, OSError):
-                assert system.failed
-        prepared.goes_on(device, scenario.allowed)
-        # A stream that cannot be made leaves its handle to the caller, here as in the standard library.
-        if "fdopen" not in system.calls[at - 2 : at]:
-            assert open_handles() == handles
-        handles = open_handles()
-        if not system.failed:
-            return
-    pytest.fail(f"still failing after {MOST} calls")
 
 
 @pytest.mark.parametrize("before_the_end", [10, 16, 22])
