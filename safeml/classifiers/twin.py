@@ -121,7 +121,7 @@ def with_gradients(
         name=gradients.name,
         fingerprint=gradients.fingerprint,
         images=len(shown),
-        agreement=1.0 if values else agreement,
+        agreement=None if values else agreement,
         difference=difference,
         largest=float(np.abs(other - own).max()),
     )

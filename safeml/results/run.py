@@ -50,7 +50,7 @@ class GradientsIdentity(Record):
     """The model that gives the gradients of a file without gradients, and how the two were compared.
 
     images: test images on which both predicted.
-    agreement: share of them with the same predicted class, 0..1.
+    agreement: share of them with the same predicted class, 0..1; None for a regression, which has no classes.
     difference: root mean square of the difference of the logits, as a share of their size.
     largest: largest difference of a logit.
     """
@@ -58,7 +58,7 @@ class GradientsIdentity(Record):
     name: str
     fingerprint: str
     images: int
-    agreement: Proportion
+    agreement: Proportion | None
     difference: Finite
     largest: Finite
 

@@ -1,4 +1,4 @@
-"""Updates on a disk that fails: after an error at any call the device has the old release or the new one. The scenarios are those of the power cuts."""
+"""A device whose disk fails at any call of an installation: it has the old release or the new one, and goes on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 
 from safeml.edge.errors import EdgeFailure
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
-from tests.fault.test_device_updates import MOST, SCENARIOS, Prepared, _digest, _goes_on, _no_flush, _often  # noqa: F401
+from tests.fault.update_cases import MOST, SCENARIOS, Prepared, often
+
+pytestmark = pytest.mark.usefixtures("no_flush")
 
 
-@pytest.mark.parametrize(("name", "error"), _often((errno.ENOSPC, errno.EIO), None))
+@pytest.mark.parametrize(("name", "error"), often((errno.ENOSPC, errno.EIO), None))
 def test_a_disk_that_fails_at_any_call_leaves_the_old_release_or_the_new(
     tmp_path: Path, name: str, error: int
 ) -> None:

@@ -15,17 +15,10 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.rendered import render
 from safeml.errors import ConfigError
 from safeml.settings.model import InputSettings
-
-keras = pytest.importorskip("keras")
-
-from safeml.training.architectures import backbone  # noqa: E402
-from safeml.training.architectures.backbone import transfer  # noqa: E402
-from safeml.training.architectures.flatten import flatten  # noqa: E402
-from safeml.training.architectures.parts import image_input  # noqa: E402
-from safeml.training.architectures.source_model import Opened, check_contract  # noqa: E402
-from safeml.training.fit import fit  # noqa: E402
-from safeml.training.phases import recorded  # noqa: E402
-from tests.opening import open_here  # noqa: E402
+from safeml.training.architectures.source_model import Opened, check_contract
+from safeml.training.fit import fit
+from safeml.training.phases import recorded
+from tests.opening import open_here
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +39,8 @@ def signs(size: int = SIZE, images: int = 86) -> ImageDataset:
 
 
 def transferred(settings: dict[str, Any], base: Path, size: int = 32, **values: Any) -> tuple[Any, Any]:
+    from safeml.training.architectures.backbone import transfer
+
     recipe = recipe_of(settings, **values)
     assert recipe.backbone is not None
     return transfer(recipe, recipe.backbone, signs(size), base)
@@ -57,6 +52,9 @@ def pixels(size: int = 32) -> np.ndarray:
 
 def trained_source() -> Any:
     """A small network of two blocks, whose batch normalisation is that of no untrained one."""
+
+    import keras
+
     keras.utils.set_random_seed(5)
     x = inputs = keras.Input((SIZE, SIZE, 3), name="image")
     for block, channels in enumerate((4, 8)):
@@ -74,6 +72,11 @@ def trained_source() -> Any:
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with the source own.keras; it is opened at once, because the safe way takes seconds and has its own test."""
+
+    import keras
+
+    from safeml.training.architectures import backbone
+
     trained_source().save(tmp_path / "own.keras")
 
     def opened(path: Path, shape: tuple[int, int, int], where: str) -> Opened:
@@ -87,6 +90,11 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_inner_models_are_opened_and_names_become_unique() -> None:
+    import keras
+
+    from safeml.training.architectures.flatten import flatten
+    from safeml.training.architectures.parts import image_input
+
     inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="logits")], name="inner")
     twin = keras.Sequential([keras.Input((6, 6, 4)), keras.layers.Conv2D(4, 3, name="logits"), keras.layers.BatchNormalization(name="pool")])  # fmt: skip
     x = inputs = keras.Input((8, 8, 3))
@@ -110,6 +118,8 @@ def test_inner_models_are_opened_and_names_become_unique() -> None:
 
 
 def test_a_trained_model_is_taken_over_the_safe_way_and_can_be_audited(tmp_path: Path) -> None:
+    import keras
+
     source = trained_source()
     source.save(tmp_path / "own.keras")
     model, phases = transferred({"source": "own.keras", "freeze": "all"}, tmp_path, size=SIZE, dropout=0.3)
@@ -126,6 +136,8 @@ def test_a_trained_model_is_taken_over_the_safe_way_and_can_be_audited(tmp_path:
 
 
 def test_a_source_of_another_input_contract_is_one_sentence() -> None:
+    import keras
+
     def model(size: int | None, channels: int, *first: Any) -> Any:
         return keras.Sequential([keras.Input((size, size, channels)), *first, keras.layers.Conv2D(2, 3)])
 
@@ -152,6 +164,8 @@ def test_settings_of_applications_are_not_for_a_model_of_ones_own(values: dict[s
 
 
 def test_a_frozen_backbone_stays_as_it_is_and_its_statistics_too(own: Path, tmp_path: Path) -> None:
+    import keras
+
     recipe = recipe_of({"source": "own.keras", "freeze": "all"}, epochs=2, learning_rate=0.1)
     data = signs()
     fitted = fit(recipe, data, data, tmp_path / "out", base=own)
@@ -168,6 +182,8 @@ def test_a_frozen_backbone_stays_as_it_is_and_its_statistics_too(own: Path, tmp_
 
 
 def test_a_share_freezes_the_layers_from_the_input_on(own: Path, tmp_path: Path) -> None:
+    import keras
+
     recipe = recipe_of({"source": "own.keras", "freeze": 0.5, "head_epochs": 0, "fine_tune_rate": 1.0}, learning_rate=0.1)  # fmt: skip
     data = signs()
     fit(recipe, data, data, tmp_path / "out", base=own)
@@ -192,6 +208,9 @@ def _same(model: Any, layer: Any) -> Any:
 
 def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(own: Path, tmp_path: Path) -> None:
     """Interrupted within a phase, at its end and in the next one. With averaged weights, which are one state more than without."""
+
+    import keras
+
     ends = (1, 2, 3)
     recipe = recipe_of(
         {"source": "own.keras", "freeze": 0.5, "head_epochs": 2},
@@ -222,6 +241,8 @@ def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(own: Path, tmp_pat
 
 
 def test_the_manifest_says_what_was_decided(own: Path, tmp_path: Path) -> None:
+    import keras
+
     from safeml.data.place import Place
     from safeml.recipes import prepare, train
 

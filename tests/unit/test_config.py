@@ -177,8 +177,10 @@ def test_the_gates_of_the_reference_models_are_the_default_ones() -> None:
     for file in files:
         config = load_config(file)
         assert len({gate.title for gate in config.gates}) == len(config.gates) >= 6, file
-        for gate in config.gates if not config.data.targets else ():
-            assert gate.model_copy(update={"rationale": known[gate.id].rationale}) == known[gate.id], file
+        # A limit in the unit of a target has no default (see the test before), and "accuracy" has another name in a regression.
+        worded = {"rationale", "title"} if config.data.targets else {"rationale"}
+        for gate in (gate for gate in config.gates if gate.id in known or not config.data.targets):
+            assert gate.model_dump(exclude=worded) == known[gate.id].model_dump(exclude=worded), file
 
 
 def test_a_slice_that_is_one_of_many_is_not_answered_with_all_of_them() -> None:
