@@ -5,6 +5,7 @@ Wall time says how busy the machine is; processor seconds say what a test costs 
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ LARGER: dict[str, tuple[float, str]] = {
 }
 # Files that fork a child for each case. A fork copies the page tables of its process: ten times the cost once a framework is loaded.
 FORKING = ("tests/fault/test_device_updates.py", "tests/fault/test_device_disks.py")
+# Loaded by no test file when it is collected: a worker collects all of them before it runs the files that fork.
+FRAMEWORKS = ("keras", "onnxruntime", "tensorflow")
 STARTED = pytest.StashKey[float]()
 # What several files share is made by the first that asks and charged to none of them: it has a line and a bound of a file.
 SHARED = "shared_seconds"
@@ -120,6 +123,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -LARGER[file][0] if file in LARGER else -FILE_SECONDS * (file in slow)
 
     items.sort(key=rank)
+    loaded = [name for name in FRAMEWORKS if name in sys.modules]
+    if loaded and any(_file(item) in FORKING for item in items):
+        raise pytest.UsageError(
+            f"Collecting the tests loaded {', '.join(loaded)}, which makes every fork dearer; import it inside the test or fixture that needs it."
+        )
 
 
 def _file(item: pytest.Item) -> str:

@@ -15,9 +15,6 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.rendered import render
 from safeml.errors import ConfigError
 from safeml.settings.model import InputSettings
-from safeml.training.architectures.source_model import Opened, check_contract
-from safeml.training.fit import fit
-from safeml.training.phases import recorded
 from tests.opening import open_here
 
 pytestmark = pytest.mark.slow
@@ -76,10 +73,11 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import keras
 
     from safeml.training.architectures import backbone
+    from safeml.training.architectures.source_model import Opened
 
     trained_source().save(tmp_path / "own.keras")
 
-    def opened(path: Path, shape: tuple[int, int, int], where: str) -> Opened:
+    def opened(path: Path, shape: tuple[int, int, int], where: str) -> Any:
         return Opened(keras.models.load_model(path, compile=False), "own.keras, opened by the test")
 
     monkeypatch.setattr(backbone, "open_source", opened)
@@ -138,6 +136,8 @@ def test_a_trained_model_is_taken_over_the_safe_way_and_can_be_audited(tmp_path:
 def test_a_source_of_another_input_contract_is_one_sentence() -> None:
     import keras
 
+    from safeml.training.architectures.source_model import check_contract
+
     def model(size: int | None, channels: int, *first: Any) -> Any:
         return keras.Sequential([keras.Input((size, size, channels)), *first, keras.layers.Conv2D(2, 3)])
 
@@ -166,6 +166,8 @@ def test_settings_of_applications_are_not_for_a_model_of_ones_own(values: dict[s
 def test_a_frozen_backbone_stays_as_it_is_and_its_statistics_too(own: Path, tmp_path: Path) -> None:
     import keras
 
+    from safeml.training.fit import fit
+
     recipe = recipe_of({"source": "own.keras", "freeze": "all"}, epochs=2, learning_rate=0.1)
     data = signs()
     fitted = fit(recipe, data, data, tmp_path / "out", base=own)
@@ -183,6 +185,8 @@ def test_a_frozen_backbone_stays_as_it_is_and_its_statistics_too(own: Path, tmp_
 
 def test_a_share_freezes_the_layers_from_the_input_on(own: Path, tmp_path: Path) -> None:
     import keras
+
+    from safeml.training.fit import fit
 
     recipe = recipe_of({"source": "own.keras", "freeze": 0.5, "head_epochs": 0, "fine_tune_rate": 1.0}, learning_rate=0.1)  # fmt: skip
     data = signs()
@@ -210,6 +214,8 @@ def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(own: Path, tmp_pat
     """Interrupted within a phase, at its end and in the next one. With averaged weights, which are one state more than without."""
 
     import keras
+
+    from safeml.training.fit import fit
 
     ends = (1, 2, 3)
     recipe = recipe_of(
@@ -245,6 +251,7 @@ def test_the_manifest_says_what_was_decided(own: Path, tmp_path: Path) -> None:
 
     from safeml.data.place import Place
     from safeml.recipes import prepare, train
+    from safeml.training.phases import recorded
 
     lines = [
         'name = "moved"', 'architecture = "backbone"', "epochs = 2", "[backbone]", 'source = "own.keras"', "similar = true",
