@@ -16,7 +16,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ import onnxruntime
 
 from safeml.data.rendered.tracks import render
 from safeml.edge.backends.onnx_runtime import OnnxRuntimeBackend
-from safeml.edge.frames import Frame, open_source
+from safeml.edge.frames import Frame, Source, open_source
 from safeml.edge.lines import Lines
 from safeml.edge.manifest import Input
 from safeml.edge.preprocess import Preprocessor
@@ -158,14 +158,18 @@ def growth(backend: OnnxRuntimeBackend, contract: Input, state: State, images: n
     """
     answers = [backend.infer(Preprocessor(contract).values(image)) for image in images[:64]]
     replay = SimpleNamespace(infer=lambda values: answers[int(values[0, 0, 0, 0] * 255) % 64])
-    runner = runner_of(replay, contract, state, lambda lines: None)  # type: ignore[arg-type]
-    begun = 0
-    for number in range(WARM + FLAT):
-        if number == WARM:
-            begun = resident()
-        frame = Frame(images[number % FRAMES], str(number), number / 30, number % 20 == 0, 0.0)
-        runner.judge(runner.infer(frame, False))
-    return resident() - begun
+    runner = runner_of(replay, contract, state, lambda lines: None, RunSettings())  # type: ignore[arg-type]
+    begun = []
+
+    def frames() -> Iterator[Frame]:
+        for number in range(WARM + FLAT):
+            if number == WARM:
+                begun.append(resident())
+            yield Frame(images[number % FRAMES], str(number), number / 30, number % 20 == 0, 0.0)
+
+    nothing = Control(Stop(), 0, lambda summary: None, lambda *numbers: "")
+    loop(runner, Source("npz", frames(), False, lambda: None), nothing)
+    return resident() - begun[0]
 
 
 def resident() -> int:
