@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from safeml.bundle import tolerances
-from safeml.bundle.models import FLOAT
 from safeml.bundle.reading import OpenedBundle
+from safeml.edge.backends.plan import FLOAT
 from safeml.edge.errors import REASONS
 from safeml.edge.manifest import FLOAT_RESULTS_FILE, Constraints, Manifest, Model, Range
 from safeml.edge.moments import utc
