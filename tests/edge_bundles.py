@@ -29,6 +29,7 @@ PRODUCT = "test signs"
 CREATED, EXPIRES = "2026-11-01T00:00:00Z", "2027-11-01T00:00:00Z"
 NOW = 1_796_000_000  # 30 November 2026
 FINGERPRINT = "sha256:" + "5" * 64
+FLOAT_FINGERPRINT = "f" * 64
 FILES = {
     "audit/results.json": b'{"results": []}',
     "golden/golden.npz": b"golden",
@@ -180,6 +181,33 @@ class Bundle:
             verdict="failed", exit_code=1, override={"reason": reason}
         )
         self.manifest["evidence"]["verdict"] = "failed"
+        return self
+
+    def with_float(self, **changes: Any) -> Bundle:
+        """Add the float model with its monitor. changes: of `float_monitor`."""
+        self.files |= {
+            "models/model.float.onnx": b"float model" * 9,
+            "monitor-float/monitor.json": b"{}",
+            "monitor-float/monitor.npz": b"arrays",
+            "audit-float/results.json": b"{}",
+        }
+        row = self.manifest["models"]["int8"]
+        self.manifest["models"]["float"] = {
+            **row,
+            "file": "models/model.float.onnx",
+            "fingerprint": FLOAT_FINGERPRINT,
+            "precision": "float",
+        }
+        self.manifest["golden"]["tolerances"]["float"] = {"max_abs": 0.1, "flips": 0}
+        self.manifest["float_monitor"] = {
+            "folder": "monitor-float/",
+            "model": FLOAT_FINGERPRINT,
+            "max_abs": 0.05,
+            "verdict": "passed",
+            "profile": "full",
+            "results_sha256": digest(self.files["audit-float/results.json"]),
+            **changes,
+        }
         return self
 
     def listed(self) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ from safeml import framework
 from safeml.bundle import contract, golden, runtime, tolerances
 from safeml.bundle.arrays import json_bytes, npz_bytes
 from safeml.bundle.evidence import MONITOR, Evidence, NotReleased, class_names, read_evidence
+from safeml.bundle.float_run import AUDIT as FLOAT_AUDIT
+from safeml.bundle.float_run import MONITOR as FLOAT_MONITOR_FOLDER
+from safeml.bundle.float_run import FloatRun, read_float_run
 from safeml.bundle.manifest import (
     Entry,
     Release,
@@ -28,12 +31,13 @@ from safeml.bundle.manifest import (
     manifest_bytes,
     statement_bytes,
 )
-from safeml.bundle.models import FOLDER, Exported, classes, features, read_export
+from safeml.bundle.models import FOLDER, Exported, ModelFile, classes, read_export
 from safeml.bundle.reading import AUDIT, BUNDLED_SIGNATURE, BUNDLED_SUMS, MONITOR_FOLDER
 from safeml.edge.container import pack
 from safeml.edge.errors import Refused
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
 from safeml.export.acceptance import TFTRT
+from safeml.export.ends import FEATURES, LOGITS
 from safeml.export.tftrt import GOLDEN
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.state import State, load_state
@@ -66,6 +70,7 @@ class Request:
     created: when the bundle counts as made; None takes the end of the run.
     override: why a run that is no release becomes a bundle; "" for none.
     labels: a JSON list of the class names; None takes those of the run.
+    float_run: the run folder of the float file of the export, whose monitor goes along; None for none.
     """
 
     run: Path
@@ -75,6 +80,7 @@ class Request:
     created: datetime | None = None
     override: str = ""
     labels: Path | None = None
+    float_run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,22 +124,29 @@ def build(request: Request, sign: Sign, out: Path) -> Built:
     stale = stale_sentence(evidence.folder)
     if stale:
         raise InputRefused(f"{evidence.folder}: {stale}")
+    spec = contract.spec_of(evidence.run)
+    float_run = read_float_run(request.float_run, exported, evidence, spec, request.today)
     reasons = (*evidence.reasons, *(() if evidence.monitor else (NO_MONITOR,)))
+    reasons += float_run.reasons() if float_run is not None else ()
     check_override(reasons, request.override, evidence)
     release = Release(
         request.settings, request.created or _end_of(evidence), request.override if reasons else ""
     )
     _check_dates(release, evidence, request.today)
-    state = _monitor(evidence, exported)
-    spec = contract.spec_of(evidence.run)
+    state = _monitor(evidence, exported.int8)
+    float_state = _monitor(float_run.evidence, float_run.model) if float_run is not None else None
     framework.start()
     fixed = {str(key): value for key, value in request.settings.tolerances.items()}
-    made = golden.make_golden(exported, spec, state, fixed)
+    made = golden.make_golden(exported, spec, state, fixed, float_state)
     files = _files(request, evidence, exported, spec, made)
+    if float_run is not None:
+        files |= _float_files(float_run)
     entries = {name: _entry(content) for name, content in files.items()}
-    _check_unchanged(evidence, exported, entries)
+    _check_unchanged(evidence, exported, entries, float_run)
     try:
-        manifest = manifest_bytes(release, evidence, exported, spec, made, entries, state is not None)
+        manifest = manifest_bytes(
+            release, evidence, exported, spec, made, entries, state is not None, float_run
+        )
         statement = statement_bytes(release, evidence, _entry(manifest), entries, exported)
         envelope = sign(statement)
         _write(out, lambda stream: pack(envelope, manifest, sorted(files.items()), stream))
@@ -165,10 +178,15 @@ def _check_dates(release: Release, evidence: Evidence, today: str) -> None:
         )
 
 
-def _check_unchanged(evidence: Evidence, exported: Exported, entries: dict[str, Entry]) -> None:
+def _check_unchanged(
+    evidence: Evidence, exported: Exported, entries: dict[str, Entry], float_run: FloatRun | None
+) -> None:
     """Raise InputRefused for a file that changed after it was checked: `pack` compares with these entries alone."""
     checked = {f"{AUDIT}/{name}": sha256 for name, sha256 in evidence.files.items()}
     checked |= {f"{MONITOR_FOLDER}/{Path(name).name}": evidence.files[name] for name in MONITOR if name in evidence.files}  # fmt: skip
+    if float_run is not None:
+        own = float_run.evidence.files
+        checked |= {name: own[path.relative_to(float_run.evidence.folder).as_posix()] for name, path in _float_files(float_run).items() if path.name != CHECKSUMS}  # fmt: skip
     checked |= {
         f"{FOLDER}/{name}": sha256 for name, sha256 in exported.hashes.items() if name != TFTRT_GOLDEN
     }
@@ -197,17 +215,17 @@ def source_date() -> datetime | None:
         raise ConfigError(f"SOURCE_DATE_EPOCH is {text[:40]!r}; expected seconds since 1970.") from None
 
 
-def _monitor(evidence: Evidence, exported: Exported) -> State | None:
-    """Return the monitor that the run measured, checked against the INT8 file; None where the run stored none."""
+def _monitor(evidence: Evidence, file: ModelFile) -> State | None:
+    """Return the monitor that the run measured, checked against the audited file; None where the run stored none."""
     if not evidence.monitor:
         return None
     folder = (evidence.folder / MONITOR[0]).parent
-    model = exported.int8.facts.fingerprint
+    facts = file.facts
     try:
         # A monitor of logits alone was fitted without the features that the file gives.
         text = json.loads(read_plain(evidence.folder / MONITOR[0], MOST_LABEL_BYTES))
-        width = features(exported) if text.get("features") else 0
-        return load_state(str(folder), model, classes(exported), width)
+        width = facts.sizes.get(FEATURES, 0) if text.get("features") else 0
+        return load_state(str(folder), facts.fingerprint, facts.sizes[LOGITS], width)
     except (MonitorRefused, OSError, ValueError, AttributeError) as error:
         raise InputRefused(f"the monitor of the run does not fit the audited file: {error}") from None
 
@@ -223,7 +241,7 @@ def _files(
         contract.PREPROCESSING: json_bytes(contract.preprocessing(spec, raw["values"])),
         contract.RAW: npz_bytes(raw),
         golden.FILE: npz_bytes(made.arrays),
-        tolerances.FILE: json_bytes(tolerances.record(made.tolerances)),
+        tolerances.FILE: json_bytes(tolerances.record(made.tolerances, made.float_scores)),
         BUNDLED_SUMS: evidence.folder / CHECKSUMS,
         f"{AUDIT}/{EXPORT}": request.export / EXPORT,
         f"runtime/{runtime.WHEEL}": runtime.wheel_bytes(),
@@ -239,6 +257,16 @@ def _files(
         # The golden images of the export are the user's calibration images, which stay here.
         files[f"{FOLDER}/{TFTRT_GOLDEN}"] = npz_bytes(made.tftrt)
     return files
+
+
+def _float_files(float_run: FloatRun) -> dict[str, Path]:
+    """Return the files of the run of the float model: its results with their checksums, and its monitor."""
+    folder = float_run.evidence.folder
+    return {
+        f"{FLOAT_AUDIT}/results.json": folder / "results.json",
+        f"{FLOAT_AUDIT}/{CHECKSUMS.lower()}.txt": folder / CHECKSUMS,
+        **{f"{FLOAT_MONITOR_FOLDER}/{Path(name).name}": folder / name for name in MONITOR},
+    }
 
 
 def _labels(path: Path) -> tuple[str, ...]:

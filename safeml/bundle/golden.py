@@ -12,7 +12,7 @@ Legend: N images, H W C pixels, K classes, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from safeml.bundle.tolerances import FACTOR, Tolerance
 from safeml.classifiers.base import InputSpec
 from safeml.classifiers.contract import model_arrays
 from safeml.data.rendered.tracks import render
+from safeml.edge.monitor_check import recorded_name
 from safeml.errors import InputRefused, StageError
 from safeml.export import tftrt
 from safeml.export.ends import FEATURES, LOGITS
 from safeml.export.half import half_of_file
 from safeml.export.sessions import outputs, session
 from safeml.monitors.decisions import ORDER
+from safeml.monitors.registry import score
 from safeml.monitors.runtime import Monitor
 from safeml.monitors.state import State
 
@@ -50,26 +52,38 @@ class Golden:
     arrays: of golden.npz, see docs/bundle.md.
     tolerances: by the key of the model.
     tftrt: `images` and `outputs` of the golden file beside the script of the SavedModel, or None.
+    float_scores: how far a score of the monitor of the float model may be from the recorded one; None without such a monitor.
     """
 
     arrays: dict[str, np.ndarray]
     tolerances: dict[str, Tolerance]
     tftrt: dict[str, np.ndarray] | None
+    float_scores: Tolerance | None = None
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one model answers on the pool. logits: float32 [N, K]. features: float32 [N, F] or None. measured: see `Tolerance`."""
+    """What one model answers on the pool. logits: float32 [N, K]. features: float32 [N, F] or None. measured: see `Tolerance`.
+
+    others: logits and features by the other computations of the file, by their names in `measured`.
+    """
 
     logits: np.ndarray
     features: np.ndarray | None
     measured: dict[str, float]
+    others: dict[str, tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
 
 
-def make_golden(exported: Exported, spec: InputSpec, state: State | None, fixed: dict[str, float]) -> Golden:
+def make_golden(
+    exported: Exported,
+    spec: InputSpec,
+    state: State | None,
+    fixed: dict[str, float],
+    float_state: State | None = None,
+) -> Golden:
     """Render the images, compute the answers and derive the tolerances.
 
-    state: of the monitor, whose answers are recorded too; None for none. fixed: tolerances that the settings fix, by key.
+    state: of the monitor, whose answers are recorded too; None for none. float_state: of that of the float model. fixed: tolerances that the settings fix, by key.
     Raises StageError where too few images are decided clearly enough, and InputRefused for outputs that are not finite.
     """
     side = min(LARGEST_SIDE, max(SMALLEST_SIDE, spec.height, spec.width))
@@ -85,8 +99,14 @@ def make_golden(exported: Exported, spec: InputSpec, state: State | None, fixed:
             arrays[f"features.{key}"] = entry.features[chosen]
     if state is not None:
         arrays |= monitor_answers(state, arrays[f"logits.{INT8}"], arrays.get(f"features.{INT8}"))
+    float_scores = None
+    if float_state is not None:
+        given = monitor_answers(float_state, arrays[f"logits.{FLOAT}"], arrays.get(f"features.{FLOAT}"))
+        arrays |= {recorded_name(FLOAT, name): given[f"monitor.{name}"] for name in ("actions", "scores")}
+        arrays |= {name: given[name] for name in ("monitor.repeats", "monitor.step")}
+        float_scores = _score_tolerance(float_state, answers[FLOAT])
     served = {"images": values[chosen], "outputs": arrays[f"logits.{TFTRT}"]} if TFTRT in answers else None
-    return Golden(arrays, tolerances, served)
+    return Golden(arrays, tolerances, served, float_scores)
 
 
 def _answers(exported: Exported, values: np.ndarray) -> dict[str, _Answers]:
@@ -94,11 +114,11 @@ def _answers(exported: Exported, values: np.ndarray) -> dict[str, _Answers]:
     for model in exported.models:
         names = [LOGITS, *([FEATURES] if FEATURES in model.facts.outputs else [])]
         reference = outputs(session(model.path), values, names)
-        (optimized,) = outputs(session(model.path, optimized=True), values, [LOGITS])
-        measured = {"with optimizations": _apart(reference[0], optimized)}
-        if model.key == FLOAT and (in_half := _in_half(model.path, values)) is not None:
-            measured["in FP16"] = _apart(reference[0], in_half)
-        answers[model.key] = _Answers(reference[0], reference[1] if len(reference) > 1 else None, measured)
+        others = {"with optimizations": _parts(outputs(session(model.path, optimized=True), values, names))}
+        if model.key == FLOAT and (in_half := _in_half(model.path, values, names)) is not None:
+            others["in FP16"] = _parts(in_half)
+        measured = {name: _apart(reference[0], logits) for name, (logits, _) in others.items()}
+        answers[model.key] = _Answers(*_parts(reference), measured, others)
     if HALF in answers:
         apart = _apart(answers[INT8].logits, answers[HALF].logits)
         answers[INT8].measured["with FP16 outside the quantizers"] = apart
@@ -116,14 +136,29 @@ def _answers(exported: Exported, values: np.ndarray) -> dict[str, _Answers]:
     return answers
 
 
-def _in_half(path: Path, values: np.ndarray) -> np.ndarray | None:
-    """Return the logits of a float file computed in FP16, float32 [N, K]; None where a value is out of the range of FP16."""
+def _parts(answers: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    return answers[0], answers[1] if len(answers) > 1 else None
+
+
+def _in_half(path: Path, values: np.ndarray, names: list[str]) -> list[np.ndarray] | None:
+    """Return outputs of a float file computed in FP16, float32; None where a value is out of the range of FP16."""
     try:
         variant = half_of_file(path)
     except InputRefused:
         return None
-    (logits,) = outputs(session(variant), values, [LOGITS])
-    return logits
+    return outputs(session(variant), values, names)
+
+
+def _score_tolerance(state: State, entry: _Answers) -> Tolerance:
+    """Return how far a score of a monitor may be from the recorded one: FACTOR times the largest difference by another computation."""
+    scores = _scores(state, entry.logits, entry.features)
+    measured = {name: _apart(scores, _scores(state, *other)) for name, other in entry.others.items()}
+    derived = max(FACTOR * max(measured.values()), LEAST_TOLERANCE * max(1.0, float(np.abs(scores).max())))
+    return Tolerance(_rounded(derived), {name: _rounded(value) for name, value in measured.items()})
+
+
+def _scores(state: State, logits: np.ndarray, features: np.ndarray | None) -> np.ndarray:
+    return score(state.settings["score"], state.arrays, logits, None if not state.features else features)
 
 
 def _apart(first: np.ndarray, second: np.ndarray) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 
 from safeml.bundle import contract, devices, golden
 from safeml.bundle.evidence import Evidence
+from safeml.bundle.float_run import MONITOR as FLOAT_FOLDER
+from safeml.bundle.float_run import FloatRun
 from safeml.bundle.models import FLOAT, FOLDER, Exported, classes, features
 from safeml.bundle.reading import MONITOR_FOLDER
 from safeml.classifiers.base import InputSpec
@@ -57,6 +59,7 @@ def manifest_bytes(
     made: golden.Golden,
     entries: dict[str, Entry],
     monitor: bool,
+    float_run: FloatRun | None = None,
 ) -> bytes:
     """Return the manifest. Raises InputRefused for a model that the format of a device cannot express."""
     settings = release.settings
@@ -95,9 +98,24 @@ def manifest_bytes(
             "model_fingerprint": evidence.run.model.fingerprint,
         },
     }  # fmt: skip
+    if float_run is not None:
+        value["float_monitor"] = _float_monitor(float_run, made)
     data = write(value)
     check_files(parse_manifest(data))
     return data
+
+
+def _float_monitor(float_run: FloatRun, made: golden.Golden) -> dict[str, Any]:
+    assert made.float_scores is not None  # computed for its state
+    own = float_run.evidence
+    return {
+        "folder": f"{FLOAT_FOLDER}/",
+        "model": float_run.model.facts.fingerprint,
+        "max_abs": made.float_scores.max_abs,
+        "verdict": own.verdict.status,
+        "profile": own.run.profile,
+        "results_sha256": own.results_sha256,
+    }
 
 
 def _input(spec: InputSpec) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def read_export(folder: Path, evidence: Evidence) -> Exported:
     )
     for model in models:
         _check_ends(model, models[0])
-    _check_audited(models[0], evidence)
+    check_audited(models[0], evidence)
     files = tuple(sorted(name for name in listed if name.startswith(f"{TFTRT}/")))
     return Exported(models, folder / TFTRT if files else None, files, listed)
 
@@ -128,18 +128,18 @@ def _check_ends(model: ModelFile, first: ModelFile) -> None:
         raise InputRefused(f"{model.path}: leaves a side of its input or its classes open; {AGAIN}.")
 
 
-def _check_audited(int8: ModelFile, evidence: Evidence) -> None:
-    """Raise InputRefused unless the INT8 file is the audited one."""
+def check_audited(model: ModelFile, evidence: Evidence) -> None:
+    """Raise InputRefused unless a file of the export is the one that a run audited."""
     audited = evidence.run.model.fingerprint
-    if int8.facts.fingerprint != audited:
+    if model.facts.fingerprint != audited:
         raise InputRefused(
-            f"{int8.path}: its fingerprint is {int8.facts.fingerprint[:12]}, and the run {evidence.folder} audited {audited[:12]}; "
-            f"audit this file, or give the export whose {INT8_ONNX} was audited."
+            f"{model.path}: its fingerprint is {model.facts.fingerprint[:12]}, and the run {evidence.folder} audited {audited[:12]}; "
+            f"audit this file, or give the export whose {model.path.name} was audited."
         )
-    recorded, actual = evidence.times.model_file_sha256, file_sha256(int8.path)
+    recorded, actual = evidence.times.model_file_sha256, file_sha256(model.path)
     if recorded != actual:
         raise InputRefused(
-            f"{int8.path}: its sha256 is {actual[:12]}, and the run {evidence.folder} audited a file with {recorded[:12]}; audit this file."
+            f"{model.path}: its sha256 is {actual[:12]}, and the run {evidence.folder} audited a file with {recorded[:12]}; audit this file."
         )
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from safeml.bundle import tolerances
 from safeml.bundle.reading import OpenedBundle
+from safeml.edge.backends.plan import FLOAT
 from safeml.edge.errors import REASONS
-from safeml.edge.manifest import Constraints, Manifest, Model, Range
+from safeml.edge.manifest import FLOAT_RESULTS_FILE, Constraints, Manifest, Model, Range
 from safeml.edge.moments import utc
 from safeml.report.overview import Part, part, table
 from safeml.report.page import render_frame
@@ -73,6 +74,10 @@ def _notes(opened: OpenedBundle) -> list[str]:
         notes.append("Devices refuse this bundle unless their own settings allow overrides.")
     if opened.manifest.monitor is None:
         notes.append("There is no monitor: a device never answers TRUST.")
+    if FLOAT in opened.manifest.models and opened.manifest.float_monitor is None:
+        notes.append(
+            "There is no monitor of the float model: a device without fast INT8 never answers TRUST."
+        )
     if opened.manifest.expires is None:
         notes.append("The bundle never expires: a device cannot notice that it is kept from newer releases.")
     if not opened.verified_by and opened.signers:
@@ -91,9 +96,21 @@ def _release_table(opened: OpenedBundle) -> Part:
         ["Edge runtime", f"safeml-edge {_dotted(manifest.runtime)} or newer"],
         ["Input", _input(manifest)],
         ["Monitor", "fitted on the outputs of model int8" if manifest.monitor else "none: a device never answers TRUST"],
+        *([["Monitor of the float model", _float_monitor(manifest)]] if FLOAT in manifest.models else []),
         ["Classes", cell(str(manifest.classes), sub=counted(manifest.features, "feature"))],
     ]  # fmt: skip
     return table(["What", "Value"], rows)
+
+
+def _float_monitor(manifest: Manifest) -> Any:
+    own = manifest.float_monitor
+    if own is None:
+        return "none, because the float model was not audited: a device without fast INT8 never answers TRUST"
+    audit = f"verdict {own.verdict.replace('_', ' ')}, {own.profile} profile; results in {FLOAT_RESULTS_FILE}"
+    return cell(
+        "fitted on the outputs of model float",
+        sub=f"{audit}; scores within {own.max_abs:g} of the golden ones",
+    )
 
 
 def _input(manifest: Manifest) -> str:
@@ -167,7 +184,10 @@ def _size(model: Model, sizes: dict[str, int]) -> int:
 def _tolerance_table(opened: OpenedBundle) -> Part:
     known = tolerances.read(opened.small[tolerances.FILE]) if tolerances.FILE in opened.small else {}
     rows = []
-    for key, one in opened.manifest.golden.tolerances.items():
+    limits = {key: one.max_abs for key, one in opened.manifest.golden.tolerances.items()}
+    if opened.manifest.float_monitor is not None:
+        limits[tolerances.FLOAT_SCORES] = opened.manifest.float_monitor.max_abs
+    for key, limit in limits.items():
         record = known.get(key)
         if record is None:
             source = "not recorded"
@@ -179,7 +199,7 @@ def _tolerance_table(opened: OpenedBundle) -> Part:
                 else f"{tolerances.FACTOR:g} times the largest difference measured"
             )
             source = f"{start}: {parts}"
-        rows.append([key, cell(f"{one.max_abs:g}", True), source])
+        rows.append([key, cell(f"{limit:g}", True), source])
     return table(["Precision", "Tolerance", "From"], rows, (1,))
 
 

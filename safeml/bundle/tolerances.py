@@ -9,6 +9,8 @@ from typing import Any
 FILE = "golden/tolerances.json"
 # A tolerance is so many times the largest difference that was measured.
 FACTOR = 2.0
+# Key of the scores of the monitor of the float model.
+FLOAT_SCORES = "float monitor"
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,15 @@ class Tolerance:
     fixed: bool = False
 
 
-def record(tolerances: dict[str, Tolerance]) -> dict[str, Any]:
-    """Return the content of golden/tolerances.json."""
+def record(tolerances: dict[str, Tolerance], float_scores: Tolerance | None = None) -> dict[str, Any]:
+    """Return the content of golden/tolerances.json. float_scores: of the monitor of the float model."""
+    every = tolerances if float_scores is None else {**tolerances, FLOAT_SCORES: float_scores}
     return {
         "format": 1,
         "factor": FACTOR,
         "tolerances": {
             key: {"max_abs": one.max_abs, "fixed": one.fixed, "measured": one.measured}
-            for key, one in tolerances.items()
+            for key, one in every.items()
         },
     }
 

@@ -85,6 +85,13 @@ def build(
     labels: Annotated[
         Path | None, typer.Option(help="A JSON list of the class names, where the run records none.")
     ] = None,
+    float_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--float-run",
+            help="The run folder of model.float.onnx; its monitor goes along, for devices without fast INT8.",
+        ),
+    ] = None,
     out: Annotated[Path | None, OUT] = None,
     force: Annotated[bool, FORCE] = False,
 ) -> None:
@@ -98,10 +105,19 @@ def build(
     settings = bundle_settings(
         config, product=product, release=release, version=version, expires_days=expires_days
     )
-    check_name(run, export, *(key or ()))
+    check_name(run, export, *(key or ()), *([float_run] if float_run else []))
     paths = key or ([config.parent / settings.key] if config and settings.key and not unsigned else [])
+    if float_run is None and config is not None and settings.float_run:
+        float_run = config.parent / settings.float_run
     request = Request(
-        run, export, settings, today_utc(), moment(created) if created else source_date(), override, labels
+        run,
+        export,
+        settings,
+        today_utc(),
+        moment(created) if created else source_date(),
+        override,
+        labels,
+        float_run,
     )
     make(request, signer(paths, unsigned), out, force)
 

@@ -29,12 +29,14 @@ class PlannedBundle:
     by: what signs it; its keys are empty for a trial.
     out: the file to write.
     force: replace it.
+    float_run: the run folder of the float model, or None.
     """
 
     settings: BundleSettings
     by: Signer
     out: Path
     force: bool
+    float_run: Path | None = None
 
     def make(self, run: Run, folder: Path, model: Path) -> int:
         """Make the bundle of a run of the audited `model`, rehearse it, and return 0, or 4 where the rehearsal failed.
@@ -58,6 +60,7 @@ class PlannedBundle:
             today_utc(),
             source_date(),
             TRIAL if trial else "",
+            float_run=self.float_run,
         )
         make_folder(self.out.parent)
         make(request, self.by, self.out, self.force)
@@ -96,13 +99,16 @@ def planned_bundle(config: Path, settings: Config, trial: bool, force: bool) -> 
         table = table.model_copy(update={"product": table.product or name, "release": table.release or 1})
     elif table.release is None:
         raise ConfigError(f"{config}: [bundle] has product and key, but no release; set bundle.release, and raise it for each release.")  # fmt: skip
+    float_run = config.parent / table.float_run if table.float_run else None
+    if float_run is not None and not float_run.is_dir():
+        raise ConfigError(f"{config}: bundle.float_run is {table.float_run}, where no run is; audit model.float.onnx of the export with --out {table.float_run}, or remove the key.")  # fmt: skip
     reports = config.parent / settings.run.reports
     out = reports / f"{table.product}-{table.release}.safeml"
     by = signer([] if trial else [config.parent / table.key], unsigned=trial)
     if reports.is_dir():
         for file in (out, out.with_suffix(".html")):
             check_room(file, force or trial)
-    return PlannedBundle(table, by, out, force or trial)
+    return PlannedBundle(table, by, out, force or trial, float_run)
 
 
 def _export(model: Path) -> Path:

@@ -1,16 +1,33 @@
 """Files that survive a power cut: written under another name, flushed to the disk, renamed, and the folder flushed too."""
 
+import contextlib
 import os
 import shutil
+
+from .errors import DiskError
 
 PART = ".new"
 
 
 def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write `data` to `path` so that the file holds its old or its new bytes after a power cut at any moment."""
+    """Write `data` to `path` so that the file holds its old or its new bytes after a power cut at any moment.
+
+    Raises DiskError where the disk refuses; the temporary file is removed.
+    """
     temporary = path + PART
-    remove(temporary)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        _write(temporary, data, mode)
+        os.replace(temporary, path)
+        sync_folder(os.path.dirname(path) or ".")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove(temporary)
+        raise DiskError(path, error) from None
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    remove(path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         view = memoryview(data)
         while view:
@@ -18,8 +35,6 @@ def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    os.replace(temporary, path)
-    sync_folder(os.path.dirname(path))
 
 
 def point(link: str, target: str) -> None:

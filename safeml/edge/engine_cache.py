@@ -15,8 +15,8 @@ import os
 import stat
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
+from .durable import write_whole
 from .errors import EdgeError
-from .records import write_file
 
 FOLDER, KEY_FILE, KEY_BYTES = "engines", "engine.key", 32
 MOST_ENGINE_BYTES = 1 << 31
@@ -113,8 +113,8 @@ class EngineCache:
             "sha256": hashlib.sha256(data).hexdigest(),
             "built": built,
         }
-        write_file(path, data, 0o600)
-        write_file(index, _canonical({"signed": signed, "hmac": self._tag(signed).hex()}) + b"\n", 0o600)
+        write_whole(path, data, 0o600)
+        write_whole(index, _canonical({"signed": signed, "hmac": self._tag(signed).hex()}) + b"\n", 0o600)
 
     def _paths(self, key: EngineKey) -> Tuple[str, str]:
         name = os.path.join(self.folder, key.name())
@@ -136,7 +136,7 @@ class EngineCache:
             pass
         self.fresh_key = True
         content = os.urandom(KEY_BYTES)
-        write_file(path, content, 0o600)
+        write_whole(path, content, 0o600)
         return content
 
 

@@ -98,6 +98,20 @@ class EdgeError(EdgeFailure):
     """A failure on the device that is no refusal: no space, no permission, a step that did not end."""
 
 
+class DiskError(EdgeError, OSError):
+    """A file that could not be written: for a command a failure in one sentence, for what undoes a step an OSError as any other.
+
+    error: of the system.
+    """
+
+    def __init__(self, path: str, error: OSError) -> None:
+        EdgeError.__init__(
+            self,
+            f"{path}: cannot be written ({error.strerror or error}); free space, or check the folder and its rights.",
+        )
+        self.strerror = error.strerror
+
+
 class Refused(EdgeFailure):
     """A bundle, a key or an engine that the device does not accept.
 

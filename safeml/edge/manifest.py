@@ -12,6 +12,7 @@ from .manifest_types import (
     Constraints,
     Evidence,
     File,
+    FloatMonitor,
     Golden,
     Input,
     Manifest,
@@ -26,6 +27,7 @@ __all__ = [
     "Constraints",
     "Evidence",
     "File",
+    "FloatMonitor",
     "Golden",
     "Input",
     "Manifest",
@@ -44,6 +46,7 @@ KINDS = ("onnx", "saved_model")
 PRECISIONS = ("int8", "int8-fp16", "float", "tftrt")
 CHANNELS = ("rgb", "bgr", "grey")
 RESULTS_FILE = "audit/results.json"
+FLOAT_RESULTS_FILE = "audit-float/results.json"
 MONITOR_FILES = ("monitor.json", "monitor.npz")
 # Written into the slot beside the files of the bundle.
 OWN_FILES = ("manifest.json", "bundle.dsse.json")
@@ -52,7 +55,8 @@ NAME = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*", re.ASCII)
 CAPABILITY = re.compile(r"\d{1,2}\.\d", re.ASCII)
 
 
-REQUIRED = ("format", *Manifest._fields)
+OPTIONAL = ("float_monitor",)
+REQUIRED = ("format", *(name for name in Manifest._fields if name not in OPTIONAL))
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -123,19 +127,23 @@ def used_files(manifest: Manifest) -> Tuple[str, ...]:
     models = [
         one.path if one.kind == "onnx" else one.path + "/saved_model.pb" for one in manifest.models.values()
     ]
-    monitor = [] if manifest.monitor is None else [f"{manifest.monitor}/{name}" for name in MONITOR_FILES]
+    folders = [] if manifest.monitor is None else [manifest.monitor]
+    audits = [RESULTS_FILE]
+    if manifest.float_monitor is not None:
+        folders.append(manifest.float_monitor.folder)
+        audits.append(FLOAT_RESULTS_FILE)
+    monitor = [f"{folder}/{name}" for folder in folders for name in MONITOR_FILES]
     rest = [
         manifest.labels,
         manifest.preprocessing.file,
         manifest.preprocessing.raw,
         manifest.golden.file,
-        RESULTS_FILE,
     ]
-    return tuple(models + monitor + rest)
+    return tuple(models + monitor + rest + audits)
 
 
 def _manifest(value: dict) -> Manifest:
-    strict_json.fields(value, "it", REQUIRED)
+    strict_json.fields(value, "it", REQUIRED, OPTIONAL)
     strict_json.integer(value["format"], "format", FORMAT, FORMAT)
     created = moments.moment(value["created"], "created")
     expires = None if value["expires"] is None else moments.moment(value["expires"], "expires")
@@ -163,6 +171,7 @@ def _manifest(value: dict) -> Manifest:
         else strict_json.text(value["monitor_model"], "monitor_model"),
         constraints=_constraints(value["constraints"]),
         evidence=_evidence(value["evidence"]),
+        float_monitor=None if value.get("float_monitor") is None else _float_monitor(value["float_monitor"]),
     )
     _check_agreement(manifest)
     return manifest
@@ -177,6 +186,13 @@ def _check_agreement(manifest: Manifest) -> None:
         raise Malformed("the monitor was fitted on another model than int8")
     if manifest.evidence.model_fingerprint != int8.fingerprint:
         raise Malformed("the audited model is another one than int8")
+    own = manifest.float_monitor
+    if own is not None and (
+        "float" not in manifest.models or own.model != manifest.models["float"].fingerprint
+    ):
+        raise Malformed("the float monitor was fitted on another model than float")
+    if own is not None and own.folder == manifest.monitor:
+        raise Malformed("monitor and float_monitor are one folder")
     for model in manifest.models.values():
         if model.precision not in manifest.golden.tolerances:
             raise Malformed(
@@ -275,6 +291,19 @@ def _golden(value: Any) -> Golden:
             strict_json.integer(one["flips"], where + ".flips", 0, 0),
         )
     return Golden(strict_json.text(value["file"], "golden.file"), result)
+
+
+def _float_monitor(value: Any) -> FloatMonitor:
+    where = "float_monitor"
+    strict_json.fields(value, where, FloatMonitor._fields)
+    return FloatMonitor(
+        _folder(strict_json.text(value["folder"], where + ".folder"), where) or "",
+        strict_json.text(value["model"], where + ".model"),
+        strict_json.number(value["max_abs"], where + ".max_abs", 0.0, 1e9),
+        strict_json.text(value["verdict"], where + ".verdict"),
+        strict_json.text(value["profile"], where + ".profile"),
+        strict_json.sha256(value["results_sha256"], where + ".results_sha256"),
+    )
 
 
 def _constraints(value: Any) -> Constraints:

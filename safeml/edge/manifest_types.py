@@ -131,6 +131,22 @@ class Evidence(NamedTuple):
     model_fingerprint: str
 
 
+class FloatMonitor(NamedTuple):
+    """The monitor of the float model, from an audit of that model.
+
+    folder: of the state, without "/" at its end. model: fingerprint of the model that it was fitted on.
+    max_abs: largest difference of a score from the recorded one with which a device may use it.
+    verdict, profile, results_sha256: of the audit of the float model; see `Evidence`.
+    """
+
+    folder: str
+    model: str
+    max_abs: float
+    verdict: str
+    profile: str
+    results_sha256: str
+
+
 class Manifest(NamedTuple):
     """A manifest, field by field as in its JSON.
 
@@ -141,6 +157,7 @@ class Manifest(NamedTuple):
     classes: K. features: F, 0 where the models give none.
     models: by key.
     monitor: folder of the monitor's state without "/" at its end, or None. monitor_model: the fingerprint it was fitted on.
+    float_monitor: None where the float model was not audited; the key may be missing.
     """
 
     product: str
@@ -161,3 +178,4 @@ class Manifest(NamedTuple):
     monitor_model: Optional[str]
     constraints: Constraints
     evidence: Evidence
+    float_monitor: Optional[FloatMonitor] = None

@@ -107,7 +107,7 @@ def _gpu(facts: DeviceFacts) -> Finding:
         "GPU",
         NOTE,
         f"Compute capability {facts.compute_capability} has no fast INT8. The float model runs in FP16, not the INT8 model that was audited; its golden "
-        "outputs decide, and the monitor of the INT8 model trusts no frame of it.",
+        "outputs decide, and only a bundle with a monitor of the float model trusts any frame of it.",
     )
 
 

@@ -1,26 +1,15 @@
 """Records of what a device did: one JSON file for each command, below the root of the device, from which the page is drawn."""
 
-import contextlib
 import json
 import os
 from typing import Any, Dict, Optional
 
-from .durable import PART, remove, write_whole
+from .durable import write_whole
 from .errors import EdgeError
 
 FOLDER = "records"
 KINDS = ("preflight", "build", "selftest", "bench", "run")
 MOST_BYTES = 1 << 22
-
-
-def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a whole file or nothing. Raises EdgeError where the disk refuses; the temporary file is removed."""
-    try:
-        write_whole(path, data, mode)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            remove(path + PART)
-        raise EdgeError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
 def write_record(root: str, kind: str, record: Dict[str, Any]) -> str:
@@ -33,7 +22,7 @@ def write_record(root: str, kind: str, record: Dict[str, Any]) -> str:
         raise EdgeError(f"{folder}: cannot be made ({error.strerror}).") from None
     path = os.path.join(folder, kind + ".json")
     text = json.dumps(finite(dict(record, kind=kind)), sort_keys=True, allow_nan=False, indent=1)
-    write_file(path, text.encode("utf-8") + b"\n")
+    write_whole(path, text.encode("utf-8") + b"\n")
     return path
 
 

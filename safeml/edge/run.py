@@ -19,12 +19,13 @@ from .golden import load_golden, outputs_check
 from .hooks import COMMITTED
 from .install import device_self_test
 from .lines import Lines
+from .monitor_check import checked_safety
 from .output import emit, printable
 from .preprocess import Preprocessor
 from .records import finite, write_record
 from .run_settings import RunSettings, run_settings
 from .running import Runner, Work
-from .safety import UNKNOWN, load_labels, load_safety
+from .safety import UNKNOWN, load_labels
 from .settings import read_settings
 from .slot import Slot, open_slot
 from .starts import Watch, begin
@@ -192,7 +193,7 @@ def _run(
 ) -> int:
     manifest, root = slot.verified.manifest, slot.settings.root
     labels = load_labels(slot.folder, manifest)
-    safety = load_safety(slot.folder, manifest, backend.precision)
+    safety = checked_safety(slot.folder, manifest, backend)
     source = open_source(args.source, args.size, args.rate)
     lines = Lines(args.out, args.rotate_mb << 20)
     fingerprint = safety.state.fingerprint if safety.state is not None else ""

@@ -11,14 +11,15 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..monitors.decisions import FALL_BACK, ORDER
+from ..monitors.decisions import FALL_BACK
 from .backends.base import Backend
 from .backends.opening import open_backend
-from .backends.plan import HALF, INT8
+from .backends.plan import FLOAT, HALF, INT8
 from .devices import has_fast_int8
 from .errors import EdgeError
 from .frames import Frame
 from .golden import Golden, load_golden, outputs_check
+from .monitor_check import answers, fitted_precision, recorded_name, usable
 from .preprocess import Preprocessor
 from .run_settings import run_settings
 from .running import Runner, Work, latency_table
@@ -128,7 +129,7 @@ def _model_checks(folder: str, manifest: Any, golden: Golden, backend: Backend, 
     except EdgeError as error:
         checks.append(Check("monitor", FAILED, _sentence(error.message), {}))
     else:
-        checks += _monitor_checks(golden, safety, logits, features)
+        checks += _monitor_checks(golden, safety, backend.precision, logits, features)
         checks.append(_bad_values(manifest, golden, safety, backend))
     checks.append(_latency(golden, backend, budget))
     return checks
@@ -187,21 +188,23 @@ def _alone(manifest: Any, golden: Golden, backend: Backend, logits: np.ndarray) 
 
 
 def _monitor_checks(
-    golden: Golden, safety: Safety, logits: np.ndarray, features: Optional[np.ndarray]
+    golden: Golden, safety: Safety, precision: str, logits: np.ndarray, features: Optional[np.ndarray]
 ) -> List[Check]:
     if safety.state is None:
         return [Check("monitor", NOTE, safety.note, {})]
-    recorded = golden.recorded
-    if "monitor.actions" not in recorded:
+    fed, recorded = fitted_precision(precision), golden.recorded
+    known = [recorded.get(recorded_name(precision, name)) for name in ("actions", "scores")]
+    if known[0] is None or known[1] is None or fed not in golden.logits:
         return [Check("monitor", FAILED, "The bundle records no answers of its monitor.", {})]
-    actions, scores = answers(golden, safety, golden.logits["int8"], recorded.get("features.int8"))
-    wrong = int((actions != recorded["monitor.actions"]).sum())
-    known = recorded["monitor.scores"]
-    close = np.isclose(scores, known, rtol=1e-6, atol=1e-6, equal_nan=True)
+    actions, scores = answers(golden, safety, golden.logits[fed], recorded.get(f"features.{fed}"))
+    wrong = int((actions != known[0]).sum())
+    close = np.isclose(scores, known[1], rtol=1e-6, atol=1e-6, equal_nan=True)
     text = f"{wrong} of {len(actions)} answers and {int((~close).sum())} scores of the monitor differ from the recorded ones, on recorded outputs."
     checks = [
         _check("monitor", not wrong and bool(close.all()), text, {"answers": len(actions), "differ": wrong})
     ]
+    if precision == FLOAT:
+        return [*checks, _float_check(usable(golden, safety, logits, features))]
     if safety.state.features and features is None:
         text = "The monitor needs features, and the model gives none on this backend: no frame is trusted."
         return [*checks, Check("monitor on this device", FAILED, text, {})]
@@ -214,29 +217,12 @@ def _monitor_checks(
     ]
 
 
-def answers(
-    golden: Golden, safety: Safety, logits: np.ndarray, features: Optional[np.ndarray]
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Return actions, int64 [N] as indices of ORDER, and scores, float64 [N] with NaN for none, as the host recorded them.
-
-    Each image is given `monitor.repeats` times in succession, `monitor.step` seconds apart; the answer to the last one counts.
-    """
-    monitor, state = safety.monitor(), safety.state
-    if monitor is None or state is None:
-        raise EdgeError("there is no monitor.")
-    repeats, step = (
-        int(golden.recorded.get("monitor.repeats", 1)),
-        float(golden.recorded.get("monitor.step", 0.05)),
-    )
-    actions, scores, number = [], [], 0
-    for row in range(len(logits)):
-        part = None if features is None or not state.features else features[row]
-        for _ in range(max(1, repeats)):
-            answer = monitor.update(logits[row], part, number * step)
-            number += 1
-        actions.append(ORDER.index(answer.decision.action))
-        scores.append(np.nan if answer.decision.score is None else answer.decision.score)
-    return np.array(actions, np.int64), np.array(scores, np.float64)
+def _float_check(safety: Safety) -> Check:
+    """Say whether the monitor of the float model is used here; a device that falls back on every frame is safe, so nothing fails."""
+    if safety.state is None:
+        return Check("monitor on this device", NOTE, safety.note, {"used": False})
+    text = f"On the outputs of this device each score is within {safety.limit:.3g} of the recorded one: the monitor is used."
+    return Check("monitor on this device", PASSED, text, {"used": True, "limit": safety.limit})
 
 
 def _bad_values(manifest: Any, golden: Golden, safety: Safety, backend: Backend) -> Check:

@@ -17,9 +17,17 @@ from .errors import Refused, Usage
 from .strict_json import Malformed
 
 VARIABLE, DEFAULT = "SAFEML_DEVICE", "/etc/safeml/device.json"
-REMEDY = f"name the device settings with --settings or ${VARIABLE}"
+REMEDY = f"name the device settings with --settings or ${VARIABLE}, or write them with `safeml-edge setup`"
 BACKENDS = ("auto", "tensorrt", "tftrt", "onnxruntime")
 REQUIRED = ("format", "product", "device_id", "root", "keys")
+# What to write for a key that is missing.
+EXAMPLES = {
+    "format": '"format": 1',
+    "product": '"product": "NAME", the product of the bundles',
+    "device_id": '"device_id": "NAME", a name of this device',
+    "root": '"root": "/var/lib/safeml", the folder of slots and records',
+    "keys": '"keys": [{"file": "release.pub"}], the public keys beside the settings',
+}
 OPTIONAL = ("revoked", "allow_override", "allow_no_expiry", "allow_expired_start", "update", "run", "backend")
 PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 # SubjectPublicKeyInfo of Ed25519 before the 32 bytes of the key (RFC 8410, section 4).
@@ -147,6 +155,11 @@ def _check_owner(path: str, facts: os.stat_result) -> None:
 
 
 def _settings(value: dict, path: str) -> DeviceSettings:
+    for key in REQUIRED:
+        if key not in value:
+            raise Malformed(
+                f"it has no {key}; write {EXAMPLES[key]}, or write new settings with `safeml-edge setup`"
+            )
     strict_json.fields(value, "it", REQUIRED, OPTIONAL)
     strict_json.integer(value["format"], "format", 1, 1)
     root = strict_json.text(value["root"], "root", 4000)

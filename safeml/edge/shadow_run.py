@@ -180,12 +180,13 @@ def run_beside(
 
 
 def _runner(folder: str, verified: Verified, backend: Any, limits: Any, write: Any) -> Any:
+    from .monitor_check import checked_safety
     from .preprocess import Preprocessor
     from .running import Runner
-    from .safety import load_labels, load_safety
+    from .safety import load_labels
 
     manifest = verified.manifest
-    safety = load_safety(folder, manifest, backend.precision)
+    safety = checked_safety(folder, manifest, backend)
     fingerprint = safety.state.fingerprint if safety.state is not None else ""
     labels = load_labels(folder, manifest)
     return Runner(backend, Preprocessor(manifest.input), safety.monitor(), labels, write, limits, fingerprint)

@@ -13,7 +13,7 @@ from . import container, dsse, limits, moments, unpacked
 from .conditions import check_dates, check_device, check_product, check_release, check_runtime
 from .ed25519 import verify_signature
 from .errors import EdgeError, Refused, Usage
-from .manifest import RESULTS_FILE, Manifest, check_files, parse_manifest
+from .manifest import FLOAT_RESULTS_FILE, RESULTS_FILE, Manifest, check_files, parse_manifest
 from .settings import DeviceSettings
 from .statement import Statement, parse_statement
 from .strict_json import quoted
@@ -244,6 +244,9 @@ def check_subjects(manifest: Manifest, statement: Statement) -> None:
             raise Refused("mix-and-match", f"the signed statement does not name {quoted(name)}.")
     if files[RESULTS_FILE] != manifest.evidence.results_sha256:
         raise Refused("mix-and-match", f"{RESULTS_FILE} is not the results file of the evidence.")
+    own = manifest.float_monitor
+    if own is not None and files[FLOAT_RESULTS_FILE] != own.results_sha256:
+        raise Refused("mix-and-match", f"{FLOAT_RESULTS_FILE} is not the results file of the float monitor.")
 
 
 def _nothing(part: bytes) -> None:

@@ -41,6 +41,7 @@ class BundleSettings(Settings):
     release: number of the release; a device takes larger numbers alone.
     version: free text for people.
     key: the private key that signs, an encrypted PEM file of `safeml keys new`.
+    float_run: the run folder of the audit of model.float.onnx; its monitor goes along, so that devices without fast INT8 can trust a frame.
     expires_days: days after which no device installs the bundle; 0 for no end, which a device may refuse.
     tolerances: by the kind of a model file (int8, int8-fp16, float, tftrt), largest difference of a logit from the golden one; by
         default measured.
@@ -50,6 +51,7 @@ class BundleSettings(Settings):
     release: int | None = Field(default=None, ge=1, le=2**31 - 1)
     version: str = Field(default="", max_length=200)
     key: PathText = ""
+    float_run: PathText = ""
     expires_days: int = Field(default=365, ge=0, le=3650)
     tolerances: dict[Precision, Annotated[Finite, Field(gt=0, le=1e6)]] = Field(default_factory=dict)
     constraints: ConstraintSettings = ConstraintSettings()

@@ -50,7 +50,7 @@ DEVICES = (settings(), settings(allow_override=True, backend="onnxruntime"))
 
 
 def bundles() -> list[Bundle]:
-    """The good bundle, one with an override, one with two signatures, and one with a SavedModel."""
+    """The good bundle, one with an override, one with two signatures, one with a SavedModel, and one with the float model and its monitor."""
     two, folder = Bundle(), Bundle()
     two.keys = (KEY, SECOND)
     row = folder.manifest["models"]["int8"]
@@ -58,7 +58,7 @@ def bundles() -> list[Bundle]:
     folder.manifest["models"]["tftrt"].update(folder="tftrt/", kind="saved_model", precision="tftrt", opset=0)
     folder.manifest["golden"]["tolerances"]["tftrt"] = {"max_abs": 0.1, "flips": 0}
     folder.files["tftrt/saved_model.pb"] = b"graph"
-    return [Bundle(), Bundle().overridden(), two, folder]
+    return [Bundle(), Bundle().overridden(), two, folder, Bundle().with_float()]
 
 
 CORPUS = bundles()

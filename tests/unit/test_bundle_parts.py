@@ -107,12 +107,12 @@ def test_a_monitor_of_another_model_is_refused(tmp_path: Path) -> None:
     run, export = bundle_runs.release(tmp_path)
     evidence = read_evidence(run, DAY)
     exported = building.read_export(export, evidence)
-    assert building._monitor(evidence, exported) is not None
+    assert building._monitor(evidence, exported.int8) is not None
     other = exported.int8.facts.sizes | {"features": FEATURES + 1}
     facts = dataclasses.replace(exported.int8.facts, sizes=other)
     int8 = dataclasses.replace(exported.int8, facts=facts)
     with pytest.raises(InputRefused, match="the features of the state is 4, and that of the model is 5"):
-        building._monitor(evidence, dataclasses.replace(exported, models=(int8,)))
+        building._monitor(evidence, int8)
 
 
 def test_a_tolerance_is_rounded_up_and_its_record_is_read_back() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from safeml.edge import limits
 from safeml.edge.manifest import File, Model, Range, Tolerance, check_files, parse_manifest, used_files
-from tests.edge_bundles import FINGERPRINT, Bundle, as_json, refused
+from tests.edge_bundles import FINGERPRINT, FLOAT_FINGERPRINT, Bundle, as_json, refused
 
 
-def parsed(change: Any = None) -> Any:
-    bundle = Bundle()
+def parsed(change: Any = None, bundle: Bundle | None = None) -> Any:
+    bundle = bundle or Bundle()
     value = json.loads(bundle.manifest_bytes())
     if change is not None:
         change(value)
@@ -85,6 +85,47 @@ def test_what_is_optional_may_be_absent(change: Any) -> None:
     check_files(parsed(change))
 
 
+def test_the_monitor_of_the_float_model_is_read() -> None:
+    manifest = parsed(bundle=Bundle().with_float())
+    check_files(manifest)
+    own = manifest.float_monitor
+    assert (own.folder, own.model, own.max_abs, own.verdict) == (
+        "monitor-float",
+        FLOAT_FINGERPRINT,
+        0.05,
+        "passed",
+    )
+    assert set(used_files(manifest)) >= {"monitor-float/monitor.npz", "audit-float/results.json"}
+    assert parsed().float_monitor is None
+    assert parsed(lambda v: v.update(float_monitor=None)).float_monitor is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["float_monitor"].update(model="other"), "fitted on another model than float"),
+        (lambda v: v["models"].pop("float"), "fitted on another model than float"),
+        (lambda v: v["float_monitor"].update(folder="monitor"), "are one folder"),
+        (lambda v: v["float_monitor"].update(folder=None), "folder is null"),
+        (lambda v: v["float_monitor"].update(max_abs=-1), "max_abs is -1"),
+        (lambda v: v["float_monitor"].update(results_sha256="0"), "no sha256"),
+        (lambda v: v["float_monitor"].pop("verdict"), "has no verdict"),
+        (lambda v: v["float_monitor"].update(extra=1), "unknown key"),
+    ],
+)
+def test_a_float_monitor_that_breaks_the_format_is_refused(change: Any, words: str) -> None:
+    with refused("manifest-invalid", words):
+        parsed(change, Bundle().with_float())
+
+
+@pytest.mark.parametrize("name", ["monitor-float/monitor.json", "audit-float/results.json"])
+def test_a_file_of_the_float_monitor_that_is_not_listed_is_refused(name: str) -> None:
+    bundle = Bundle().with_float()
+    del bundle.files[name]
+    with refused("file-not-listed", name):
+        check_files(parsed(bundle=bundle))
+
+
 BAD = [
     (lambda v: v.pop("golden"), "has no golden"),
     (lambda v: v.update(extra=1), 'unknown key "extra"'),
@@ -152,13 +193,18 @@ def test_a_manifest_that_breaks_the_format_is_refused(change: Any, words: str) -
 def test_each_object_has_its_keys_and_no_other() -> None:
     """A key that the reader passed over could mean something to another reader."""
     tested = set()
-    for where, names in objects(json.loads(Bundle().manifest_bytes())):
+    for where, names in objects(json.loads(Bundle().with_float().manifest_bytes())):
         tested.add(where[-1] if where else "")
         for name in names:
+            if (*where, name) == ("float_monitor",):
+                continue
             with refused("manifest-invalid"):
-                parsed(lambda value, where=where, name=name: inside(value, where).pop(name))
+                parsed(
+                    lambda value, where=where, name=name: inside(value, where).pop(name),
+                    Bundle().with_float(),
+                )
         with refused("manifest-invalid", "unknown key"):
-            parsed(lambda value, where=where: inside(value, where).update(extra=1))
+            parsed(lambda value, where=where: inside(value, where).update(extra=1), Bundle().with_float())
     assert tested == {
         *(
             "",
@@ -172,7 +218,7 @@ def test_each_object_has_its_keys_and_no_other() -> None:
             "tensorrt",
             "jetpack",
         ),
-        *("evidence", "gates", 0, 1, 2, 3, 4, 5, 6, 7),
+        *("evidence", "gates", "float", "float_monitor", *range(12)),
     }
 
 

@@ -23,7 +23,8 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the page from the records."""
-    from ..records import FOLDER, KINDS, read_record, write_file
+    from ..durable import write_whole
+    from ..records import FOLDER, KINDS, read_record
     from ..report import page, verdict
 
     root = read_settings(args.settings).root
@@ -31,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     if not any(records.values()):
         raise Usage(f"{root}: there are no records; run `safeml-edge selftest` first.")
     path = args.out or os.path.join(root, FOLDER, "device.html")
-    write_file(path, page(records).encode("utf-8"))
+    write_whole(path, page(records).encode("utf-8"))
     emit(args, {"written": path, "verdict": verdict(records)[1]}, [f"Written: {path}"])
     return FINE
