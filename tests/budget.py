@@ -35,9 +35,7 @@ LARGER: dict[str, tuple[float, str]] = {
     "tests/integration/test_recipes.py": (50, "each recipe is trained and its training reported"),
     "tests/integration/test_training_fit.py": (55, "each interrupted training is compiled again"),
 }
-# Files that fork a child for each case. A fork copies the page tables of its process: ten times the cost once a framework is loaded.
-FORKING = ("tests/fault/test_device_updates.py", "tests/fault/test_device_disks.py")
-# Loaded by no test file when it is collected: a worker collects all of them before it runs the files that fork.
+# Loaded by no test file when it is collected: each worker collects all of them.
 FRAMEWORKS = ("keras", "onnxruntime", "tensorflow")
 STARTED = pytest.StashKey[float]()
 # What several files share is made by the first that asks and charged to none of them: it has a line and a bound of a file.
@@ -113,20 +111,18 @@ class Spent:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that fork first, then those that cost most, so that no worker is left alone with one at the end."""
+    """Put the files that cost most first, so that no worker is left alone with one at the end."""
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
 
     def rank(item: pytest.Item) -> float:
         file = _file(item)
-        if file in FORKING:
-            return -float("inf")
         return -LARGER[file][0] if file in LARGER else -FILE_SECONDS * (file in slow)
 
     items.sort(key=rank)
     loaded = [name for name in FRAMEWORKS if name in sys.modules]
-    if loaded and any(_file(item) in FORKING for item in items):
+    if loaded:
         raise pytest.UsageError(
-            f"Collecting the tests loaded {', '.join(loaded)}, which makes every fork dearer; import it inside the test or fixture that needs it."
+            f"Collecting the tests loaded {', '.join(loaded)}; import it inside the test or fixture that needs it."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from safeml.edge.errors import EdgeFailure
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
 from tests.fault.update_cases import MOST, SCENARIOS, Prepared, often
 
-pytestmark = pytest.mark.usefixtures("no_flush")
+
+@pytest.fixture(autouse=True)
+def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is before and after a fault need not reach the disk of this machine."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.mark.parametrize(("name", "error"), often((errno.ENOSPC, errno.EIO), None))
