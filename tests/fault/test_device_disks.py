@@ -12,6 +12,8 @@ from safeml.edge.errors import EdgeFailure
 from tests.fault.faulty_os import DEVICE_CALLS, FaultyOs, open_handles
 from tests.fault.update_cases import MOST, SCENARIOS, Prepared, often
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:

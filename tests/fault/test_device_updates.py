@@ -10,6 +10,8 @@ from tests.fault.cut_updates import holds
 from tests.fault.power_cut import DISKS, LOST
 from tests.fault.update_cases import often
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "disk"), often(DISKS, LOST))
 def test_a_power_cut_at_any_call_leaves_the_old_release_or_the_new(

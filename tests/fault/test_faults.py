@@ -21,6 +21,8 @@ from safeml.store.journal import Journal
 from safeml.store.lock import folder_lock
 from tests.fault.faulty_os import MOST_CALLS, FaultyOs, open_handles, temporary_files
 
+pytestmark = pytest.mark.slow
+
 ERRORS = [
     OSError(errno.ENOSPC, "No space left on device"),
     OSError(errno.EIO, "Input/output error"),

@@ -17,6 +17,8 @@ import pytest
 from safeml.errors import ConfigError, StageError
 from safeml.store.lock import LOCK, folder_lock
 
+pytestmark = pytest.mark.slow
+
 HOLDER = """
 import sys, time
 from pathlib import Path

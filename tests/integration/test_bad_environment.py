@@ -1,11 +1,11 @@
 """Surroundings that are not as on the developer's machine: the same bytes, or one sentence.
 
 A `sitecustomize` that each child imports first takes its network away, and its user's name; a stand-in `tensorflow` is broken.
+A training and an audit in such surroundings are those of test_killed_training.py and test_durable_audit.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 
 from safeml.report.write import write_report
-from safeml.store.files import atomic_write, read_run, to_json
+from safeml.store.files import atomic_write, to_json
 from tests.fakes import numbered_images
-from tests.integration.odd import ODD, environment, write_hooks
-from tests.integration.trained import trained_model, write_project
+from tests.integration.odd import environment, write_hooks
 from tests.opening import command_here
 from tests.sample_run import sample_run
 
 pytestmark = pytest.mark.slow
-IN_THE_CHAIN = ("model", "training", "performance")
 
 ROOT = Path(__file__).parents[2]
 SURROUNDINGS: dict[str, dict[str, str | None]] = {
@@ -153,35 +151,6 @@ def test_without_tensorflow_what_needs_it_says_what_to_install(
         assert "Traceback" not in done.stderr.decode()
     assert not (tmp_path / "safeml.toml").exists()
     assert not list((tmp_path / "model").glob("*.keras"))
-
-
-def test_a_chain_is_the_same_bytes_without_home_network_and_checks(
-    tiny_project: Path, hooks: Path, tmp_path: Path
-) -> None:
-    """Training, checkpoint, the stages without attacks and the gate, in everything at once that can be odd.
-
-    All other stages are measured in the same surroundings by tests/integration/test_durable_audit.py.
-    """
-    folder = tmp_path / "project"  # the folder's name becomes the model's
-    folder.mkdir()
-    config = write_project(folder)
-    only = [word for name in IN_THE_CHAIN for word in ("--only", name)]
-    done = safeml("run", "--config", config, "--out", folder / "run", *only, hooks=hooks, umask=0o077, **ODD)
-    assert done.returncode == 1, done.stderr.decode()
-    assert b"NETWORK" not in done.stderr
-    assert b"Traceback" not in done.stderr
-    usual, found = (read_run(place / "run") for place in (tiny_project, folder))
-    assert found.model == usual.model
-    assert found.verdict.gates == usual.verdict.gates
-    measured, expected = ({stage.stage: stage for stage in run.stages} for run in (found, usual))
-    for name in IN_THE_CHAIN:
-        assert measured[name].status == "ok"
-        assert measured[name].model_dump_json() == expected[name].model_dump_json()
-    chosen = [trained_model(place) for place in (tiny_project, folder)]
-    files_of = [
-        place / json.loads((place / "training.json").read_text())["chosen"]["file"] for place in chosen
-    ]
-    assert files_of[0].read_bytes() == files_of[1].read_bytes()
 
 
 def test_the_hook_that_takes_the_network_away_works(hooks: Path) -> None:

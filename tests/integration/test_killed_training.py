@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.odd import ODD, environment, write_hooks
 from tests.integration.trained import trained_model
 
 pytestmark = pytest.mark.slow
@@ -44,9 +45,11 @@ classes = ["Stop", "Yield", "No entry", "Priority road"]
 """
 
 
-def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
+def start(recipe: Path, out: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "safeml.cli.main", "train", str(recipe), "--out", str(out)]
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, umask=0o077, env=env
+    )
 
 
 def finished_epochs(folder: Path) -> int:
@@ -55,9 +58,9 @@ def finished_epochs(folder: Path) -> int:
     return sum(1 for _ in checkpoints.iterdir()) if checkpoints.is_dir() else 0
 
 
-def kill_once(recipe: Path, out: Path, wait: float, more: int) -> bool:
+def kill_once(recipe: Path, out: Path, wait: float, more: int, env: dict[str, str] | None = None) -> bool:
     """Start a training; `wait` seconds after `more` further epochs kill it. Whether it was still alive then."""
-    process = start(recipe, out)
+    process = start(recipe, out, env)
     before = finished_epochs(out)
     try:
         while process.poll() is None and finished_epochs(out) < before + more:
@@ -69,8 +72,8 @@ def kill_once(recipe: Path, out: Path, wait: float, more: int) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def train(recipe: Path, out: Path) -> str:
-    process = start(recipe, out)
+def train(recipe: Path, out: Path, env: dict[str, str] | None = None) -> str:
+    process = start(recipe, out, env)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return errors
@@ -121,11 +124,14 @@ def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bytes(tm
 def test_a_training_that_is_killed_after_an_epoch_ends_with_the_same_bytes(
     tiny_project: Path, tmp_path: Path
 ) -> None:
-    """The recipe of the session, whose uninterrupted training is there already."""
+    """The recipe of the session, whose uninterrupted training is there already, in everything at once that can be odd."""
     recipe, out = tmp_path / "recipe.toml", tmp_path / "killed"
+    odd = environment(write_hooks(tmp_path / "hooks"), ODD)
     recipe.write_bytes((tiny_project / "recipe.toml").read_bytes())
-    assert kill_once(recipe, out, wait=0.0, more=2)
-    train(recipe, out)
+    assert kill_once(recipe, out, wait=0.0, more=2, env=odd)
+    errors = train(recipe, out, odd)
+    assert "NETWORK" not in errors
+    assert "Traceback" not in errors
     assert outcome(out) == outcome(trained_model(tiny_project))
     notes = json.loads((out / "run.json").read_text())["notes"]
     assert any("resumed after epoch" in note for note in notes)

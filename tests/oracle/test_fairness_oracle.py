@@ -14,6 +14,8 @@ from safeml.results import Metric
 from safeml.statistics import Clustering
 from safeml.statistics.between import Groups, largest_difference, smallest_ratio
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("fairlearn")
 K, SITES = 4, ("east", "north", "west")
 

@@ -24,6 +24,8 @@ from safeml.statistics.clusters import clusters_of, design_effect
 from safeml.statistics.exact import clopper_pearson
 from safeml.statistics.mean_bounds import upper_bound
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 

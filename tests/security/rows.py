@@ -148,8 +148,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(62, "two runs in one folder; a lock of a process that is gone", "2 with the process id; taken over", ("test_two_runs_at_once_are_one_run", "test_a_killed_run_is_taken_over_and_known")),
         Row(63, "clock set back, another time zone, locale or hash seed, checks by assert switched off", "the same bytes", ("test_a_clock_that_is_set_back_changes_no_byte_and_no_duration", "test_another_environment_gives_the_same_bytes", "test_reports_gates_and_settings_are_the_same_bytes")),
         Row(64, "stored work that was edited, truncated, or is of another version", "measured again, with a note", ("test_a_damaged_or_edited_stage_is_measured_again", "test_a_damaged_or_foreign_slice_is_measured_again_and_noted", "test_an_edit_changes_the_key_unless_the_room_measures_nothing")),
-        Row(65, "no home, no folder for temporary files, umask 077, a user without a name", "works, with the same bytes", ("test_a_chain_is_the_same_bytes_without_home_network_and_checks", "test_another_environment_gives_the_same_bytes")),
-        Row(66, "no network", "never used", ("test_a_chain_is_the_same_bytes_without_home_network_and_checks", "test_the_hook_that_takes_the_network_away_works")),
+        Row(65, "no home, no folder for temporary files, umask 077, a user without a name", "works, with the same bytes", ("test_a_training_that_is_killed_after_an_epoch_ends_with_the_same_bytes", "test_another_environment_gives_the_same_bytes")),
+        Row(66, "no network", "never used", ("test_a_training_that_is_killed_after_an_epoch_ends_with_the_same_bytes", "test_the_hook_that_takes_the_network_away_works")),
     ),
     "Logits and audits": (
         Row(67, "logits that are NaN or infinite", "an incorrect prediction, never class 0 and never left out", ("test_non_finite_logits_are_mistakes_of_every_class_and_never_dropped", "test_logits_of_nan_are_accuracy_zero")),

@@ -14,6 +14,8 @@ from safeml.edge.errors import Refused
 from safeml.edge.verify import unpack_bundle, verify_bundle
 from tests.edge_bundles import FACTS, NOW, Bundle, settings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = settings()
 
 

@@ -14,6 +14,8 @@ from safeml.edge import verify
 from tests.edge_bundles import Bundle
 from tests.security import fuzz_bundles as fuzz
 
+pytestmark = pytest.mark.slow
+
 
 def test_fifty_cases_find_no_defect() -> None:
     summary = fuzz.fuzz(120, seed=0, cases=50)

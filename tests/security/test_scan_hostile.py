@@ -34,6 +34,8 @@ from tests.security.hostile import CASES, EXIT, Case, archives, clean, rawzip
 from tests.security.measured import measured, safeml
 from tests.security.table import hostile_files
 
+pytestmark = pytest.mark.slow
+
 MEMORY = 150 * 1024**2
 SECONDS = 5.0
 # One of each kind, measured as a user would run it.

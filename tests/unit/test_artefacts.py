@@ -27,6 +27,8 @@ from safeml.store.journal import Journal
 from safeml.subject import Subject
 from tests.monitor_cases import GATE, QUICK, Levels, inputs, signs
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b'{"score": 1}\n'
 KEY = "ef" * 32
 

@@ -21,6 +21,8 @@ from safeml.store.journal import Journal
 from tests.fakes import Answers, dataset, oracle
 from tests.records import codes, metric
 
+pytestmark = pytest.mark.slow
+
 QUICK = CalibrationSettings(resamples=100)
 K = 6
 

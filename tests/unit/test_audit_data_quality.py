@@ -22,6 +22,8 @@ from safeml.stages.data_quality import DATA_QUALITY, DataQualitySettings
 from tests.fakes import Answers
 from tests.records import codes, metric, severities, table_rows
 
+pytestmark = pytest.mark.slow
+
 N, K = 60, 43
 
 

@@ -22,6 +22,8 @@ from safeml.stages.explainability import EXPLAINABILITY, ExplainabilitySettings
 from tests.explainability_cases import BOX, COUNT, SIDE, scenes
 from tests.records import codes, metric, table_rows, value
 
+pytestmark = pytest.mark.slow
+
 INSIDE = np.zeros((SIDE, SIDE), bool)
 
 

@@ -33,6 +33,8 @@ from safeml.stages.alarms import with_alarms
 from safeml.stages.fairness import FAIRNESS, GATES, FairnessSettings
 from tests.fakes import Answers, numbered_images
 
+pytestmark = pytest.mark.slow
+
 K, SIGNS, FRAMES = 4, 240, 5
 N = SIGNS * FRAMES
 TODAY = "2026-11-29"

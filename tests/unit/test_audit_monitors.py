@@ -28,6 +28,8 @@ from safeml.subject import outside_images
 from tests.monitor_cases import GATE, LEVELS, QUICK, SIZE, K, Levels, inputs, signs
 from tests.records import codes, metric, table_rows, value
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def result() -> StageResult:

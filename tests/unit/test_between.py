@@ -13,6 +13,8 @@ from safeml.results import Metric
 from safeml.statistics import Clustering, proportion_metric
 from safeml.statistics.between import Groups, extreme_pair, largest_difference, smallest_ratio
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c")
 
 

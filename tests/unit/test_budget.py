@@ -64,11 +64,21 @@ def test_a_nightly_search_has_no_bound(pytester: pytest.Pytester, monkeypatch: p
     assert _run(pytester, monkeypatch, "@pytest.mark.nightly", 0.05, 0.05).ret == 0
 
 
+def test_a_framework_that_collecting_loads_is_refused(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "FRAMEWORKS", ("heavy_framework",))
+    pytester.makepyfile(heavy_framework="", test_heavy="import heavy_framework\ndef test_nothing(): pass\n")
+    result = pytester.runpytest_inprocess("-p", "tests.budget", "-p", "no:xdist", "-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*Collecting the tests loaded heavy_framework; import it inside the test*"])
+
+
 def _run(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mark: str, item: float, file: float
 ) -> pytest.RunResult:
     """Run a test that works 0.2 processor seconds in a session of its own, in this process, under these bounds."""
-    monkeypatch.setattr(budget, "ITEM_SECONDS", item)
+    monkeypatch.setattr(budget, "FAST_SECONDS", item)
     monkeypatch.setattr(budget, "FILE_SECONDS", file)
     pytester.makeini("[pytest]\nmarkers =\n    slow: slow\n    nightly: nightly")
     pytester.makepyfile(

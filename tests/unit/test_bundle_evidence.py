@@ -20,6 +20,8 @@ from tests import bundle_runs
 from tests.bundle_runs import DAY
 from tests.sample_run import gate, waiver
 
+pytestmark = pytest.mark.slow
+
 
 def again(folder: Path, name: str) -> None:
     """List the present content of a file in SHA256SUMS."""

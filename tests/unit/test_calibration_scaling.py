@@ -11,6 +11,8 @@ from safeml.metrics.calibration.scaling import fit_isotonic, fit_temperature, fi
 from safeml.metrics.calibration.scores import nll_loss
 from tests.unit.test_calibration_errors import drawn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("factor", [0.02, 0.3, 1.0, 4.0, 100.0])
 def test_a_known_temperature_is_recovered_whatever_the_scale(factor) -> None:

@@ -23,6 +23,8 @@ from safeml.store.files import read_run, read_times
 from tests import bundle_runs
 from tests.edge_bundles import SECOND
 
+pytestmark = pytest.mark.slow
+
 
 def call(*arguments: object, **environment: str) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)

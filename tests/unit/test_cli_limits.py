@@ -14,6 +14,8 @@ from safeml.results import Run
 from safeml.store.files import atomic_write, read_run, to_json
 from tests.sample_run import TIMES, gate, metric, run_of, stage
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 [model]
 path = "m.keras"

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "safeml" / "export" / "convert_tftrt.py"
 FAKE = Path(__file__).parent / "fake_tensorflow"

@@ -18,6 +18,8 @@ from safeml.corruptions.rows import CORRUPTIONS, HENDRYCKS, ROWS, SMALL
 from safeml.data.rendered import render
 from safeml.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(CORRUPTIONS)
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -17,6 +17,8 @@ from safeml.edge.updates import bundle_of
 from tests.device import Device
 from tests.edge_bundles import Bundle, refused
 
+pytestmark = pytest.mark.slow
+
 MOST = 1 << 24
 
 

@@ -20,6 +20,8 @@ from safeml.edge.status import lines, status, write_status
 from tests.device import Device, failing, passing
 from tests.edge_bundles import NOW, Bundle, refused
 
+pytestmark = pytest.mark.slow
+
 
 def content(folder: str) -> dict[str, bytes]:
     """Return every file below a folder."""

@@ -18,6 +18,8 @@ from safeml.edge.policy import ProbationPolicy, UpdatePolicy, read_policy
 from safeml.edge.rollout import place
 from safeml.edge.schedule import allowed, parse_window
 
+pytestmark = pytest.mark.slow
+
 
 def at(text: str) -> float:
     """Return seconds since 1970 of a time in UTC."""

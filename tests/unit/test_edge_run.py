@@ -28,6 +28,8 @@ from tests.edge_bundles import settings
 from tests.edge_slots import CONTRACT, LABELS, images, monitor_state, outputs
 from tests.jetson_files import ORIN, write
 
+pytestmark = pytest.mark.slow
+
 NONE = RunSettings()
 
 

@@ -17,6 +17,8 @@ from safeml.edge.cli import main
 from tests.edge_bundles import write_settings
 from tests.edge_slots import LABELS, images, make_slot, slot_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -23,6 +23,8 @@ from safeml.edge.state import BAD, EMPTY, SHADOW
 from tests.device import Device
 from tests.edge_bundles import FACTS, NOW, refused
 
+pytestmark = pytest.mark.slow
+
 
 @given(st.integers(1, 3000), st.data())
 def test_the_bound_is_that_of_the_beta_distribution(total: int, data: st.DataObject) -> None:

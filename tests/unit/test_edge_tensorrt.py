@@ -24,6 +24,8 @@ from tests.edge_slots import images, make_slot, model_bytes, outputs
 from tests.fake_cuda import FakeCuda
 from tests.fake_tensorrt import API, MARK, make
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = tuple(API)
 MODELS = ("float", "int8", "int8-fp16")
 FLAGS = {

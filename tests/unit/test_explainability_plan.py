@@ -11,6 +11,8 @@ from safeml.data.dataset import ImageDataset
 from safeml.stages.explainability import EXPLAINABILITY
 from tests.explainability_cases import SIDE, scenes
 
+pytestmark = pytest.mark.slow
+
 GATE = EXPLAINABILITY.gates[0].model_dump()
 
 

@@ -11,6 +11,8 @@ import pytest
 from safeml.framework import uncollected
 from tests.source_texts import nodes, sources
 
+pytestmark = pytest.mark.slow
+
 
 def failed_import() -> bool:
     """Return whether garbage collection was enabled in the context, which an error leaves."""

@@ -15,6 +15,8 @@ from safeml.defaults import GATES
 from safeml.errors import ConfigError, MissingInput
 from tests.fakes import numbered_images
 
+pytestmark = pytest.mark.slow
+
 
 def data(
     file: Path, classes: int, frames: int = 100, seed: int = 0, tracks: bool = False, boxes: bool = False

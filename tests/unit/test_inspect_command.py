@@ -27,6 +27,8 @@ from safeml.results import Table
 from safeml.settings.toml_file import read_toml
 from tests.contract_fakes import FakeModel, K, model_with, photos
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_proposed_is_what_the_settings_say(tmp_path: Path) -> None:
     for entry in candidates((None, None, None), (16, 16, 3), K):

@@ -15,6 +15,8 @@ from safeml.monitors.registry import fit_scores, score
 from safeml.threats import Threat
 from tests.subjects import Subject, linear
 
+pytestmark = pytest.mark.slow
+
 SIDE, K = 4, 3
 THREAT = Threat(norm="linf", epsilon=0.1)
 

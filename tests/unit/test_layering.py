@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sklearn", "matplotlib")
 
 

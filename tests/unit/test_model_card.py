@@ -12,6 +12,8 @@ from safeml.results import CardText, Run
 from tests import sample_run as samples
 from tests.sample_run import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 
 def front_matter(text: str) -> dict[str, Any]:
     """Read the metadata: lines of a key and a JSON value, which YAML reads alike."""

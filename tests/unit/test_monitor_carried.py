@@ -19,6 +19,8 @@ from safeml.stages.monitors import SCORES
 from tests.monitor_cases import QUICK, K, inputs, signs
 from tests.records import codes, metric
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", SCORES)
 def test_the_monitor_that_a_device_loads_decides_as_the_stage_measured(name: str, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from safeml.monitors.distances import DISTANCES, distance, permutation_p
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.reference import Reference
 
+pytestmark = pytest.mark.slow
+
 stats = pytest.importorskip("scipy.stats")
 SCALE_FREE = ("kolmogorov_smirnov", "kuiper", "cramer_von_mises", "anderson_darling")
 IN_UNITS = ("wasserstein", "dts")

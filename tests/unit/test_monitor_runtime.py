@@ -29,6 +29,8 @@ from safeml.monitors.streams import pass_tracks, stream_maxima
 from safeml.monitors.thresholds import distance_threshold
 from safeml.monitors.windows import ClassReferences
 
+pytestmark = pytest.mark.slow
+
 K, F = 3, 4
 RNG = np.random.default_rng(0)
 

@@ -11,6 +11,8 @@ from safeml.monitors import feature_scores, scores
 from safeml.monitors.errors import MonitorRefused
 from safeml.monitors.registry import SCORES, available, fit_scores, score
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 3, (50, 6))
 LABELS = np.arange(400) % 4

@@ -14,6 +14,8 @@ from safeml.monitors.registry import SCORES, fit_scores, score
 from safeml.monitors.runtime import Answer, Monitor
 from safeml.monitors.state import State
 
+pytestmark = pytest.mark.slow
+
 K, F, N, SIDE = 5, 20, 120, 6
 TIMES = [0.1 * place + (20.0 if place >= 90 else 0.0) for place in range(N)]
 PAIRS = [*(("max_probability", name) for name in DISTANCES), *((name, "wasserstein") for name in SCORES)]

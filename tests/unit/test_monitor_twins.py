@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from safeml.monitors.feature_scores import MOST_FEATURES
 from safeml.monitors.registry import SCORES, fit_scores, score
 
+pytestmark = pytest.mark.slow
+
 K = 5
 
 

@@ -20,6 +20,8 @@ from safeml.metrics.near_duplicates import (
     prints,
 )
 
+pytestmark = pytest.mark.slow
+
 COUNT = 120
 EVERY = slice(0, COUNT)
 

@@ -18,6 +18,8 @@ from safeml.planning.wrong import signs_of
 from tests.fakes import dataset
 from tests.plan_cases import ACCURACY, FLAGS, ROBUST, SHARED, TODAY, images, known, planned
 
+pytestmark = pytest.mark.slow
+
 FAMILY = {
     "id": "family",
     "stage": "performance",

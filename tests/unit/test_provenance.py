@@ -14,6 +14,8 @@ from safeml import provenance
 from safeml.errors import ConfigError
 from safeml.provenance import NOT_MEASURING, code_of, measuring_code
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(safeml.__file__).parent
 ROOMS = sorted(
     entry.name

@@ -21,6 +21,8 @@ from safeml.statistics.clusters import Clustering
 from tests.records import codes, metric, value
 from tests.regression_cases import DEGREES, FEW, Values, gate, images_of, spread
 
+pytestmark = pytest.mark.slow
+
 # Errors and their intervals
 
 

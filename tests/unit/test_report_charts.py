@@ -37,6 +37,8 @@ from tests.figures import (
     spoken,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def points(path: ET.Element) -> list[tuple[float, float]]:
     pairs = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path.get("d", ""))

@@ -28,6 +28,8 @@ from tests.sample_run import (
     stage,
 )
 
+pytestmark = pytest.mark.slow
+
 TAGS = {
     "html",
     "head",

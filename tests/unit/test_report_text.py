@@ -17,6 +17,8 @@ from safeml.report.text import LONGEST_TEXT, visible
 from safeml.results import Run, StageResult
 from tests.sample_run import CASES, HOSTILE, gate, hostile_run, metric, run_of, sample_run, stage
 
+pytestmark = pytest.mark.slow
+
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 ZERO_WIDTH = "\u200b"
 TRICKY = [

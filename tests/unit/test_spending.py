@@ -43,6 +43,8 @@ from safeml.stages.adversarial import AdversarialSettings
 from safeml.statistics.exact import clopper_pearson
 from safeml.threats import Threat
 
+pytestmark = pytest.mark.slow
+
 N = 600
 FOUR, EIGHT = Threat(norm="linf", epsilon=4 / 255), Threat(norm="linf", epsilon=8 / 255)
 NEVER = 99

@@ -21,6 +21,8 @@ from safeml.statistics import (
 from safeml.statistics.exact import clopper_pearson
 from safeml.statistics.proportions import METHOD, UNKNOWN_CLUSTERING
 
+pytestmark = pytest.mark.slow
+
 RIGHT = np.array([True, True, False, True] * 30)
 
 

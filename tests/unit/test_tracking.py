@@ -19,6 +19,8 @@ from safeml.results import Run
 from safeml.store.files import atomic_write, to_json
 from tests.sample_run import TIMES, gate, metric, run_of, stage
 
+pytestmark = pytest.mark.slow
+
 # MLflow's rule for the names of metrics.
 ACCEPTED = re.compile(r"^[/\w.\- :]+$")
 

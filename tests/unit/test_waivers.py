@@ -26,6 +26,8 @@ from tests.bundle_runs import DAY
 from tests.sample_run import gate, metric, run_of, stage, waiver
 from tests.unit.test_config import GOOD
 
+pytestmark = pytest.mark.slow
+
 PAST, FUTURE = "2020-01-01", "2999-12-31"
 
 
