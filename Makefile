@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL = 3
+# One worker more than cores, because tests wait for disks and children; each takes about 2 GB.
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 # The tests start many processes; each would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -26,7 +28,7 @@ report: $(READY)
 
 # A file of tests shares its models, so it stays in one process; tests/budget.py puts the long files first.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Those of integration/ and property/ are all slow, and even to collect them takes a while.
 fast: $(READY)

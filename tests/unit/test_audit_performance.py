@@ -19,6 +19,8 @@ from safeml.statistics import Clustering, proportion_metric
 from tests.fakes import Answers, dataset, oracle
 from tests.records import codes, metric
 
+pytestmark = pytest.mark.slow
+
 QUICK = PerformanceSettings(bootstrap=100)
 
 

@@ -29,6 +29,8 @@ from safeml.wording import percent
 from tests.fakes import Answers
 from tests.perturbation_cases import MODEL, TWO, Threshold, flats, settings, shifted, value
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, eq=False)
 class Broken(Answers):

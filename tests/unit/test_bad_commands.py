@@ -18,7 +18,7 @@ from tests.fakes import numbered_images
 from tests.refusals import GOOD, LONG, RECIPE, Call, changed, refused
 from tests.sample_run import run_with
 
-pytestmark = pytest.mark.timeout(30)  # a pipe that is read waits for ever
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(30)]  # a pipe that is read waits for ever
 
 
 def test_what_is_no_file_is_not_waited_for(call: Call) -> None:

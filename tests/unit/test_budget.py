@@ -9,6 +9,8 @@ import pytest
 
 from tests import budget
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 

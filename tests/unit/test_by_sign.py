@@ -10,6 +10,8 @@ from scipy import stats
 
 from safeml.statistics import Clustering, proportion_by_sign_metric, proportion_metric, unequal_tracks
 
+pytestmark = pytest.mark.slow
+
 
 def by_sign(sizes: list[int], wrong: list[int]):
     tracks = np.repeat(np.arange(len(sizes)), sizes)

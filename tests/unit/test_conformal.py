@@ -25,6 +25,8 @@ from safeml.monitors.conformal import (
 )
 from tests.unit.test_calibration_errors import drawn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", SCORES)
 @pytest.mark.parametrize(("scale", "rounded"), [(1.0, False), (40.0, False), (400.0, False), (1.0, True)])

@@ -17,6 +17,8 @@ from safeml.contracts.search import round_sizes
 from safeml.settings.model import InputSettings
 from tests.contract_fakes import FakeModel, K, model_with, photos, right_at
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_contract_that_is_as_good_as_the_best_seldom_falls_out() -> None:
     """14 feeds of one accuracy, with independent mistakes: each is truly best, and falls out in at most 5 % of trials."""

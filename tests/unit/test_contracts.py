@@ -16,6 +16,8 @@ from safeml.errors import InputRefused
 from safeml.settings.model import InputSettings
 from tests.contract_fakes import FakeModel, K, model_with, photos, right_at
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_clear_winner_is_proposed_with_its_runner_up() -> None:
     data = photos()

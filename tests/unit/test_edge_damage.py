@@ -15,6 +15,8 @@ from safeml.edge.state import BAD, FILES, GOOD, State, Trial, read_state, write_
 from tests.device import Device, files_of, passing
 from tests.edge_bundles import NOW, Bundle, refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "extra", "gone"])
 def test_a_damaged_active_slot_is_left_for_the_other(tmp_path: Path, damage: str) -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from safeml.edge import limits, moments, strict_json
 from safeml.edge.strict_json import Malformed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "words"),

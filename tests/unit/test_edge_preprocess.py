@@ -12,6 +12,8 @@ from safeml.edge.errors import EdgeError
 from safeml.edge.manifest import Input
 from safeml.edge.preprocess import KEPT, Preprocessor, as_bytes, resize_matrix, rgb
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(32, 32), (31, 47), (8, 8), (100, 20), (1, 1), (240, 320), (33, 31), (480, 640), (15, 300), (9, 9)]
 
 

@@ -22,6 +22,8 @@ from safeml.edge.https import ABOUT, PART, Https
 from safeml.edge.sources import FolderSource, HttpsSource, UsbSource, open_source
 from tests.edge_bundles import index, refused
 
+pytestmark = pytest.mark.slow
+
 DATA = bytes(range(256)) * 1000
 TAG = '"one"'
 

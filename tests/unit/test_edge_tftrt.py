@@ -17,6 +17,8 @@ from safeml.edge.errors import EdgeError
 from safeml.edge.facts import DeviceFacts
 from tests.edge_slots import Slot, images, make_slot, outputs, slot_bundle
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import json, os, sys
 target = sys.argv[sys.argv.index("-o") + 1]

@@ -24,6 +24,8 @@ from safeml.edge.updates import update
 from tests.device import Device, failing, passing
 from tests.edge_bundles import FACTS, NOW, PRODUCT, refused, write_settings
 
+pytestmark = pytest.mark.slow
+
 
 class Shelf:
     """A folder with bundles and an index, as a source. Files are copied, as a download does."""

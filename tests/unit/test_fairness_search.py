@@ -13,6 +13,8 @@ from safeml.data.dataset import ImageDataset
 from safeml.statistics import Clustering
 from safeml.statistics.between import Groups
 
+pytestmark = pytest.mark.slow
+
 SIGNS, FRAMES = 240, 6
 TRACKS = np.repeat(np.arange(SIGNS), FRAMES)
 N = len(TRACKS)

@@ -16,6 +16,8 @@ from safeml.results import Gate, StageResult
 from safeml.statistics import Clustering, paired_noninferiority, signs_for_identical_models
 from safeml.statistics.mean_bounds import t_upper_bound, upper_bound
 
+pytestmark = pytest.mark.slow
+
 SIGNS, FRAMES = 421, 30
 TRACKS = Clustering(np.repeat(np.arange(SIGNS), FRAMES))
 DECLARED = Clustering(frames_per_sign=FRAMES)

@@ -26,6 +26,8 @@ from safeml.statistics import bootstrap_metric, proportion_metric
 from tests.fakes import Answers
 from tests.perturbation_cases import MODEL, TWO, flats, settings, shifted, value
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, eq=False)
 class Noisy(Answers):

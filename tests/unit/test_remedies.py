@@ -24,6 +24,8 @@ from safeml.stages.base import losses
 from tests.reference import _tables
 from tests.source_texts import nodes, sources
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MARKDOWN = [
     ROOT / "README.md",

@@ -27,6 +27,8 @@ from tests.edge_bundles import FOREIGN, KEY, SECOND, Bundle, trust
 from tests.unit.test_cli_bundle import call, error, key_file
 from tests.unit.test_config import GOOD
 
+pytestmark = pytest.mark.slow
+
 PAGES = ("index.html", "performance.html", "safety_case.html", "summary.md")
 
 

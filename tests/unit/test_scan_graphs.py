@@ -17,6 +17,8 @@ from safeml.scan.formats import identify
 from safeml.scan.onnx import looks_like_onnx, scan_onnx
 from tests.wire_bytes import put, puts, varint
 
+pytestmark = pytest.mark.slow
+
 KERNEL = np.ones((12, 3), "<f4")
 
 
