@@ -63,7 +63,9 @@ def hits_of(balance: str, seed: int, place: Any, valid: Any, folder: Path) -> An
     from safeml import recipes
 
     file = folder / f"{balance}-{seed}.toml"
-    file.write_text(RECIPE.format(name=balance.replace("_", "-"), balance=balance, seed=seed), encoding="utf-8")
+    file.write_text(
+        RECIPE.format(name=balance.replace("_", "-"), balance=balance, seed=seed), encoding="utf-8"
+    )
     out = recipes.train(recipes.prepare(file, place), folder / f"{balance}-{seed}", lambda epoch: None)
     manifest = json.loads((out / "training.json").read_text(encoding="utf-8"))
     model = keras.models.load_model(out / manifest["chosen"]["file"])
