@@ -19,6 +19,8 @@ from safeml.errors import ConfigError, InputRefused, StageError
 from safeml.settings.model import InputSettings
 from tests.fakes import Answers
 
+pytestmark = pytest.mark.slow
+
 K, SIDE = 4, 8
 NAMES = tuple(f"class {k}" for k in range(K))
 
