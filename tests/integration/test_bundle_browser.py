@@ -11,9 +11,7 @@ import pytest
 from safeml.bundle.page import bundle_page
 from safeml.bundle.reading import read_bundle
 from tests.edge_bundles import Bundle
-from tests.integration.test_report_browser import MEASURE, chromium, pytestmark, sheets
-
-pytestmark = pytest.mark.slow
+from tests.integration.test_report_browser import MEASURE, chromium, pytestmark, sheets  # noqa: F401
 
 
 @pytest.fixture(scope="module")
