@@ -348,6 +348,7 @@ def test_other_tables_and_logs_are_not_records(tmp_path: Path) -> None:
     assert choose(folder).path.name == "03-0.98.keras"
 
 
+@pytest.mark.slow
 def test_reading_is_bounded(tmp_path: Path) -> None:
     folder = checkpoints(tmp_path / "ckpt")
     with (folder / "log.csv").open("wb") as stream:
