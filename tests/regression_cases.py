@@ -14,34 +14,21 @@ from safeml.data.targets import Targets
 from safeml.results import Gate
 from safeml.settings.targets import TargetSettings
 from safeml.stages.regression import RegressionSettings
-from tests.fakes import numbered_images
+from tests.fakes import Answers, numbered_images
 
 DEGREES = TargetSettings(name="tilt", unit="degrees", range=(-20.0, 20.0), tolerance=2.0)
 FEW = RegressionSettings(bootstrap=100)
 
 
 @dataclass(frozen=True, eq=False)
-class Values:
+class Values(Answers):
     """A regression model with any predictions: float [N, T] by the number of the image (`tests.fakes.numbered_images`)."""
 
-    table: np.ndarray
     name: str = "values"
     spec: InputSpec = field(default_factory=lambda: InputSpec(height=16, width=16, outputs="values"))
     parameters: int = 1
     fingerprint: str = "e" * 64
-    notes: tuple[str, ...] = ()
     batch: BatchSize = field(default_factory=lambda: BatchSize(64))
-
-    @property
-    def classes(self) -> int:
-        return self.table.shape[1]
-
-    def predict_logits(self, images: np.ndarray) -> np.ndarray:
-        place = images[:, 0, 0, 0].astype(np.int64) * 256 + images[:, 0, 1, 0]
-        return self.table[place].astype(np.float32)
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        return images.reshape(len(images), -1).astype(np.float32)
 
 
 def images_of(values: np.ndarray, *targets: TargetSettings, frames: int = 4) -> Any:

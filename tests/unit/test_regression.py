@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from safeml.audits.base import AuditInputs
 from safeml.audits.judged import judged_data
 from safeml.audits.regression.run import run
 from safeml.classifiers.judged import Judged, outcomes, predict
+from safeml.classifiers.twin import with_gradients
+from safeml.errors import InputRefused
 from safeml.gates import decide
 from safeml.metrics.regression import bias_error, mean_absolute_error, r2_score, root_mean_squared_error
 from safeml.settings.targets import TargetSettings
@@ -18,6 +21,7 @@ from safeml.stages.perturbation import PerturbationSettings
 from safeml.stages.regression import RegressionSettings
 from safeml.statistics import quantile_metric
 from safeml.statistics.clusters import Clustering
+from tests.fakes import numbered_images
 from tests.records import codes, metric, value
 from tests.regression_cases import DEGREES, FEW, Values, gate, images_of, spread
 
@@ -203,3 +207,16 @@ def test_corruptions_that_move_pixels_are_left_out_of_a_regression() -> None:
     left_out = set(names) - set(applicable(names, 3, regression=True))
     assert left_out == {"rotation", "perspective", "rolling_shutter", "elastic_transform"}
     assert applicable(names, 3) == names
+
+
+def test_the_gradients_of_a_regression_state_how_far_its_values_are_and_no_agreement_of_classes() -> None:
+    values = spread(40)[:, None]
+    near: Any = Values(values + 0.01, name="near", fingerprint="d" * 64)
+    checked = with_gradients(Values(values), near, numbered_images(40), "safeml.toml").checked
+    assert checked.agreement is None
+    assert checked.largest == pytest.approx(0.01, abs=1e-5)
+    assert 0 < checked.difference < 0.01
+    assert json.loads(checked.model_dump_json())["agreement"] is None
+    far: Any = Values(values + 5.0, name="far", fingerprint="d" * 64)
+    with pytest.raises(InputRefused, match="of their spread over 40 test images"):
+        with_gradients(Values(values), far, numbered_images(40), "safeml.toml")
