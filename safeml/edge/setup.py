@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import tempfile
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .durable import make_folder, remove, write_whole
 from .errors import EdgeError, Refused, Usage
@@ -38,7 +38,7 @@ def write_settings(wanted: Wanted, path: str, force: bool) -> DeviceSettings:
 
     path: as in `read_settings`. force: replace settings and keys that are there.
     Raises Usage for a value that is invalid and for a file that is there already, Refused for a key that is none or a folder that other
-    users may change, and EdgeError where the disk refuses; then no settings are written.
+    users may change, and EdgeError where the disk refuses; then settings and keys are what they were.
     """
     path = os.path.abspath(path or os.environ.get(VARIABLE, "") or DEFAULT)
     folder = os.path.dirname(path)
@@ -54,15 +54,19 @@ def write_settings(wanted: Wanted, path: str, force: bool) -> DeviceSettings:
     if os.stat(folder).st_mode & 0o022:
         raise Refused("unsafe-settings", f"{folder}: other users may change it; run chmod go-w on it.")
     _make(value["root"], "--root")
-    fresh = [os.path.join(folder, name) for name in files if not os.path.lexists(os.path.join(folder, name))]
+    before = {os.path.join(folder, name): _present(os.path.join(folder, name)) for name in files}
     try:
         for name, content in sorted(files.items()):
             write_whole(os.path.join(folder, name), content, MODE)
         write_whole(path, text, MODE)
     except EdgeError:
-        for one in fresh:
-            with contextlib.suppress(OSError):
-                remove(one)
+        # The earlier settings would trust the new keys.
+        for place, earlier in before.items():
+            with contextlib.suppress(OSError, EdgeError):
+                if earlier is None:
+                    remove(place)
+                else:
+                    write_whole(place, earlier, MODE)
         raise
     return read_settings(path)
 
@@ -81,6 +85,19 @@ def _key_files(keys: Tuple[str, ...], folder: str, settings: str, force: bool) -
             )
         files[name] = content
     return files
+
+
+def _present(place: str) -> Optional[bytes]:
+    """Return the content of a key file that is there; None where none is. Raises EdgeError for what is no file that can be read."""
+    if not os.path.lexists(place):
+        return None
+    try:
+        with open(place, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise EdgeError(
+            f"{place}: cannot be read ({error.strerror}); move it away, or rename the key file."
+        ) from None
 
 
 def _content(key: str) -> bytes:

@@ -137,6 +137,37 @@ def test_a_disk_that_refuses_leaves_no_key(place: Path, monkeypatch: pytest.Monk
     assert list((place / "etc").iterdir()) == []
 
 
+def test_a_disk_that_refuses_leaves_the_earlier_settings_with_their_earlier_keys(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--force replaces a key file by another of its name, and then the settings cannot be written."""
+    assert set_up(place) == 0
+    folder = place / "etc"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (place / "release-2026.pub").write_text(public_bytes(SECOND).hex() + "\n")
+    written = writing.write_whole
+
+    def full(path: str, data: bytes, mode: int = 0o644) -> None:
+        if path == str(folder / "device.json"):
+            raise EdgeError(f"{path}: cannot be written (No space left on device).")
+        written(path, data, mode)
+
+    monkeypatch.setattr(writing, "write_whole", full)
+    assert set_up(place, "--force") == 4
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert read_settings(str(folder / "device.json")).keys[0].public == public_bytes(KEY)
+
+
+def test_a_folder_in_the_place_of_a_key_stays(place: Path, capsys: Any) -> None:
+    taken = place / "etc" / "release-2026.pub"
+    taken.mkdir(parents=True)
+    (taken / "other").touch()
+    assert set_up(place, "--force") == 4
+    assert f"{taken}: cannot be read" in capsys.readouterr().err
+    assert (taken / "other").exists()
+    assert not (place / "etc" / "device.json").exists()
+
+
 def test_a_machine_without_a_name_needs_one(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
