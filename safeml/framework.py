@@ -19,8 +19,12 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 def start() -> None:
     """Import Keras on TensorFlow and drop the start messages of its libraries; errors are raised."""
-    if "keras" in sys.modules:
-        return
+    if "keras" not in sys.modules:
+        _imported()
+    _keep_graphs_as_traced()
+
+
+def _imported() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # attacks need its graph
     sys.stderr.flush()
@@ -36,6 +40,18 @@ def start() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
+
+
+def _keep_graphs_as_traced() -> None:
+    """Disable Grappler, TensorFlow's rewriting of each graph before its first run, where there is no GPU.
+
+    Here it costs a fifth of the time of compiling an attack, and the passes that follow are as fast without it
+    (benchmarks/graph_rewriting.py). On a GPU it chooses the layout of convolutions, and stays.
+    """
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def fix_threads(count: int) -> None:

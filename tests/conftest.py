@@ -28,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(budget, "tests.budget")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start the framework as the command line does before a test that may import it in another way."""
+    if item.get_closest_marker("slow"):
+        from safeml import framework
+
+        framework.start()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the nightly tests out of every run that does not select them by their marker."""
     if "nightly" in config.option.markexpr:
