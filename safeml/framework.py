@@ -45,8 +45,8 @@ def _imported() -> None:
 def _keep_graphs_as_traced() -> None:
     """Disable Grappler, TensorFlow's rewriting of each graph before its first run, where there is no GPU.
 
-    Here it costs a fifth of the time of compiling an attack, and the passes that follow are as fast without it
-    (benchmarks/graph_rewriting.py). On a GPU it chooses the layout of convolutions, and stays.
+    Here it takes up to a third of the time of compiling an attack, and the passes that follow are as fast without it
+    (benchmarks/graph_rewriting.py). On a GPU it chooses the layout of convolutions, and remains enabled.
     """
     import tensorflow as tf
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from safeml import framework
 from safeml.framework import uncollected
 from tests.source_texts import nodes, sources
 
@@ -32,6 +33,24 @@ def test_imports_are_not_collected_and_the_state_returns(was: bool) -> None:
         assert gc.isenabled() is was
     finally:
         (gc.enable if before else gc.disable)()
+
+
+@pytest.mark.parametrize(("gpus", "disabled"), [([], True), (["/physical_device:GPU:0"], False)])
+def test_grappler_is_disabled_without_a_gpu_only(
+    gpus: list[str], disabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras may be imported already: the graphs of a notebook are those of the command line."""
+    framework.start()
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
+            framework.start()
+            assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is disabled
+    finally:
+        framework.start()
 
 
 def test_no_graph_is_rewritten_by_autograph() -> None:
