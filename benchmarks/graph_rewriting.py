@@ -56,7 +56,7 @@ def measured(rewritten: bool) -> dict[str, dict[str, dict[str, float]]]:
     taken: dict[str, dict[str, dict[str, float]]] = {}
     for model in MODELS:
         classifier = load_model(ROOT / "models" / model).model.fed(InputSettings(), names, model)
-        # Opening a model disables it.
+        # Opening a model disables Grappler, so it is enabled after that.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not rewritten})
         right = np.flatnonzero(classifier.predict_logits(pixels).argmax(axis=1) == truth)[:IMAGES]
         taken[model] = {}

@@ -132,7 +132,7 @@ def test_telemetry_is_off_unless_the_user_set_it(store: Store, folder: Path) -> 
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
-@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns", "./mlruns", "ftp://host"])
+@pytest.mark.parametrize("uri", ["file:///mlruns", "mlruns", "./mlruns", "ftp://host"])
 def test_a_store_that_mlflow_refuses_is_one_sentence(store: Store, folder: Path, uri: str) -> None:
     done = safeml("mlflow", folder, "--uri", uri)
     assert isinstance(done.exception, ConfigError)
