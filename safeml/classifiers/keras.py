@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml import framework
 from safeml.classifiers.contract import LOG_NOTE
 from safeml.classifiers.fingerprint import model_fingerprint
 from safeml.classifiers.frozen import FrozenGraph, freeze
@@ -37,6 +38,7 @@ def from_keras(model: Any, where: str, notes: tuple[str, ...] = ()) -> TensorMod
 
     Raises InputRefused where it has not one image input and one row of outputs, or where a weight is not finite.
     """
+    framework.start()  # a model in memory comes here without `load_model`
     import keras
 
     _check_inputs(model, where)

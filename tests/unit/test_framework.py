@@ -53,6 +53,22 @@ def test_grappler_is_disabled_without_a_gpu_only(
         framework.start()
 
 
+def test_grappler_is_disabled_for_a_model_in_memory_too() -> None:
+    framework.start()
+    import keras
+    import tensorflow as tf
+
+    from safeml.classifiers.keras import from_keras
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        from_keras(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()]), "memory")
+        without_gpu = not tf.config.list_physical_devices("GPU")
+        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is without_gpu
+    finally:
+        framework.start()
+
+
 def test_no_graph_is_rewritten_by_autograph() -> None:
     """The functions of the product branch on nothing that a graph computes; rewriting their source takes seconds a run."""
     calls = [
