@@ -24,6 +24,11 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 gc.set_threshold(50_000, 20, 50)
 
 
+def pytest_collection_finish() -> None:
+    """Leave the items, which live to the end, out of every collection of garbage, as the framework does with its modules."""
+    gc.freeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(budget, "tests.budget")
 

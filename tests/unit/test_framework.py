@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import gc
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -33,6 +35,17 @@ def test_imports_are_not_collected_and_the_state_returns(was: bool) -> None:
         assert gc.isenabled() is was
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_no_collection_searches_the_objects_of_the_import() -> None:
+    code = (
+        "import gc; from safeml import framework; framework.start(); "
+        "print(gc.get_freeze_count(), len(gc.get_objects()), gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    frozen, searched, enabled = done.stdout.split()
+    assert enabled == "True"
+    assert int(frozen) > 100_000 > 10 * int(searched)
 
 
 @pytest.mark.parametrize(("gpus", "disabled"), [([], True), (["/physical_device:GPU:0"], False)])
