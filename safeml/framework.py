@@ -36,8 +36,6 @@ def _imported() -> None:
             import tensorflow as tf
 
         keras.ops.convert_to_numpy(tf.zeros([1]))  # the first operation initialises the device
-        # The half million objects of the import live as long as the process: no later collection searches them.
-        gc.freeze()
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)

@@ -24,8 +24,12 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 gc.set_threshold(50_000, 20, 50)
 
 
-def pytest_collection_finish() -> None:
-    """Leave the items, which live to the end, out of every collection of garbage, as the framework does with its modules."""
+@cache
+def leave_out_of_collections() -> None:
+    """Exclude the modules and the collected tests, which live to the end, from later garbage collections.
+
+    Not in the product: in a notebook it would keep the garbage of the user's own objects for ever.
+    """
     gc.freeze()
 
 
@@ -40,6 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from safeml import framework
 
         framework.start()
+        leave_out_of_collections()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

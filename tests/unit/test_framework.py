@@ -37,15 +37,14 @@ def test_imports_are_not_collected_and_the_state_returns(was: bool) -> None:
         (gc.enable if before else gc.disable)()
 
 
-def test_no_collection_searches_the_objects_of_the_import() -> None:
+def test_the_product_leaves_every_object_to_the_garbage_collector() -> None:
+    """In a notebook, what it excluded would be the user's objects too."""
     code = (
-        "import gc; from safeml import framework; framework.start(); "
-        "print(gc.get_freeze_count(), len(gc.get_objects()), gc.isenabled())"
+        "import gc; before = gc.get_freeze_count(); from safeml import framework; framework.start(); "
+        "print(gc.get_freeze_count() - before, gc.isenabled())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    frozen, searched, enabled = done.stdout.split()
-    assert enabled == "True"
-    assert int(frozen) > 100_000 > 10 * int(searched)
+    assert done.stdout.split() == ["0", "True"]
 
 
 @pytest.mark.parametrize(("gpus", "disabled"), [([], True), (["/physical_device:GPU:0"], False)])
