@@ -128,7 +128,7 @@ def memory_errors() -> Iterator[None]:
 
 @contextmanager
 def expected_tracing() -> Iterator[None]:
-    """Drop TensorFlow's warning of repeated tracing: each of several models is traced once, which it takes for one traced again."""
+    """Drop TensorFlow's warning of repeated tracing: each of several models or shapes is traced once, which it takes for one traced again."""
     log = logging.getLogger("tensorflow")
 
     def other(record: logging.LogRecord) -> bool:

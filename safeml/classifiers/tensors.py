@@ -207,7 +207,8 @@ class TensorClassifier:
 
         size = min(size, padded_size(min(len(images), size)))
         key = f"{name}{images.shape[1:]}{size}"
-        with framework.memory_errors():
+        # Each shape is traced once, which TensorFlow takes for one function that is traced again and again.
+        with framework.memory_errors(), framework.expected_tracing():
             if key not in self._functions:
                 signature = [tf.TensorSpec([size, *images.shape[1:]], tf.float32)]
                 self._functions[key] = tf.function(function, autograph=False, input_signature=signature)

@@ -171,6 +171,14 @@ def test_a_batch_that_was_halved_is_never_exceeded(size: int, monkeypatch: pytes
     assert max(computed(classifier, 25, monkeypatch)) <= size
 
 
+def test_batches_of_many_sizes_print_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """TensorFlow advises on repeated tracing, on the standard error of whoever audits a model."""
+    classifier = wrap(dense_model(), InputSettings(), NAMES, "m")
+    for count in (1, 17, 33, 65, 129):
+        assert classifier.features(images(count)).shape == (count, 5)
+    assert caplog.records == []
+
+
 def test_padding_changes_no_logit_beyond_rounding() -> None:
     classifier = wrap(dense_model(), InputSettings(), NAMES, "m")
     many = images(256)
