@@ -57,11 +57,16 @@ def average_precision_score(scores: np.ndarray, reject: np.ndarray, positive_rej
 
 def fpr_at_95_error(scores: np.ndarray, reject: np.ndarray) -> float:
     """Return the share of images to reject that are trusted at the threshold that trusts 95 % of the others, 0..1; NaN without both kinds."""
-    good, bad = np.sort(scores[~reject])[::-1], scores[reject]
+    good, bad = scores[~reject], scores[reject]
     if not len(good) or not len(bad):
         return float("nan")
-    threshold = good[int(np.ceil(ACCEPTED * len(good) - 1e-9)) - 1]
-    return float((bad >= threshold).mean())
+    return float((bad >= threshold_at_95(good)).mean())
+
+
+def threshold_at_95(good: np.ndarray) -> float:
+    """Return the highest threshold that trusts at least 95 % of the scores [N], N >= 1."""
+    ordered = np.sort(good)[::-1]
+    return float(ordered[int(np.ceil(ACCEPTED * len(ordered) - 1e-9)) - 1])
 
 
 def detection_rates(scores: np.ndarray, reject: np.ndarray) -> dict[str, float]:

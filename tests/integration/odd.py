@@ -1,4 +1,4 @@
-"""Surroundings in which everything at once is odd that can be: no network, no home, no user, other hashes, no checks by assert."""
+"""Surroundings in which everything at once is odd that can be: no network, no home, no user, other hashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ ODD: dict[str, str | None] = {
     "USER": None,
     "LC_ALL": "C",
     "TZ": "Pacific/Kiritimati",
-    "PYTHONOPTIMIZE": "1",
     "PYTHONHASHSEED": "1234",
     "KERAS_HOME": None,
     "TMPDIR": "/dev/null/nowhere",

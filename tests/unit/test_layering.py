@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import safeml
+
 pytestmark = pytest.mark.slow
 
+PACKAGE = Path(safeml.__file__).parent
+
 HEAVY = ("tensorflow", "keras", "tf_keras", "art", "shap", "pandas", "onnx", "sklearn", "matplotlib")
+
+
+# What an assert may say: the type of a value, for the type checker. Without asserts (python -O) the product does the same.
+NARROWING = re.compile(r"assert ([\w.]+ is not None|is_differentiable\([\w.]+\))")
+
+
+def test_an_assert_only_narrows_a_type() -> None:
+    asserts = [
+        (file.relative_to(PACKAGE).as_posix(), ast.unparse(node))
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert asserts
+    assert [found for found in asserts if not NARROWING.fullmatch(found[1])] == []
 
 
 LIGHT = (

@@ -7,7 +7,7 @@ import numpy as np
 from safeml.audits.monitors.measure import Measured
 from safeml.audits.monitors.numbers import FROM, IN, Numbers, values_of, why_not
 from safeml.audits.monitors.outputs import Judged
-from safeml.metrics.detection import auroc_draws, auroc_score, detection_rates, fpr_at_95_error
+from safeml.metrics.detection import auroc_draws, auroc_score, detection_rates, threshold_at_95
 from safeml.results import Metric
 from safeml.stages.monitors import (
     ATTACKED,
@@ -145,20 +145,13 @@ def outside_metrics(numbers: Numbers, measured: Measured, settings: MonitorsSett
                     bounds=(0.0, 1.0),
                 )
             )
-            limit = _limit_of_95(inside)
             numbers.metrics.append(
                 proportion_metric(
                     f"ood_fpr_at_95.{name}",
                     said,
-                    beyond >= limit,
+                    beyond >= threshold_at_95(inside),
                     clustering=part.clustering,
                     direction="down",
                     slice=where,
                 )
             )
-            assert abs(float((beyond >= limit).mean()) - fpr_at_95_error(values, reject)) < 1e-12
-
-
-def _limit_of_95(inside: np.ndarray) -> float:
-    ordered = np.sort(inside)[::-1]
-    return float(ordered[int(np.ceil(0.95 * len(ordered) - 1e-9)) - 1])
