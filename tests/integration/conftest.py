@@ -13,6 +13,20 @@ from safeml.data.dataset import ImageDataset
 from tests import subjects
 from tests.integration.adversarial_cases import K as CLASSES
 from tests.integration.trained import session_project
+from tests.opening import trials_here
+
+# The processes in which a file is scanned and loaded first are what these files test; commands in a process of their own have them too.
+IN_CHILDREN = ("test_load_model",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def opened_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Scan and load model files in this process: each child imports the framework, which takes longer than most tests."""
+    if request.module.__name__.rpartition(".")[2] in IN_CHILDREN:
+        yield
+    else:
+        with trials_here():
+            yield
 
 
 @pytest.fixture(scope="session")

@@ -134,10 +134,11 @@ def test_without_tensorflow_what_needs_it_says_what_to_install(
     break_tensorflow(hooks, BROKEN[name])
     (tmp_path / "recipe.toml").write_text(
         'name = "r"\narchitecture = "lenet"\nwidth = 4\nepochs = 1\n'
-        '[data.train]\nkind = "rendered"\nimages = 860\nseed = 1\n[data.valid]\nkind = "rendered"\nimages = 430\nseed = 2\n'
+        '[data.train]\nkind = "npz"\npath = "d.npz"\n[data.valid]\nkind = "npz"\npath = "v.npz"\n'
     )
     labels = np.arange(86) % 43
-    np.savez(tmp_path / "d.npz", images=np.zeros((86, 32, 32, 3), np.uint8), labels=labels)
+    for name, grey in (("d.npz", 0), ("v.npz", 1)):
+        np.savez(tmp_path / name, images=np.full((86, 32, 32, 3), grey, np.uint8), labels=labels)
     model = next((ROOT / "models" / "lenet-gtsrb").glob("*.keras"))
     for arguments in (
         ["train", tmp_path / "recipe.toml", "--out", tmp_path / "model"],

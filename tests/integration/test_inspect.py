@@ -24,7 +24,7 @@ from safeml.data.dataset import ImageDataset
 from safeml.data.place import Place
 from safeml.errors import InputRefused
 from safeml.settings.data import DataSettings
-from tests.opening import open_here, trials_here
+from tests.opening import open_here
 
 pytestmark = pytest.mark.slow
 
@@ -111,8 +111,7 @@ def inspected(folder: Path, model: object, monkeypatch: pytest.MonkeyPatch) -> R
     monkeypatch.chdir(folder)
     app = typer.Typer(pretty_exceptions_enable=False)
     command.register(app)
-    with trials_here():
-        return CliRunner().invoke(app, ["m.keras", "--data", "d.npz"])
+    return CliRunner().invoke(app, ["m.keras", "--data", "d.npz"])
 
 
 def test_a_model_at_chance_gets_its_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

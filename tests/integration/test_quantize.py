@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,12 @@ from safeml.errors import ConfigError, ExitCode, InputRefused, MissingInput, Saf
 from safeml.quantization.build import quantize
 from safeml.quantization.inputs import QuantizationInputs, read_inputs
 from safeml.store.files import file_sha256
-from tests.opening import command_here, trials_here
+from tests.opening import command_here
 from tests.small_signs import SETTINGS, SIDE, K, network, pictures, write_project
 
 pytestmark = pytest.mark.slow
 TRAINED = SETTINGS.replace("epochs = 0", "epochs = 2")
 MODELS = ("float.keras", "ptq.keras", "qat.keras", "finetuned.keras", "int8.keras")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_child() -> Iterator[None]:
-    """The first load in a process of its own is tested elsewhere, and takes longer than all the rest here."""
-    with trials_here():
-        yield
 
 
 @pytest.fixture(scope="module")

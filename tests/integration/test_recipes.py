@@ -15,7 +15,6 @@ from safeml.data.place import Place
 from safeml.errors import ConfigError
 from safeml.recipes import Prepared, is_done, prepare, recipe_data, train, trained_folder, training_run
 from safeml.store.lock import folder_lock
-from tests.opening import trials_here
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +136,7 @@ def test_inflation_compares_with_a_random_split_of_the_same_images(tmp_path: Pat
     assert 0 <= found["images_of_shared_signs"] <= len(choosing)
     best = max(path.stem.split("-")[1] for path in (out / "inflation" / "checkpoints").iterdir())
     assert f"{found['val_accuracy']:.4f}" == best
-    with trials_here():
-        page = training_run(ready(recipe), out)
+    page = training_run(ready(recipe), out)
     assert "random split" in page.model_dump_json()
     assert len(training) > len(choosing)
 

@@ -22,7 +22,6 @@ from safeml.results import Run, RunTimes, StageResult, Table
 from safeml.sandbox import Outcome
 from safeml.subject import open_subject
 from tests import tiny
-from tests.opening import scans_here
 
 pytestmark = pytest.mark.slow
 
@@ -88,8 +87,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_child() -> Iterator[None]:
-    """The first load in a process of its own is tested elsewhere, and takes longer than all the rest here."""
-    with scans_here(), pytest.MonkeyPatch.context() as patch:
+    """A model is loaded once: the first load in a process of its own is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "_trial", lambda found: Outcome("ok", {}))
         patch.setattr(load, "describe", lambda model: {})
         yield
