@@ -19,20 +19,11 @@ import pytest
 from safeml.store.files import read_times
 from safeml.store.lock import LOCK
 from tests.fault.faulty_os import temporary_files
-from tests.integration.odd import ODD, environment, write_hooks
+from tests.integration.odd import ODD, PROGRAM, environment, write_hooks
 from tests.integration.trained import trained_model
 
 pytestmark = pytest.mark.slow
 
-# The model's first load in a process of its own takes as long as all the rest here, and is not what is killed.
-PROGRAM = """
-from safeml.classifiers import load
-from safeml.cli.main import main
-from safeml.sandbox import Outcome
-load._trial = lambda found: Outcome("ok", {})
-load.describe = lambda model: {}
-main()
-"""
 KILLS = 20
 SEED = int(os.environ.get("SAFEML_NIGHTLY_SEED", "7"))
 

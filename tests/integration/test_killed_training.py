@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.odd import ODD, environment, write_hooks
+from tests.integration.odd import ODD, PROGRAM, environment, write_hooks
 from tests.integration.trained import trained_model
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ classes = ["Stop", "Yield", "No entry", "Priority road"]
 
 
 def start(recipe: Path, out: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-m", "safeml.cli.main", "train", str(recipe), "--out", str(out)]
+    arguments = [sys.executable, "-c", PROGRAM, "train", str(recipe), "--out", str(out)]
     return subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, umask=0o077, env=env
     )
