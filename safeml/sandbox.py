@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,13 +47,15 @@ def run_limited(
     files: int,
     folders: tuple[Path, ...] = (),
     threads: int = 1,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """`target` ("module:function") in a child, with JSON-able keyword `arguments`; it returns a JSON-able dict.
 
     memory: bytes of address space beyond what the child has after importing the module (a framework reserves gigabytes
     before it does anything). seconds: wall clock, from the child's start. files: largest file that it may write, in bytes.
     folders: what it may read and write beside its own empty folder, where the system can confine it (Landlock); the
-    interpreter's and the system's own files stay readable.
+    interpreter's and the system's own files stay readable. meanwhile: is called in this process while the child runs; if it
+    raises, the child is ended.
     The function may raise `Refused` or `Inconclusive` of `safeml.scan.base`, or `InputRefused`.
     """
     request = json.dumps(
@@ -74,13 +78,24 @@ def run_limited(
             env=_environment(folder, threads),
             start_new_session=True,
         )
+        deadline = time.monotonic() + seconds
         try:
-            out, err = child.communicate(request.encode(), timeout=seconds)
+            _send(child, request.encode())
+            meanwhile()
+            # A child that ended in time has ended, however late it is asked.
+            out, err = child.communicate(timeout=max(deadline - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
             return Outcome("timeout", {}, f"it took longer than {seconds} seconds")
         finally:
             _end(child)
     return _outcome(child.returncode, out[:MAX_REPLY_BYTES], err.decode("utf-8", "replace"))
+
+
+def _send(child: subprocess.Popen[bytes], request: bytes) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError), child.stdin:  # the code of a child that reads nothing says why
+        child.stdin.write(request)
+    child.stdin = None
 
 
 def _environment(folder: str, threads: int) -> dict[str, str]:

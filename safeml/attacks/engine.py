@@ -17,6 +17,7 @@ import numpy as np
 
 from safeml import framework
 from safeml.attacks.base import SURVIVED
+from safeml.attacks.losses import Loss
 from safeml.attacks.method import Ball, Method, Seen, State, choose
 from safeml.attacks.norms import Norm
 from safeml.classifiers.base import DifferentiableClassifier, deployed_logits_of
@@ -65,41 +66,71 @@ def lanes_of(size: Any, shape: tuple[int, ...], method: Method, truths: Any) -> 
 
 
 # A trace costs seconds and an audit attacks one classifier dozens of times; the bound keeps old models from piling up.
-@lru_cache(maxsize=24)
-def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method) -> Compiled:
-    """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
-    import tensorflow as tf
+KEPT = 24
 
-    answers = deployed_logits_of(classifier)
-    judge, width = judge_of(classifier), width_of(classifier)
-    own = answers == classifier.logits
+
+@lru_cache(maxsize=KEPT)
+def broken_for(classifier: DifferentiableClassifier) -> Callable[..., Any]:
+    """The graph (images, truths) -> bool [B] of a classifier."""
+    answers, judge, is_broken = deployed_logits_of(classifier), judge_of(classifier), _breaks(classifier)
+    return _graph(lambda images, truths: is_broken(*judge(answers(images), truths)))
+
+
+def _breaks(classifier: DifferentiableClassifier) -> Callable[[Any, Any], Any]:
+    """(logits, labels) -> bool [B]; logits that are not finite break too."""
+    import tensorflow as tf
 
     reached = getattr(classifier, "broken", None) or _misclassified
 
     def is_broken(logits: Any, labels: Any) -> Any:
         return reached(logits, labels) | ~tf.reduce_all(tf.math.is_finite(logits), axis=1)
 
+    return is_broken
+
+
+@lru_cache(maxsize=KEPT)
+def look_for(
+    classifier: DifferentiableClassifier, norm: Norm, loss: Loss, gradient: bool
+) -> Callable[..., Any]:
+    """One evaluation of the model, for every method of the same loss; see `look`. gradient: whether it takes a gradient."""
+    import tensorflow as tf
+
+    answers, is_broken = deployed_logits_of(classifier), _breaks(classifier)
+    judge, width = judge_of(classifier), width_of(classifier)
+    own = answers == classifier.logits
+
     @framework.apart
     def look(images: Any, truths: Any, targets: Any, scales: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Broken, loss, direction, slope and gradient at `images`: one forward pass, and one backward pass where it is asked for."""
-        followed = classifier.logits if method.gradient else answers
+        followed = classifier.logits if gradient else answers
         logits, labels = judge(tf.ensure_shape(followed(images), [None, width]), truths)
-        loss = method.loss(logits * scales[:, None], labels, targets)
-        deciding = logits if own or not method.gradient else judge(answers(images), truths)[0]
+        value = loss(logits * scales[:, None], labels, targets)
+        deciding = logits if own or not gradient else judge(answers(images), truths)[0]
         broken = is_broken(deciding, labels)
-        if not method.gradient:
-            return broken, loss, images, tf.zeros_like(loss), images
+        if not gradient:
+            return broken, value, images, tf.zeros_like(value), images
         # Symbolic gradients, unlike a tape's, honour what a straight-through view says of single operations.
-        [gradient] = tf.gradients(tf.reduce_sum(loss), [images], unconnected_gradients="zero")
-        direction = norm.normalise(gradient)
-        slope = tf.einsum("bi,bi->b", _flat(direction), _flat(gradient))
+        [slopes] = tf.gradients(tf.reduce_sum(value), [images], unconnected_gradients="zero")
+        direction = norm.normalise(slopes)
+        slope = tf.einsum("bi,bi->b", _flat(direction), _flat(slopes))
         undefined = ~tf.math.is_finite(slope)  # NaN and infinity both survive the sum
 
         def mended() -> tuple[Any, Any]:
             return choose(undefined, tf.zeros_like(direction), direction), tf.where(undefined, 0.0, slope)
 
         direction, slope = tf.cond(tf.reduce_any(undefined), mended, lambda: (direction, slope))
-        return broken | undefined, loss, direction, slope, gradient
+        return broken | undefined, value, direction, slope, slopes
+
+    return look
+
+
+@lru_cache(maxsize=KEPT)
+def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method) -> Compiled:
+    """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
+    import tensorflow as tf
+
+    broken = broken_for(classifier)  # type: ignore[arg-type]  # hashed by identity
+    look = look_for(classifier, norm, method.loss, method.gradient)  # type: ignore[arg-type]
 
     def enter(
         slots: State, mask: Any, clean: Any, images: Any, truths: Any, targets: Any, scales: Any
@@ -128,10 +159,10 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
 
         def one(step: Any, state: State) -> tuple[Any, State]:
             images, count, going = state["images"], state["count"], state["going"]
-            broken, loss, direction, slope, gradient = look(
+            wrong, loss, direction, slope, gradient = look(
                 images, constant["truths"], constant["targets"], constant["scales"]
             )
-            first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
+            first = tf.where(going & wrong & (state["first"] == SURVIVED), count, state["first"])
             flat = (
                 state["flat"] | (going & (count == 0) & (slope == 0.0)) if method.gradient else state["flat"]
             )
@@ -140,8 +171,8 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             least = tf.where(finite, tf.minimum(state["least"], loss), state["least"])
             earlier = tf.where(count <= late, best, state["earlier"])
             if method.leaves:
-                going = going & ~broken
-            seen = Seen(images, loss, direction, slope, count, broken, draws[step], going, gradient)
+                going = going & ~wrong
+            seen = Seen(images, loss, direction, slope, count, wrong, draws[step], going, gradient)
             moved, own = method.move(seen, ball, state["own"], hyperparameters)
             own = {name: _kept(going, value, state["own"][name]) for name, value in own.items()}
             count = tf.where(going, count + 1, count)
@@ -161,7 +192,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return {**constant, **changed}
 
     return Compiled(
-        broken=_graph(lambda images, truths: is_broken(*judge(answers(images), truths))),
+        broken=broken,
         enter=_graph(enter),
         advance=_graph(advance),
         result=lambda slots: method.result(slots["images"], slots["own"]),

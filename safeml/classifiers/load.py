@@ -111,6 +111,7 @@ def _trial(found: Scanned) -> Outcome:
         files=0 if found.scan.format in (ONNX.name, SAVED_MODEL.name) else LIMITS.model_bytes,
         folders=tuple(entry.parent for entry in (found.copy, found.architecture) if entry is not None),
         threads=2,
+        meanwhile=framework.start,  # the child imports it too, which is most of its time
     )
     if outcome.kind == "ok":
         return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,11 @@ def run(
     memory: int = 128 * MIB,
     files: int = MIB,
     folders: tuple[Path, ...] = (),
+    meanwhile: Callable[[], None] = lambda: None,
     **arguments: str,
 ) -> Outcome:
-    return run_limited(
-        f"{HERE}:{name}", arguments, memory=memory, seconds=seconds, files=files, folders=folders
-    )
+    limits = {"memory": memory, "seconds": seconds, "files": files}
+    return run_limited(f"{HERE}:{name}", arguments, folders=folders, meanwhile=meanwhile, **limits)
 
 
 def test_a_function_answers() -> None:
@@ -67,6 +68,30 @@ def test_a_hanging_function_is_ended_with_all_that_it_started(tmp_path: Path) ->
     assert time.monotonic() - began < 10
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_work_meanwhile_neither_hides_an_answer_nor_lengthens_the_limit(tmp_path: Path) -> None:
+    assert run("answer", seconds=3, meanwhile=lambda: time.sleep(3.5), word="hello").kind == "ok"
+    began = time.monotonic()
+    outcome = run(
+        "hang", seconds=2, folders=(tmp_path,), meanwhile=lambda: time.sleep(2.5), note=str(tmp_path / "pid")
+    )
+    assert outcome.kind == "timeout"
+    assert time.monotonic() - began < 5
+
+
+def test_an_error_meanwhile_ends_the_child(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+
+    def failing() -> None:
+        while not note.exists() or not note.read_text():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("hang", folders=(tmp_path,), meanwhile=failing, note=str(note))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
 
 
 def test_what_is_printed_is_not_taken_for_the_answer() -> None:
