@@ -141,7 +141,6 @@ def _decided_again(
     Limits that are looser than those of the run, or of the baseline, are recorded. With a baseline, the losses against it
     replace the recorded ones.
     """
-    from safeml.comparison.baseline import compared_again
     from safeml.loosening import loosened_since
     from safeml.recorded_verdict import decide_again
 
@@ -150,6 +149,8 @@ def _decided_again(
     requirements = run.requirements if settings is None else list(settings.requirements)
     changes = loosened_since(run, gates, requirements)
     if baseline is not None:
+        from safeml.comparison.baseline import compared_again
+
         earlier = recorded(baseline)
         more = loosened_since(earlier, gates, requirements)
         changes += [change for change in more if change not in changes]
