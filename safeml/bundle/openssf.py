@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from safeml.bundle.reading import read_bundle
 from safeml.errors import ConfigError, InputRefused, StageError, first_line
+from safeml.links import resolved
 from safeml.store.files import atomic_write, read_plain
 
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
@@ -65,7 +66,7 @@ def _package(name: str) -> Any:
 
 def _key_bytes(key: Path) -> bytes:
     try:
-        return read_plain(key.resolve(), MOST_KEY_BYTES)
+        return read_plain(resolved(key), MOST_KEY_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{key}: there is no such key; make one with `{NEW_KEY}`.") from None
     except (OSError, ValueError) as error:

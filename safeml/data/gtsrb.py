@@ -25,6 +25,7 @@ from safeml.data.images import Decode, read_pixels, resolve_inside
 from safeml.data.signs import CLASS_NAMES
 from safeml.data.splits import split_by_track
 from safeml.errors import ConfigError, InputRefused
+from safeml.links import resolved
 
 SIZE_COLUMNS = ("Width", "Height")
 COLUMNS = (*SIZE_COLUMNS, *BOX_COLUMNS, "ClassId")
@@ -220,12 +221,19 @@ def _refuse_unlisted(listed: Sequence[_Listed]) -> None:
     for folder in sorted({path.parent for path in known}):
         present = folder.iterdir() if folder.is_dir() else ()
         without = sorted(
-            entry.name for entry in present if entry.suffix in suffixes and entry.resolve() not in known
+            entry.name for entry in present if entry.suffix in suffixes and not _is_one_of(known, entry)
         )
         if without:
             raise InputRefused(
                 f"{folder}: {len(without)} images have no label, first {without[0]}; expected one row per image."
             )
+
+
+def _is_one_of(known: set[Path], entry: Path) -> bool:
+    try:
+        return resolved(entry) in known
+    except OSError:  # a loop of links
+        return False
 
 
 def _track(item: _Listed) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from safeml.errors import InputRefused
 from safeml.limits import LIMITS, Limits
+from safeml.links import resolved
 
 # Decoders by content, not by file name; Pillow's other decoders, about forty, are attack surface.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP")
@@ -69,8 +70,8 @@ def resolve_inside(root: Path, name: str) -> Path:
     """Resolve the file `name` of a label list, which must be inside the folder `root`, links resolved."""
     base = root.resolve()
     try:
-        target = (base / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
+        target = resolved(base / name)
+    except (OSError, ValueError) as error:
         raise InputRefused(
             f"{root}: the file name {name[:80]!r} cannot be resolved; expected a path inside the folder."
         ) from error

@@ -5,7 +5,6 @@ A run folder holds `results.json`, `run.json` and the report; the journal stores
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from safeml.errors import ConfigError, InputRefused, MissingInput, StageError
+from safeml.links import resolved
 from safeml.results import ARTEFACTS, Record, Run, RunTimes
 
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
@@ -172,7 +172,7 @@ def read_times(path: Path) -> RunTimes | None:
 
 def _read(file: Path, model: type[Any], expected: str) -> Any:
     try:
-        raw = read_plain(_target(file), MAX_RESULTS_BYTES)  # results may be a link; never wait for a pipe
+        raw = read_plain(resolved(file), MAX_RESULTS_BYTES)  # results may be a link; never wait for a pipe
         text = raw.decode("utf-8-sig")
         values = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
         if "\\ud" in text.lower():  # an escape of half a character, which no report can be written with
@@ -194,14 +194,6 @@ def _read(file: Path, model: type[Any], expected: str) -> Any:
         raise InputRefused(f"{file}: cannot be read ({error.strerror}); expected {expected}.") from error
     except (ValueError, RecursionError) as error:
         raise InputRefused(f"{file}: is not valid JSON ({str(error)[:120]}); expected {expected}.") from error
-
-
-def _target(file: Path) -> Path:
-    """Return the file at the end of its links. Raises OSError for a loop of links, as later versions of Python do."""
-    try:
-        return file.resolve()
-    except RuntimeError as error:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file)) from error
 
 
 def _no_constant(name: str) -> float:

@@ -64,6 +64,9 @@ def test_other_keys_than_those_of_openssf_are_refused(tmp_path: Path) -> None:
             openssf.sign_bundle(bundle, key_file(tmp_path, key), "", tmp_path / "sig")
     with pytest.raises(ConfigError, match="there is no such key"):
         openssf.sign_bundle(bundle, tmp_path / "none", "", tmp_path / "sig")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputRefused, match="loop: cannot be read"):
+        openssf.sign_bundle(bundle, tmp_path / "loop", "", tmp_path / "sig")
     (tmp_path / "text").write_text("no key")
     with pytest.raises(ConfigError, match="is no private key in PEM"):
         openssf.sign_bundle(bundle, tmp_path / "text", "", tmp_path / "sig")

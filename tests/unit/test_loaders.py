@@ -152,6 +152,9 @@ def test_a_cut_label_file_is_noticed(tmp_path):
     labels.write_text("\n".join(labels.read_text().splitlines()[:-1]))
     with pytest.raises(InputRefused, match=r"1 images have no label, first 00001_00001\.ppm"):
         gtsrb.load(tmp_path, "train")
+    (labels.parent / "00000_loop.ppm").symlink_to("00000_loop.ppm")  # of the same suffix, and no image
+    with pytest.raises(InputRefused, match=r"2 images have no label, first 00000_loop\.ppm"):
+        gtsrb.load(tmp_path, "train")
 
 
 def test_a_class_folder_with_another_class_inside_is_refused(tmp_path):
