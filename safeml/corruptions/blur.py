@@ -55,12 +55,13 @@ def zoom_blur(pixels: np.ndarray, zoom: tuple[float, float], draws: Draws) -> np
 
 
 @lru_cache(maxsize=10)
-def _zooms(height: int, width: int, end: float, step: float) -> sparse.csr_matrix:
+def _zooms(height: int, width: int, end: float, step: float) -> sparse.csr_array:
     """Return the matrix of `zoom_blur` on the pixels of an image, float32 [H * W, H * W]."""
     factors = np.arange(1, end, step)
-    total = sparse.identity(height * width, np.float32, "csr")
+    total = sparse.eye_array(height * width, dtype=np.float32, format="csr")
     for factor in factors.tolist():
-        total = total + sparse.kron(zoom_operator(height, factor), zoom_operator(width, factor), "csr")
+        lines = (sparse.coo_array(zoom_operator(side, factor)) for side in (height, width))
+        total = total + sparse.kron(*lines, format="csr")
     return (total / np.float32(len(factors) + 1)).astype(np.float32)
 
 

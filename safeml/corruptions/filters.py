@@ -69,7 +69,7 @@ def _along_height(pixels: np.ndarray, operator: np.ndarray) -> np.ndarray:
     return np.asarray(np.matmul(operator, flat).reshape(n, len(operator), width, channels))
 
 
-def spread(pixels: np.ndarray, operator: sparse.csr_matrix) -> np.ndarray:
+def spread(pixels: np.ndarray, operator: sparse.csr_array) -> np.ndarray:
     """Apply a sparse matrix to the pixels of each image and channel. pixels: float32 [N, H, W, C]; operator: [H * W, H * W]."""
     n, height, width, channels = pixels.shape
     flat = pixels.transpose(1, 2, 0, 3).reshape(height * width, n * channels)

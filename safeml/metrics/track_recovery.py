@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from safeml.metrics.near_duplicates import SIDE, averaged
@@ -142,6 +142,6 @@ def _chains(distances: np.ndarray) -> np.ndarray:
     left, right = linear_sum_assignment(costs)
     linked = right < n
     linked[linked] = distances[left[linked], right[linked]] < LINKED
-    links = coo_matrix((np.ones(linked.sum()), (left[linked], right[linked])), shape=(n, n))
+    links = coo_array((np.ones(linked.sum()), (left[linked], right[linked])), shape=(n, n))
     chains: np.ndarray = connected_components(links, directed=False)[1]
     return chains
