@@ -29,6 +29,7 @@ LENET_256, LENET_64 = (
     "lenet-gtsrb on test.npz, linf_8, 64 images",
 )
 AUTO_ATTACKED = ("lenet-gtsrb",)
+SCALED = "processes, lenet-gtsrb, 1024 images"
 LARGE, SMALL = "15 frames, reference of 1410", "15 frames, reference of 128"
 
 
@@ -107,6 +108,8 @@ ROWS: tuple[Row, ...] = (
           "processor time of a CPU without fused integer kernels", ("models", name, "seconds", "audit", "processor"), ("models", name, "seconds", "float Keras", "processor"), "s") for name in ("resnet-gtsrb", "mobilenet-gtsrb")),
     *(Row(f"whole run of the edge runtime, times the session alone, {name}", "edge_host", ("models", name, "whole run / session alone"), "ONNX Runtime 1.31.1", ("<=", 1.3),
           "a PC and no Jetson, one thread", ("models", name, "whole run"), ("models", name, "session alone"), "µs") for name in ("resnet-gtsrb-int8", "lenet-rendered-int8")),
+    Row("times as fast, two workers of one thread against one process of one thread, adversarial stage, lenet-gtsrb, 1,024 images", "scale_out", (SCALED, "ratio", "stage"), "one process", (">=", 1.7),
+        "most images break early: attacks on fewer than 256 survivors are one slice, which one worker measures", (SCALED, "seconds", "two workers", "stage"), (SCALED, "seconds", "one process", "stage"), "s"),
 )  # fmt: skip
 
 
