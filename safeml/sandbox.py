@@ -54,8 +54,8 @@ def run_limited(
     memory: bytes of address space beyond what the child has after importing the module (a framework reserves gigabytes
     before it does anything). seconds: wall clock, from the child's start. files: largest file that it may write, in bytes.
     folders: what it may read and write beside its own empty folder, where the system can confine it (Landlock); the
-    interpreter's and the system's own files stay readable. meanwhile: is called in this process while the child runs; if it
-    raises, the child is ended.
+    interpreter's and the system's own files stay readable. meanwhile: is called in this process while the child runs; it should be
+    short, because the child is not ended before it returns, but for an error that it raises.
     The function may raise `Refused` or `Inconclusive` of `safeml.scan.base`, or `InputRefused`.
     """
     request = json.dumps(

@@ -66,11 +66,11 @@ def lanes_of(size: Any, shape: tuple[int, ...], method: Method, truths: Any) -> 
 
 
 # A trace costs seconds and an audit attacks one classifier dozens of times; the bound keeps old models from piling up.
-KEPT = 24
+MOST_GRAPHS = 24
 
 
-@lru_cache(maxsize=KEPT)
-def broken_for(classifier: DifferentiableClassifier) -> Callable[..., Any]:
+@lru_cache(maxsize=MOST_GRAPHS)
+def broken_of(classifier: DifferentiableClassifier) -> Callable[..., Any]:
     """The graph (images, truths) -> bool [B] of a classifier."""
     answers, judge, is_broken = deployed_logits_of(classifier), judge_of(classifier), _breaks(classifier)
     return _graph(lambda images, truths: is_broken(*judge(answers(images), truths)))
@@ -88,8 +88,8 @@ def _breaks(classifier: DifferentiableClassifier) -> Callable[[Any, Any], Any]:
     return is_broken
 
 
-@lru_cache(maxsize=KEPT)
-def look_for(
+@lru_cache(maxsize=MOST_GRAPHS)
+def look_of(
     classifier: DifferentiableClassifier, norm: Norm, loss: Loss, gradient: bool
 ) -> Callable[..., Any]:
     """One evaluation of the model, for every method of the same loss; see `look`. gradient: whether it takes a gradient."""
@@ -124,13 +124,12 @@ def look_for(
     return look
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MOST_GRAPHS)
 def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method) -> Compiled:
     """The graphs for a classifier and a norm. Epsilon, step sizes, steps and batch are tensors: no retrace for them."""
     import tensorflow as tf
 
-    broken = broken_for(classifier)  # type: ignore[arg-type]  # hashed by identity
-    look = look_for(classifier, norm, method.loss, method.gradient)  # type: ignore[arg-type]
+    look = look_of(classifier, norm, method.loss, method.gradient)  # type: ignore[arg-type]  # hashed by identity
 
     def enter(
         slots: State, mask: Any, clean: Any, images: Any, truths: Any, targets: Any, scales: Any
@@ -159,10 +158,10 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
 
         def one(step: Any, state: State) -> tuple[Any, State]:
             images, count, going = state["images"], state["count"], state["going"]
-            wrong, loss, direction, slope, gradient = look(
+            broken, loss, direction, slope, gradient = look(
                 images, constant["truths"], constant["targets"], constant["scales"]
             )
-            first = tf.where(going & wrong & (state["first"] == SURVIVED), count, state["first"])
+            first = tf.where(going & broken & (state["first"] == SURVIVED), count, state["first"])
             flat = (
                 state["flat"] | (going & (count == 0) & (slope == 0.0)) if method.gradient else state["flat"]
             )
@@ -171,8 +170,8 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
             least = tf.where(finite, tf.minimum(state["least"], loss), state["least"])
             earlier = tf.where(count <= late, best, state["earlier"])
             if method.leaves:
-                going = going & ~wrong
-            seen = Seen(images, loss, direction, slope, count, wrong, draws[step], going, gradient)
+                going = going & ~broken
+            seen = Seen(images, loss, direction, slope, count, broken, draws[step], going, gradient)
             moved, own = method.move(seen, ball, state["own"], hyperparameters)
             own = {name: _kept(going, value, state["own"][name]) for name, value in own.items()}
             count = tf.where(going, count + 1, count)
@@ -192,7 +191,7 @@ def compile_for(classifier: DifferentiableClassifier, norm: Norm, method: Method
         return {**constant, **changed}
 
     return Compiled(
-        broken=broken,
+        broken=broken_of(classifier),  # type: ignore[arg-type]
         enter=_graph(enter),
         advance=_graph(advance),
         result=lambda slots: method.result(slots["images"], slots["own"]),

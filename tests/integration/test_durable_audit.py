@@ -1,4 +1,4 @@
-"""An audit with compiled attacks that is interrupted, and at night killed at many random moments; test_durable.py kills one without."""
+"""An audit with compiled attacks that is interrupted and killed: three real ends, and at night many at random moments."""
 
 from __future__ import annotations
 
@@ -70,8 +70,10 @@ def check_whole(project: Path, folder: Path) -> None:
     assert not (folder / "work").exists()
 
 
-def test_sigint_inside_an_attack_changes_nothing(tiny_project: Path, tmp_path: Path) -> None:
-    """The run that `safeml run` made at once, and the same as an audit in two processes, in surroundings that are odd in all ways."""
+def test_sigint_inside_an_attack_and_kill_9_between_two_change_nothing(
+    tiny_project: Path, tmp_path: Path
+) -> None:
+    """The run that `safeml run` made at once, and the same as an audit in three processes, in surroundings that are odd in all ways."""
     folder, odd = tmp_path / "out", environment(write_hooks(tmp_path / "hooks"), ODD)
 
     def in_an_attack() -> bool:
@@ -85,6 +87,13 @@ def test_sigint_inside_an_attack_changes_nothing(tiny_project: Path, tmp_path: P
     assert errors.strip().endswith("finished work is stored, and the same command resumes from it.")
     assert "Traceback" not in errors
     assert not (folder / "results.json").exists()
+    code, _ = end(
+        start(tiny_project, folder, odd),
+        signal.SIGKILL,
+        lambda: is_kept(folder, "adversarial", "apgd_t-linf_0.5"),
+    )
+    assert code == -signal.SIGKILL
+    assert is_kept(folder, "adversarial", "apgd_t-linf_0.5")
     finish(tiny_project, folder, odd)
     check_whole(tiny_project, folder)
     times = read_times(folder)

@@ -49,7 +49,10 @@ def test_every_stage_measures_two_classes_and_every_page_is_drawn(trained: Path,
             "model": {"path": str(trained)},
             "data": {"test": data, "train": {**data, "seed": 1, "images": 2150}},
             "stages": tiny.tables(
-                adversarial={"images": 20, "threats": [{"norm": "l2", "epsilon": 0.5}]},
+                adversarial={
+                    "images": 20,
+                    "threats": [{"norm": "linf", "epsilon": "4/255"}, {"norm": "l2", "epsilon": 0.5}],
+                },
                 physical={"patch_pair": ["Stop", "Priority road"]},
             ),
             "gates": [
