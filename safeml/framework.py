@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from safeml import sandbox
@@ -31,7 +33,7 @@ def _imported() -> None:
     terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        with uncollected():
+        with uncollected(), _wrappers_on_demand():
             import keras
             import tensorflow as tf
 
@@ -40,6 +42,33 @@ def _imported() -> None:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
+
+
+@contextmanager
+def _wrappers_on_demand() -> Iterator[None]:
+    """Make `import keras` within the context postpone `keras.wrappers`, the only part of it that needs scikit-learn.
+
+    scikit-learn and SciPy's statistics are a fifth of the time of importing Keras. The first use of `keras.wrappers`, or its
+    import, imports the module as usual.
+    """
+    name = "keras.wrappers"
+    if name in sys.modules or "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules[name] = _OnDemand(name)
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
+
+
+class _OnDemand(ModuleType):
+    """A module that is imported at the first use of one of its names."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # `inspect` asks every module for __file__
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
 
 
 def _keep_graphs_as_traced() -> None:

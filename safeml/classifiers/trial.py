@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from safeml import framework
 from safeml.classifiers.opening import describe, open_copy
-from safeml.framework import uncollected
 
-with uncollected():
-    import keras
-    import tensorflow as tf
+framework.start()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 keras.ops.convert_to_numpy(tf.zeros([1]) + 1)  # starts the thread pools
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage, signal, sparse
+from scipy import ndimage, sparse
 
 # Kernels of more taps are applied by FFT.
 MOST_TAPS = 64
@@ -92,10 +92,10 @@ def correlate(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     taps = np.argwhere(kernel != 0)
     if len(taps) > MOST_TAPS:
+        from scipy.signal import fftconvolve  # takes half a second to import
+
         flipped = kernel[::-1, ::-1].astype(np.float32)
-        return np.stack(
-            [signal.fftconvolve(image, flipped[:, :, None], "valid", axes=(0, 1)) for image in padded]
-        )
+        return np.stack([fftconvolve(image, flipped[:, :, None], "valid", axes=(0, 1)) for image in padded])
     height, width = pixels.shape[1:3]
     out = np.zeros_like(pixels)
     for row, column in taps:

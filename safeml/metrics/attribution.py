@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 # A map whose values differ by less than this share of the largest is the same everywhere: it points nowhere.
 FLAT = 1e-6
@@ -69,6 +68,8 @@ def rank_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     first, second: float [N, H, W].
     """
+    from scipy.stats import rankdata  # takes half a second to import
+
     sound = has_map(first) & has_map(second)
     ranks = []
     for maps in (first, second):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import json
 import subprocess
 import sys
 from contextlib import suppress
@@ -37,14 +38,41 @@ def test_imports_are_not_collected_and_the_state_returns(was: bool) -> None:
         (gc.enable if before else gc.disable)()
 
 
-def test_the_product_leaves_every_object_to_the_garbage_collector() -> None:
+STARTED = """
+import gc, json, sys
+before = gc.get_freeze_count()
+from safeml import framework
+framework.start()
+said = {"frozen": gc.get_freeze_count() - before, "enabled": gc.isenabled()}
+import keras, numpy as np, tensorflow as tf
+model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+tf.function(model)(np.ones((2, 4, 4, 3), np.float32))
+said["early"] = "sklearn" in sys.modules or hasattr(keras.wrappers, "__file__")
+by_name = keras.wrappers.SKLearnClassifier
+said["used"] = "sklearn" in sys.modules and hasattr(keras.wrappers, "__file__")
+from keras.wrappers import SKLearnClassifier
+said["same"] = by_name is SKLearnClassifier is keras.wrappers.SKLearnClassifier
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def started() -> dict[str, object]:
+    """What a new process says after the framework was started in it."""
+    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, object] = json.loads(done.stdout)
+    return said
+
+
+def test_the_product_leaves_every_object_to_the_garbage_collector(started: dict[str, object]) -> None:
     """In a notebook, what it excluded would be the user's objects too."""
-    code = (
-        "import gc; before = gc.get_freeze_count(); from safeml import framework; framework.start(); "
-        "print(gc.get_freeze_count() - before, gc.isenabled())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "True"]
+    assert (started["frozen"], started["enabled"]) == (0, True)
+
+
+def test_keras_wrappers_are_imported_when_they_are_used(started: dict[str, object]) -> None:
+    """And not before: they bring scikit-learn, which opening and attacking a model do not need."""
+    assert (started["early"], started["used"], started["same"]) == (False, True, True)
 
 
 @pytest.mark.parametrize(("gpus", "disabled"), [([], True), (["/physical_device:GPU:0"], False)])
