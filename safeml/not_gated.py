@@ -87,6 +87,7 @@ def _stage(stage: StageResult, gates: list[Gate], accepted: Sequence[Accepted]) 
                 state=_state(True, entry),
                 title=stage.title,
                 value=finding.code.replace("_", " ").replace("-", " "),
+                finding=finding.message.partition(". ")[0].removesuffix("."),
                 message=f"{stage.title}: {_reader(entry)}. {finding.message}",
                 accepted=entry,
             )

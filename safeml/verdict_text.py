@@ -227,7 +227,7 @@ def _requirements(results: Sequence[RequirementResult], sentence: str) -> str:
 
 
 def _value(entry: Ungated) -> str:
-    return f"{entry.title} {entry.value}".strip()
+    return f"{entry.title}: {entry.finding}" if entry.finding else f"{entry.title} {entry.value}".strip()
 
 
 def _scope(decided: Decided) -> str:

@@ -143,6 +143,7 @@ class Ungated(Record):
         noted     neither; it is named beside the verdict
     title: of the metric, or of the stage.
     value: in words, with its unit.
+    finding: the first sentence of the finding that stands here for a stage, without its full stop; else empty.
     message: one or two sentences.
     """
 
@@ -151,6 +152,7 @@ class Ungated(Record):
     state: UngatedState
     title: str
     value: str = ""
+    finding: str = ""
     message: str
     metric: Metric | None = None
     accepted: Accepted | None = None

@@ -194,6 +194,7 @@ def test_a_serious_finding_of_a_stage_without_gates_needs_an_owner() -> None:
     made = verdict(found)
     assert made.exit_code == 3
     assert doubt.message in made.sentence
+    assert made.detail.endswith("Not gated: Training: The model was trained on test images.")
     assert verdict(found, accept(stage="training")).exit_code == 0
     mild = doubt.model_copy(update={"severity": "warning"})
     assert verdict(stage("training", findings=[mild])).exit_code == 0
