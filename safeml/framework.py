@@ -29,16 +29,24 @@ def start() -> None:
 def _imported() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # attacks need its graph
-    sys.stderr.flush()
-    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with without_native_messages():
         with uncollected(), _wrappers_on_demand():
             import keras
             import tensorflow as tf
 
         keras.ops.convert_to_numpy(tf.zeros([1]))  # the first operation initialises the device
+
+
+@contextmanager
+def without_native_messages() -> Iterator[None]:
+    """Drop within the context what native libraries, and all others, write to standard error."""
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)

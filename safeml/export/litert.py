@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from safeml import framework
 from safeml.errors import InputRefused, first_line
 from safeml.export.checks import Check
 from safeml.export.float_graphs import as_function, plain
@@ -55,7 +56,7 @@ def convert(model: Any, folder: Path, calibration: np.ndarray) -> dict[str, Path
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), framework.without_native_messages():
                 warnings.simplefilter("ignore")  # it names calibration statistics that are not used
                 file.write_bytes(converter.convert())
         except Exception as error:
@@ -110,7 +111,8 @@ def open_file(file: Path) -> tuple[Any, str]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
         interpreter = Interpreter(model_path=str(file), num_threads=1)
-    interpreter.allocate_tensors()
+    with framework.without_native_messages():  # the names of delegates
+        interpreter.allocate_tensors()
     return interpreter, name
 
 

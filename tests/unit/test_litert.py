@@ -71,10 +71,13 @@ def test_the_float_file_is_the_keras_model_without_rounded_activations(
     assert 0 < np.sqrt(np.mean(noise**2)) < 0.05 * np.sqrt(np.mean(expected**2))
 
 
-def test_the_check_states_agreement_latency_and_limits(model: Any, tmp_path: Path) -> None:
+def test_the_check_states_agreement_latency_and_limits(
+    model: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from safeml.export.litert import check
 
     row = check(model, tmp_path, images(32, 1), images(64))
+    assert capfd.readouterr().err == ""  # LiteRT writes the settings of its converter and the names of delegates
     assert row.status == "passed"
     assert "CPU of this machine at batch 1 on one thread, not of a Jetson" in row.reason
     assert row.facts["agreement"]["int8"] >= 0.95
