@@ -77,7 +77,8 @@ def test_the_check_states_agreement_latency_and_limits(
     from safeml.export.litert import check
 
     row = check(model, tmp_path, images(32, 1), images(64))
-    assert capfd.readouterr().err == ""  # LiteRT writes the settings of its converter and the names of delegates
+    # LiteRT's native code writes the settings of its converter and the names of delegates.
+    assert capfd.readouterr().err == ""
     assert row.status == "passed"
     assert "CPU of this machine at batch 1 on one thread, not of a Jetson" in row.reason
     assert row.facts["agreement"]["int8"] >= 0.95
