@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Claim: a NaN in the feature map of a Keras classifier makes its logits NaN in Keras; exported to ONNX, ONNX Runtime gives finite logits,
-#   as if the value were not there, unless the NaN is at the first position. MaxPooling2D is the other way round: Keras drops a NaN there
-#   that is not first in its window, and so does ONNX Runtime.
+#   as if the value were not there, unless the NaN is at the first position. With MaxPooling2D over the whole map, Keras drops a NaN in
+#   the middle as well.
 # Matters where: a monitor rejects images whose logits are not finite. The exported model answers with a class, and the monitor sees
 #   nothing; a test with a NaN in the upper left corner finds no difference.
 # Versions: keras 3.15.1, tensorflow 2.21.0, tf2onnx 1.17.0, onnxruntime 1.31.1, onnx 1.23.2, numpy 2.4.6

@@ -34,12 +34,17 @@ def _imported() -> None:
             import keras
             import tensorflow as tf
 
-        keras.ops.convert_to_numpy(tf.zeros([1]))  # the first operation initialises the device
+        keras.ops.convert_to_numpy(
+            tf.zeros([1]) + 1
+        )  # the first operation starts the device and its thread pools
 
 
 @contextmanager
 def without_native_messages() -> Iterator[None]:
-    """Drop within the context what native libraries, and all others, write to standard error."""
+    """Drop within the context what this process writes to standard error: native libraries ignore Python's `sys.stderr`.
+
+    The last words of a library that aborts the process are lost too.
+    """
     sys.stderr.flush()
     terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -77,6 +82,9 @@ class _OnDemand(ModuleType):
         if name.startswith("__"):  # `inspect` asks every module for __file__
             raise AttributeError(name)
         return getattr(import_module(self.__name__), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(import_module(self.__name__))
 
 
 def _keep_graphs_as_traced() -> None:

@@ -13,10 +13,6 @@ from safeml import framework
 from safeml.classifiers.opening import describe, open_copy
 
 framework.start()
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-keras.ops.convert_to_numpy(tf.zeros([1]) + 1)  # starts the thread pools
 
 
 def try_model(format_name: str, path: str, architecture: str, where: str) -> dict[str, Any]:
