@@ -34,9 +34,8 @@ def _imported() -> None:
             import keras
             import tensorflow as tf
 
-        keras.ops.convert_to_numpy(
-            tf.zeros([1]) + 1
-        )  # the first operation starts the device and its thread pools
+        # The first operation starts the device and its thread pools.
+        keras.ops.convert_to_numpy(tf.zeros([1]) + 1)
 
 
 @contextmanager
