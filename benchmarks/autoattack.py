@@ -1,6 +1,6 @@
 """The ensemble against the original AutoAttack in torch: the same weights, the same images, one thread each, attack by attack in turn.
 
-    python -m venv FOLDER && FOLDER/bin/pip install torch==2.13.0 pyautoattack==0.2.0
+    python -m venv FOLDER && FOLDER/bin/pip install numpy torch==2.13.0 pyautoattack==0.2.0
     SAFEML_TORCH=FOLDER/bin/python python benchmarks/autoattack.py [MODEL [COUNT [NORM [EPSILON]]]]   # lenet-gtsrb, 64, linf, 4/255
 
 pyautoattack 0.2.0 is the code of Croce and Hein (2020) as a package; its `standard` version runs APGD-CE, APGD-T, FAB-T and Square

@@ -23,6 +23,7 @@ from safeml.settings.hazard import HazardSettings
 from safeml.settings.targets import TargetSettings
 
 RENDERED_IMAGES = 4300
+RENDERED_FRAMES = 10
 _log = logging.getLogger(__name__)
 
 
@@ -112,6 +113,7 @@ class Place:
                 "images": settings.images or RENDERED_IMAGES,
                 "seed": settings.seed,
                 "size": settings.size,
+                "frames_per_sign": int(settings.frames_per_sign or RENDERED_FRAMES),
             },
         }
         path = str(self.root / settings.path) if settings.path else ""

@@ -13,6 +13,8 @@ from safeml.settings.targets import TargetSettings, check_targets
 
 # The keys that only some kinds of data read.
 KINDS_OF: dict[str, tuple[str, ...]] = {
+    "split": ("gtsrb",),
+    "size": ("folder", "gtsrb", "rendered"),
     "valid_fraction": ("gtsrb",),
     "class_names": ("folder", "npz"),
     "class_table": ("folder", "npz"),
@@ -21,6 +23,9 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "max_refused": ("folder",),
 }
 
+# Frames that can be drawn of one sign.
+MOST_DRAWN = 1000
+
 
 class DataSettings(Settings):
     """The source of the images.
@@ -28,7 +33,8 @@ class DataSettings(Settings):
     kind: layout of the data; "rendered" draws signs and reads nothing.
     path: file or folder; none for rendered signs.
     split: which part of a GTSRB folder.
-    frames_per_sign: declared if tracks are unknown; 1 declares independent images.
+    frames_per_sign: declared if tracks are unknown; 1 declares independent images. Of rendered signs: how many frames are drawn
+        of each, a whole number up to 1000; 10 if it is not set.
     images: size of a random sample (of rendered signs: number of images).
     seed: of the sample or the rendering.
     size: pixels per side after resizing.
@@ -80,6 +86,12 @@ class DataSettings(Settings):
                     f"{key} is {found(value)}, but only kind = {supporting} supports it; "
                     f'remove it for data of kind "{self.kind}"'
                 )
+        drawn = self.frames_per_sign or 1.0
+        if self.kind == "rendered" and not (drawn.is_integer() and drawn <= MOST_DRAWN):
+            raise ValueError(
+                f"frames_per_sign is {found(drawn)}; of rendered signs, expected the number of frames that are drawn of "
+                f"each, a whole number from 1 to {MOST_DRAWN}"
+            )
         if self.kind == "rendered" and self.targets:
             raise ValueError("targets names a table, but rendered signs know their targets; remove it")
         if self.class_names and self.class_table:
