@@ -72,15 +72,15 @@ class BackboneSettings(Settings):
     """Transfer learning: the source network, and the layers to train again.
 
     source: the name of an architecture of `keras.applications`, or the path of a Keras model, relative to the recipe.
-        weights: "imagenet" (fetched), "none" (random), or the path of a weights file without the classifier; not set for the
-                path of a model, which includes weights.
-            layer: the last layer of the source to use; empty for the one before the classifier, without its dropout.
-        alpha: the width multiplier of the MobileNets.
-        similar: whether the images that the source was trained on resemble these.
-        freeze: frozen layers: "all" (feature extraction), "none" (fine-tuning), the share of layers with weights from the input
-                on, or "auto": depends on the number of images and on `similar`.
-            head_epochs: epochs with the whole backbone frozen, before the layers not in `freeze` are trained.
-        fine_tune_rate: factor of the learning rate for those later epochs.
+    weights: "imagenet" (fetched), "none" (random), or the path of a weights file without the classifier; not set for the
+        path of a model, which includes weights.
+    layer: the last layer of the source to use; empty for the one before the classifier, without its dropout.
+    alpha: the width multiplier of the MobileNets.
+    similar: whether the images that the source was trained on resemble these.
+    freeze: frozen layers: "all" (feature extraction), "none" (fine-tuning), the share of layers with weights from the input
+        on, or "auto": depends on the number of images and on `similar`.
+    head_epochs: epochs with the whole backbone frozen, before the layers not in `freeze` are trained.
+    fine_tune_rate: factor of the learning rate for those later epochs.
     """
 
     source: PathText = Field(min_length=1)
@@ -101,8 +101,8 @@ class AdversarialTrainingSettings(Settings):
     epsilon: of the ball, in pixel units of 0..1.
     steps: of PGD.
     step_size: in pixel units; by default 1.25 epsilon for FGSM-RS and 2.5 epsilon / steps for PGD.
-        validation_images, validation_steps: number of validation images attacked by PGD after each epoch, and steps of PGD,
-                for `val_robust_accuracy`, which reveals overfitting to a one-step attack.
+    validation_images, validation_steps: number of validation images attacked by PGD after each epoch, and steps of PGD,
+        for `val_robust_accuracy`, which reveals overfitting to a one-step attack.
     """
 
     method: Literal["fgsm_rs", "pgd"] = "fgsm_rs"
@@ -150,11 +150,11 @@ class FitSettings(Settings):
     seed: of the weights, the order of the images, augmentation and attacks.
     schedule: learning rate after the warm-up of a twentieth of all steps.
     weight_average: momentum of a moving average of the weights, which is validated and saved; 0 for none.
-        balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
-        adversarial: attack on the training images; without the table there is none.
-        early_stopping: epochs without improvement of `monitor` after which training ends; 0 for never.
-        monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial]. Not set:
-            `val_accuracy`, or `val_mae` of a regression.
+    balance: nothing, losses weighted by 1 / images of the class, or images drawn with that probability.
+    adversarial: attack on the training images; without the table there is none.
+    early_stopping: epochs without improvement of `monitor` after which training ends; 0 for never.
+    monitor, save_best_only: as in `keras.callbacks.ModelCheckpoint`; `val_robust_accuracy` requires [adversarial]. Not set:
+        `val_accuracy`, or `val_mae` of a regression.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")

@@ -21,12 +21,12 @@ class InputSettings(Settings):
     height, width: of the input in pixels; read from the file where it states them.
     channels: their order, or grey.
     outputs: what the file returns; by default this is read from its last layer. "values" are the quantities of a regression, one
-            for each of [[data.targets]].
+        for each of [[data.targets]].
     class_order: the class number of each output, where the model numbers the classes in another order.
     range: the values of pixels 0 and 255, before mean and std.
-        mean, std: per channel, in the channel order of the model; the input is (value - mean) / std.
-        standardise: each image minus its mean, divided by its standard deviation.
-        chosen_on: key of the model and images of the measurement by `safeml inspect`.
+    mean, std: per channel, in the channel order of the model; the input is (value - mean) / std.
+    standardise: each image minus its mean, divided by its standard deviation.
+    chosen_on: key of the model and images of the measurement by `safeml inspect`.
     """
 
     height: int | None = Field(default=None, ge=8, le=1024)

@@ -98,28 +98,28 @@ class Stage(Generic[S]):
     """A stage.
 
     name: of its table `[stages.NAME]`, its page NAME.html and its entries in the run folder.
-        title: in the report.
-        summary: its measurements, for the table of stages.
-        settings: its table.
-        run: "module:function", (inputs, settings) -> `StageResult`, imported when it runs.
-        records: settings -> the metrics that a gate may read.
-        gates: written by `safeml init`.
-        alarms: settings -> the levels beyond which a metric may not stay without a gate or an owner. For a stage without
-                default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
+    title: in the report.
+    summary: its measurements, for the table of stages.
+    settings: its table.
+    run: "module:function", (inputs, settings) -> `StageResult`, imported when it runs.
+    records: settings -> the metrics that a gate may read.
+    gates: written by `safeml init`.
+    alarms: settings -> the levels beyond which a metric may not stay without a gate or an owner. For a stage without
+        default gates `safeml init` writes an accepted entry without an owner for each metric with an alarm.
     alarms_expected: whether most models raise the alarms. Without it and without default gates, `safeml init` writes no entries:
-                the alarms wait until they are raised.
-        standard: the settings of the standard profile, which takes fewer images and changes nothing else; arguments as of quick.
-        quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
-        images: settings -> number of test images measured; None for all of them, 0 for none.
+        the alarms wait until they are raised.
+    standard: the settings of the standard profile, which takes fewer images and changes nothing else; arguments as of quick.
+    quick: the settings of the quick profile; the second argument holds the metric names that gates of this stage read.
+    images: settings -> number of test images measured; None for all of them, 0 for none.
     needs: resources beside model and test data. Its result is reused only while they are unchanged.
     only_with: the resource without which it has nothing to measure. Where that is absent, the stage is not part of the run,
-                unless a gate or an accepted entry names it: then it is skipped, and its gates are missing evidence. None for a stage
-                of every run.
-        heads: the model outputs that it supports; for a model with another one it is skipped, and its gates are missing evidence.
-        perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
-                cannot.
-        unsuited: (metric, class names of the data, whether they have costs) -> why `safeml init` writes no gate on the metric,
-                although it is measured; "" to write it.
+        unless a gate or an accepted entry names it: then it is skipped, and its gates are missing evidence. None for a stage
+        of every run.
+    heads: the model outputs that it supports; for a model with another one it is skipped, and its gates are missing evidence.
+    perfect: "module:name" of its `safeml.audits.perfect.Perfect`, with which a plan runs it without a model; "" if a plan
+        cannot.
+    unsuited: (metric, class names of the data, whether they have costs) -> why `safeml init` writes no gate on the metric,
+        although it is measured; "" to write it.
     """
 
     name: str
