@@ -84,6 +84,10 @@ def test_every_setting_of_the_data_is_shown_or_left_out_by_name(key: str) -> Non
         (NPZ | {"seed": 3, "split": "test"}, "npz train.npz"),
         (NPZ | {"images": 1500, "seed": 3}, "npz train.npz, a sample of 1,500 images, seed 3"),
         ({"kind": "rendered", "images": 12900, "seed": 1}, "rendered, 12,900 images, seed 1"),
+        (
+            {"kind": "rendered", "images": 900, "frames_per_sign": 3.0, "seed": 1},
+            "rendered, 900 images, 3 frames of each sign, seed 1",
+        ),
         ({"kind": "gtsrb", "path": "x", "split": "train"}, "gtsrb x, split train"),
     ],
 )

@@ -96,7 +96,7 @@ PROPORTIONS = (
 )
 # Data settings that do not describe the training, and where they are reported.
 LEFT_OUT_OF_DATA = {
-    "frames_per_sign": "describes the images and selects none; the manifest counts the signs",
+    "frames_per_sign": "describes the images and selects none, except of rendered signs, where it is shown; the manifest counts the signs",
     "size": "the image size equals the input size of the model",
     "class_names": "names of the classes, which the images of a class do not depend on",
     "class_table": "names of the classes, which the images of a class do not depend on",
@@ -178,6 +178,8 @@ def _source(data: Mapping[str, Any]) -> str:
     rendered = data.get("kind") == "rendered"
     if data.get("images"):
         parts.append(f"{'' if rendered else 'a sample of '}{data['images']:,} images")
+    if rendered and data.get("frames_per_sign"):
+        parts.append(f"{data['frames_per_sign']:g} frames of each sign")
     if "seed" in data and (rendered or data.get("images")):
         parts.append(f"seed {data['seed']}")
     if data.get("classes"):
