@@ -134,7 +134,8 @@ def check_audited(model: ModelFile, evidence: Evidence) -> None:
     if model.facts.fingerprint != audited:
         raise InputRefused(
             f"{model.path}: its fingerprint is {model.facts.fingerprint[:12]}, and the run {evidence.folder} audited {audited[:12]}; "
-            f"audit this file, or give the export whose {model.path.name} was audited."
+            f"audit this file, or give the export whose {model.path.name} was audited. Made again by another version of safeml, a "
+            "file has other bytes, even where its graph is the same: its version stands in it."
         )
     recorded, actual = evidence.times.model_file_sha256, file_sha256(model.path)
     if recorded != actual:
