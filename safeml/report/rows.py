@@ -52,16 +52,19 @@ def gate_row(result: GateResult, stage_title: str) -> dict[str, Any]:
 
 
 def ungated_row(entry: Ungated, stage_title: str) -> dict[str, Any]:
-    """One row of the table of what no gate reads."""
+    """One row of the table of what no gate reads: a measurement with its value, or the sentence of a finding."""
     metric = entry.metric
+    message = entry.message.removeprefix(f"{entry.title}: {entry.value}; ")
+    if entry.finding:
+        message = message.removeprefix(f"{entry.title}: ").replace(f" {entry.finding}.", "", 1)
     return {
         "state": UNGATED_STATES[entry.state],
-        "title": entry.title,
+        "title": _capital(entry.finding) or entry.title,
         "stage": stage_title,
         "id": metric.name if metric else "",
-        "value": entry.value,
+        "value": "" if entry.finding else entry.value,
         "interval": _interval(metric) if metric and metric.value is not None else "",
-        "message": _capital(entry.message.removeprefix(f"{entry.title}: {entry.value}; ")),
+        "message": _capital(message),
         "n": number(metric.n) if metric else "",
     }
 

@@ -11,6 +11,7 @@ from safeml.cli.show import show_verdict
 from safeml.gates import decide
 from safeml.not_gated import ALARM_FINDING
 from safeml.report.github import workflow_commands
+from safeml.report.rows import ungated_row
 from safeml.report.sarif import sarif
 from safeml.report.write import write_report
 from safeml.results import (
@@ -201,6 +202,17 @@ def test_a_serious_finding_of_a_stage_without_gates_needs_an_owner() -> None:
     read = (gate("read", "gap", "training", threshold=0.5),)
     gated = stage("training", findings=[doubt], metrics=[metric("gap")])
     assert verdict(gated, more=read).exit_code == 0  # its gate is the owner's judgement
+
+
+def test_the_row_of_a_finding_is_its_sentence_and_no_code() -> None:
+    """A measurement has its value there; the code of a finding in words is no value."""
+    doubt = Finding(severity="serious", code="few_signs", message="3 classes have one sign.")
+    entries = verdict(stage("training", findings=[doubt]), accept(stage="training")).ungated
+    row = ungated_row(next(one for one in entries if one.finding), "Training")
+    assert (row["title"], row["value"]) == ("3 classes have one sign", "")
+    assert "few signs" not in row["message"]
+    assert "3 classes" not in row["message"]
+    assert row["message"].startswith("Accepted")
 
 
 def test_an_alarm_reads_slices_by_name_or_prefix() -> None:
