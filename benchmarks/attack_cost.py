@@ -10,6 +10,8 @@ Attacks on a sample with at most 100 survivors whose verdict cannot change pay t
 `most_that_order_or_starts_can_save` is what the expensive attacks spent on images that they broke: at the full bill a survivor pays
 every attempt in whatever order and from whatever start, so no order, and no start from a smaller epsilon, saves more, unless it breaks
 an image that survives today.
+The aim, set before the measurement: at most 0.333 of the gradients and 0.2 of the queries of `earlier`, with no more survivors. It is
+missed wherever at most 100 images survive the first attempts, because nothing is spared there.
 The record is benchmarks/results/attack_cost.json: counts by attack, survivors, and the images on which the schedules differ.
 """
 
