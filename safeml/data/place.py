@@ -23,7 +23,6 @@ from safeml.settings.hazard import HazardSettings
 from safeml.settings.targets import TargetSettings
 
 RENDERED_IMAGES = 4300
-RENDERED_FRAMES = 10
 _log = logging.getLogger(__name__)
 
 
@@ -113,9 +112,10 @@ class Place:
                 "images": settings.images or RENDERED_IMAGES,
                 "seed": settings.seed,
                 "size": settings.size,
-                "frames_per_sign": int(settings.frames_per_sign or RENDERED_FRAMES),
             },
         }
+        if settings.frames_per_sign is not None:
+            by_kind["rendered"]["frames_per_sign"] = int(settings.frames_per_sign)
         path = str(self.root / settings.path) if settings.path else ""
         if path and not os.path.exists(path):
             raise ConfigError(

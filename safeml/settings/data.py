@@ -23,9 +23,6 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "max_refused": ("folder",),
 }
 
-# Frames that can be drawn of one sign.
-MOST_DRAWN = 1000
-
 
 class DataSettings(Settings):
     """The source of the images.
@@ -86,11 +83,10 @@ class DataSettings(Settings):
                     f"{key} is {found(value)}, but only kind = {supporting} supports it; "
                     f'remove it for data of kind "{self.kind}"'
                 )
-        drawn = self.frames_per_sign or 1.0
-        if self.kind == "rendered" and not (drawn.is_integer() and drawn <= MOST_DRAWN):
+        if self.kind == "rendered" and not (self.frames_per_sign or 1.0).is_integer():
             raise ValueError(
-                f"frames_per_sign is {found(drawn)}; of rendered signs, expected the number of frames that are drawn of "
-                f"each, a whole number from 1 to {MOST_DRAWN}"
+                f"frames_per_sign is {found(self.frames_per_sign)}; of rendered signs, expected the number of frames that are "
+                "drawn of each, a whole number"
             )
         if self.kind == "rendered" and self.targets:
             raise ValueError("targets names a table, but rendered signs know their targets; remove it")

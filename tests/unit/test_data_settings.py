@@ -13,7 +13,8 @@ from safeml.data import place
 from safeml.data.load import options_of
 from safeml.data.place import Place
 from safeml.data.rendered.tracks import render
-from safeml.settings.data import MOST_DRAWN, DataSettings
+from safeml.errors import ConfigError
+from safeml.settings.data import DataSettings
 
 KINDS = get_args(DataSettings.model_fields["kind"].annotation)
 # A value that is not the default, of each key that belongs to some kinds only.
@@ -84,7 +85,11 @@ def test_ten_frames_are_the_default(tmp_path: Path) -> None:
     assert np.array_equal(drawn[0].images, drawn[1].images)
 
 
-@pytest.mark.parametrize("frames", [2.5, MOST_DRAWN + 1])
-def test_a_sign_cannot_be_drawn_in_part(frames: float) -> None:
-    with pytest.raises(ValidationError, match=r"frames_per_sign is .* a whole number from 1 to 1000"):
-        DataSettings(kind="rendered", frames_per_sign=frames)
+def test_a_sign_cannot_be_drawn_in_part() -> None:
+    with pytest.raises(ValidationError, match=r"frames_per_sign is 2\.5; .* a whole number"):
+        DataSettings(kind="rendered", frames_per_sign=2.5)
+
+
+def test_too_many_frames_are_refused_by_the_renderer(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="frames_per_sign is 1001; give a number from 1 to 1000"):
+        Place(tmp_path, tmp_path).plain(DataSettings(kind="rendered", images=30, frames_per_sign=1001))
